@@ -1,0 +1,3 @@
+DROP TABLE setup_tokens;
+DROP TABLE sign_in_failures;
+DROP TABLE sessions;

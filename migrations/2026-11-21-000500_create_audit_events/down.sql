@@ -1,0 +1,3 @@
+DROP TABLE audit.events;
+DROP FUNCTION audit.refuse_change();
+DROP SCHEMA audit;

@@ -1,0 +1,224 @@
+//! `Config::from_env`, read once. Every fault is reported together, and secrets cannot be printed.
+
+mod read;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use read::Reader;
+
+/// A value that neither `Debug` nor `Display` shows.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself. Call it only where the value is sent to the server it belongs to.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    Development,
+    Production,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Where the object store is and how to sign requests to it.
+#[derive(Clone, Debug)]
+pub struct S3Config {
+    /// `None` means AWS itself.
+    pub endpoint: Option<String>,
+    /// What presigned links show instead of `endpoint`, where browsers reach the store by another name.
+    pub public_url: Option<String>,
+    /// Made at start if absent; shown when the key may not list buckets. Never empty.
+    pub buckets: Vec<String>,
+    pub region: String,
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
+    pub session_token: Option<Secret>,
+}
+
+#[derive(Clone, Debug)]
+pub struct RedisConfig {
+    pub url: Secret,
+    pub pool_size: usize,
+    /// How long one command may take.
+    pub timeout: Duration,
+    /// Put before every key; empty outside tests.
+    pub prefix: String,
+}
+
+/// Uploads: memory in bytes for the whole process, sizes in bytes.
+#[derive(Clone, Debug)]
+pub struct UploadConfig {
+    pub memory: usize,
+    pub max_size: u64,
+    pub lease: Duration,
+    pub keep: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct FirstAdmin {
+    pub email: String,
+    pub password: Secret,
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub environment: Environment,
+    pub bind: SocketAddr,
+    /// Scheme, host and port by which browsers reach Larder, without a trailing slash.
+    pub public_url: Option<String>,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<std::net::IpAddr>,
+    pub data_dir: PathBuf,
+    pub database_url: Secret,
+    pub redis: RedisConfig,
+    pub s3: S3Config,
+    pub upload: UploadConfig,
+    pub first_admin: Option<FirstAdmin>,
+    pub migrate_on_start: bool,
+    pub metrics_token: Option<Secret>,
+    pub read_only: bool,
+    pub qdrant_url: Option<String>,
+    pub qdrant_api_key: Option<Secret>,
+    pub litellm_url: Option<String>,
+    pub litellm_master_key: Option<Secret>,
+    pub log_format: LogFormat,
+}
+
+/// Everything that is wrong with the environment, one line a fault.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Faults(pub Vec<String>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "The configuration has {} fault(s):", self.0.len())?;
+        for fault in &self.0 {
+            writeln!(f, "  - {fault}")?;
+        }
+        f.write_str("See .env.example for every variable.")
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// Where the three stores come from: the environment, or servers that Larder starts itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stores<'a> {
+    FromEnvironment,
+    Embedded(&'a EmbeddedUrls),
+}
+
+/// What the embedded servers answer to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddedUrls {
+    pub database_url: String,
+    pub redis_url: String,
+    pub s3_endpoint: String,
+    pub s3_access_key_id: String,
+    pub s3_secret_access_key: String,
+}
+
+impl Config {
+    /// Reads the process environment (and `.env`, where `dotenvy` has loaded it before).
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn from_env(stores: Stores<'_>) -> Result<Self, Faults> {
+        Self::from_lookup(&|name| std::env::var(name).ok(), stores)
+    }
+
+    /// Where the embedded servers keep their data: read before the rest, because they must run first.
+    pub fn data_dir_from_env() -> PathBuf {
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        let value = std::env::var("DATA_DIR").ok();
+        PathBuf::from(value.filter(|v| !v.is_empty()).unwrap_or_else(|| "./data".into()))
+    }
+
+    /// As `from_env`, with the environment handed in.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>, stores: Stores<'_>) -> Result<Self, Faults> {
+        let mut read = Reader::new(lookup);
+        let environment = match read.text(&["APP_ENV"]).as_deref() {
+            None | Some("development") => Environment::Development,
+            Some("production") => Environment::Production,
+            Some(other) => {
+                read.fault("APP_ENV", &format!("is {other:?}"), "APP_ENV=production (or development)");
+                Environment::Development
+            }
+        };
+        let embedded = match stores {
+            Stores::Embedded(urls) => Some(urls),
+            Stores::FromEnvironment => None,
+        };
+        let database_url = read.database_url(embedded);
+        let redis = read.redis(embedded);
+        let s3 = read.s3(embedded);
+        let public_url = read.public_url(environment);
+        let first_admin = read.first_admin();
+        let config = Self {
+            environment,
+            bind: read.parsed(&["BIND"], SocketAddr::from(([127, 0, 0, 1], 8080)), "an address and port", "BIND=127.0.0.1:8080"),
+            public_url,
+            trusted_proxies: read.addresses("TRUSTED_PROXIES"),
+            data_dir: PathBuf::from(read.text(&["DATA_DIR"]).unwrap_or_else(|| "./data".into())),
+            database_url,
+            redis,
+            s3,
+            upload: read.upload(),
+            first_admin,
+            migrate_on_start: read.flag("MIGRATE_ON_START", true),
+            metrics_token: read.text(&["METRICS_TOKEN"]).map(Secret),
+            read_only: read.flag("READ_ONLY", false),
+            qdrant_url: read.http_url(&["QDRANT_URL"], "QDRANT_URL=http://127.0.0.1:6333"),
+            qdrant_api_key: read.text(&["QDRANT_API_KEY"]).map(Secret),
+            litellm_url: read.http_url(&["LITELLM_URL"], "LITELLM_URL=http://127.0.0.1:4000"),
+            litellm_master_key: read.text(&["LITELLM_MASTER_KEY"]).map(Secret),
+            log_format: match read.text(&["LOG_FORMAT"]).as_deref() {
+                None | Some("text") => LogFormat::Text,
+                Some("json") => LogFormat::Json,
+                Some(other) => {
+                    read.fault("LOG_FORMAT", &format!("is {other:?}"), "LOG_FORMAT=json (or text)");
+                    LogFormat::Text
+                }
+            },
+        };
+        read.finish(config)
+    }
+
+    /// Whether browsers reach Larder over https, by `PUBLIC_URL`.
+    pub fn is_https(&self) -> bool {
+        self.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
+    }
+
+    /// The origin that forms may come from, where `PUBLIC_URL` fixes it.
+    pub fn origin(&self) -> Option<&str> {
+        self.public_url.as_deref()
+    }
+
+    /// Things that work but should not stay so, for the log and the health page.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.environment == Environment::Production && !read::has_password(self.redis.url.reveal()) {
+            warnings.push("Redis is used without a password in production. Set REDIS_PASSWORD.".to_owned());
+        }
+        warnings
+    }
+}

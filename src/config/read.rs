@@ -1,0 +1,339 @@
+//! The readers of single variables: aliases, `NAME_FILE`, and faults in words.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::{Config, EmbeddedUrls, Environment, Faults, FirstAdmin, RedisConfig, S3Config, Secret, UploadConfig};
+
+pub(super) struct Reader<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    faults: BTreeSet<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { lookup, faults: BTreeSet::new() }
+    }
+
+    pub fn fault(&mut self, name: &str, what: &str, example: &str) {
+        self.faults.insert(format!("{name} {what}. Example: {example}"));
+    }
+
+    pub fn finish(self, config: Config) -> Result<Config, Faults> {
+        if self.faults.is_empty() { Ok(config) } else { Err(Faults(self.faults.into_iter().collect())) }
+    }
+
+    /// The value of one variable: `NAME`, or the content of the file that `NAME_FILE` names. Empty is unset.
+    fn one(&mut self, name: &str) -> Option<String> {
+        let direct = (self.lookup)(name).filter(|value| !value.trim().is_empty());
+        let file_name = format!("{name}_FILE");
+        let path = (self.lookup)(&file_name).filter(|value| !value.is_empty());
+        match (direct, path) {
+            (Some(_), Some(_)) => {
+                self.fault(
+                    name,
+                    &format!("and {file_name} are both set"),
+                    &format!("set only {file_name}=/run/secrets/{}", name.to_lowercase()),
+                );
+                None
+            }
+            (Some(value), None) => Some(value.trim().to_owned()),
+            (None, Some(path)) => match std::fs::read_to_string(&path) {
+                Ok(value) => Some(value.trim_end_matches(['\r', '\n']).to_owned()).filter(|value| !value.is_empty()),
+                Err(error) => {
+                    self.fault(
+                        &file_name,
+                        &format!("names {path:?}, which cannot be read ({error})"),
+                        &format!("{file_name}=/run/secrets/{}", name.to_lowercase()),
+                    );
+                    None
+                }
+            },
+            (None, None) => None,
+        }
+    }
+
+    /// The first name is the canonical one. Two names with different values are a fault that names both.
+    pub fn text(&mut self, names: &[&str]) -> Option<String> {
+        let found: Vec<(&str, String)> = names.iter().filter_map(|name| self.one(name).map(|value| (*name, value))).collect();
+        let (first, value) = found.first()?;
+        if let Some((other, _)) = found.iter().find(|(_, other)| other != value) {
+            self.fault(first, &format!("and {other} are two names of one setting and differ"), &format!("set only {}", names[0]));
+        }
+        Some(value.clone())
+    }
+
+    pub fn parsed<T: FromStr>(&mut self, names: &[&str], default: T, what: &str, example: &str) -> T {
+        let Some(value) = self.text(names) else { return default };
+        value.parse().unwrap_or_else(|_| {
+            self.fault(names[0], &format!("is {value:?}, which is not {what}"), example);
+            default
+        })
+    }
+
+    /// A whole number within bounds, both included.
+    fn bounded(&mut self, names: &[&str], default: u64, bounds: std::ops::RangeInclusive<u64>, example: &str) -> u64 {
+        let value = self.parsed(names, default, "a whole number", example);
+        if bounds.contains(&value) {
+            return value;
+        }
+        self.fault(names[0], &format!("is {value}, outside {} to {}", bounds.start(), bounds.end()), example);
+        default
+    }
+
+    pub fn flag(&mut self, name: &str, default: bool) -> bool {
+        match self.text(&[name]).as_deref() {
+            None => default,
+            Some("true" | "1" | "yes") => true,
+            Some("false" | "0" | "no") => false,
+            Some(other) => {
+                let what = format!("is {other:?}, which is neither true nor false");
+                self.fault(name, &what, &format!("{name}={default}"));
+                default
+            }
+        }
+    }
+
+    /// A size in bytes: a number, or one with KiB, MiB, GiB, TiB (also KB, MB, GB, TB).
+    fn bytes(&mut self, name: &str, default: u64, minimum: u64, example: &str) -> u64 {
+        let Some(value) = self.text(&[name]) else { return default };
+        match parse_bytes(&value) {
+            Some(bytes) if bytes >= minimum => bytes,
+            Some(_) => {
+                self.fault(name, &format!("is {value:?}, less than {minimum} bytes"), example);
+                default
+            }
+            None => {
+                self.fault(name, &format!("is {value:?}, which is not a size"), example);
+                default
+            }
+        }
+    }
+
+    pub fn addresses(&mut self, name: &str) -> Vec<IpAddr> {
+        let Some(value) = self.text(&[name]) else { return Vec::new() };
+        let mut addresses = Vec::new();
+        for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            match part.parse() {
+                Ok(address) => addresses.push(address),
+                Err(_) => self.fault(name, &format!("holds {part:?}, which is not an IP address"), &format!("{name}=10.0.0.2,10.0.0.3")),
+            }
+        }
+        addresses
+    }
+
+    pub fn http_url(&mut self, names: &[&str], example: &str) -> Option<String> {
+        let value = self.text(names)?;
+        let rest = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
+        match rest {
+            Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !value.contains(char::is_whitespace) => {
+                Some(value.trim_end_matches('/').to_owned())
+            }
+            _ => {
+                self.fault(names[0], "is not an http:// or https:// address", example);
+                None
+            }
+        }
+    }
+
+    pub fn public_url(&mut self, environment: Environment) -> Option<String> {
+        let example = "PUBLIC_URL=https://larder.example.com";
+        let url = self.http_url(&["PUBLIC_URL"], example);
+        if let Some(url) = &url
+            && url.split("://").nth(1).is_some_and(|rest| rest.contains('/'))
+        {
+            self.fault("PUBLIC_URL", "has a path; Larder is served at the root of its host", example);
+        }
+        if url.is_none() && environment == Environment::Production {
+            self.fault("PUBLIC_URL", "is required when APP_ENV=production", example);
+        }
+        url
+    }
+
+    pub fn first_admin(&mut self) -> Option<FirstAdmin> {
+        let email = self.text(&["ADMIN_EMAIL"]);
+        let password = self.text(&["ADMIN_PASSWORD"]);
+        match (email, password) {
+            (Some(email), Some(password)) => {
+                if password.chars().count() < 12 {
+                    self.fault("ADMIN_PASSWORD", "is shorter than 12 characters", "ADMIN_PASSWORD='correct horse battery staple'");
+                }
+                Some(FirstAdmin { email, password: Secret::new(password) })
+            }
+            (Some(_), None) => {
+                self.fault("ADMIN_PASSWORD", "is missing beside ADMIN_EMAIL", "ADMIN_PASSWORD_FILE=/run/secrets/admin_password");
+                None
+            }
+            (None, Some(_)) => {
+                self.fault("ADMIN_EMAIL", "is missing beside ADMIN_PASSWORD", "ADMIN_EMAIL=you@example.com");
+                None
+            }
+            (None, None) => None,
+        }
+    }
+
+    fn required(&mut self, names: &[&str], example: &str) -> String {
+        match self.text(names) {
+            Some(value) => value,
+            None => {
+                let alias = if names.len() > 1 { format!(" (or {})", names[1..].join(", ")) } else { String::new() };
+                if !self.faults.iter().any(|fault| fault.starts_with(&format!("{} ", names[0]))) {
+                    self.fault(names[0], &format!("is missing{alias}; or run `larder serve --embedded`"), example);
+                }
+                String::new()
+            }
+        }
+    }
+
+    pub fn database_url(&mut self, embedded: Option<&EmbeddedUrls>) -> Secret {
+        if let Some(urls) = embedded {
+            return Secret::new(&urls.database_url);
+        }
+        let example = "DATABASE_URL=postgres://larder:password@127.0.0.1:5432/larder";
+        let url = self.required(&["DATABASE_URL"], example);
+        if !url.is_empty() && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            self.fault("DATABASE_URL", "does not begin with postgres:// or postgresql://", example);
+        } else if !url.is_empty() && url.parse::<tokio_postgres::Config>().is_err() {
+            self.fault("DATABASE_URL", "is not a Postgres connection string", example);
+        }
+        Secret::new(url)
+    }
+
+    pub fn redis(&mut self, embedded: Option<&EmbeddedUrls>) -> RedisConfig {
+        let example = "REDIS_URL=redis://127.0.0.1:6379/0";
+        let url = match embedded {
+            Some(urls) => urls.redis_url.clone(),
+            None => {
+                let url = self.required(&["REDIS_URL"], example);
+                let password = self.text(&["REDIS_PASSWORD"]);
+                if !url.is_empty()
+                    && let Err(why) = check_redis_url(&url)
+                {
+                    self.fault("REDIS_URL", &why, example);
+                }
+                with_password(&url, password.as_deref())
+            }
+        };
+        let pool_size = self.bounded(&["REDIS_POOL_SIZE", "REDIS_MAX_CONNECTIONS"], 10, 1..=10_000, "REDIS_POOL_SIZE=10");
+        let timeout = self.parsed(&["REDIS_SOCKET_TIMEOUT"], 5.0_f64, "a number of seconds", "REDIS_SOCKET_TIMEOUT=5");
+        if !(0.05..=60.0).contains(&timeout) {
+            self.fault("REDIS_SOCKET_TIMEOUT", &format!("is {timeout}, outside 0.05 to 60 seconds"), "REDIS_SOCKET_TIMEOUT=5");
+        }
+        RedisConfig {
+            url: Secret::new(url),
+            pool_size: usize::try_from(pool_size).unwrap_or(10),
+            timeout: Duration::try_from_secs_f64(timeout).unwrap_or(Duration::from_secs(5)),
+            prefix: String::new(),
+        }
+    }
+
+    pub fn s3(&mut self, embedded: Option<&EmbeddedUrls>) -> S3Config {
+        let (endpoint, access_key_id, secret_access_key) = match embedded {
+            Some(urls) => (Some(urls.s3_endpoint.clone()), urls.s3_access_key_id.clone(), urls.s3_secret_access_key.clone()),
+            None => (
+                self.http_url(&["S3_ENDPOINT_URL", "MINIO_URL"], "S3_ENDPOINT_URL=http://127.0.0.1:9000"),
+                self.required(&["AWS_ACCESS_KEY_ID", "MINIO_ACCESS_KEY", "MINIO_ROOT_USER"], "AWS_ACCESS_KEY_ID=larder"),
+                self.required(
+                    &["AWS_SECRET_ACCESS_KEY", "MINIO_SECRET_KEY", "MINIO_ROOT_PASSWORD"],
+                    "AWS_SECRET_ACCESS_KEY_FILE=/run/secrets/s3",
+                ),
+            ),
+        };
+        let buckets: Vec<String> = self
+            .text(&["S3_BUCKETS", "MINIO_BUCKET_NAME", "AWS_BUCKET_NAME"])
+            .unwrap_or_else(|| "sme-files".into())
+            .split(',')
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect();
+        for name in &buckets {
+            let broken = crate::domain::names::bucket_rules_broken(name);
+            if !broken.is_empty() {
+                self.fault("S3_BUCKETS", &format!("holds {name:?}: {}", broken.join(" ")), "S3_BUCKETS=sme-files,invoices");
+            }
+        }
+        S3Config {
+            endpoint,
+            public_url: self.http_url(&["S3_PUBLIC_URL"], "S3_PUBLIC_URL=https://files.example.com"),
+            buckets,
+            region: self.text(&["AWS_REGION"]).unwrap_or_else(|| "us-east-1".into()),
+            access_key_id,
+            secret_access_key: Secret::new(secret_access_key),
+            session_token: if embedded.is_some() { None } else { self.text(&["AWS_SESSION_TOKEN"]).map(Secret::new) },
+        }
+    }
+
+    pub fn upload(&mut self) -> UploadConfig {
+        const MIB: u64 = 1 << 20;
+        let memory = self.bytes("UPLOAD_MEMORY", 128 * MIB, 16 * MIB, "UPLOAD_MEMORY=128MiB");
+        UploadConfig {
+            memory: usize::try_from(memory).unwrap_or(usize::MAX),
+            max_size: self.bytes("UPLOAD_MAX_SIZE", 5 << 40, 1, "UPLOAD_MAX_SIZE=5TiB"),
+            lease: Duration::from_secs(self.bounded(&["UPLOAD_LEASE_SECONDS"], 900, 5..=86_400, "UPLOAD_LEASE_SECONDS=900")),
+            keep: Duration::from_secs(86_400 * self.bounded(&["UPLOAD_KEEP_DAYS"], 7, 1..=365, "UPLOAD_KEEP_DAYS=7")),
+        }
+    }
+}
+
+fn parse_bytes(value: &str) -> Option<u64> {
+    let split = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    let number: u64 = value[..split].parse().ok()?;
+    let unit: u64 = match value[split..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return None,
+    };
+    number.checked_mul(unit)
+}
+
+/// `redis://` or `rediss://` with host and database number, or a unix socket.
+fn check_redis_url(url: &str) -> Result<(), String> {
+    let Some((scheme, rest)) = url.split_once("://") else { return Err("is not an address".into()) };
+    match scheme {
+        "redis" | "rediss" => {}
+        "unix" | "redis+unix" => return Ok(()),
+        other => return Err(format!("begins with {other}://; Larder knows redis://, rediss:// and unix://")),
+    }
+    let authority_and_path = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = authority_and_path.split_once('/').unwrap_or((authority_and_path, ""));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    if host.is_empty() || host.starts_with(':') {
+        return Err("names no host".into());
+    }
+    if !path.is_empty() && path.parse::<u32>().is_err() {
+        return Err(format!("ends in /{path}, which is not a database number"));
+    }
+    Ok(())
+}
+
+pub(super) fn has_password(url: &str) -> bool {
+    if url.starts_with("unix") || url.starts_with("redis+unix") {
+        return url.contains("pass=");
+    }
+    url.split("://").nth(1).and_then(|rest| rest.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':') && !user.ends_with(':'))
+}
+
+fn with_password(url: &str, password: Option<&str>) -> String {
+    let Some(password) = password else { return url.to_owned() };
+    if has_password(url) {
+        return url.to_owned();
+    }
+    let encoded = percent_encoding::utf8_percent_encode(password, percent_encoding::NON_ALPHANUMERIC);
+    match url.split_once("://") {
+        Some((scheme @ ("redis" | "rediss"), rest)) => {
+            let (user, host) = rest.split_once('@').unwrap_or(("", rest));
+            format!("{scheme}://{}:{encoded}@{host}", user.trim_end_matches(':'))
+        }
+        Some((scheme, rest)) => format!("{scheme}://{rest}{}pass={encoded}", if rest.contains('?') { '&' } else { '?' }),
+        None => url.to_owned(),
+    }
+}

@@ -1,0 +1,4 @@
+//! Floor 3, HTML.
+
+pub mod assets;
+pub mod request;

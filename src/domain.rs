@@ -1,0 +1,66 @@
+//! Floor 2: what Larder does, one noun a module. No actix and no HTML.
+
+pub mod actor;
+pub mod audit;
+pub mod buckets;
+pub mod health;
+pub mod names;
+pub mod objects;
+pub mod overview;
+pub mod preview;
+pub mod sessions;
+pub mod setup;
+pub mod sign_in;
+pub mod uploads;
+pub mod users;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::stores::{postgres, redis, s3};
+
+/// What every action needs: the stores, the configuration, and a place for work that outlives its request.
+#[derive(Clone)]
+pub struct Context {
+    pub config: Arc<Config>,
+    pub db: postgres::Pool,
+    pub redis: redis::Redis,
+    pub s3: s3::Store,
+    pub health: health::Board,
+    pub budget: uploads::Budget,
+    /// Work that a dropped connection must not cancel; awaited at shutdown.
+    pub tasks: TaskTracker,
+    /// The runtime that such work and its connections live on.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// Why an action did not happen. The message is a sentence for the person who asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    NotFound(String),
+    /// A person's mistake: `field` names the input that the sentence belongs to.
+    #[error("{why}")]
+    Refused { field: &'static str, why: String },
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("{why}")]
+    TooMany { why: String, retry_after: Duration },
+    #[error(transparent)]
+    Postgres(#[from] postgres::Error),
+    #[error(transparent)]
+    S3(#[from] s3::Error),
+}
+
+impl Error {
+    pub fn refused(field: &'static str, why: impl Into<String>) -> Self {
+        Self::Refused { field, why: why.into() }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,138 @@
+//! Names of buckets and keys of objects, as types, with the rules of S3 in words.
+
+use std::fmt;
+
+/// The name of a bucket that may exist: anything that S3 could ever have accepted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct BucketName(String);
+
+impl BucketName {
+    /// A name from a link. `None` where no bucket can have it, so that it never reaches a URL.
+    pub fn parse(name: &str) -> Option<Self> {
+        let legal = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+        ((3..=63).contains(&name.len()) && legal && !name.contains("..") && !name.starts_with('.')).then(|| Self(name.to_owned()))
+    }
+
+    /// A name for a new bucket, by the rules of [`bucket_rules_broken`].
+    pub fn for_new(name: &str) -> Result<Self, Vec<String>> {
+        let broken = bucket_rules_broken(name);
+        if broken.is_empty() { Ok(Self(name.to_owned())) } else { Err(broken) }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BucketName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Each rule for general purpose buckets that `name` breaks, as a sentence.
+/// Source: Amazon S3 User Guide, "Bucket naming rules".
+pub fn bucket_rules_broken(name: &str) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut rule = |is_broken: bool, sentence: &str| {
+        if is_broken {
+            broken.push(sentence.to_owned());
+        }
+    };
+    rule(name.len() < 3 || name.len() > 63, "A name has 3 to 63 characters.");
+    rule(name.chars().any(|c| c.is_ascii_uppercase()), "Capital letters are not allowed.");
+    rule(
+        name.chars().any(|c| !c.is_ascii_alphanumeric() && c != '-' && c != '.'),
+        "Only lower-case letters, digits, dots and hyphens are allowed.",
+    );
+    let ends_well = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c.is_ascii_uppercase());
+    rule(
+        !name.is_empty() && !(ends_well(name.chars().next()) && ends_well(name.chars().last())),
+        "A name begins and ends with a letter or a digit.",
+    );
+    rule(name.contains("..") || name.contains(".-") || name.contains("-."), "A dot may not stand beside another dot or a hyphen.");
+    rule(name.parse::<std::net::Ipv4Addr>().is_ok(), "A name may not look like an IP address.");
+    rule(
+        ["xn--", "sthree-", "amzn-s3-demo-"].iter().any(|prefix| name.starts_with(prefix)),
+        "Names that begin with xn--, sthree- or amzn-s3-demo- are reserved.",
+    );
+    rule(
+        ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|suffix| name.ends_with(suffix)),
+        "Names that end with -s3alias, --ol-s3, .mrap, --x-s3 or --table-s3 are reserved.",
+    );
+    broken
+}
+
+/// A key: 1 to 1,024 bytes of UTF-8, otherwise anything.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    pub const MAX_BYTES: usize = 1024;
+
+    pub fn parse(key: impl Into<String>) -> Option<Self> {
+        let key = key.into();
+        (1..=Self::MAX_BYTES).contains(&key.len()).then_some(Self(key))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands behind the last slash; for a folder marker, the folder's own name with its slash.
+    pub fn name(&self) -> &str {
+        let trimmed = self.0.strip_suffix('/').unwrap_or(&self.0);
+        match trimmed.rfind('/') {
+            Some(at) => &self.0[at + 1..],
+            None => &self.0,
+        }
+    }
+
+    /// Everything up to and including the slash before [`Self::name`]; empty at the top.
+    pub fn folder(&self) -> &str {
+        &self.0[..self.0.len() - self.name().len()]
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_broken_rule_of_a_bucket_name_has_its_own_sentence() {
+        for (name, word) in [
+            ("ab", "3 to 63"),
+            ("Scans", "Capital"),
+            ("a_b_c", "Only lower-case"),
+            ("-abc", "begins and ends"),
+            ("a..b", "dot may not"),
+            ("192.168.5.4", "IP address"),
+            ("xn--abc", "begin with"),
+            ("abc-s3alias", "end with"),
+        ] {
+            let broken = bucket_rules_broken(name);
+            assert!(broken.iter().any(|rule| rule.contains(word)), "{name}: {broken:?}");
+        }
+        for name in ["new", "sme-files", "a.b.c", "123", &"a".repeat(63)] {
+            assert_eq!(bucket_rules_broken(name), Vec::<String>::new(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_splits_into_folder_and_name() {
+        for (key, folder, name) in
+            [("a", "", "a"), ("a/b", "a/", "b"), ("a/b/", "a/", "b/"), ("/", "", "/"), ("//", "/", "/"), ("a//b", "a//", "b")]
+        {
+            let key = ObjectKey::parse(key).unwrap();
+            assert_eq!((key.folder(), key.name()), (folder, name));
+        }
+        assert!(ObjectKey::parse("").is_none());
+        assert!(ObjectKey::parse("é".repeat(513)).is_none());
+    }
+}

@@ -1,0 +1,8 @@
+//! Larder: the admin console for the storage behind an application.
+
+pub mod clock;
+pub mod config;
+pub mod console;
+pub mod domain;
+pub mod schema;
+pub mod stores;

@@ -1,0 +1,141 @@
+// @generated automatically by Diesel CLI.
+
+pub mod audit {
+    diesel::table! {
+        audit.events (id) {
+            id -> Uuid,
+            tenant_id -> Uuid,
+            sequence -> Int8,
+            at -> Timestamptz,
+            actor_kind -> Text,
+            actor_id -> Nullable<Uuid>,
+            actor_label -> Text,
+            action -> Text,
+            resource -> Text,
+            outcome -> Text,
+            address -> Nullable<Text>,
+            request_id -> Nullable<Text>,
+            detail -> Jsonb,
+            created_at -> Timestamptz,
+            updated_at -> Timestamptz,
+        }
+    }
+}
+
+diesel::table! {
+    files (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        batch_id -> Uuid,
+        bucket -> Text,
+        object_key -> Text,
+        name -> Text,
+        content_type -> Text,
+        size -> Nullable<Int8>,
+        sha256 -> Nullable<Bytea>,
+        etag -> Nullable<Text>,
+        version_id -> Nullable<Text>,
+        s3_upload_id -> Nullable<Text>,
+        part_size -> Nullable<Int8>,
+        overwrite -> Bool,
+        publishing -> Bool,
+        state -> Text,
+        lease -> Nullable<Uuid>,
+        heartbeat_at -> Nullable<Timestamptz>,
+        expires_at -> Nullable<Timestamptz>,
+        uploaded_by -> Nullable<Uuid>,
+        uploaded_by_label -> Text,
+        error -> Nullable<Text>,
+        finished_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    sessions (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        user_id -> Uuid,
+        secret_hash -> Bytea,
+        epoch -> Int4,
+        address -> Nullable<Text>,
+        expires_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    setup_tokens (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        token_hash -> Bytea,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    sign_in_failures (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        email_hash -> Bytea,
+        address -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    tenants (id) {
+        id -> Uuid,
+        slug -> Text,
+        name -> Text,
+        status -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    upload_parts (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        file_id -> Uuid,
+        number -> Int4,
+        size -> Int8,
+        sha256 -> Bytea,
+        etag -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        email -> Text,
+        name -> Text,
+        google_issuer -> Nullable<Text>,
+        google_subject -> Nullable<Text>,
+        password_hash -> Nullable<Text>,
+        role -> Text,
+        tier -> Text,
+        status -> Text,
+        session_epoch -> Int4,
+        failed_count -> Int4,
+        locked_until -> Nullable<Timestamptz>,
+        last_seen_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::joinable!(files -> users (uploaded_by));
+diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(upload_parts -> files (file_id));
+
+diesel::allow_tables_to_appear_in_same_query!(files, sessions, setup_tokens, sign_in_failures, tenants, upload_parts, users,);
