@@ -4,5 +4,6 @@ pub mod clock;
 pub mod config;
 pub mod console;
 pub mod domain;
+pub mod embedded;
 pub mod schema;
 pub mod stores;
