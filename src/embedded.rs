@@ -69,8 +69,7 @@ impl Servers {
         let programs = programs::find(options.s3)?;
         let directory = Directory::open(data_dir)?;
         let keys = directory.keys().clone();
-        let ports = s3::Ports::choose(directory.s3_port())?;
-        let s3 = Server::launch(s3::S3::new(&directory, options.s3, programs.s3, ports), &directory)?;
+        let s3 = Server::launch(s3::S3::new(&directory, options.s3, programs.s3), &directory)?;
         let redis = redis::Redis::new(&directory, programs.redis, options.durable);
         let redis_url = redis.url();
         let redis = Server::launch(redis, &directory)?;

@@ -4,11 +4,12 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// Ends at once if our process died before the death signal was set.
 const UNLESS_ORPHANED: &str = r#"[ "$PPID" = "$1" ] || exit 1; shift; exec "$@""#;
@@ -94,6 +95,9 @@ pub(super) fn give_to_not_root(directory: &Path) -> Result<(), String> {
         Ok(output) => return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(error) => return Err(error.to_string()),
     }
+    // What else is in there is readable by its owner alone, or in a directory of its own.
+    let passable = std::fs::Permissions::from_mode(0o711);
+    directory.parent().map_or(Ok(()), |parent| std::fs::set_permissions(parent, passable)).map_err(|error| error.to_string())?;
     let reach: Vec<&str> = POSTGRES_USER.iter().copied().chain(["test", "-w"]).collect();
     if run(&reach).is_ok_and(|output| output.status.success()) {
         return Ok(());
@@ -155,4 +159,31 @@ pub(super) fn stat(pid: u32) -> Option<Stat> {
 /// Whether the process runs: one that has ended and waits to be reaped does not.
 pub(super) fn runs(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
+}
+
+/// Names the process in `file`, for `wait_for_predecessor`.
+pub(super) fn record(file: &Path, pid: u32) {
+    let started = stat(pid).map_or(0, |stat| stat.started);
+    if let Err(error) = std::fs::write(file, format!("{pid} {started}\n")) {
+        log::warn!("{} cannot be written: {error}", file.display());
+    }
+}
+
+/// The server of a Larder that was killed may still be ending. Two on the same data would harm it.
+pub(super) fn wait_for_predecessor(name: &str, file: &Path, limit: Duration) {
+    let Ok(text) = std::fs::read_to_string(file) else { return };
+    let mut numbers = text.split_whitespace().map(str::parse::<u64>);
+    let (Some(Ok(pid)), Some(Ok(started))) = (numbers.next(), numbers.next()) else { return };
+    let Ok(pid) = u32::try_from(pid) else { return };
+    let is_it = || stat(pid).is_some_and(|stat| stat.started == started) && runs(pid);
+    let deadline = Instant::now() + limit;
+    let mut killed = false;
+    while is_it() {
+        if !killed && Instant::now() > deadline {
+            log::warn!("{name} of an earlier Larder (process {pid}) does not end; it is killed");
+            signal(&family(pid), "KILL");
+            killed = true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

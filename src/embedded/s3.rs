@@ -5,24 +5,24 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::S3Kind;
 use super::directory::{self, Directory};
 use super::process::{Invocation, User};
 use super::server::Recipe;
-use super::{Error, S3Kind};
 
 /// SeaweedFS adds this to each of its ports to make the one for gRPC.
 const GRPC: u16 = 10_000;
 
 /// The S3 port, followed by those of SeaweedFS's other parts: master, volume, filer, admin.
 #[derive(Clone, Copy)]
-pub(super) struct Ports(u16);
+struct Ports(u16);
 
 impl Ports {
     const COUNT: u16 = 5;
 
     /// The ports of the last time where they are free, else free ones. All are below those that the system
     /// gives to outgoing connections (from 32768), which could otherwise take one at any moment.
-    pub fn choose(last: Option<u16>) -> Result<Self, Error> {
+    fn choose(last: Option<u16>) -> Result<Self, String> {
         if let Some(first) = last
             && Self(first).are_free()
         {
@@ -37,7 +37,7 @@ impl Ports {
                 return Ok(candidate);
             }
         }
-        Err(Error::NotStarted("s3", "no free ports were found between 20000 and 22700".into()))
+        Err("no free ports were found between 20000 and 22700".into())
     }
 
     fn are_free(self) -> bool {
@@ -51,6 +51,7 @@ pub(super) struct S3 {
     program: PathBuf,
     directory: PathBuf,
     sockets: PathBuf,
+    /// Until the first start, those of the last time; 0 where there were none.
     ports: Ports,
     access_key_id: String,
     secret_access_key: String,
@@ -58,14 +59,14 @@ pub(super) struct S3 {
 }
 
 impl S3 {
-    pub fn new(directory: &Directory, kind: S3Kind, program: PathBuf, ports: Ports) -> Self {
+    pub fn new(directory: &Directory, kind: S3Kind, program: PathBuf) -> Self {
         let keys = directory.keys();
         Self {
             kind,
             program,
             directory: directory.of("s3"),
             sockets: directory.sockets().to_owned(),
-            ports,
+            ports: Ports(directory.s3_port().unwrap_or_default()),
             access_key_id: keys.s3_access_key_id.clone(),
             secret_access_key: keys.s3_secret_access_key.clone(),
             internal: keys.s3_internal.clone(),
@@ -121,11 +122,11 @@ impl Recipe for S3 {
 
     fn prepare(&mut self, _log: &Path, address_is_known: bool) -> Result<(), String> {
         directory::make(&self.data()).map_err(|error| error.to_string())?;
-        // Another program may have taken a port since it was chosen.
-        if !address_is_known && !self.ports.are_free() {
-            self.ports = Ports::choose(None).map_err(|error| error.to_string())?;
-        }
         self.clean_up();
+        if !address_is_known {
+            let last = Some(self.ports.0).filter(|port| *port != 0);
+            self.ports = Ports::choose(last)?;
+        }
         Ok(())
     }
 
@@ -176,7 +177,7 @@ impl Recipe for S3 {
 
     /// SeaweedFS leaves these behind, at names that no option changes.
     fn clean_up(&self) {
-        if self.kind == S3Kind::SeaweedFs {
+        if self.kind == S3Kind::SeaweedFs && self.ports.0 != 0 {
             for (part, offset) in [("s3", 0), ("master", 1), ("volume", 2), ("filer", 3), ("admin", 4)] {
                 drop(std::fs::remove_file(format!("/tmp/seaweedfs-{part}-grpc-{}.sock", self.ports.0 + offset + GRPC)));
             }

@@ -188,7 +188,7 @@ struct Keeper<R> {
 impl<R: Recipe> Keeper<R> {
     fn run(mut self) {
         self.keep_log_short();
-        self.wait_for_predecessor();
+        process::wait_for_predecessor(self.recipe.name(), &self.pid_file, FIRST_START / 2);
         let mut was_up = false;
         let mut failures = 0;
         let began = Instant::now();
@@ -236,7 +236,7 @@ impl<R: Recipe> Keeper<R> {
             state.pid = Some(child.id());
             child
         };
-        self.write_pid(child.id());
+        process::record(&self.pid_file, child.id());
         let answered = self.wait_for_answer(&mut child);
         if answered {
             *was_up = true;
@@ -270,32 +270,6 @@ impl<R: Recipe> Keeper<R> {
             std::thread::sleep(POLL);
         }
         false
-    }
-
-    fn write_pid(&self, pid: u32) {
-        let started = process::stat(pid).map_or(0, |stat| stat.started);
-        if let Err(error) = std::fs::write(&self.pid_file, format!("{pid} {started}\n")) {
-            log::warn!("{} cannot be written: {error}", self.pid_file.display());
-        }
-    }
-
-    /// The server of a Larder that was killed may still be ending. Two on the same data would harm it.
-    fn wait_for_predecessor(&self) {
-        let Ok(text) = std::fs::read_to_string(&self.pid_file) else { return };
-        let mut numbers = text.split_whitespace().map(str::parse::<u64>);
-        let (Some(Ok(pid)), Some(Ok(started))) = (numbers.next(), numbers.next()) else { return };
-        let Ok(pid) = u32::try_from(pid) else { return };
-        let is_it = || process::stat(pid).is_some_and(|stat| stat.started == started) && process::runs(pid);
-        let deadline = Instant::now() + FIRST_START / 2;
-        while is_it() {
-            if Instant::now() > deadline {
-                log::warn!("{} of an earlier Larder (process {pid}) does not end; it is killed", self.recipe.name());
-                process::signal(&process::family(pid), "KILL");
-                std::thread::sleep(POLL * 10);
-                return;
-            }
-            std::thread::sleep(POLL);
-        }
     }
 
     fn keep_log_short(&self) {
