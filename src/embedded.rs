@@ -86,7 +86,7 @@ impl Servers {
             s3_access_key_id: keys.s3_access_key_id,
             s3_secret_access_key: keys.s3_secret_access_key,
         };
-        directory.remember_s3(&urls.s3_endpoint)?;
+        directory.remember(&urls)?;
         Ok(Self { s3, redis, postgres, urls, _directory: directory })
     }
 
@@ -110,4 +110,9 @@ impl Servers {
     pub fn stop(self) {
         drop(self);
     }
+}
+
+/// How to reach the servers of a Larder that runs on `data_dir`; nothing where none does.
+pub fn urls_of_running(data_dir: &Path) -> Option<EmbeddedUrls> {
+    directory::remembered(data_dir)
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use crate::config::EmbeddedUrls;
 
 /// A unix socket's path holds 107 bytes; Postgres adds `/.s.PGSQL.5432`.
 const LONGEST_SOCKET_DIRECTORY: usize = 90;
@@ -27,6 +28,22 @@ pub(super) struct Keys {
     /// Where the sockets were the last time, if that was outside this directory.
     #[serde(default)]
     outside: Option<PathBuf>,
+    /// Of the latest start; they hold only while the lock is held.
+    #[serde(default)]
+    running: Option<Running>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Running {
+    database_url: String,
+    redis_url: String,
+    s3_endpoint: String,
+}
+
+impl From<&EmbeddedUrls> for Running {
+    fn from(urls: &EmbeddedUrls) -> Self {
+        Self { database_url: urls.database_url.clone(), redis_url: urls.redis_url.clone(), s3_endpoint: urls.s3_endpoint.clone() }
+    }
 }
 
 pub(super) struct Directory {
@@ -51,6 +68,8 @@ impl Directory {
         if let Some(old) = keys.outside.take() {
             drop(std::fs::remove_dir_all(old));
         }
+        // Not those of another start, should a command ask while this one is under way.
+        keys.running = None;
         let mut outside = None;
         let mut sockets = root.join("run");
         if sockets.as_os_str().as_bytes().len() > LONGEST_SOCKET_DIRECTORY {
@@ -91,13 +110,28 @@ impl Directory {
         self.root.join("run").join(format!("{server}.pid"))
     }
 
-    pub fn remember_s3(&self, endpoint: &str) -> Result<(), Error> {
-        let port = endpoint.rsplit(':').next().and_then(|port| port.parse().ok());
-        if port == self.keys.s3_port {
-            return Ok(());
-        }
-        write_keys(&self.root, &Keys { s3_port: port, ..self.keys.clone() })
+    /// Keeps the S3 port for the next start, and the addresses for commands that run beside us.
+    pub fn remember(&self, urls: &EmbeddedUrls) -> Result<(), Error> {
+        let port = urls.s3_endpoint.rsplit(':').next().and_then(|port| port.parse().ok());
+        write_keys(&self.root, &Keys { s3_port: port, running: Some(Running::from(urls)), ..self.keys.clone() })
     }
+}
+
+/// What the last start wrote, if its lock is still held.
+pub(super) fn remembered(root: &Path) -> Option<EmbeddedUrls> {
+    let lock = File::open(root.join("lock")).ok()?;
+    if !matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)) {
+        return None;
+    }
+    let keys: Keys = serde_json::from_slice(&std::fs::read(root.join("embedded.json")).ok()?).ok()?;
+    let running = keys.running?;
+    Some(EmbeddedUrls {
+        database_url: running.database_url,
+        redis_url: running.redis_url,
+        s3_endpoint: running.s3_endpoint,
+        s3_access_key_id: keys.s3_access_key_id,
+        s3_secret_access_key: keys.s3_secret_access_key,
+    })
 }
 
 /// A directory that only its owner may enter. One that exists is left as it is.
@@ -136,6 +170,7 @@ fn read_or_make_keys(root: &Path) -> Result<Keys, Error> {
             s3_internal: random_hex(24)?,
             s3_port: None,
             outside: None,
+            running: None,
         }),
         Err(error) => Err(Error::io(format!("{} cannot be read", path.display()))(error)),
     }
