@@ -10,12 +10,14 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::api::health::Ready;
 use crate::config::{Config, Environment};
 use crate::console::assets::Assets;
+use crate::embedded::Servers;
 use crate::domain::{self, health, uploads};
 use crate::stores::{postgres, redis, s3};
 use crate::{api, console};
@@ -84,6 +86,37 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let serving = tokio::spawn(server);
     log::info!("listening on http://{address}");
     Ok(Running { address, ctx, ready, setup, server: handle, serving, background, _assets: assets })
+}
+
+/// Serves until SIGTERM or SIGINT; the embedded servers stop last.
+pub async fn serve(config: Config, embedded: Option<Servers>) -> anyhow::Result<()> {
+    for warning in config.warnings() {
+        log::warn!("{warning}");
+    }
+    let is_embedded = embedded.is_some();
+    let public_url = config.public_url.clone();
+    let running = start(config).await?;
+    if is_embedded {
+        let link = running.setup.wait().await;
+        crate::cli::announce(&public_url.unwrap_or_else(|| format!("http://{}", running.address)), link.as_deref());
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    log::info!("stopping: no new requests, at most {} s for those under way", DRAIN.as_secs());
+    tokio::select! {
+        () = running.stop() => {}
+        // Whoever asks twice does not want to wait.
+        _ = interrupt.recv() => log::warn!("stopped at once; what was unfinished is settled at the next start"),
+    }
+    if let Some(servers) = embedded {
+        tokio::task::spawn_blocking(move || servers.stop()).await?;
+    }
+    log::info!("stopped");
+    Ok(())
 }
 
 impl Running {

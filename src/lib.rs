@@ -4,6 +4,8 @@
 pub mod api;
 /// Puts the floors together: serve, drain, shut down.
 pub mod app;
+/// The command line.
+pub mod cli;
 /// The one place that reads the wall clock.
 pub mod clock;
 /// Settings from the environment, checked once, all faults together.
@@ -12,6 +14,8 @@ pub mod config;
 pub mod console;
 /// Floor 2: what Larder does, one noun a module.
 pub mod domain;
+/// Private PostgreSQL, Redis and S3 servers for a first run and for the tests.
+pub mod embedded;
 /// The database's tables, as Diesel knows them.
 pub mod schema;
 /// Floor 1: Postgres, Redis and the object store.
