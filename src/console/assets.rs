@@ -9,7 +9,12 @@ use aws_lc_rs::digest;
 use tempfile::TempDir;
 
 /// Every file of `static/`.
-pub const FILES: &[(&str, &[u8])] = &[("app.css", include_bytes!("../../static/app.css"))];
+pub const FILES: &[(&str, &[u8])] = &[
+    ("app.css", include_bytes!("../../static/app.css")),
+    ("app.js", include_bytes!("../../static/app.js")),
+    ("icon.svg", include_bytes!("../../static/icon.svg")),
+    ("upload.js", include_bytes!("../../static/upload.js")),
+];
 
 /// Twelve hexadecimal digits of the SHA-256 of all files.
 pub static FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
