@@ -1,4 +1,154 @@
-//! Floor 3, HTML.
+//! Floor 3, HTML. Here stands the one table of URLs.
 
 pub mod assets;
+mod body;
+pub mod gate;
+mod charts;
+pub mod error;
+mod events;
+mod filetype;
+mod filters;
+mod icons;
+pub mod layout;
+mod names;
+pub mod pages;
+pub mod paths;
+pub mod query;
 pub mod request;
+pub mod session;
+mod trail;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{HttpRequest, guard, web};
+
+use error::Error;
+use layout::Flash;
+use pages::{
+    audit, bucket, buckets, deletions, download, folders, links, object, overview, receive, sessions, settings, setup, theme, uploads, users,
+};
+
+/// Who may ask for a page at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Public,
+    Viewer,
+    Editor,
+    Admin,
+}
+
+/// One line of the table. `GET` answers `HEAD` as well.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    pub method: &'static str,
+    pub pattern: &'static str,
+    pub role: Access,
+}
+
+macro_rules! method {
+    (GET) => {
+        web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+    };
+    (POST) => {
+        web::post()
+    };
+}
+
+macro_rules! allow {
+    (GET) => {
+        "GET, HEAD"
+    };
+    (POST) => {
+        "POST"
+    };
+    ($first:ident $($rest:ident)+) => {
+        concat!(allow!($first), ", ", allow!($($rest)+))
+    };
+}
+
+/// Builds the table and the configuration from the same lines, so that they cannot differ.
+macro_rules! routes {
+    ($($pattern:literal { $($method:ident $role:ident $handler:path;)+ })+) => {
+        pub const ROUTES: &[Route] = &[$($(Route { method: stringify!($method), pattern: $pattern, role: Access::$role },)+)+];
+
+        pub fn configure(cfg: &mut web::ServiceConfig) {
+            $(cfg.service(
+                web::resource($pattern)
+                    $(.route(method!($method).to($handler)))+
+                    .default_service(web::to(|req: HttpRequest| error::method_not_allowed(req, allow!($($method)+))))
+                    .wrap(from_fn(finish)),
+            );)+
+        }
+    };
+}
+
+routes! {
+    "/" { GET Viewer overview::index; }
+    "/setup" { GET Public setup::new; POST Public setup::create; }
+    "/session" { GET Public sessions::new; POST Public sessions::create; }
+    "/session/end" { POST Public sessions::end; }
+    "/theme" { POST Public theme::update; }
+    "/buckets" { GET Viewer buckets::index; POST Admin buckets::create; }
+    "/counts" { POST Viewer buckets::count; }
+    "/buckets/{bucket}" { GET Viewer bucket::show; }
+    "/buckets/{bucket}/settings" { GET Viewer settings::show; }
+    "/buckets/{bucket}/deletion" { POST Admin settings::delete; }
+    "/buckets/{bucket}/folders" { POST Editor folders::create; }
+    "/buckets/{bucket}/object" { GET Viewer object::show; }
+    "/buckets/{bucket}/download" { GET Viewer download::show; }
+    "/buckets/{bucket}/preview" { GET Viewer download::preview; }
+    "/buckets/{bucket}/links" { POST Editor links::create; }
+    "/buckets/{bucket}/deletions" { GET Editor deletions::show; POST Editor deletions::create; }
+    "/buckets/{bucket}/uploads" { POST Editor receive::create; }
+    "/uploads" { GET Viewer uploads::index; }
+    "/uploads/new" { GET Editor uploads::new; }
+    "/uploads/{batch}" { GET Viewer uploads::show; }
+    "/audit" { GET Admin audit::index; }
+    "/users" { GET Admin users::index; POST Admin users::create; }
+    "/users/{id}/role" { POST Admin users::set_role; }
+    "/users/{id}/status" { POST Admin users::set_status; }
+    "/users/{id}/password" { POST Admin users::set_password; }
+}
+
+/// The last step of every answer: a failure becomes its page, and a message that was shown is forgotten.
+pub async fn finish(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let (req, response) = next.call(req).await?.map_into_boxed_body().into_parts();
+    let mut response = match response.error() {
+        Some(fault) => match fault.as_error::<Error>() {
+            Some(fault) => error::answer(fault, &req),
+            None if response.status().is_client_error() => {
+                error::answer(&Error::BadRequest("This request cannot be read.".to_owned()), &req)
+            }
+            None => error::answer(&Error::Internal(fault.to_string()), &req),
+        },
+        None => response,
+    };
+    let is_page = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if is_page && Flash::is_waiting(&req) {
+        // A cookie that cannot be written is shown once more, nothing worse.
+        let _ = response.add_cookie(&Flash::removal());
+    }
+    Ok(ServiceResponse::new(req, response))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_fixed_word_follows_buckets_directly() {
+        for route in ROUTES.iter().filter(|route| route.pattern.starts_with("/buckets/")) {
+            assert!(route.pattern.starts_with("/buckets/{bucket}"), "{}", route.pattern);
+        }
+    }
+
+    #[test]
+    fn every_line_of_the_table_is_there_once() {
+        for (at, route) in ROUTES.iter().enumerate() {
+            assert!(!ROUTES[..at].iter().any(|other| (other.method, other.pattern) == (route.method, route.pattern)), "{route:?}");
+        }
+        assert_eq!(allow!(GET POST), "GET, HEAD, POST");
+    }
+}

@@ -9,7 +9,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::budget::Reserved;
 use super::publish::{self, Whole};
 use super::row::{self, Digest, Lease, Target};
-use super::{File, OWNER};
+use super::{File, FileState, OWNER};
+use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3::{self, Part, PartReceipt, PutOptions};
@@ -34,6 +35,25 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    pub fn describe(&self) -> File {
+        File {
+            id: self.lease.file,
+            batch_id: self.target.batch,
+            bucket: self.target.bucket.clone(),
+            key: self.target.key.clone(),
+            name: self.target.name.clone(),
+            size: None,
+            sha256: None,
+            etag: None,
+            state: FileState::Pending,
+            stalled: false,
+            uploaded_by: self.actor.label.clone(),
+            error: None,
+            created_at: clock::now(),
+            finished_at: None,
+        }
+    }
+
     /// Undoes what is stored and says why on the row. Never touches the object itself.
     pub async fn fail(&self, why: &str) {
         if let Some(upload) = &self.multipart
@@ -46,6 +66,15 @@ impl Attempt {
         if let Err(error) = row::fail(&self.ctx, &self.actor, self.lease, &self.target, why).await {
             log::warn!("a failed upload could not be recorded yet: {error}");
         }
+    }
+}
+
+impl File {
+    /// The same file, with the sentence that says why it is not stored.
+    pub fn failed(mut self, error: &Error) -> Self {
+        self.state = FileState::Failed;
+        self.error = Some(publish::sentence(error));
+        self
     }
 }
 
@@ -106,14 +135,10 @@ impl Upload {
 
     /// Publishes the file; runs to its end even where the sender goes away now.
     pub async fn finish(mut self) -> Result<File> {
-        self.heartbeat.abort();
-        if self.next_part > 1 && !self.buffer.is_empty() {
-            self.send_part().await?;
+        if let Err(error) = self.send_rest().await {
+            self.abandon(&error).await;
+            return Err(error);
         }
-        while let Some(sent) = self.sending.join_next().await {
-            self.keep(sent)?;
-        }
-        self.receipts.sort_by_key(|receipt| receipt.number);
         let hash = std::mem::replace(&mut self.hash, digest::Context::new(&digest::SHA256));
         let digest = Digest { size: i64::try_from(self.size).unwrap_or(i64::MAX), sha256: hash.finish().as_ref().to_vec() };
         let Some(attempt) = self.attempt.take() else { return Err(already_over()) };
@@ -134,18 +159,30 @@ impl Upload {
         publishing.await.unwrap_or_else(|error| Err(Error::Conflict(format!("The upload was cut off: {error}."))))
     }
 
-    /// Undoes the upload and records why.
-    pub async fn abandon(mut self, why: &str) {
-        self.heartbeat.abort();
-        self.sending.shutdown().await;
-        if let Some(attempt) = self.attempt.take() {
-            attempt.fail(why).await;
+    /// Everything but the publishing: the last part, and waiting for all of them.
+    async fn send_rest(&mut self) -> Result<()> {
+        if self.next_part > 1 && !self.buffer.is_empty() {
+            self.send_part().await?;
         }
+        while let Some(sent) = self.sending.join_next().await {
+            self.keep(sent)?;
+        }
+        self.receipts.sort_by_key(|receipt| receipt.number);
+        Ok(())
     }
 
-    /// Bytes received so far.
-    pub fn size(&self) -> u64 {
-        self.size
+    /// Undoes the upload and records why; the file as it failed.
+    pub async fn abandon(mut self, error: &Error) -> Option<File> {
+        self.heartbeat.abort();
+        self.sending.shutdown().await;
+        let attempt = self.attempt.take()?;
+        attempt.fail(&publish::sentence(error)).await;
+        Some(attempt.describe().failed(error))
+    }
+
+    /// The file as it stands before anything of it is stored.
+    pub fn describe(&self) -> Option<File> {
+        self.attempt.as_ref().map(Attempt::describe)
     }
 
     fn context(&self) -> Result<&Context> {

@@ -26,7 +26,7 @@ pub(super) async fn publish(attempt: Attempt, whole: Whole, digest: Digest) -> R
     match try_publish(&attempt, whole, &digest).await {
         Ok(stored) => {
             row::commit(&attempt.ctx, &attempt.actor, attempt.lease, &attempt.target, &digest, &stored).await?;
-            Ok(finished(attempt, digest, stored))
+            Ok(finished(&attempt, &digest, stored))
         }
         // The store may have published it all the same: the reaper looks, and rolls it forward or undoes it.
         Err(error @ Error::S3(s3::Error::Unreachable(_) | s3::Error::Other(_))) => Err(error),
@@ -104,21 +104,13 @@ pub(super) fn exists(name: &str) -> Error {
     Error::Conflict(format!("{name} is there already, and was left as it is."))
 }
 
-fn finished(attempt: Attempt, digest: Digest, stored: Stored) -> File {
+fn finished(attempt: &Attempt, digest: &Digest, stored: Stored) -> File {
     File {
-        id: attempt.lease.file,
-        batch_id: attempt.target.batch,
-        bucket: attempt.target.bucket,
-        key: attempt.target.key,
-        name: attempt.target.name,
         size: Some(digest.size),
         sha256: Some(hex(&digest.sha256)),
         etag: Some(stored.etag),
         state: FileState::Ready,
-        stalled: false,
-        uploaded_by: attempt.actor.label,
-        error: None,
-        created_at: clock::now(),
         finished_at: Some(clock::now()),
+        ..attempt.describe()
     }
 }

@@ -1,0 +1,339 @@
+//! What a refused or failed request answers: a page in plain words, or a problem document for programs.
+
+use std::time::Duration;
+
+use actix_web::http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, LOCATION, REFRESH, RETRY_AFTER};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, web};
+use askama::Template;
+use chrono::{DateTime, Utc};
+
+use super::layout::Theme;
+use super::request::RequestId;
+use super::{filters, paths};
+use crate::clock;
+use crate::domain;
+use crate::domain::health::Service;
+use crate::stores::{postgres, s3};
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Each message is a sentence for the person who asked; causes go to the log only.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody is signed in; `next` is where they wanted to go.
+    #[error("nobody is signed in")]
+    SignIn { next: String },
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("the method is not allowed here, only {allow}")]
+    MethodNotAllowed { allow: &'static str },
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("{0}")]
+    Unprocessable(String),
+    #[error("{why}")]
+    TooMany { why: String, retry_after: Duration },
+    #[error("{} is not available: {cause}", service.name())]
+    Unavailable { service: Service, cause: String },
+    #[error("the object store has no space left")]
+    NoSpace,
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<domain::Error> for Error {
+    fn from(error: domain::Error) -> Self {
+        match error {
+            domain::Error::NotFound(why) => Self::NotFound(why),
+            domain::Error::Refused { why, .. } => Self::Unprocessable(why),
+            domain::Error::Conflict(why) => Self::Conflict(why),
+            domain::Error::Forbidden(why) => Self::Forbidden(why),
+            domain::Error::TooMany { why, retry_after } => Self::TooMany { why, retry_after },
+            domain::Error::Postgres(fault) => fault.into(),
+            domain::Error::S3(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<postgres::Error> for Error {
+    fn from(fault: postgres::Error) -> Self {
+        match fault {
+            postgres::Error::Unreachable(_) | postgres::Error::Timeout => {
+                Self::Unavailable { service: Service::Postgres, cause: fault.to_string() }
+            }
+            fault => Self::Internal(fault.to_string()),
+        }
+    }
+}
+
+impl From<s3::Error> for Error {
+    fn from(fault: s3::Error) -> Self {
+        match fault {
+            s3::Error::NoSuchBucket => Self::NotFound("There is no bucket of this name. It may have been deleted.".to_owned()),
+            s3::Error::NoSuchKey => Self::NotFound("There is no object of this key. It may have been deleted.".to_owned()),
+            s3::Error::AccessDenied => {
+                Self::Forbidden("The object store refused Larder's own access key. Whoever runs the store can give the key this right.".to_owned())
+            }
+            s3::Error::PreconditionFailed => Self::Conflict("The object has changed since you looked. Nothing was done.".to_owned()),
+            s3::Error::BucketNotEmpty => Self::Conflict("The bucket is not empty. Delete its objects first.".to_owned()),
+            s3::Error::BucketExists => Self::Conflict("A bucket of this name exists already.".to_owned()),
+            s3::Error::InvalidKey(why) => Self::Unprocessable(why),
+            s3::Error::NoSpace => Self::NoSpace,
+            s3::Error::SlowDown | s3::Error::Unreachable(_) => Self::Unavailable { service: Service::S3, cause: fault.to_string() },
+            fault => Self::Internal(fault.to_string()),
+        }
+    }
+}
+
+impl From<askama::Error> for Error {
+    fn from(fault: askama::Error) -> Self {
+        Self::Internal(fault.to_string())
+    }
+}
+
+/// What the page says.
+struct Words {
+    status: &'static str,
+    headline: String,
+    sentence: String,
+    /// Icon and sentence: what is safe, what happens by itself.
+    notes: Vec<(&'static str, String)>,
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    title: &'a str,
+    theme: Theme,
+    words: Words,
+    code: u16,
+    at: DateTime<Utc>,
+    reference: &'a str,
+    /// Whether asking again may help.
+    retry: bool,
+    unavailable: bool,
+    icon: &'static str,
+}
+
+impl Error {
+    fn words(&self, since: Option<DateTime<Utc>>, again: bool) -> Words {
+        let say = |status, headline: &str, sentence: &str| Words {
+            status,
+            headline: headline.to_owned(),
+            sentence: sentence.to_owned(),
+            notes: Vec::new(),
+        };
+        match self {
+            Self::SignIn { .. } => say("Not signed in", "Sign in first", "This page is only for people who are signed in."),
+            Self::BadRequest(why) => say("Bad request", "That request cannot be read", why),
+            Self::Forbidden(why) => say("Not allowed", "You may not do this", why),
+            Self::NotFound(why) => say("Not found", "There is nothing here", why),
+            Self::MethodNotAllowed { .. } => {
+                say("Method not allowed", "This address does not take that", "The page exists, but not for this kind of request. Nothing was done.")
+            }
+            Self::Conflict(why) => say("Conflict", "Something else is there now", why),
+            Self::TooLarge(why) => say("Too large", "That is more than fits", why),
+            Self::Unprocessable(why) => say("Not accepted", "That cannot be done as asked", why),
+            Self::TooMany { why, .. } => say("Too many requests", "Please wait a little", why),
+            Self::Unavailable { service, .. } => unavailable(*service, since, again),
+            Self::NoSpace => say(
+                "Service unavailable",
+                "The object store is full",
+                "Nothing more can be stored until space is made. What is stored already can be opened and downloaded.",
+            ),
+            Self::Internal(_) => say(
+                "Internal error",
+                "Something went wrong here",
+                "Larder made a mistake and has written it to its log. Try again; if it stays, pass on the reference below.",
+            ),
+        }
+    }
+
+    /// One line in the log, where the failure is ours or a store's.
+    pub fn log(&self, reference: &str) {
+        if self.status_code().is_server_error() {
+            log::error!("[{reference}] {self}");
+        }
+    }
+
+    /// The page, with `reference` at its foot. `since`: when the service that failed stopped answering.
+    /// `again`: the request only read, so the browser may send it again by itself.
+    pub fn page(&self, reference: &str, theme: Theme, since: Option<DateTime<Utc>>, again: bool) -> HttpResponse {
+        let status = self.status_code();
+        let mut answer = self.start();
+        if again && matches!(self, Self::Unavailable { .. }) {
+            answer.insert_header((REFRESH, "5"));
+        }
+        if let Self::SignIn { next } = self {
+            return answer.insert_header((LOCATION, paths::sign_in(next))).finish();
+        }
+        let words = self.words(since, again);
+        let page = ErrorPage {
+            title: &words.headline.clone(),
+            theme,
+            words,
+            code: status.as_u16(),
+            at: clock::now(),
+            reference,
+            retry: again && (status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS),
+            unavailable: matches!(self, Self::Unavailable { .. }),
+            icon: if status.is_server_error() { "down" } else { "error" },
+        };
+        match page.render() {
+            Ok(html) => answer.insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(html),
+            Err(fault) => {
+                log::error!("[{reference}] the error page itself: {fault}");
+                answer.finish()
+            }
+        }
+    }
+
+    fn start(&self) -> HttpResponseBuilder {
+        let mut answer = HttpResponse::build(self.status_code());
+        match self {
+            Self::Unavailable { .. } => {
+                answer.insert_header((RETRY_AFTER, "5"));
+            }
+            Self::NoSpace => {
+                answer.insert_header((RETRY_AFTER, "60"));
+            }
+            Self::TooMany { retry_after, .. } => {
+                answer.insert_header((RETRY_AFTER, retry_after.as_secs().max(1).to_string()));
+            }
+            Self::MethodNotAllowed { allow } => {
+                answer.insert_header((ALLOW, *allow));
+            }
+            _ => {}
+        }
+        answer
+    }
+}
+
+fn unavailable(service: Service, since: Option<DateTime<Utc>>, again: bool) -> Words {
+    let (subject, what) = match service {
+        Service::Postgres => ("The database", "the database is back"),
+        Service::S3 => ("The object store", "the store is back"),
+        other => (other.name(), "it is back"),
+    };
+    let how_long = match since {
+        Some(since) => format!("has not answered since {}, {}", since.format("%H:%M"), filters::ago_text(since, clock::now())),
+        None => "did not answer in time".to_owned(),
+    };
+    Words {
+        status: "Service unavailable",
+        headline: format!("{subject} is not answering"),
+        sentence: format!("Larder could not open this page because {} {how_long}.", service.name()),
+        notes: vec![
+            ("check", "Your files are safe. Everything that was confirmed as uploaded is in the store.".to_owned()),
+            if again {
+                ("retry", format!("Larder tries again every 5 seconds. This page opens by itself when {what}."))
+            } else {
+                ("retry", format!("What you sent was not done. Go back and send it again when {what}."))
+            },
+        ],
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::SignIn { .. } => StatusCode::SEE_OTHER,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable { .. } | Self::NoSpace => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Seen only outside the routes of `console`, whose middleware knows the request and writes the log.
+    fn error_response(&self) -> HttpResponse {
+        self.page(&RequestId::new().0, Theme::System, None, false)
+    }
+}
+
+/// The answer to a request that failed: JSON for programs, a page for people; logged here and nowhere else.
+pub fn answer(error: &Error, req: &HttpRequest) -> HttpResponse {
+    let reference = match super::request::id(req) {
+        id if id.is_empty() => RequestId::new().0,
+        id => id,
+    };
+    if prefers_json(req.headers()) {
+        return problem(error, &reference);
+    }
+    error.log(&reference);
+    let since = match error {
+        Error::Unavailable { service, .. } => {
+            let context = req.app_data::<web::Data<domain::Context>>();
+            context.map(|ctx| ctx.health.one(*service)).filter(|found| found.state == domain::health::State::Down).and_then(|found| found.since)
+        }
+        _ => None,
+    };
+    error.page(&reference, Theme::of(req), since, req.method().is_safe())
+}
+
+/// A problem document (RFC 9457), and the line in the log.
+pub fn problem(error: &Error, reference: &str) -> HttpResponse {
+    error.log(reference);
+    let status = match error {
+        Error::SignIn { .. } => StatusCode::UNAUTHORIZED,
+        error => error.status_code(),
+    };
+    let words = error.words(None, false);
+    let body = serde_json::json!({
+        "type": "about:blank",
+        "title": words.status,
+        "status": status.as_u16(),
+        "detail": words.sentence,
+        "request_id": reference,
+    });
+    let mut answer = error.start();
+    answer.status(status).insert_header((CONTENT_TYPE, "application/problem+json"));
+    answer.body(body.to_string())
+}
+
+/// Whether the request names JSON and not HTML among what it takes.
+pub fn prefers_json(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    (accept.contains("application/json") || accept.contains("application/problem+json")) && !accept.contains("text/html")
+}
+
+/// For addresses that no route has.
+pub async fn not_found(req: HttpRequest) -> HttpResponse {
+    answer(&Error::NotFound("No page has this address. It may have been typed wrong, or what it showed is gone.".to_owned()), &req)
+}
+
+/// For an address that exists, but not for this method.
+pub async fn method_not_allowed(req: HttpRequest, allow: &'static str) -> HttpResponse {
+    let mut response = answer(&Error::MethodNotAllowed { allow }, &req);
+    if req.method() == Method::OPTIONS {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    }
+    response
+}
+
+/// So that actix's own extractors never answer in plain text.
+pub fn configure_errors(cfg: &mut web::ServiceConfig) {
+    fn bad(what: &str) -> actix_web::Error {
+        Error::BadRequest(format!("{what} of this request cannot be read.")).into()
+    }
+    cfg.app_data(web::FormConfig::default().error_handler(|_, _| bad("The form")))
+        .app_data(web::QueryConfig::default().error_handler(|_, _| bad("The address")))
+        .app_data(web::JsonConfig::default().error_handler(|_, _| bad("The body")))
+        .app_data(
+            web::PathConfig::default()
+                .error_handler(|_, _| Error::NotFound("No page has this address. It may have been typed wrong.".to_owned()).into()),
+        );
+}

@@ -1,0 +1,125 @@
+//! Audit events as sentences with links.
+
+use chrono::{DateTime, Utc};
+
+use super::paths;
+use crate::domain::audit::Event;
+use crate::domain::names::{BucketName, ObjectKey};
+
+/// What a sentence names, with its page where it has one.
+pub struct Thing {
+    pub text: String,
+    pub url: Option<String>,
+}
+
+/// `phrase subject joint place`: "Uploaded a.pdf to sme-files/contracts".
+pub struct Line {
+    pub at: DateTime<Utc>,
+    pub who: String,
+    pub phrase: String,
+    pub subject: Option<Thing>,
+    pub joint: &'static str,
+    pub place: Option<Thing>,
+    /// Where the request came from, or what Larder did by itself.
+    pub from: String,
+    /// `refused` or `failed`, where it did not succeed.
+    pub trouble: Option<&'static str>,
+}
+
+impl Line {
+    pub fn of(event: &Event) -> Self {
+        let (phrase, joint) = phrase(&event.action);
+        let (subject, place) = things(&event.action, &event.resource);
+        Self {
+            at: event.at,
+            who: event.actor_label.clone(),
+            phrase: phrase.unwrap_or(&event.action).to_owned(),
+            joint: if place.is_some() { joint } else { "" },
+            subject,
+            place,
+            from: event.address.clone().unwrap_or_else(|| if event.actor_kind == "system" { "Larder itself".to_owned() } else { String::new() }),
+            trouble: match event.outcome.as_str() {
+                "refused" => Some("Refused"),
+                "failed" => Some("Failed"),
+                _ => None,
+            },
+        }
+    }
+
+    pub fn all(events: &[Event]) -> Vec<Self> {
+        events.iter().map(Self::of).collect()
+    }
+}
+
+fn phrase(action: &str) -> (Option<&'static str>, &'static str) {
+    let (phrase, joint) = match action {
+        "bucket.create" => ("Made the bucket", ""),
+        "bucket.delete" => ("Deleted the bucket", ""),
+        "folder.create" => ("Made the folder", "in"),
+        "object.delete" => ("Deleted", "from"),
+        "object.download" => ("Downloaded", "from"),
+        "object.share" => ("Made a link to", "in"),
+        "object.upload" => ("Uploaded", "to"),
+        "upload.fail" => ("Did not finish uploading", "to"),
+        "session.begin" => ("Signed in", ""),
+        "session.end" => ("Signed out", ""),
+        "session.refuse" => ("Was not let in as", ""),
+        "setup.complete" => ("Set Larder up as", ""),
+        "user.create" => ("Added", ""),
+        "user.disable" => ("Disabled", ""),
+        "user.enable" => ("Enabled", ""),
+        "user.password" => ("Set the password of", ""),
+        "user.role" => ("Changed the role of", ""),
+        "audit.export" => ("Exported the audit", ""),
+        _ => return (None, ""),
+    };
+    (Some(phrase), joint)
+}
+
+/// What `resource` names: an object and its folder, a bucket, a person, or nothing worth saying.
+fn things(action: &str, resource: &str) -> (Option<Thing>, Option<Thing>) {
+    if let Some(rest) = resource.strip_prefix("s3://") {
+        let (name, key) = rest.split_once('/').unwrap_or((rest, ""));
+        let Some(bucket) = BucketName::parse(name) else {
+            return (Some(Thing { text: resource.to_owned(), url: None }), None);
+        };
+        let Some(key) = ObjectKey::parse(key) else {
+            let url = (action != "bucket.delete").then(|| paths::bucket(&bucket));
+            return (Some(Thing { text: name.to_owned(), url }), None);
+        };
+        let place = Thing { text: format!("{bucket}/{}", key.folder().trim_end_matches('/')), url: Some(paths::folder(&bucket, key.folder())) };
+        let place = Thing { text: place.text.trim_end_matches('/').to_owned(), ..place };
+        let url = match action {
+            "object.delete" | "upload.fail" => None,
+            "folder.create" => Some(paths::folder(&bucket, key.as_str())),
+            _ => Some(paths::object(&bucket, &key)),
+        };
+        return (Some(Thing { text: key.name().to_owned(), url }), Some(place));
+    }
+    if let Some(email) = resource.strip_prefix("user:") {
+        return (Some(Thing { text: email.to_owned(), url: None }), None);
+    }
+    let said = matches!(resource, "" | "session" | "audit" | "setup");
+    ((!said).then(|| Thing { text: resource.to_owned(), url: None }), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_links_the_object_and_its_folder() {
+        let (subject, place) = things("object.upload", "s3://sme-files/a b/c?.pdf");
+        let (subject, place) = (subject.unwrap(), place.unwrap());
+        assert_eq!((subject.text.as_str(), place.text.as_str()), ("c?.pdf", "sme-files/a b"));
+        assert_eq!(subject.url.unwrap(), "/buckets/sme-files/object?key=a%20b%2Fc%3F.pdf");
+        assert_eq!(place.url.unwrap(), "/buckets/sme-files?prefix=a%20b%2F");
+    }
+
+    #[test]
+    fn what_is_gone_has_no_link() {
+        assert!(things("object.delete", "s3://sme-files/a").0.unwrap().url.is_none());
+        assert!(things("bucket.delete", "s3://sme-files").0.unwrap().url.is_none());
+        assert!(things("session.begin", "session").0.is_none());
+    }
+}

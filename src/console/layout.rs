@@ -1,0 +1,290 @@
+//! What every page carries around its content.
+
+use actix_web::HttpRequest;
+use actix_web::cookie::{Cookie, SameSite, time::Duration};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::config::{Config, Environment};
+use crate::domain::sessions::Session;
+
+const FLASH: &str = "larder-flash";
+const THEME: &str = "theme";
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Theme {
+    #[default]
+    System,
+    Light,
+    Dark,
+}
+
+impl Theme {
+    pub const ALL: [Self; 3] = [Self::System, Self::Light, Self::Dark];
+
+    pub fn of(req: &HttpRequest) -> Self {
+        req.cookie(THEME).map(|cookie| Self::parse(cookie.value())).unwrap_or_default()
+    }
+
+    pub fn parse(name: &str) -> Self {
+        Self::ALL.into_iter().find(|theme| theme.as_str() == name).unwrap_or_default()
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::System => "As the system",
+            Self::Light => "Light",
+            Self::Dark => "Dark",
+        }
+    }
+
+    /// What `data-theme` says; nothing where the system decides.
+    pub fn fixed(self) -> Option<&'static str> {
+        (self != Self::System).then(|| self.as_str())
+    }
+
+    pub fn cookie(self, https: bool) -> Cookie<'static> {
+        Cookie::build(THEME, self.as_str()).path("/").http_only(true).secure(https).same_site(SameSite::Lax).max_age(Duration::days(365)).finish()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    Ok,
+    Warn,
+    Bad,
+}
+
+impl Tone {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+        }
+    }
+
+    pub fn icon(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Bad => "error",
+        }
+    }
+}
+
+/// One sentence on the next page, about what was just done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flash {
+    pub tone: Tone,
+    pub text: String,
+}
+
+impl Flash {
+    pub fn done(text: impl Into<String>) -> Self {
+        Self { tone: Tone::Ok, text: text.into() }
+    }
+
+    pub fn warn(text: impl Into<String>) -> Self {
+        Self { tone: Tone::Warn, text: text.into() }
+    }
+
+    pub fn bad(text: impl Into<String>) -> Self {
+        Self { tone: Tone::Bad, text: text.into() }
+    }
+
+    pub fn of(req: &HttpRequest) -> Option<Self> {
+        let cookie = req.cookie(FLASH)?;
+        let (tone, text) = cookie.value().split_once('.')?;
+        let tone = [Tone::Ok, Tone::Warn, Tone::Bad].into_iter().find(|known| known.as_str() == tone)?;
+        Some(Self { tone, text: String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()? })
+    }
+
+    pub fn cookie(&self, https: bool) -> Cookie<'static> {
+        // A browser keeps about 4 KB of one cookie.
+        let text: String = self.text.chars().take(600).collect();
+        let value = format!("{}.{}", self.tone.as_str(), URL_SAFE_NO_PAD.encode(text));
+        Cookie::build(FLASH, value).path("/").http_only(true).secure(https).same_site(SameSite::Lax).max_age(Duration::minutes(1)).finish()
+    }
+
+    pub fn is_waiting(req: &HttpRequest) -> bool {
+        req.cookie(FLASH).is_some()
+    }
+
+    pub fn removal() -> Cookie<'static> {
+        let mut cookie = Cookie::build(FLASH, "").path("/").finish();
+        cookie.make_removal();
+        cookie
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    Overview,
+    Buckets,
+    Uploads,
+    Health,
+    Users,
+    Audit,
+    None,
+}
+
+#[derive(Clone, Debug)]
+pub struct Crumb {
+    pub text: String,
+    /// None for the page itself.
+    pub url: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Person {
+    pub name: String,
+    pub email: String,
+    pub initials: String,
+    pub role: &'static str,
+    pub is_admin: bool,
+    pub is_editor: bool,
+}
+
+impl Person {
+    pub fn of(session: &Session) -> Self {
+        use crate::domain::actor::Role;
+        Self {
+            name: session.name.clone(),
+            email: session.email.clone(),
+            initials: initials(&session.name),
+            role: match session.role {
+                Role::Viewer => "Viewer",
+                Role::Editor => "Editor",
+                Role::Admin => "Admin",
+            },
+            is_admin: session.role == Role::Admin,
+            is_editor: session.role >= Role::Editor,
+        }
+    }
+}
+
+fn initials(name: &str) -> String {
+    let mut words = name.split_whitespace().filter_map(|word| word.chars().find(|c| c.is_alphanumeric()));
+    let first = words.next();
+    [first, words.last()].into_iter().flatten().flat_map(char::to_uppercase).collect()
+}
+
+/// What the frame shows of the request and the installation.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub theme: Theme,
+    pub flash: Option<Flash>,
+    /// Path and query, for the theme form to come back to.
+    pub here: String,
+    /// Services that are down.
+    pub down: usize,
+    pub host: String,
+    pub environment: &'static str,
+    pub https: bool,
+}
+
+impl Frame {
+    pub fn of(req: &HttpRequest, config: &Config, down: usize) -> Self {
+        let host = match config.public_url.as_deref() {
+            Some(url) => url.split_once("://").map_or(url, |(_, host)| host).to_owned(),
+            None => config.bind.to_string(),
+        };
+        let here = if req.method().is_safe() { req.uri().path_and_query().map_or("/", |path| path.as_str()) } else { "/" };
+        Self {
+            theme: Theme::of(req),
+            flash: Flash::of(req),
+            here: here.to_owned(),
+            down,
+            host,
+            environment: match config.environment {
+                Environment::Development => "Development",
+                Environment::Production => "Production",
+            },
+            https: config.is_https(),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub title: String,
+    pub section: Section,
+    pub crumbs: Vec<Crumb>,
+    pub person: Option<Person>,
+    pub frame: Frame,
+}
+
+impl Layout {
+    pub fn new(title: impl Into<String>, section: Section, person: Option<Person>, frame: Frame) -> Self {
+        let title = title.into();
+        let crumbs = vec![Crumb { text: title.clone(), url: None }];
+        Self { title, section, crumbs, person, frame }
+    }
+
+    /// Puts the pages above this one before it in the breadcrumb.
+    pub fn under(mut self, above: impl IntoIterator<Item = (String, String)>) -> Self {
+        let own = self.crumbs.pop();
+        self.crumbs.extend(above.into_iter().map(|(text, url)| Crumb { text, url: Some(url) }));
+        self.crumbs.extend(own);
+        self
+    }
+
+    /// The page above, for the link that stands for the breadcrumb on phones.
+    pub fn up(&self) -> Option<(&str, &str)> {
+        self.crumbs.iter().rev().find_map(|crumb| crumb.url.as_deref().map(|url| (crumb.text.as_str(), url)))
+    }
+
+    pub fn is(&self, section: &str) -> bool {
+        let own = match self.section {
+            Section::Overview => "overview",
+            Section::Buckets => "buckets",
+            Section::Uploads => "uploads",
+            Section::Health => "health",
+            Section::Users => "users",
+            Section::Audit => "audit",
+            Section::None => "",
+        };
+        own == section
+    }
+
+    pub fn is_editor(&self) -> bool {
+        self.person.as_ref().is_some_and(|person| person.is_editor)
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.person.as_ref().is_some_and(|person| person.is_admin)
+    }
+
+    pub fn themes(&self) -> [Theme; 3] {
+        Theme::ALL
+    }
+
+    pub fn data_theme(&self) -> Option<&'static str> {
+        self.frame.theme.fixed()
+    }
+
+    pub fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn initials_are_of_the_first_and_the_last_name() {
+        for (name, letters) in [("Mara Lindqvist", "ML"), ("invoice-sync", "I"), ("Ana Maria de Souza", "AS"), ("  ", ""), ("张 伟", "张伟")] {
+            assert_eq!(initials(name), letters);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! One file a page.
+
+pub mod audit;
+pub mod bucket;
+pub mod buckets;
+pub mod deletions;
+pub mod download;
+pub mod folders;
+pub mod health;
+pub mod links;
+pub mod object;
+pub mod overview;
+pub mod receive;
+pub mod sessions;
+pub mod settings;
+pub mod setup;
+pub mod theme;
+pub mod uploads;
+pub mod users;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use askama::Template;
+
+use super::error::Result;
+
+/// A page with another status than 200.
+pub(super) fn with_status(status: StatusCode, page: &impl Template) -> Result<HttpResponse> {
+    Ok(HttpResponse::build(status).insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(page.render()?))
+}
+
+pub(super) fn ok(page: &impl Template) -> Result<HttpResponse> {
+    with_status(StatusCode::OK, page)
+}
+
+/// 422: the same page again, with what was typed.
+pub(super) fn unprocessable(page: &impl Template) -> Result<HttpResponse> {
+    with_status(StatusCode::UNPROCESSABLE_ENTITY, page)
+}
+
+/// The sentence beside the field it belongs to.
+#[derive(Clone, Debug, Default)]
+pub struct Refusal {
+    pub field: &'static str,
+    pub why: String,
+}
+
+impl Refusal {
+    /// The sentence where it is about `field`, else nothing.
+    pub fn of(&self, field: &str) -> &str {
+        if self.field == field { &self.why } else { "" }
+    }
+}

@@ -1,0 +1,157 @@
+//! `/audit`: who did what to which resource, when and from where; also as CSV.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use chrono::NaiveDate;
+use serde::Deserialize;
+
+use super::{Refusal, with_status};
+use crate::clock;
+use crate::console::error::Result;
+use crate::console::layout::{Layout, Section};
+use crate::console::query::Query;
+use crate::console::session::Admin;
+use crate::console::{filters, paths};
+use crate::domain::audit::{self, ACTIONS, Event, Filter, Page};
+use crate::domain::Context;
+
+const ROWS: i64 = 100;
+
+#[derive(Template)]
+#[template(path = "pages/audit.html")]
+pub struct IndexPage {
+    pub layout: Layout,
+    pub rows: Vec<Row>,
+    pub query: IndexQuery,
+    pub next_url: Option<String>,
+    pub first_url: Option<String>,
+    pub csv_url: String,
+    pub refusal: Refusal,
+}
+
+impl IndexPage {
+    /// The order is newest first with a cursor to older ones; `First` leads back.
+    fn no_way_back(&self) -> Option<String> {
+        None
+    }
+
+    fn is_filtered(&self) -> bool {
+        let query = &self.query;
+        [&query.actor, &query.action, &query.resource, &query.from, &query.to].iter().any(|field| !field.is_empty())
+    }
+
+    /// The nouns, each with its actions.
+    fn actions(&self) -> Vec<(&'static str, Vec<&'static str>)> {
+        let mut nouns: Vec<(&str, Vec<&str>)> = Vec::new();
+        for action in ACTIONS {
+            let noun = action.split_once('.').map_or(action, |(noun, _)| noun);
+            match nouns.iter_mut().find(|(known, _)| *known == noun) {
+                Some((_, actions)) => actions.push(action),
+                None => nouns.push((noun, vec![action])),
+            }
+        }
+        nouns
+    }
+}
+
+pub struct Row {
+    pub event: Event,
+    pub trouble: Option<&'static str>,
+    pub resource_url: Option<String>,
+    /// What else was written down, as JSON.
+    pub detail: Option<String>,
+}
+
+impl Row {
+    fn of(event: Event) -> Self {
+        let line = crate::console::events::Line::of(&event);
+        let detail = match &event.detail {
+            serde_json::Value::Null => None,
+            serde_json::Value::Object(fields) if fields.is_empty() => None,
+            detail => serde_json::to_string(detail).ok(),
+        };
+        Self { trouble: line.trouble, resource_url: line.subject.and_then(|subject| subject.url), detail, event }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct IndexQuery {
+    pub actor: String,
+    pub action: String,
+    pub resource: String,
+    pub from: String,
+    pub to: String,
+    cursor: String,
+    format: String,
+}
+
+impl IndexQuery {
+    fn filter(&self) -> std::result::Result<Filter, Refusal> {
+        let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let day = |text: &str, field| match text {
+            "" => Ok(None),
+            text => text
+                .parse::<NaiveDate>()
+                .map(Some)
+                .map_err(|_| Refusal { field, why: "Write a day as year, month, day: 2026-11-20.".to_owned() }),
+        };
+        Ok(Filter {
+            actor: some(&self.actor),
+            action: some(&self.action),
+            resource: some(&self.resource),
+            from: day(&self.from, "from")?,
+            to: day(&self.to, "to")?,
+            cursor: self.cursor.parse().ok(),
+        })
+    }
+
+    fn url(&self, cursor: &str, format: &str) -> String {
+        let Self { actor, action, resource, from, to, .. } = self;
+        paths::audit(&[
+            ("actor", actor),
+            ("action", action),
+            ("resource", resource),
+            ("from", from),
+            ("to", to),
+            ("cursor", cursor),
+            ("format", format),
+        ])
+    }
+}
+
+pub async fn index(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
+    let query: IndexQuery = query.read()?;
+    let layout = admin.layout("Audit", Section::Audit);
+    let filter = match query.filter() {
+        Ok(filter) => filter,
+        Err(refusal) => {
+            let nothing = Page { events: Vec::new(), next: None };
+            return super::unprocessable(&IndexPage { refusal, ..index_page(layout, query, nothing) });
+        }
+    };
+    if query.format == "csv" {
+        let name = format!("attachment; filename=\"larder-audit-{}.csv\"", clock::now().format("%Y-%m-%d"));
+        let csv = audit::csv(&ctx, &admin.actor, &filter).await?;
+        return Ok(HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8"))
+            .insert_header((CONTENT_DISPOSITION, name))
+            .body(csv));
+    }
+    let page = audit::list(&ctx, &admin.actor, &filter, ROWS).await?;
+    with_status(StatusCode::OK, &index_page(layout, query, page))
+}
+
+pub(super) fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
+    IndexPage {
+        layout,
+        rows: page.events.into_iter().map(Row::of).collect(),
+        next_url: page.next.map(|cursor| query.url(&cursor.to_string(), "")),
+        first_url: (!query.cursor.is_empty()).then(|| query.url("", "")),
+        csv_url: query.url("", "csv"),
+        refusal: Refusal::default(),
+        query,
+    }
+}

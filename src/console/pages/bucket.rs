@@ -1,0 +1,321 @@
+//! `/buckets/{bucket}`: folders and objects, a page at a time, in the order in which the store lists them.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::{Refusal, with_status};
+use crate::config::Config;
+use crate::console::error::Result;
+use crate::console::layout::{Layout, Section};
+use crate::console::query::{Bucket, Query};
+use crate::console::session::{SignedIn, Viewer, see_other};
+use crate::console::trail::{Step, Trail};
+use crate::console::{filters, names, paths};
+use crate::domain::names::BucketName;
+use crate::domain::objects::{self, Entry, Folder, ListQuery, Listing, Origin, Place};
+use crate::domain::{self, Context};
+
+const LIMITS: [i32; 3] = [100, 500, 1000];
+
+#[derive(Template)]
+#[template(path = "pages/bucket.html")]
+pub struct ShowPage {
+    pub layout: Layout,
+    pub bucket: BucketName,
+    pub place: Location,
+    pub folders: Vec<FolderRow>,
+    pub objects: Vec<ObjectRow>,
+    pub next_url: Option<String>,
+    pub back_url: Option<String>,
+    pub max_size: u64,
+    /// How programs reach this bucket.
+    pub endpoint: Option<String>,
+    pub to: String,
+    pub new_folder: String,
+    pub refusal: Refusal,
+}
+
+/// Where in the bucket, and where in the listing.
+#[derive(Clone, Debug, Default)]
+pub struct Location {
+    pub prefix: String,
+    pub starts: String,
+    pub limit: i32,
+    pub offset: u64,
+    pub cursor: String,
+    pub trail: Trail,
+}
+
+pub struct FolderRow {
+    pub name: String,
+    pub url: String,
+}
+
+pub struct ObjectRow {
+    pub name: String,
+    pub url: String,
+    pub download_url: String,
+    /// Key, ETag and size for the check box.
+    pub pair: String,
+    pub entry: Entry,
+}
+
+impl ObjectRow {
+    pub fn by(&self) -> &str {
+        match &self.entry.origin {
+            Origin::Larder { by, .. } => by,
+            Origin::Changed => "changed outside Larder",
+            Origin::Outside => "outside Larder",
+        }
+    }
+
+    /// The marker that makes an empty folder has no name of its own inside it.
+    pub fn shown_name(&self) -> &str {
+        if self.name.is_empty() { "(this folder's marker)" } else { &self.name }
+    }
+
+    /// The name for those who hear the page.
+    pub fn label(&self) -> String {
+        names::text(self.shown_name())
+    }
+
+    pub fn is_ours(&self) -> bool {
+        matches!(self.entry.origin, Origin::Larder { .. })
+    }
+}
+
+impl ShowPage {
+    pub fn count(&self) -> usize {
+        self.folders.len() + self.objects.len()
+    }
+
+    /// The whole folder is on this page.
+    pub fn is_whole(&self) -> bool {
+        self.place.offset == 0 && self.place.cursor.is_empty() && self.next_url.is_none()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0 && self.is_whole() && self.place.starts.is_empty()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.objects.iter().map(|row| row.entry.size).sum()
+    }
+
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.bucket, self.place.prefix)
+    }
+
+    pub fn upload_url(&self) -> String {
+        paths::new_upload(Some(&self.bucket), &self.place.prefix)
+    }
+
+    pub fn form_url(&self) -> String {
+        paths::uploads_into(&self.bucket, &self.place.prefix, false)
+    }
+
+    pub fn folders_url(&self) -> String {
+        paths::folders(&self.bucket, &self.place.prefix)
+    }
+
+    pub fn deletions_url(&self) -> String {
+        paths::deletions(&self.bucket)
+    }
+
+    pub fn settings_url(&self) -> String {
+        paths::settings(&self.bucket)
+    }
+
+    pub fn url(&self) -> String {
+        paths::bucket(&self.bucket)
+    }
+
+    pub fn folder_url(&self) -> String {
+        paths::folder(&self.bucket, &self.place.prefix)
+    }
+
+    /// The first page with `limit` rows.
+    pub fn limit_url(&self, limit: &i32) -> String {
+        let limit = limit.to_string();
+        paths::listing(&self.bucket, &[("prefix", &self.place.prefix), ("starts", &self.place.starts), ("limit", &limit)])
+    }
+
+    pub fn first_url(&self) -> String {
+        self.limit_url(&self.place.limit)
+    }
+
+    /// `First` leads back only from further on.
+    pub fn first_link(&self) -> Option<String> {
+        (!self.place.cursor.is_empty()).then(|| self.first_url())
+    }
+
+    /// For the command that programs use.
+    pub fn slash_prefix(&self) -> String {
+        format!("/{}", self.place.prefix)
+    }
+
+    pub fn limits(&self) -> [i32; 3] {
+        LIMITS
+    }
+
+    pub fn last_row(&self) -> u64 {
+        self.place.offset + self.count() as u64
+    }
+}
+
+#[derive(Deserialize, Default)]
+pub struct ShowQuery {
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    starts: String,
+    #[serde(default)]
+    cursor: String,
+    #[serde(default)]
+    limit: String,
+    #[serde(default)]
+    to: Option<String>,
+    #[serde(default)]
+    back: String,
+    #[serde(default)]
+    offset: String,
+}
+
+impl ShowQuery {
+    /// A prefix that does not end with a slash is a folder and the beginning of a name.
+    fn place(self) -> Location {
+        let cut = self.prefix.rfind('/').map_or(0, |at| at + 1);
+        let (prefix, rest) = self.prefix.split_at(cut);
+        Location {
+            prefix: prefix.to_owned(),
+            starts: format!("{rest}{}", self.starts),
+            limit: self.limit.parse().unwrap_or(LIMITS[0]).clamp(1, 1000),
+            offset: self.offset.parse().unwrap_or_default(),
+            cursor: self.cursor,
+            trail: Trail::parse(&self.back),
+        }
+    }
+}
+
+pub async fn show(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket, query: Query) -> Result<HttpResponse> {
+    let mut query: ShowQuery = query.read()?;
+    let mut wrong_place = None;
+    if let Some(to) = query.to.take() {
+        match objects::locate(&ctx, &bucket.0, &to).await {
+            Ok(Place::Folder { bucket, prefix }) => return Ok(see_other(&paths::folder(&bucket, &prefix))),
+            Ok(Place::Object { bucket, key }) => return Ok(see_other(&paths::object(&bucket, &key))),
+            Err(domain::Error::Refused { why, .. } | domain::Error::NotFound(why)) => wrong_place = Some((to, why)),
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    let mut page = page(&viewer, &ctx, bucket.0, query.place()).await?;
+    match wrong_place {
+        Some((to, why)) => {
+            page.to = to;
+            page.refusal = Refusal { field: "to", why };
+            super::unprocessable(&page)
+        }
+        None => with_status(actix_web::http::StatusCode::OK, &page),
+    }
+}
+
+/// The first page of a folder, with a folder name that was refused.
+pub(super) async fn with_refused_folder(
+    person: &SignedIn,
+    ctx: &Context,
+    (bucket, prefix): (BucketName, String),
+    (name, why): (String, String),
+) -> Result<ShowPage> {
+    let place = ShowQuery { prefix, ..ShowQuery::default() }.place();
+    let page = page(person, ctx, bucket, place).await?;
+    Ok(ShowPage { new_folder: name, refusal: Refusal { field: "name", why }, ..page })
+}
+
+async fn page(person: &SignedIn, ctx: &Context, bucket: BucketName, place: Location) -> Result<ShowPage> {
+    let query = ListQuery {
+        prefix: place.prefix.clone(),
+        starts_with: place.starts.clone(),
+        cursor: (!place.cursor.is_empty()).then(|| place.cursor.clone()),
+        limit: place.limit,
+    };
+    let listing = objects::list(ctx, &bucket, &query).await?;
+    let (title, above) = crumbs(&bucket, &place.prefix);
+    let layout = person.layout(title, Section::Buckets).under(above);
+    Ok(assemble(layout, bucket, place, listing, &ctx.config))
+}
+
+pub fn assemble(layout: Layout, bucket: BucketName, place: Location, listing: Listing, config: &Config) -> ShowPage {
+    let limit = place.limit.to_string();
+    let turn = |step: &Step, trail: &Trail| {
+        let (offset, trail) = (step.offset.to_string(), trail.to_string());
+        let offset = if step.offset == 0 { "" } else { offset.as_str() };
+        let parameters =
+            [("prefix", place.prefix.as_str()), ("starts", &place.starts), ("limit", &limit), ("cursor", &step.cursor), ("offset", offset), ("back", &trail)];
+        paths::listing(&bucket, &parameters)
+    };
+    let here = Step { offset: place.offset, cursor: place.cursor.clone() };
+    let shown = (listing.folders.len() + listing.objects.len()) as u64;
+    let next_url = listing.next.map(|cursor| turn(&Step { offset: place.offset + shown, cursor }, &place.trail.and(here)));
+    let back_url = place.trail.back().map(|(step, trail)| turn(&step, &trail));
+    let folder = |folder: Folder| FolderRow { url: paths::folder(&bucket, &folder.prefix), name: folder.name };
+    let object = |entry: Entry| ObjectRow {
+        name: entry.name.clone(),
+        url: paths::object(&bucket, &entry.key),
+        download_url: paths::download(&bucket, &entry.key),
+        pair: format!("{}:{}:{}", paths::field(entry.key.as_str()), entry.etag, entry.size),
+        entry,
+    };
+    ShowPage {
+        layout,
+        folders: listing.folders.into_iter().map(folder).collect(),
+        objects: listing.objects.into_iter().map(object).collect(),
+        next_url,
+        back_url,
+        max_size: config.upload.max_size,
+        endpoint: config.s3.public_url.clone().or_else(|| config.s3.endpoint.clone()),
+        to: String::new(),
+        new_folder: String::new(),
+        refusal: Refusal::default(),
+        place,
+        bucket,
+    }
+}
+
+/// The title of a folder, and the pages above it.
+pub fn crumbs(bucket: &BucketName, prefix: &str) -> (String, Vec<(String, String)>) {
+    let mut above = vec![("Buckets".to_owned(), "/buckets".to_owned())];
+    let mut title = bucket.to_string();
+    let mut url = paths::bucket(bucket);
+    let mut end = 0;
+    for part in prefix.split_inclusive('/') {
+        end += part.len();
+        above.push((title, url));
+        title = part.strip_suffix('/').unwrap_or(part).to_owned();
+        if title.is_empty() {
+            title = "/".to_owned();
+        }
+        url = paths::folder(bucket, &prefix[..end]);
+    }
+    (title, above)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_above_has_its_link() {
+        let bucket = BucketName::parse("scans").unwrap();
+        let (title, above) = crumbs(&bucket, "a b//c/");
+        assert_eq!(title, "c");
+        let urls: Vec<&str> = above.iter().map(|(_, url)| url.as_str()).collect();
+        assert_eq!(urls, ["/buckets", "/buckets/scans", "/buckets/scans?prefix=a%20b%2F", "/buckets/scans?prefix=a%20b%2F%2F"]);
+    }
+
+    #[test]
+    fn a_prefix_without_a_slash_is_the_beginning_of_a_name() {
+        let place = ShowQuery { prefix: "a/b".into(), ..ShowQuery::default() }.place();
+        assert_eq!((place.prefix.as_str(), place.starts.as_str(), place.limit), ("a/", "b", 100));
+    }
+}

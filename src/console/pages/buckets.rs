@@ -1,0 +1,155 @@
+//! `/buckets`: every bucket, what is in it as far as Larder has counted, and the form that makes one.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::{Refusal, ok, with_status};
+use crate::config::Config;
+use crate::console::error::Result;
+use crate::console::layout::{Flash, Layout, Section};
+use crate::console::query::{Form, Query};
+use crate::console::session::{Admin, SignedIn, Viewer};
+use crate::console::{filters, paths};
+use crate::domain::buckets::{self, Bucket, BucketList, Versioning};
+use crate::domain::{self, Context};
+
+#[derive(Template)]
+#[template(path = "pages/buckets.html")]
+pub struct IndexPage {
+    pub layout: Layout,
+    pub store: String,
+    pub rows: Vec<Row>,
+    pub all: usize,
+    pub listing_denied: bool,
+    pub denied: Vec<String>,
+    pub objects: u64,
+    pub bytes: u64,
+    /// Buckets without figures, which the sums leave out.
+    pub uncounted: usize,
+    pub counted_at: Option<DateTime<Utc>>,
+    pub starts: String,
+    pub name: String,
+    pub refusal: Refusal,
+}
+
+pub struct Row {
+    pub bucket: Bucket,
+    /// Of the size of all buckets, in per cent.
+    pub share: u64,
+}
+
+impl Row {
+    pub fn url(&self) -> String {
+        paths::bucket(&self.bucket.name)
+    }
+
+    pub fn upload_url(&self) -> String {
+        paths::new_upload(Some(&self.bucket.name), "")
+    }
+
+    pub fn settings_url(&self) -> String {
+        paths::settings(&self.bucket.name)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bucket.figures.as_ref().is_some_and(|figures| figures.objects == 0)
+    }
+
+    pub fn versioning(&self) -> &'static str {
+        versioning_word(self.bucket.versioning)
+    }
+}
+
+pub fn versioning_word(versioning: Option<Versioning>) -> &'static str {
+    match versioning {
+        Some(Versioning::On) => "On",
+        Some(Versioning::Suspended) => "Suspended",
+        Some(Versioning::Off) => "Off",
+        None => "not known",
+    }
+}
+
+impl IndexPage {
+    pub fn of(layout: Layout, store: String, list: BucketList, starts: String) -> Self {
+        let figures = || list.buckets.iter().filter_map(|bucket| bucket.figures.as_ref());
+        let bytes: u64 = figures().map(|figures| figures.bytes).sum();
+        let objects = figures().map(|figures| figures.objects).sum();
+        let counted_at = figures().map(|figures| figures.counted_at).min();
+        let (all, uncounted) = (list.buckets.len(), list.buckets.len() - figures().count());
+        let denied = list.buckets.iter().filter(|bucket| bucket.denied).map(|bucket| bucket.name.to_string()).collect();
+        let share = |bucket: &Bucket| bucket.figures.as_ref().map_or(0, |figures| figures.bytes.saturating_mul(100).checked_div(bytes).unwrap_or(0));
+        let shown = list.buckets.into_iter().filter(|bucket| bucket.name.as_str().starts_with(&starts));
+        let rows = shown.map(|bucket| Row { share: share(&bucket), bucket }).collect();
+        Self {
+            layout,
+            store,
+            rows,
+            all,
+            listing_denied: list.listing_denied,
+            denied,
+            objects,
+            bytes,
+            uncounted,
+            counted_at,
+            starts,
+            name: String::new(),
+            refusal: Refusal::default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct IndexQuery {
+    #[serde(default)]
+    starts: String,
+}
+
+#[derive(Deserialize)]
+pub struct CreateForm {
+    #[serde(default)]
+    name: String,
+}
+
+pub async fn index(viewer: Viewer, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
+    let query: IndexQuery = query.read()?;
+    ok(&page(&viewer, &ctx, query.starts).await?)
+}
+
+pub async fn create(admin: Admin, ctx: web::Data<Context>, form: Form<CreateForm>) -> Result<HttpResponse> {
+    let form = form.read().await?;
+    let (status, why) = match buckets::create(&ctx, &admin.actor, &form.name).await {
+        Ok(bucket) => return Ok(admin.redirect(&paths::bucket(&bucket), Flash::done(format!("The bucket {bucket} is ready.")))),
+        Err(domain::Error::Refused { why, .. }) => (StatusCode::UNPROCESSABLE_ENTITY, why),
+        Err(domain::Error::Conflict(why)) => (StatusCode::CONFLICT, why),
+        Err(fault) => return Err(fault.into()),
+    };
+    let mut page = page(&admin, &ctx, String::new()).await?;
+    page.name = form.name;
+    page.refusal = Refusal { field: "name", why };
+    with_status(status, &page)
+}
+
+pub async fn count(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
+    buckets::count_again(&ctx).await?;
+    Ok(viewer.redirect("/buckets", Flash::done("Counting has begun. Large buckets take some minutes; the figures change as they are ready.")))
+}
+
+async fn page(person: &SignedIn, ctx: &Context, starts: String) -> Result<IndexPage> {
+    let list = buckets::list(ctx).await?;
+    Ok(IndexPage::of(person.layout("Buckets", Section::Buckets), store_in_words(&ctx.config), list, starts))
+}
+
+/// Which store it is, for the line under the title.
+pub fn store_in_words(config: &Config) -> String {
+    let region = &config.s3.region;
+    match &config.s3.endpoint {
+        Some(endpoint) => {
+            let host = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, host)| host);
+            format!("The store at {host}, region {region}.")
+        }
+        None => format!("Amazon S3, region {region}."),
+    }
+}

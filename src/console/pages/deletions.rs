@@ -1,0 +1,287 @@
+//! `/buckets/{bucket}/deletions`: asks once, naming what goes; then deletes exactly what was seen.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{Refusal, with_status};
+use crate::console::error::{Error, Result};
+use crate::console::layout::{Flash, Layout, Section};
+use crate::console::query::{self, Bucket, Form, Query};
+use crate::console::session::{Editor, SignedIn, see_other};
+use crate::console::{filters, names, paths};
+use crate::domain::Context;
+use crate::domain::names::{BucketName, ObjectKey};
+use crate::domain::objects::{self, Doomed, Fate};
+
+/// From here on the bucket's name is typed.
+const MANY: usize = 100;
+/// What one page of the browser can select.
+const MOST: usize = 1000;
+/// So many are named one by one.
+const NAMED: usize = 100;
+
+#[derive(Template)]
+#[template(path = "pages/deletions.html")]
+pub struct ConfirmPage {
+    pub layout: Layout,
+    pub bucket: BucketName,
+    pub chosen: Vec<Chosen>,
+    pub typed: String,
+    pub refusal: Refusal,
+}
+
+impl ConfirmPage {
+    pub fn needs_name(&self) -> bool {
+        self.chosen.len() > MANY
+    }
+
+    pub fn what(&self) -> String {
+        in_words(self.chosen.len())
+    }
+
+    pub fn bytes(&self) -> Option<u64> {
+        self.chosen.iter().map(|chosen| chosen.size).sum()
+    }
+
+    fn named(&self) -> &[Chosen] {
+        &self.chosen[..self.chosen.len().min(NAMED)]
+    }
+
+    fn unnamed(&self) -> usize {
+        self.chosen.len().saturating_sub(NAMED)
+    }
+
+    fn folder_url(&self) -> String {
+        folder_of(&self.bucket, &self.chosen)
+    }
+
+    fn url(&self) -> String {
+        paths::deletions(&self.bucket)
+    }
+}
+
+/// An object as it was seen; the size is for the eye only.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    pub doomed: Doomed,
+    pub size: Option<u64>,
+}
+
+impl Chosen {
+    fn field(&self) -> String {
+        paths::field(self.doomed.key.as_str())
+    }
+}
+
+#[derive(Template)]
+#[template(path = "pages/deletions_result.html")]
+pub struct ResultPage {
+    pub layout: Layout,
+    pub bucket: BucketName,
+    pub kept: Vec<(String, String)>,
+    pub gone: Vec<String>,
+}
+
+impl ResultPage {
+    fn bucket_url(&self) -> String {
+        paths::bucket(&self.bucket)
+    }
+
+    pub fn of(layout: Layout, bucket: BucketName, fates: Vec<(String, Fate)>) -> Self {
+        let (gone, kept): (Vec<_>, Vec<_>) = fates.into_iter().partition(|(_, fate)| matches!(fate, Fate::Deleted | Fate::Gone));
+        let kept = kept.into_iter().map(|(key, fate)| (key, reason(&fate))).collect();
+        Self { layout, bucket, kept, gone: gone.into_iter().map(|(key, _)| key).collect() }
+    }
+}
+
+fn reason(fate: &Fate) -> String {
+    match fate {
+        Fate::Changed => "It has changed since you looked.".to_owned(),
+        Fate::Failed(why) => why.clone(),
+        Fate::Deleted | Fate::Gone => String::new(),
+    }
+}
+
+pub fn in_words(count: usize) -> String {
+    if count == 1 { "1 object".to_owned() } else { format!("{} objects", filters::count_text(count as u64)) }
+}
+
+fn folder_of(bucket: &BucketName, chosen: &[Chosen]) -> String {
+    paths::folder(bucket, chosen.first().map_or("", |chosen| chosen.doomed.key.folder()))
+}
+
+/// The fields of the form, in their order: `k` and `etag` in turn, or check boxes that hold both.
+#[derive(Debug, Default)]
+struct Order {
+    chosen: Vec<Chosen>,
+    confirmed: bool,
+    typed: String,
+}
+
+impl Order {
+    fn read(fields: Vec<(String, String)>) -> Result<Self> {
+        let mut order = Self::default();
+        let mut waiting: Option<ObjectKey> = None;
+        let only = fields.iter().any(|(name, _)| name == "only");
+        for (name, value) in fields {
+            match name.as_str() {
+                "confirm" => order.confirmed = value == "1",
+                "name" => order.typed = value,
+                // The button of one row: what is checked elsewhere is not meant.
+                "only" => order.chosen.push(Self::pair(&value)?),
+                "pair" if !only => order.chosen.push(Self::pair(&value)?),
+                "k" if !only && waiting.is_none() => waiting = Some(query::key_of_field(&value)?),
+                "etag" if !only => match waiting.take() {
+                    Some(key) => order.chosen.push(Chosen { doomed: Doomed { key, etag: unquoted(&value) }, size: None }),
+                    None => return Err(misshapen()),
+                },
+                "k" if !only => return Err(misshapen()),
+                _ => {}
+            }
+        }
+        if waiting.is_some() {
+            return Err(misshapen());
+        }
+        if order.chosen.len() > MOST {
+            return Err(Error::TooLarge(format!("At most {} objects can be deleted at once.", filters::count_text(MOST as u64))));
+        }
+        Ok(order)
+    }
+
+    fn pair(value: &str) -> Result<Chosen> {
+        let mut parts = value.splitn(3, ':');
+        match (parts.next(), parts.next()) {
+            (Some(key), Some(etag)) if !etag.is_empty() => {
+                let size = parts.next().and_then(|size| size.parse().ok());
+                Ok(Chosen { doomed: Doomed { key: query::key_of_field(key)?, etag: unquoted(etag) }, size })
+            }
+            _ => Err(misshapen()),
+        }
+    }
+}
+
+fn unquoted(etag: &str) -> String {
+    etag.trim_matches('"').to_owned()
+}
+
+fn misshapen() -> Error {
+    Error::BadRequest("Every object to delete comes with the ETag that was seen.".to_owned())
+}
+
+#[derive(Deserialize)]
+pub struct ShowQuery {
+    id: Uuid,
+}
+
+pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, form: Form<Vec<(String, String)>>) -> Result<HttpResponse> {
+    let order = Order::read(form.read().await?)?;
+    if order.chosen.is_empty() {
+        return Ok(editor.redirect(&paths::bucket(&bucket.0), Flash::warn("Nothing was selected, so nothing was deleted.")));
+    }
+    let mut page = confirm_page(&editor, bucket.0, order.chosen);
+    if !order.confirmed {
+        return with_status(StatusCode::OK, &page);
+    }
+    if page.needs_name() && order.typed != page.bucket.as_str() {
+        page.refusal = Refusal { field: "name", why: format!("Type {} exactly as it is written.", page.bucket) };
+        page.typed = order.typed;
+        return super::unprocessable(&page);
+    }
+    let doomed: Vec<Doomed> = page.chosen.iter().map(|chosen| chosen.doomed.clone()).collect();
+    let fates = objects::delete(&ctx, &editor.actor, &page.bucket, &doomed).await?;
+    match fates.as_slice() {
+        [(only, fate)] => one(&editor, &page, only, fate),
+        _ => match objects::keep_deletion_result(&ctx, &editor.actor, &fates).await {
+            Some(id) => Ok(see_other(&paths::deletion_result(&page.bucket, id))),
+            // Without Redis the result has no address of its own, and is shown at once.
+            None => {
+                let fates = fates.into_iter().map(|(doomed, fate)| (doomed.key.to_string(), fate)).collect();
+                super::ok(&result_page(&editor, page.bucket, fates))
+            }
+        },
+    }
+}
+
+/// What became of the only object.
+fn one(editor: &SignedIn, page: &ConfirmPage, object: &Doomed, fate: &Fate) -> Result<HttpResponse> {
+    let name = names::text(object.key.name());
+    match fate {
+        Fate::Deleted => Ok(editor.redirect(&page.folder_url(), Flash::done(format!("Deleted {name}.")))),
+        Fate::Gone => Ok(editor.redirect(&page.folder_url(), Flash::warn(format!("{name} was gone already.")))),
+        Fate::Changed => {
+            Err(Error::Conflict(format!("{name} has changed since you looked, so it was not deleted. Open it again and decide anew.")))
+        }
+        Fate::Failed(why) => Ok(editor.redirect(&page.folder_url(), Flash::bad(format!("{name} was not deleted: {why}")))),
+    }
+}
+
+fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>) -> ConfirmPage {
+    let title = match chosen.as_slice() {
+        [one] => format!("Delete {}?", names::text(one.doomed.key.name())),
+        many => format!("Delete {} from {bucket}?", in_words(many.len())),
+    };
+    let (folder, mut above) = super::bucket::crumbs(&bucket, chosen.first().map_or("", |chosen| chosen.doomed.key.folder()));
+    above.push((folder, folder_of(&bucket, &chosen)));
+    ConfirmPage {
+        layout: editor.layout(title, Section::Buckets).under(above),
+        bucket,
+        chosen,
+        typed: String::new(),
+        refusal: Refusal::default(),
+    }
+}
+
+pub async fn show(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, query: Query) -> Result<HttpResponse> {
+    let ShowQuery { id } = query.read()?;
+    let fates = objects::deletion_result(&ctx, &editor.actor, id).await?;
+    let fates = fates.ok_or_else(|| Error::NotFound("This result is not kept any more. The audit has what was deleted.".to_owned()))?;
+    super::ok(&result_page(&editor, bucket.0, fates))
+}
+
+fn result_page(editor: &SignedIn, bucket: BucketName, fates: Vec<(String, Fate)>) -> ResultPage {
+    let above = [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(&bucket))];
+    ResultPage::of(editor.layout("Deleted", Section::Buckets).under(above), bucket, fates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(fields: &[(&str, &str)]) -> Result<Order> {
+        Order::read(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    fn chosen(order: &Order) -> Vec<(&str, &str)> {
+        order.chosen.iter().map(|one| (one.doomed.key.as_str(), one.doomed.etag.as_str())).collect()
+    }
+
+    #[test]
+    fn keys_and_etags_come_in_turn_or_in_pairs() {
+        let (a, b) = (paths::field("a"), paths::field("b\n"));
+        let fields = [("k", a.as_str()), ("etag", "\"1\""), ("k", &b), ("etag", "2-3"), ("confirm", "1")];
+        let read = order(&fields).unwrap();
+        assert_eq!(chosen(&read), [("a", "1"), ("b\n", "2-3")]);
+        assert!(read.confirmed);
+        let pair = format!("{b}:2-3:512");
+        let read = order(&[("pair", &pair)]).unwrap();
+        assert_eq!((chosen(&read), read.chosen[0].size), (vec![("b\n", "2-3")], Some(512)));
+    }
+
+    #[test]
+    fn the_button_of_a_row_means_that_row_alone() {
+        let (a, b) = (format!("{}:1:1", paths::field("a")), format!("{}:2:1", paths::field("b")));
+        assert_eq!(chosen(&order(&[("pair", &a), ("only", &b)]).unwrap()), [("b", "2")]);
+    }
+
+    #[test]
+    fn an_object_without_its_etag_is_a_bad_request() {
+        let a = paths::field("a");
+        let fields: [&[(&str, &str)]; 4] = [&[("k", &a)], &[("k", &a), ("k", &a), ("etag", "1")], &[("etag", "1")], &[("pair", &a)]];
+        for fields in fields {
+            assert!(matches!(order(fields), Err(Error::BadRequest(_))), "{fields:?}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `POST /buckets/{bucket}/folders`: a folder is an empty object whose key ends with a slash.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+
+use super::{bucket, with_status};
+use crate::console::error::Result;
+use crate::console::layout::Flash;
+use crate::console::names;
+use crate::console::paths;
+use crate::console::query::{Bucket, Form, Query};
+use crate::console::session::Editor;
+use crate::domain::{self, Context, objects};
+
+#[derive(Deserialize)]
+pub struct CreateQuery {
+    #[serde(default)]
+    prefix: String,
+}
+
+#[derive(Deserialize)]
+pub struct CreateForm {
+    #[serde(default)]
+    name: String,
+}
+
+pub async fn create(
+    editor: Editor,
+    ctx: web::Data<Context>,
+    bucket: Bucket,
+    (query, form): (Query, Form<CreateForm>),
+) -> Result<HttpResponse> {
+    let CreateQuery { prefix } = query.read()?;
+    let CreateForm { name } = form.read().await?;
+    let (status, why) = match objects::create_folder(&ctx, &editor.actor, &bucket.0, &prefix, &name).await {
+        Ok(made) => {
+            let flash = Flash::done(format!("The folder {} is ready.", names::text(name.trim_end_matches('/'))));
+            return Ok(editor.redirect(&paths::folder(&bucket.0, &made), flash));
+        }
+        Err(domain::Error::Refused { why, .. }) => (StatusCode::UNPROCESSABLE_ENTITY, why),
+        Err(domain::Error::Conflict(why)) => (StatusCode::CONFLICT, why),
+        Err(fault) => return Err(fault.into()),
+    };
+    with_status(status, &bucket::with_refused_folder(&editor, &ctx, (bucket.0, prefix), (name, why)).await?)
+}

@@ -1,0 +1,57 @@
+//! `POST /buckets/{bucket}/links`: a temporary address for one object, for people without an account.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::{Refusal, object, unprocessable, with_status};
+use crate::console::error::Result;
+use crate::console::layout::Layout;
+use crate::console::query::{self, Bucket, Form};
+use crate::console::session::Editor;
+use crate::console::{filters, paths};
+use crate::domain::names::{BucketName, ObjectKey};
+use crate::domain::objects::{self, SharedLink};
+use crate::domain::{self, Context};
+
+#[derive(Template)]
+#[template(path = "pages/links.html")]
+pub struct ShowPage {
+    pub layout: Layout,
+    pub bucket: BucketName,
+    pub key: ObjectKey,
+    pub link: SharedLink,
+}
+
+impl ShowPage {
+    fn object_url(&self) -> String {
+        paths::object(&self.bucket, &self.key)
+    }
+}
+
+#[derive(Deserialize)]
+pub struct CreateForm {
+    #[serde(default)]
+    k: String,
+    #[serde(default)]
+    expires: String,
+}
+
+pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, form: Form<CreateForm>) -> Result<HttpResponse> {
+    let form = form.read().await?;
+    let key = query::key_of_field(&form.k)?;
+    // What is no number is as wrong as a number out of range.
+    let expires = form.expires.parse().unwrap_or(0);
+    match objects::share(&ctx, &editor.actor, &bucket.0, &key, expires).await {
+        Ok(link) => {
+            let layout = object::layout(&editor, "Link", &bucket.0, &key);
+            with_status(StatusCode::OK, &ShowPage { layout, bucket: bucket.0, key, link })
+        }
+        Err(domain::Error::Refused { why, .. }) => {
+            let page = object::page(&editor, &ctx, (&bucket.0, &key), None).await?;
+            unprocessable(&object::ShowPage { refusal: Refusal { field: "expires", why }, ..page })
+        }
+        Err(fault) => Err(fault.into()),
+    }
+}

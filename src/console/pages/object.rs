@@ -1,0 +1,155 @@
+//! `/buckets/{bucket}/object`: what it is, the facts, who touched it.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::{Refusal, with_status};
+use crate::console::error::{Error, Result};
+use crate::console::events::Line;
+use crate::console::layout::{Layout, Section};
+use crate::console::query::{self, Bucket, Query};
+use crate::console::session::{SignedIn, Viewer};
+use crate::console::{filetype, filters, paths};
+use crate::domain::names::{BucketName, ObjectKey};
+use crate::domain::objects::{self, Object, Origin};
+use crate::domain::preview::{self, MediaKind, Preview};
+use crate::domain::{Context, audit};
+
+/// How many events the page shows; the audit has the rest.
+const EVENTS: i64 = 10;
+
+/// The choices of the link form: seconds and words.
+pub const LIFETIMES: [(u32, &str); 5] =
+    [(300, "5 minutes"), (3600, "1 hour"), (86_400, "1 day"), (259_200, "3 days"), (604_800, "7 days")];
+
+#[derive(Template)]
+#[template(path = "pages/object.html")]
+pub struct ShowPage {
+    pub layout: Layout,
+    pub object: Object,
+    pub preview: Preview,
+    /// None while the database does not answer.
+    pub events: Option<Vec<Line>>,
+    pub refusal: Refusal,
+}
+
+impl ShowPage {
+    pub fn name(&self) -> &str {
+        self.object.key.name()
+    }
+
+    pub fn address(&self) -> String {
+        format!("s3://{}/{}", self.object.bucket, self.object.key)
+    }
+
+    pub fn place(&self) -> String {
+        format!("{}/{}", self.object.bucket, self.object.key.folder())
+    }
+
+    pub fn word(&self) -> &'static str {
+        filetype::of(self.name()).word
+    }
+
+    pub fn folder_url(&self) -> String {
+        paths::folder(&self.object.bucket, self.object.key.folder())
+    }
+
+    pub fn download_url(&self) -> String {
+        paths::download(&self.object.bucket, &self.object.key)
+    }
+
+    pub fn preview_url(&self) -> String {
+        paths::preview(&self.object.bucket, &self.object.key)
+    }
+
+    pub fn links_url(&self) -> String {
+        paths::links(&self.object.bucket)
+    }
+
+    pub fn deletions_url(&self) -> String {
+        paths::deletions(&self.object.bucket)
+    }
+
+    pub fn field(&self) -> String {
+        paths::field(self.object.key.as_str())
+    }
+
+    pub fn uploaded_by(&self) -> Option<&str> {
+        match &self.object.origin {
+            Origin::Larder { by, .. } => Some(by),
+            _ => None,
+        }
+    }
+
+    pub fn sha256(&self) -> Option<&str> {
+        match &self.object.origin {
+            Origin::Larder { sha256, .. } => sha256.as_deref(),
+            _ => None,
+        }
+    }
+
+    pub fn is_changed(&self) -> bool {
+        self.object.origin == Origin::Changed
+    }
+
+    pub fn audit_url(&self) -> String {
+        paths::audit(&[("resource", &self.address())])
+    }
+
+    pub fn lifetimes(&self) -> [(u32, &'static str); 5] {
+        LIFETIMES
+    }
+
+    fn is(&self, kind: &MediaKind, word: &str) -> bool {
+        word == match kind {
+            MediaKind::Image => "image",
+            MediaKind::Audio => "audio",
+            MediaKind::Video => "video",
+            MediaKind::Pdf => "pdf",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct ShowQuery {
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    version: String,
+}
+
+pub async fn show(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket, query: Query) -> Result<HttpResponse> {
+    let query: ShowQuery = query.read()?;
+    let key = query::key(query.key)?;
+    let version = Some(query.version).filter(|version| !version.is_empty());
+    with_status(StatusCode::OK, &page(&viewer, &ctx, (&bucket.0, &key), version.as_deref()).await?)
+}
+
+pub(super) async fn page(
+    person: &SignedIn,
+    ctx: &Context,
+    (bucket, key): (&BucketName, &ObjectKey),
+    version: Option<&str>,
+) -> Result<ShowPage> {
+    let object = objects::find(ctx, bucket, key, version).await?;
+    let preview = preview::of(ctx, bucket, key, object.size).await?;
+    let resource = format!("s3://{bucket}/{key}");
+    let events = match audit::of_resource(ctx, &person.actor, &resource, EVENTS).await.map_err(Error::from) {
+        Ok(events) => Some(Line::all(&events)),
+        Err(fault @ Error::Unavailable { .. }) => {
+            fault.log(&person.actor.request_id);
+            None
+        }
+        Err(fault) => return Err(fault),
+    };
+    Ok(ShowPage { layout: layout(person, key.name(), bucket, key), object, preview, events, refusal: Refusal::default() })
+}
+
+/// A page about one object: its folder and all above it lead back.
+pub(super) fn layout(person: &SignedIn, title: &str, bucket: &BucketName, key: &ObjectKey) -> Layout {
+    let (folder, mut above) = super::bucket::crumbs(bucket, key.folder());
+    above.push((folder, paths::folder(bucket, key.folder())));
+    person.layout(title, Section::Buckets).under(above)
+}

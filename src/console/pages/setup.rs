@@ -1,0 +1,75 @@
+//! `/setup`: the first admin, made once, by whoever holds the token of the log.
+
+use actix_web::{HttpResponse, http::header::LOCATION, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::{Refusal, ok, unprocessable};
+use crate::console::error::{Error, Result};
+use crate::console::filters;
+use crate::console::layout::{Flash, Layout, Section};
+use crate::console::query::{Form, Query};
+use crate::console::session::Visitor;
+use crate::domain::setup::{self, FirstUser};
+use crate::domain::{self, Context};
+
+#[derive(Template)]
+#[template(path = "pages/setup.html")]
+pub struct NewPage {
+    pub layout: Layout,
+    pub token: String,
+    pub email: String,
+    pub name: String,
+    pub refusal: Refusal,
+}
+
+#[derive(Deserialize)]
+pub struct NewQuery {
+    #[serde(default)]
+    token: String,
+}
+
+#[derive(Deserialize)]
+pub struct CreateForm {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    password: String,
+}
+
+pub async fn new(visitor: Visitor, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
+    if !setup::is_needed(&ctx).await? {
+        return Err(Error::NotFound("Larder is set up already. Sign in instead.".to_owned()));
+    }
+    let query: NewQuery = query.read()?;
+    ok(&NewPage {
+        layout: visitor.layout("Set up Larder", Section::None),
+        token: query.token,
+        email: String::new(),
+        name: String::new(),
+        refusal: Refusal::default(),
+    })
+}
+
+pub async fn create(visitor: Visitor, ctx: web::Data<Context>, form: Form<CreateForm>) -> Result<HttpResponse> {
+    let form = form.read().await?;
+    let first = FirstUser { email: &form.email, name: &form.name, password: &form.password };
+    match setup::complete(&ctx, &visitor.actor, &form.token, first).await {
+        Ok(()) => {
+            let flash = Flash::done("Larder is set up. Sign in with the e-mail and the password that you have just chosen.");
+            Ok(HttpResponse::SeeOther().insert_header((LOCATION, "/session")).cookie(flash.cookie(visitor.frame.https)).finish())
+        }
+        Err(domain::Error::Refused { field, why }) => unprocessable(&NewPage {
+            layout: visitor.layout("Set up Larder", Section::None),
+            token: form.token,
+            email: form.email,
+            name: form.name,
+            refusal: Refusal { field, why },
+        }),
+        Err(fault) => Err(fault.into()),
+    }
+}

@@ -1,0 +1,23 @@
+//! `POST /theme`: light, dark, or as the system says; remembered in a cookie.
+
+use actix_web::{HttpResponse, http::header::LOCATION};
+use serde::Deserialize;
+
+use crate::console::error::Result;
+use crate::console::layout::Theme;
+use crate::console::paths::safe_next;
+use crate::console::query::Form;
+use crate::console::session::Visitor;
+
+#[derive(Deserialize)]
+pub struct ThemeForm {
+    theme: String,
+    #[serde(default)]
+    next: String,
+}
+
+pub async fn update(visitor: Visitor, form: Form<ThemeForm>) -> Result<HttpResponse> {
+    let form = form.read().await?;
+    let cookie = Theme::parse(&form.theme).cookie(visitor.frame.https);
+    Ok(HttpResponse::SeeOther().insert_header((LOCATION, safe_next(&form.next))).cookie(cookie).finish())
+}

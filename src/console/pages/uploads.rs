@@ -1,0 +1,227 @@
+//! `/uploads`: what came in through Larder; `/uploads/new`: the form; `/uploads/{batch}`: what became of it.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::ok;
+use crate::console::error::{Error, Result};
+use crate::console::layout::{Layout, Section};
+use crate::console::query::Query;
+use crate::console::session::{Editor, Viewer};
+use crate::console::{filters, paths};
+use crate::domain::names::{BucketName, ObjectKey};
+use crate::domain::uploads::{self, File, FileState, Filter, Page};
+use crate::domain::{Context, buckets};
+
+/// The states that the filter offers, with their words.
+const STATES: [(FileState, &str, &str); 4] = [
+    (FileState::Ready, "ready", "Stored"),
+    (FileState::Failed, "failed", "Failed"),
+    (FileState::Superseded, "superseded", "Replaced"),
+    (FileState::Deleted, "deleted", "Deleted"),
+];
+
+#[derive(Template)]
+#[template(path = "pages/uploads.html")]
+pub struct IndexPage {
+    pub layout: Layout,
+    pub unfinished: Vec<Row>,
+    pub arrived: Vec<Row>,
+    pub q: String,
+    pub bucket: String,
+    pub state: String,
+    pub today_files: i64,
+    pub today_bytes: i64,
+    pub next_url: Option<String>,
+    pub first_url: Option<String>,
+}
+
+impl IndexPage {
+    /// The order is newest first with a cursor to older ones; `First` leads back.
+    fn no_way_back(&self) -> Option<String> {
+        None
+    }
+
+    fn is_filtered(&self) -> bool {
+        !(self.q.is_empty() && self.bucket.is_empty() && self.state.is_empty())
+    }
+
+    fn states(&self) -> [(FileState, &'static str, &'static str); 4] {
+        STATES
+    }
+}
+
+pub struct Row {
+    pub file: File,
+    pub folder: String,
+    pub folder_url: Option<String>,
+    /// Where the object is there to open.
+    pub object_url: Option<String>,
+    pub download_url: Option<String>,
+}
+
+impl Row {
+    pub fn of(file: File) -> Self {
+        let key = ObjectKey::parse(file.key.clone());
+        let folder = key.as_ref().map_or("", ObjectKey::folder);
+        let bucket = BucketName::parse(&file.bucket);
+        let there = bucket.as_ref().zip(key.as_ref()).filter(|_| file.state == FileState::Ready);
+        Self {
+            folder: format!("{}/{folder}", file.bucket),
+            folder_url: bucket.as_ref().map(|bucket| paths::folder(bucket, folder)),
+            object_url: there.map(|(bucket, key)| paths::object(bucket, key)),
+            download_url: there.map(|(bucket, key)| paths::download(bucket, key)),
+            file,
+        }
+    }
+
+    /// Tone, icon and word.
+    pub fn badge(&self) -> (&'static str, &'static str, &'static str) {
+        match self.file.state {
+            FileState::Ready => ("ok", "check", "Stored"),
+            FileState::Pending if self.file.stalled => ("warn", "pause", "Stopped"),
+            FileState::Pending => ("off", "upload", "Uploading"),
+            FileState::Failed => ("bad", "close", "Failed"),
+            FileState::Superseded => ("off", "minus", "Replaced"),
+            FileState::Deleting | FileState::Deleted => ("off", "minus", "Deleted"),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "pages/uploads_new.html")]
+pub struct NewPage {
+    pub layout: Layout,
+    pub buckets: Vec<String>,
+    pub bucket: Option<BucketName>,
+    pub prefix: String,
+    pub overwrite: bool,
+    pub max_size: u64,
+}
+
+impl NewPage {
+    fn action(&self) -> String {
+        self.bucket.as_ref().map(|bucket| paths::uploads_into(bucket, &self.prefix, self.overwrite)).unwrap_or_default()
+    }
+
+    fn target(&self) -> String {
+        self.bucket.as_ref().map(|bucket| format!("{bucket}/{}", self.prefix)).unwrap_or_default()
+    }
+
+    fn is_chosen(&self, name: &str) -> bool {
+        self.bucket.as_ref().is_some_and(|bucket| bucket.as_str() == name)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "pages/uploads_show.html")]
+pub struct ShowPage {
+    pub layout: Layout,
+    pub rows: Vec<Row>,
+    pub again_url: String,
+}
+
+impl ShowPage {
+    pub fn stored(&self) -> usize {
+        self.rows.iter().filter(|row| matches!(row.file.state, FileState::Ready | FileState::Superseded)).count()
+    }
+
+    pub fn failed(&self) -> usize {
+        self.rows.iter().filter(|row| row.file.state == FileState::Failed).count()
+    }
+
+    pub fn of(layout: Layout, files: Vec<File>) -> Self {
+        let rows: Vec<Row> = files.into_iter().map(Row::of).collect();
+        let first = rows.first().and_then(|row| Some((BucketName::parse(&row.file.bucket)?, row.folder.split_once('/')?.1.to_owned())));
+        let again_url = first.map_or_else(|| "/uploads/new".to_owned(), |(bucket, prefix)| paths::new_upload(Some(&bucket), &prefix));
+        Self { layout, rows, again_url }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct IndexQuery {
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    bucket: String,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    cursor: String,
+}
+
+#[derive(Deserialize)]
+pub struct NewQuery {
+    #[serde(default)]
+    bucket: String,
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    overwrite: String,
+}
+
+pub async fn index(viewer: Viewer, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
+    let query: IndexQuery = query.read()?;
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let filter = Filter {
+        q: some(&query.q),
+        bucket: some(&query.bucket),
+        state: STATES.iter().find(|(_, name, _)| *name == query.state).map(|(state, _, _)| *state),
+        cursor: some(&query.cursor),
+    };
+    let page = uploads::list(&ctx, &viewer.actor, &filter).await?;
+    ok(&index_page(viewer.layout("Uploads", Section::Uploads), query, page))
+}
+
+fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
+    let at = |cursor: &str| paths::uploads(&[("q", &query.q), ("bucket", &query.bucket), ("state", &query.state), ("cursor", cursor)]);
+    IndexPage {
+        layout,
+        unfinished: page.unfinished.into_iter().map(Row::of).collect(),
+        arrived: page.arrived.into_iter().map(Row::of).collect(),
+        today_files: page.today_files,
+        today_bytes: page.today_bytes,
+        next_url: page.next.as_deref().map(at),
+        first_url: (!query.cursor.is_empty()).then(|| at("")),
+        q: query.q,
+        bucket: query.bucket,
+        state: query.state,
+    }
+}
+
+pub async fn new(editor: Editor, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
+    let query: NewQuery = query.read()?;
+    let mut names: Vec<String> = buckets::list(&ctx).await?.buckets.iter().map(|bucket| bucket.name.to_string()).collect();
+    let asked = BucketName::parse(&query.bucket);
+    if let Some(bucket) = asked.as_ref().filter(|bucket| !names.iter().any(|name| name == bucket.as_str())) {
+        names.push(bucket.to_string());
+    }
+    let bucket = asked.or_else(|| names.first().and_then(|name| BucketName::parse(name)));
+    ok(&NewPage {
+        layout: editor.layout("Upload files", Section::Uploads).under([("Uploads".to_owned(), "/uploads".to_owned())]),
+        buckets: names,
+        bucket,
+        prefix: folder(query.prefix),
+        overwrite: query.overwrite == "1",
+        max_size: ctx.config.upload.max_size,
+    })
+}
+
+/// A folder ends with a slash, whether or not it was typed.
+fn folder(typed: String) -> String {
+    if typed.is_empty() || typed.ends_with('/') { typed } else { typed + "/" }
+}
+
+pub async fn show(viewer: Viewer, ctx: web::Data<Context>, batch: web::Path<String>) -> Result<HttpResponse> {
+    let id = Uuid::parse_str(&batch).map_err(|_| Error::NotFound("There is no upload of this number.".to_owned()))?;
+    let files = uploads::batch(&ctx, &viewer.actor, id).await?;
+    let layout = viewer.layout("Upload", Section::Uploads).under([("Uploads".to_owned(), "/uploads".to_owned())]);
+    ok(&ShowPage::of(layout, files))
+}
+
+#[cfg(test)]
+pub(super) fn sample_index(layout: Layout, page: Page) -> IndexPage {
+    index_page(layout, IndexQuery { q: String::new(), bucket: String::new(), state: String::new(), cursor: String::new() }, page)
+}

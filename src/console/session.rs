@@ -1,0 +1,179 @@
+//! Who asks. The role a handler needs is the type of its first argument, so it cannot be forgotten.
+
+use std::ops::Deref;
+use std::pin::Pin;
+
+use actix_web::cookie::{Cookie, SameSite, time::Duration};
+use actix_web::dev::Payload;
+use actix_web::http::header::LOCATION;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+
+use super::error::{Error, Result};
+use super::layout::{Flash, Frame, Layout, Person, Section};
+use super::request;
+use crate::config::Config;
+use crate::domain::actor::{Actor, ActorKind, Role};
+use crate::domain::sessions::{self, Session};
+use crate::domain::{self, Context};
+
+/// The name of the session cookie. `__Host-` makes browsers refuse it from another host or without https.
+pub fn cookie_name(config: &Config) -> &'static str {
+    if config.is_https() { "__Host-larder" } else { "larder" }
+}
+
+pub fn cookie(config: &Config, token: String, lifetime: std::time::Duration) -> Cookie<'static> {
+    let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
+    build(config, token).max_age(Duration::seconds(seconds)).finish()
+}
+
+pub fn removal(config: &Config) -> Cookie<'static> {
+    let mut cookie = build(config, String::new()).finish();
+    cookie.make_removal();
+    cookie
+}
+
+fn build(config: &Config, value: String) -> actix_web::cookie::CookieBuilder<'static> {
+    Cookie::build(cookie_name(config), value).path("/").http_only(true).same_site(SameSite::Lax).secure(config.is_https())
+}
+
+/// The opaque token of this request, if it brings one.
+pub fn token(req: &HttpRequest, config: &Config) -> Option<String> {
+    req.cookie(cookie_name(config)).map(|cookie| cookie.value().to_owned()).filter(|token| !token.is_empty())
+}
+
+/// Somebody who is signed in, and the page around them.
+pub struct SignedIn {
+    pub session: Session,
+    pub actor: Actor,
+    frame: Frame,
+}
+
+impl SignedIn {
+    pub fn layout(&self, title: impl Into<String>, section: Section) -> Layout {
+        Layout::new(title, section, Some(Person::of(&self.session)), self.frame.clone())
+    }
+
+    /// 303, with a sentence for the next page.
+    pub fn redirect(&self, path: &str, flash: Flash) -> HttpResponse {
+        HttpResponse::SeeOther().insert_header((LOCATION, path)).cookie(flash.cookie(self.frame.https)).finish()
+    }
+}
+
+/// 303 without a word.
+pub fn see_other(path: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
+}
+
+/// Anybody: pages that are open to all.
+pub struct Visitor {
+    pub session: Option<Session>,
+    /// Anonymous where nobody is signed in.
+    pub actor: Actor,
+    pub token: Option<String>,
+    pub frame: Frame,
+}
+
+impl Visitor {
+    pub fn layout(&self, title: impl Into<String>, section: Section) -> Layout {
+        Layout::new(title, section, self.session.as_ref().map(Person::of), self.frame.clone())
+    }
+
+    pub fn is_signed_in(&self) -> bool {
+        self.session.is_some()
+    }
+}
+
+fn context(req: &HttpRequest) -> Result<web::Data<Context>> {
+    req.app_data::<web::Data<Context>>().cloned().ok_or_else(|| Error::Internal("the application has no context".to_owned()))
+}
+
+fn actor_of(session: &Session, req: &HttpRequest, config: &Config) -> Actor {
+    Actor {
+        tenant: session.tenant,
+        kind: ActorKind::User,
+        id: Some(session.user),
+        label: session.name.clone(),
+        role: session.role,
+        address: request::client_address(req, &config.trusted_proxies),
+        request_id: request::id(req),
+    }
+}
+
+async fn session_of(ctx: &Context, token: Option<&str>) -> domain::Result<Option<Session>> {
+    match token {
+        Some(token) => sessions::find(ctx, token).await,
+        None => Ok(None),
+    }
+}
+
+async fn signed_in(req: HttpRequest, needed: Role) -> Result<SignedIn> {
+    let ctx = context(&req)?;
+    let token = token(&req, &ctx.config);
+    let Some(session) = session_of(&ctx, token.as_deref()).await? else {
+        // Whoever sent a form while signed out starts again at the form, not at its answer.
+        let next = if req.method().is_safe() { req.uri().path_and_query().map_or("/", |path| path.as_str()) } else { "/" };
+        return Err(Error::SignIn { next: next.to_owned() });
+    };
+    if session.role < needed {
+        let role = session.role.as_str();
+        return Err(Error::Forbidden(format!("Your role is {role}, and this needs {}. An admin can change your role.", needed.as_str())));
+    }
+    let actor = actor_of(&session, &req, &ctx.config);
+    let frame = Frame::of(&req, &ctx.config, ctx.health.down());
+    Ok(SignedIn { session, actor, frame })
+}
+
+macro_rules! roles {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        pub struct $name(SignedIn);
+
+        impl Deref for $name {
+            type Target = SignedIn;
+
+            fn deref(&self) -> &SignedIn {
+                &self.0
+            }
+        }
+
+        impl FromRequest for $name {
+            type Error = Error;
+            type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
+
+            fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+                let req = req.clone();
+                Box::pin(async move { Ok(Self(signed_in(req, Role::$name).await?)) })
+            }
+        }
+    )*};
+}
+
+roles! {
+    /// Sees and downloads.
+    Viewer
+    /// Uploads and deletes objects as well.
+    Editor
+    /// Buckets, users and audit as well.
+    Admin
+}
+
+impl FromRequest for Visitor {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let req = req.clone();
+        Box::pin(async move {
+            let ctx = context(&req)?;
+            let token = token(&req, &ctx.config);
+            // These pages open even when sessions cannot be looked up; the person counts as signed out.
+            let session = session_of(&ctx, token.as_deref()).await.unwrap_or_default();
+            let address = request::client_address(&req, &ctx.config.trusted_proxies);
+            let actor = match &session {
+                Some(session) => actor_of(session, &req, &ctx.config),
+                None => Actor::anonymous("visitor", address, &request::id(&req)),
+            };
+            Ok(Self { session, actor, token, frame: Frame::of(&req, &ctx.config, ctx.health.down()) })
+        })
+    }
+}
