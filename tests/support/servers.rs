@@ -94,8 +94,7 @@ impl Set {
 fn left_behind(servers: &Servers, directory: PathBuf) -> Vec<PathBuf> {
     let port: u16 = servers.urls().s3_endpoint.rsplit(':').next().unwrap().parse().unwrap();
     let parts = ["s3", "master", "volume", "filer", "admin"].into_iter().zip(port..);
-    let mut paths: Vec<PathBuf> =
-        parts.map(|(part, port)| format!("/tmp/seaweedfs-{part}-grpc-{}.sock", port + 10_000).into()).collect();
+    let mut paths: Vec<PathBuf> = parts.map(|(part, port)| format!("/tmp/seaweedfs-{part}-grpc-{}.sock", port + 10_000).into()).collect();
     let redis = servers.urls().redis_url.trim_start_matches("unix://");
     // Where the directory's name is too long for sockets.
     if let Some((sockets, _)) = redis.split_once("/redis.sock").filter(|(sockets, _)| sockets.starts_with("/tmp/larder-")) {
