@@ -6,6 +6,8 @@ mod support;
 use larder::domain::actor::Role;
 use support::TestApp;
 
+mod hostile;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_signs_in_and_sees_the_overview() {
     let app = TestApp::start().await;
