@@ -1,9 +1,12 @@
 //! Static files: embedded in the binary, written at start to a private directory whose name in URLs is the
 //! digest of them all, so that browsers may keep them for a year and modules may import each other by name.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
+use actix_files::Files;
 use aws_lc_rs::digest;
+use tempfile::TempDir;
 
 /// Every file of `static/`.
 pub const FILES: &[(&str, &[u8])] = &[
@@ -26,4 +29,26 @@ pub static FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
 /// The address of a static file, as pages link it.
 pub fn url(name: &str) -> String {
     format!("/static/{}/{name}", *FINGERPRINT)
+}
+
+/// The directory that static files are served from; deleted when dropped.
+pub struct Assets(TempDir);
+
+impl Assets {
+    /// Writes every file to a new directory that only this user can change.
+    pub fn write() -> std::io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("larder-static-").tempdir()?;
+        for (name, content) in FILES {
+            std::fs::write(directory.path().join(name), content)?;
+        }
+        Ok(Self(directory))
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+pub fn service(directory: &Path) -> Files {
+    Files::new(&format!("/static/{}", *FINGERPRINT), directory).use_etag(false).use_last_modified(false).prefer_utf8(true)
 }

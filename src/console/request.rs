@@ -25,6 +25,16 @@ impl Default for RequestId {
     }
 }
 
+tokio::task_local! {
+    /// Set by the outermost middleware while a request is answered: error pages see no request.
+    pub static CURRENT: String;
+}
+
+/// The id of the request that is being answered, or a new one outside of any.
+pub fn current_id() -> String {
+    CURRENT.try_with(Clone::clone).unwrap_or_else(|_| RequestId::new().0)
+}
+
 /// The id that the outermost middleware gave this request.
 pub fn id(req: &HttpRequest) -> String {
     req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()

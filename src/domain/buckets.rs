@@ -1,25 +1,22 @@
 //! Buckets: listing, making, deleting, and what Larder has counted in them.
 
+mod count;
+
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde_json::json;
 
 use super::actor::Actor;
-use super::names::BucketName;
-use super::{Context, Result};
+use super::audit::{self, Outcome};
+use super::names::{BucketName, bucket_rules_broken};
+use super::{Context, Error, Result};
+use crate::stores::s3;
+pub use crate::stores::s3::Versioning;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Versioning {
-    On,
-    Suspended,
-    Off,
-}
-
-/// A count of a whole bucket by listing it.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Figures {
-    pub objects: u64,
-    pub bytes: u64,
-    pub counted_at: DateTime<Utc>,
-}
+pub use count::{Figures, count_again};
 
 #[derive(Clone, Debug)]
 pub struct Bucket {
@@ -51,28 +48,160 @@ pub struct Settings {
 
 /// In name order. Starts a count in the background where the figures are old or missing.
 pub async fn list(ctx: &Context) -> Result<BucketList> {
-    todo!()
+    let (entries, listing_denied) = entries(ctx).await?;
+    let versioning = versioning_of(ctx, &entries);
+    let figures = count::known(ctx, entries.iter().map(|entry| entry.name.as_str()));
+    let (versioning, figures) = futures_util::join!(versioning, figures);
+    let buckets: Vec<Bucket> = entries
+        .into_iter()
+        .zip(versioning)
+        .zip(figures)
+        .filter_map(|((entry, versioning), figures)| {
+            let denied = versioning == Err(s3::Error::AccessDenied);
+            let name = BucketName::parse(&entry.name)?;
+            Some(Bucket { name, created: entry.created, versioning: versioning.ok(), figures, denied })
+        })
+        .collect();
+    count::refresh(ctx, &buckets);
+    Ok(BucketList { buckets, listing_denied })
 }
 
-/// NotFound where it does not exist.
-pub async fn find(ctx: &Context, name: &BucketName) -> Result<Bucket> {
-    todo!()
+async fn entries(ctx: &Context) -> Result<(Vec<s3::BucketEntry>, bool)> {
+    match ctx.s3.list_buckets().await {
+        Ok(entries) => Ok((entries, false)),
+        Err(s3::Error::AccessDenied) => {
+            let mut names = ctx.config.s3.buckets.clone();
+            names.sort();
+            names.dedup();
+            Ok((names.into_iter().map(|name| s3::BucketEntry { name, created: None }).collect(), true))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
+
+/// One question a bucket, eight at a time, in the order of `entries`.
+async fn versioning_of(ctx: &Context, entries: &[s3::BucketEntry]) -> Vec<std::result::Result<Versioning, s3::Error>> {
+    let questions = entries.iter().map(|entry| async { ctx.s3.versioning(&entry.name).await });
+    futures_util::stream::iter(questions).buffered(8).collect().await
+}
+
+/// `NotFound` where it does not exist.
+pub async fn find(ctx: &Context, name: &BucketName) -> Result<Bucket> {
+    let (exists, versioning, figures) = futures_util::join!(
+        ctx.s3.head_bucket(name.as_str()),
+        ctx.s3.versioning(name.as_str()),
+        count::known(ctx, std::iter::once(name.as_str()))
+    );
+    let denied = match exists {
+        Ok(()) => false,
+        Err(s3::Error::AccessDenied) => true,
+        Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("There is no bucket named {name}."))),
+        Err(error) => return Err(error.into()),
+    };
+    let created = match ctx.s3.list_buckets().await {
+        Ok(entries) => entries.into_iter().find(|entry| entry.name == name.as_str()).and_then(|entry| entry.created),
+        Err(_) => None,
+    };
+    let bucket = Bucket { name: name.clone(), created, versioning: versioning.ok(), figures: figures.into_iter().next().flatten(), denied };
+    count::refresh(ctx, std::slice::from_ref(&bucket));
+    Ok(bucket)
+}
+
 pub async fn settings(ctx: &Context, name: &BucketName) -> Result<Settings> {
-    todo!()
+    let bucket = find(ctx, name).await?;
+    Ok(Settings { bucket, region: ctx.s3.region().to_owned(), endpoint: ctx.s3.endpoint().map(str::to_owned), key_rules: key_rules(ctx) })
+}
+
+fn key_rules(ctx: &Context) -> Vec<String> {
+    if !ctx.s3.key_rules_known() {
+        return Vec::new();
+    }
+    let rules = ctx.s3.key_rules();
+    let examples = ["/leading", "two//slashes", "a/../b", "back\\slash", "control\u{1}", "trailing/"];
+    let mut sentences: Vec<String> = examples.iter().filter_map(|key| rules.mangled_with_body(key)).map(str::to_owned).collect();
+    sentences.dedup();
+    if sentences.is_empty() {
+        sentences.push("The store keeps every name as it is.".into());
+    }
+    sentences
 }
 
 /// Refused{"name"} for a broken naming rule; Conflict when it exists.
 pub async fn create(ctx: &Context, actor: &Actor, name: &str) -> Result<BucketName> {
-    todo!()
+    let name = BucketName::for_new(name.trim()).map_err(|broken| Error::refused("name", broken.join(" ")))?;
+    match ctx.s3.create_bucket(name.as_str()).await {
+        Ok(()) => {}
+        Err(s3::Error::BucketExists) => return Err(Error::Conflict(format!("A bucket named {name} exists already. Choose another name."))),
+        Err(error) => return Err(error.into()),
+    }
+    audit::record_alone(ctx, actor, "bucket.create", &audit::object(name.as_str(), ""), Outcome::Ok, json!({})).await?;
+    Ok(name)
 }
 
 /// Refused{"name"} where `typed` is not the name; Conflict when not empty.
 pub async fn delete(ctx: &Context, actor: &Actor, name: &BucketName, typed: &str) -> Result<()> {
-    todo!()
+    if typed.trim() != name.as_str() {
+        return Err(Error::refused("name", format!("Type {name} to delete this bucket.")));
+    }
+    match ctx.s3.delete_bucket(name.as_str()).await {
+        Ok(()) => {}
+        Err(s3::Error::BucketNotEmpty) => {
+            return Err(Error::Conflict(format!("{name} is not empty. Only an empty bucket can be deleted: delete its objects first.")));
+        }
+        Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("There is no bucket named {name}."))),
+        Err(error) => return Err(error.into()),
+    }
+    count::forget(ctx, name).await;
+    audit::record_alone(ctx, actor, "bucket.delete", &audit::object(name.as_str(), ""), Outcome::Ok, json!({})).await
 }
 
-/// Starts counting every bucket again in the background.
-pub async fn count_again(ctx: &Context) -> Result<()> {
-    todo!()
+/// Makes the buckets of `S3_BUCKETS` that are absent and learns what the store does to unusual keys; tries
+/// again until the store has answered, so that Larder may start before it.
+pub async fn ensure_configured(ctx: Context) {
+    let mut pause = Duration::from_millis(500);
+    loop {
+        match ensure_once(&ctx).await {
+            Ok(()) => return,
+            Err(error) => log::warn!("the buckets of S3_BUCKETS are not ready: {error}; trying again in {pause:?}"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+async fn ensure_once(ctx: &Context) -> std::result::Result<(), s3::Error> {
+    let making: FuturesUnordered<_> = ctx.config.s3.buckets.iter().map(|name| make_if_absent(ctx, name)).collect();
+    for outcome in making.collect::<Vec<_>>().await {
+        outcome?;
+    }
+    if let Some(bucket) = ctx.config.s3.buckets.first()
+        && !ctx.s3.key_rules_known()
+    {
+        match ctx.s3.probe_keys(bucket, &uuid::Uuid::now_v7().simple().to_string()).await {
+            Ok(_) => {}
+            // A key that may not write cannot harm; unusual names stay refused.
+            Err(s3::Error::AccessDenied) => log::warn!("the store was not probed for unusual names: access denied"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn make_if_absent(ctx: &Context, name: &str) -> std::result::Result<(), s3::Error> {
+    debug_assert!(bucket_rules_broken(name).is_empty(), "checked by the configuration");
+    match ctx.s3.head_bucket(name).await {
+        Ok(()) => Ok(()),
+        Err(s3::Error::NoSuchBucket) => match ctx.s3.create_bucket(name).await {
+            Ok(()) => {
+                log::info!("made the bucket {name}");
+                Ok(())
+            }
+            // Another replica was quicker.
+            Err(s3::Error::BucketExists) => Ok(()),
+            Err(error) => Err(error),
+        },
+        // Ours to use perhaps, not ours to look at.
+        Err(s3::Error::AccessDenied) => Ok(()),
+        Err(error) => Err(error),
+    }
 }

@@ -1,25 +1,25 @@
 //! Objects: a page of a listing, one object, download, links, folders, deletion.
 
+mod delete;
+mod download;
+mod listing;
+
+use std::time::Duration;
+
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use futures_util::stream::BoxStream;
-use uuid::Uuid;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 
 use super::actor::Actor;
+use super::audit::{self, Outcome};
 use super::names::{BucketName, ObjectKey};
-use super::{Context, Result};
+use super::{Context, Error, Result, uploads};
+use crate::clock;
+use crate::stores::s3;
 
-#[derive(Clone, Debug, Default)]
-pub struct ListQuery {
-    /// Ends with `/` or is empty.
-    pub prefix: String,
-    /// Beginning of the names shown, behind `prefix`.
-    pub starts_with: String,
-    /// The store's continuation token.
-    pub cursor: Option<String>,
-    /// 1 to 1,000; 100 where not given.
-    pub limit: i32,
-}
+pub use delete::{Doomed, Fate, delete, deletion_result, keep_deletion_result};
+pub use download::{Conditions, Download, DownloadBody, disposition, download};
+pub use listing::{Entry, Folder, ListQuery, Listing, Place, list, locate};
 
 /// Where an object came from, as far as Larder knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,54 +30,6 @@ pub enum Origin {
     Changed,
     /// Never uploaded here.
     Outside,
-}
-
-pub struct Folder {
-    /// The whole prefix, with its slash.
-    pub prefix: String,
-    /// The last part, without its slash.
-    pub name: String,
-}
-
-pub struct Entry {
-    pub key: ObjectKey,
-    /// The key without the listing's prefix.
-    pub name: String,
-    pub size: u64,
-    /// Without quotes.
-    pub etag: String,
-    pub modified: Option<DateTime<Utc>>,
-    pub origin: Origin,
-    /// The store would take an action on this key for one on another: no link may act on it.
-    pub unreachable: Option<String>,
-}
-
-pub struct Listing {
-    pub folders: Vec<Folder>,
-    pub objects: Vec<Entry>,
-    /// The token of the next page.
-    pub next: Option<String>,
-}
-
-pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Result<Listing> {
-    todo!()
-}
-
-/// Where the go-to box leads.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Place {
-    Folder { bucket: BucketName, prefix: String },
-    Object { bucket: BucketName, key: ObjectKey },
-}
-
-/// `typed` is a prefix or key in `bucket`, or `s3://bucket/key`. Refused{"to"} where it cannot be one.
-pub async fn locate(ctx: &Context, bucket: &BucketName, typed: &str) -> Result<Place> {
-    todo!()
-}
-
-/// Makes the marker object `prefix/name/`. Refused{"name"}, Conflict.
-pub async fn create_folder(ctx: &Context, actor: &Actor, bucket: &BucketName, prefix: &str, name: &str) -> Result<String> {
-    todo!()
 }
 
 /// One object, by HEAD, with what Larder knows of it.
@@ -95,90 +47,99 @@ pub struct Object {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+/// Refuses a key that the store would take for another, before the store sees it.
+pub(super) fn reachable(ctx: &Context, key: &ObjectKey) -> Result<()> {
+    match ctx.s3.key_rules().mangled(key.as_str()) {
+        Some(why) => Err(Error::refused("key", format!("Larder does not touch {:?}: {why}", key.as_str()))),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn missing(bucket: &BucketName, key: &ObjectKey) -> Error {
+    Error::NotFound(format!("There is no object {:?} in {bucket}. It may have been moved or deleted.", key.as_str()))
+}
+
+/// A HEAD of a missing bucket and one of a missing key look alike.
+pub(super) fn not_found(error: s3::Error, bucket: &BucketName, key: &ObjectKey) -> Error {
+    match error {
+        s3::Error::NoSuchKey => missing(bucket, key),
+        s3::Error::NoSuchBucket => Error::NotFound(format!("There is no bucket named {bucket}.")),
+        error => error.into(),
+    }
+}
+
 pub async fn find(ctx: &Context, bucket: &BucketName, key: &ObjectKey, version: Option<&str>) -> Result<Object> {
-    todo!()
+    reachable(ctx, key)?;
+    let keys = [key.as_str()];
+    let (head, known) = futures_util::join!(ctx.s3.head(bucket.as_str(), key.as_str(), version), uploads::known(ctx, bucket, &keys));
+    let head = head.map_err(|error| not_found(error, bucket, key))?;
+    // Postgres down: the object is shown, and that nothing is known of it would be a lie.
+    let known = known?;
+    let (origin, expires_at) = match known.get(key.as_str()) {
+        Some(file) => (file.origin(&head.etag), file.expires_at),
+        None => (Origin::Outside, None),
+    };
+    Ok(Object {
+        bucket: bucket.clone(),
+        key: key.clone(),
+        size: head.size,
+        etag: head.etag,
+        modified: head.modified,
+        content_type: head.content_type,
+        version_id: head.version_id,
+        metadata: head.metadata,
+        origin,
+        expires_at,
+    })
 }
 
-/// Conditional and Range headers, passed on as they came.
-#[derive(Clone, Debug, Default)]
-pub struct Conditions {
-    pub range: Option<String>,
-    pub if_range: Option<String>,
-    pub if_match: Option<String>,
-    pub if_none_match: Option<String>,
-    pub if_modified_since: Option<String>,
-    pub if_unmodified_since: Option<String>,
+/// Makes the marker object `prefix/name/`; its key. Refused{"name"}, Conflict.
+pub async fn create_folder(ctx: &Context, actor: &Actor, bucket: &BucketName, prefix: &str, name: &str) -> Result<String> {
+    let name = name.trim_matches('/');
+    if name.trim().is_empty() {
+        return Err(Error::refused("name", "Write a name for the folder."));
+    }
+    let key = format!("{prefix}{name}/");
+    let Some(key) = ObjectKey::parse(key) else {
+        return Err(Error::refused("name", "With its path the name is longer than the 1,024 bytes that a store takes."));
+    };
+    if let Some(why) = ctx.s3.key_rules().mangled(key.as_str()) {
+        return Err(Error::refused("name", why));
+    }
+    let there = ctx.s3.list(bucket.as_str(), key.as_str(), false, None, 1).await?;
+    if !there.objects.is_empty() {
+        return Err(Error::Conflict(format!("A folder named {name} is there already.")));
+    }
+    let options = s3::PutOptions { content_type: "application/x-directory", metadata: &[], only_if_absent: true };
+    match ctx.s3.put(bucket.as_str(), key.as_str(), Bytes::new(), &options).await {
+        Ok(_) => {}
+        Err(s3::Error::PreconditionFailed) => return Err(Error::Conflict(format!("A folder named {name} is there already."))),
+        Err(error) => return Err(not_found(error, bucket, &key)),
+    }
+    audit::record_alone(ctx, actor, "folder.create", &audit::object(bucket.as_str(), key.as_str()), Outcome::Ok, json!({})).await?;
+    Ok(key.to_string())
 }
 
-/// What a download answers with. The stream ends in an error where the store's did.
-pub enum Download {
-    Body(DownloadBody),
-    NotModified {
-        etag: Option<String>,
-    },
-    PreconditionFailed,
-    /// The object's size, for `Content-Range: bytes */size`.
-    RangeNotSatisfiable {
-        size: Option<u64>,
-    },
-}
-
-pub struct DownloadBody {
-    pub stream: BoxStream<'static, std::io::Result<Bytes>>,
-    /// Bytes in this answer.
-    pub length: u64,
-    /// Set for 206.
-    pub content_range: Option<String>,
-    pub etag: Option<String>,
-    pub last_modified: Option<DateTime<Utc>>,
-    pub content_type: Option<String>,
-}
-
-/// `head`: no body is asked for and no download is audited.
-pub async fn download(
-    ctx: &Context,
-    actor: &Actor,
-    bucket: &BucketName,
-    key: &ObjectKey,
-    version: Option<&str>,
-    conditions: &Conditions,
-    head: bool,
-) -> Result<Download> {
-    todo!()
-}
-
-/// A presigned GET, forced attachment; `expires` in seconds, 300 to 604,800, else Refused{"expires"}.
-pub async fn share(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &ObjectKey, expires: u32) -> Result<SharedLink> {
-    todo!()
-}
 pub struct SharedLink {
     pub url: String,
     pub until: DateTime<Utc>,
 }
 
-/// One object to delete, with the ETag that the person saw.
-#[derive(Clone, Debug)]
-pub struct Doomed {
-    pub key: ObjectKey,
-    pub etag: String,
-}
+/// Seconds that a link may live: five minutes to seven days, the longest that S3 signs for.
+pub const LINK_SECONDS: std::ops::RangeInclusive<u32> = 300..=604_800;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    Deleted,
-    /// It has changed since the person looked; nothing was done.
-    Changed,
-    /// It was gone already.
-    Gone,
-    Failed(String),
-}
-
-/// Each object and what became of it, in the order given. Fails as a whole only where nothing was tried.
-pub async fn delete(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &[Doomed]) -> Result<Vec<(Doomed, Fate)>> {
-    todo!()
-}
-
-/// The result of the last bulk delete under this id, kept for a day; `None` when unknown.
-pub async fn deletion_result(ctx: &Context, actor: &Actor, id: Uuid) -> Result<Option<Vec<(String, Fate)>>> {
-    todo!()
+/// A presigned GET, forced attachment; `expires` in seconds, 300 to 604,800, else Refused{"expires"}.
+pub async fn share(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &ObjectKey, expires: u32) -> Result<SharedLink> {
+    if !LINK_SECONDS.contains(&expires) {
+        return Err(Error::refused("expires", "A link lives for 5 minutes to 7 days."));
+    }
+    reachable(ctx, key)?;
+    ctx.s3.head(bucket.as_str(), key.as_str(), None).await.map_err(|error| not_found(error, bucket, key))?;
+    let lifetime = Duration::from_secs(u64::from(expires));
+    let url = ctx.s3.presign(bucket.as_str(), key.as_str(), &disposition(key.name()), lifetime).await?;
+    let until = clock::now() + TimeDelta::seconds(i64::from(expires));
+    let detail = json!({ "until": until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true) });
+    // The link is shown only once it stands in the audit.
+    audit::record_alone(ctx, actor, "object.share", &audit::object(bucket.as_str(), key.as_str()), Outcome::Ok, detail).await?;
+    Ok(SharedLink { url, until })
 }

@@ -1,8 +1,14 @@
 //! The figures of the first page.
 
+use chrono::NaiveTime;
+use diesel::sql_types::{BigInt, Bool, Integer, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+
 use super::actor::Actor;
-use super::audit::Event;
-use super::{Context, Result};
+use super::audit::{self, Event};
+use super::{Context, Error, Result, buckets};
+use crate::clock;
+use crate::stores::postgres;
 
 pub struct Overview {
     /// `None`: nothing is counted yet.
@@ -23,5 +29,66 @@ pub struct Stored {
 }
 
 pub async fn overview(ctx: &Context, actor: &Actor) -> Result<Overview> {
-    todo!()
+    let newest = audit::Filter::default();
+    let (events, today, stored) = futures_util::join!(audit::list(ctx, actor, &newest, 10), today(ctx, actor), stored(ctx));
+    let mut overview = Overview { stored, uploads_today: 0, bytes_today: 0, failed_today: 0, by_hour: [0; 24], events: events?.events };
+    for row in today? {
+        if row.failed {
+            overview.failed_today += row.files;
+            continue;
+        }
+        overview.uploads_today += row.files;
+        overview.bytes_today += row.bytes;
+        if let Some(hour) = usize::try_from(row.hour).ok().and_then(|hour| overview.by_hour.get_mut(hour)) {
+            *hour += row.files;
+        }
+    }
+    Ok(overview)
+}
+
+/// A store that is down must not keep the page from opening.
+async fn stored(ctx: &Context) -> Option<Stored> {
+    let list = buckets::list(ctx).await.ok()?;
+    let counted: Vec<_> = list.buckets.iter().filter_map(|bucket| bucket.figures.as_ref()).collect();
+    if counted.is_empty() {
+        return None;
+    }
+    Some(Stored {
+        objects: counted.iter().map(|figures| figures.objects).sum(),
+        bytes: counted.iter().map(|figures| figures.bytes).sum(),
+        counted: counted.len(),
+        buckets: list.buckets.len(),
+    })
+}
+
+/// Attempts of today that ended, by hour.
+#[derive(diesel::QueryableByName)]
+struct Hour {
+    #[diesel(sql_type = Integer)]
+    hour: i32,
+    #[diesel(sql_type = Bool)]
+    failed: bool,
+    #[diesel(sql_type = BigInt)]
+    files: i64,
+    #[diesel(sql_type = BigInt)]
+    bytes: i64,
+}
+
+async fn today(ctx: &Context, actor: &Actor) -> Result<Vec<Hour>> {
+    let midnight = clock::now().date_naive().and_time(NaiveTime::MIN).and_utc();
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            diesel::sql_query(
+                "SELECT extract(hour FROM created_at AT TIME ZONE 'UTC')::int AS hour, state = 'failed' AS failed,
+                        count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes
+                 FROM files WHERE tenant_id = $1 AND created_at >= $2 AND state <> 'pending' GROUP BY 1, 2",
+            )
+            .bind::<SqlUuid, _>(actor.tenant)
+            .bind::<Timestamptz, _>(midnight)
+            .load(&mut conn)
+            .await
+            .map_err(|error| Error::from(postgres::Error::from(error)))
+        })
+        .await
 }

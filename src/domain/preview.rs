@@ -1,12 +1,16 @@
 //! What an object looks like, decided by an allow-list on the bytes themselves, never by its name.
 
 use super::names::{BucketName, ObjectKey};
-use super::{Context, Result};
+use super::objects::{not_found, reachable};
+use super::{Context, Error, Result};
+use crate::stores::s3::Conditions;
 
 /// At most this much of a text is read, in bytes.
 pub const TEXT_LIMIT: u64 = 1 << 20;
 /// Rows of a CSV file shown.
 pub const CSV_ROWS: usize = 200;
+/// Enough for every magic number of the list and for the size of most pictures.
+const HEAD: usize = 8 << 10;
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Preview {
@@ -16,6 +20,7 @@ pub enum Preview {
         media: &'static str,
         dimensions: Option<(u32, u32)>,
     },
+    /// Also Markdown, HTML and SVG: their source, which cannot do anything.
     Text {
         text: String,
         cut: bool,
@@ -23,15 +28,10 @@ pub enum Preview {
     /// Indented by us.
     Json {
         text: String,
-        cut: bool,
     },
     Csv {
         head: Vec<String>,
         rows: Vec<Vec<String>>,
-        cut: bool,
-    },
-    Markdown {
-        text: String,
         cut: bool,
     },
     Empty,
@@ -47,7 +47,187 @@ pub enum MediaKind {
     Pdf,
 }
 
+/// What browsers show without running anything of it. SVG and HTML are not here.
+const ALLOWED: [(&str, MediaKind); 15] = [
+    ("image/png", MediaKind::Image),
+    ("image/jpeg", MediaKind::Image),
+    ("image/gif", MediaKind::Image),
+    ("image/webp", MediaKind::Image),
+    ("image/avif", MediaKind::Image),
+    ("image/bmp", MediaKind::Image),
+    ("audio/mpeg", MediaKind::Audio),
+    ("audio/x-wav", MediaKind::Audio),
+    ("audio/ogg", MediaKind::Audio),
+    ("audio/x-flac", MediaKind::Audio),
+    ("audio/m4a", MediaKind::Audio),
+    ("audio/aac", MediaKind::Audio),
+    ("video/mp4", MediaKind::Video),
+    ("video/webm", MediaKind::Video),
+    ("application/pdf", MediaKind::Pdf),
+];
+
+/// The media type of these first bytes of a file, if it may be shown.
+pub fn sniff(head: &[u8]) -> Option<(MediaKind, &'static str)> {
+    let found = infer::get(head)?.mime_type();
+    ALLOWED.into_iter().find(|(media, _)| *media == found).map(|(media, kind)| (kind, media))
+}
+
 /// Reads the first bytes of the object (up to 1 MiB for text).
 pub async fn of(ctx: &Context, bucket: &BucketName, key: &ObjectKey, size: u64) -> Result<Preview> {
-    todo!()
+    if size == 0 {
+        return Ok(Preview::Empty);
+    }
+    let (head, whole) = read(ctx, bucket, key, |head| sniff(head).is_some() || looks_binary(head)).await?;
+    if let Some((kind, media)) = sniff(&head) {
+        let dimensions = (kind == MediaKind::Image).then(|| imagesize::blob_size(&head).ok()).flatten();
+        let dimensions = dimensions.and_then(|size| Some((u32::try_from(size.width).ok()?, u32::try_from(size.height).ok()?)));
+        return Ok(Preview::Media { kind, media, dimensions });
+    }
+    let Some(bytes) = whole else {
+        return Ok(Preview::None("This kind of file has no preview. Download it to open it.".into()));
+    };
+    Ok(text_preview(&bytes, size))
+}
+
+/// The first bytes of an object, for `/preview` to decide what it may send.
+pub async fn head_of(ctx: &Context, bucket: &BucketName, key: &ObjectKey) -> Result<Vec<u8>> {
+    Ok(read(ctx, bucket, key, |_| true).await?.0)
+}
+
+/// The first bytes, and the first mebibyte unless `enough` after them.
+async fn read(ctx: &Context, bucket: &BucketName, key: &ObjectKey, enough: impl Fn(&[u8]) -> bool) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
+    reachable(ctx, key)?;
+    let conditions = Conditions { range: Some(format!("bytes=0-{}", TEXT_LIMIT - 1)), ..Conditions::default() };
+    let mut opened = match ctx.s3.get(bucket.as_str(), key.as_str(), None, &conditions).await {
+        Ok(opened) => opened,
+        Err(error) => return Err(not_found(error, bucket, key)),
+    };
+    let mut bytes = Vec::new();
+    let reading = async {
+        while bytes.len() < HEAD {
+            let Some(chunk) = opened.body.next().await else { break };
+            bytes.extend_from_slice(&chunk?);
+        }
+        let head = bytes[..bytes.len().min(HEAD)].to_vec();
+        if enough(&head) {
+            return Ok((head, None));
+        }
+        while let Some(chunk) = opened.body.next().await {
+            bytes.extend_from_slice(&chunk?);
+        }
+        Ok((head, Some(std::mem::take(&mut bytes))))
+    };
+    let silent = || Error::from(crate::stores::s3::Error::Unreachable("it sent no more".into()));
+    tokio::time::timeout(std::time::Duration::from_secs(4), reading).await.map_err(|_| silent())?
+}
+
+/// Control characters that no text has.
+fn looks_binary(head: &[u8]) -> bool {
+    head.iter().any(|byte| matches!(byte, 0..=8 | 14..=26 | 28..=31 | 127))
+}
+
+/// Text up to a character that the limit has cut in two.
+fn as_text(bytes: &[u8]) -> Option<&str> {
+    if looks_binary(bytes) {
+        return None;
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&bytes[..error.valid_up_to()]).ok(),
+        Err(_) => None,
+    }
+}
+
+fn text_preview(bytes: &[u8], size: u64) -> Preview {
+    let cut = size > bytes.len() as u64;
+    let Some(text) = as_text(bytes) else {
+        return Preview::None("This file is neither text in UTF-8 nor of a kind that has a preview.".into());
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if !cut
+        && text.trim_start().starts_with(['{', '['])
+        && let Ok(value) = serde_json::from_str::<serde_json::Value>(text)
+        && let Ok(text) = serde_json::to_string_pretty(&value)
+    {
+        return Preview::Json { text };
+    }
+    if let Some((head, rows, more)) = as_table(text) {
+        return Preview::Csv { head, rows, cut: cut || more };
+    }
+    Preview::Text { text: text.to_owned(), cut }
+}
+
+/// A table is at least two lines that fall into the same two or more columns.
+fn as_table(text: &str) -> Option<(Vec<String>, Vec<Vec<String>>, bool)> {
+    let delimiter = [b',', b';', b'\t'].into_iter().find(|delimiter| {
+        let mut reader = csv::ReaderBuilder::new().delimiter(*delimiter).has_headers(false).flexible(true).from_reader(text.as_bytes());
+        let widths: Vec<usize> = reader.records().take(8).map_while(std::result::Result::ok).map(|record| record.len()).collect();
+        // The last of the lines looked at may be cut.
+        let widths = if widths.len() > 2 { &widths[..widths.len() - 1] } else { &widths[..] };
+        widths.len() >= 2 && widths[0] >= 2 && widths.iter().all(|width| *width == widths[0])
+    })?;
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let mut rows: Vec<Vec<String>> = reader
+        .records()
+        .take(CSV_ROWS + 2)
+        .map_while(std::result::Result::ok)
+        .map(|record| record.iter().map(str::to_owned).collect())
+        .collect();
+    let more = rows.len() > CSV_ROWS + 1;
+    rows.truncate(CSV_ROWS + 1);
+    let head = rows.remove(0);
+    Some((head, rows, more))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preview(text: &str) -> Preview {
+        text_preview(text.as_bytes(), text.len() as u64)
+    }
+
+    #[test]
+    fn what_could_act_is_only_ever_text() {
+        for hostile in [
+            "<html><script>alert(1)</script></html>",
+            "<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+            "<?xml version='1.0'?><a/>",
+        ] {
+            assert_eq!(sniff(hostile.as_bytes()).map(|(_, media)| media), None, "{hostile}");
+            assert_eq!(preview(hostile), Preview::Text { text: hostile.into(), cut: false });
+        }
+    }
+
+    #[test]
+    fn media_are_known_by_their_bytes() {
+        let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x02\0\0\0\x03\x08\x06\0\0\0";
+        assert_eq!(sniff(png), Some((MediaKind::Image, "image/png")));
+        assert_eq!(sniff(b"%PDF-1.7\n"), Some((MediaKind::Pdf, "application/pdf")));
+        assert_eq!(sniff(b"ID3\x04\0\0\0\0\0\0"), Some((MediaKind::Audio, "audio/mpeg")));
+        assert_eq!(sniff(b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41"), Some((MediaKind::Video, "video/mp4")));
+        assert_eq!(sniff(b"MZ\x90\0"), None);
+    }
+
+    #[test]
+    fn text_json_and_tables_are_told_apart() {
+        assert_eq!(preview("{\"b\":1,\"a\":[2]}"), Preview::Json { text: "{\n  \"b\": 1,\n  \"a\": [\n    2\n  ]\n}".into() });
+        assert_eq!(
+            preview("# Title\n\nWords, and more words.\n"),
+            Preview::Text { text: "# Title\n\nWords, and more words.\n".into(), cut: false }
+        );
+        assert_eq!(
+            preview("a;b\n1;2\n"),
+            Preview::Csv { head: vec!["a".into(), "b".into()], rows: vec![vec!["1".into(), "2".into()]], cut: false }
+        );
+        assert!(matches!(text_preview(b"\xff\xfe\x00a", 4), Preview::None(_)));
+        assert_eq!(text_preview("é".as_bytes().split_at(1).0, 2), Preview::Text { text: String::new(), cut: true });
+    }
+
+    #[test]
+    fn a_long_table_shows_two_hundred_rows() {
+        let text = "a,b\n".repeat(500);
+        let Preview::Csv { rows, cut, .. } = preview(&text) else { panic!("not a table") };
+        assert_eq!((rows.len(), cut), (CSV_ROWS, true));
+    }
 }

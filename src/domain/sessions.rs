@@ -1,9 +1,35 @@
 //! Sessions: an opaque token in a cookie, its SHA-256 in Postgres, a short-lived copy in Redis.
+//!
+//! The copy lives for ten seconds and is only ever written where no key is. Ending a session writes a mark that
+//! says "ask Postgres" for longer than a copy lives, so a copy that was read before and is written after the
+//! end cannot take its place.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use diesel::QueryResult;
+use diesel::dsl::now;
+use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, Insertable, JoinOnDsl, OptionalExtension, QueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use serde_json::json;
 use uuid::Uuid;
 
-use super::actor::Role;
-use super::{Context, Result};
+use super::actor::{Actor, ActorKind, Role};
+use super::audit::{self, Outcome};
+use super::secrets::{hex, new_token, sha256};
+use super::{Context, Error, Result};
+use crate::clock;
+use crate::schema::{sessions, users};
+use crate::stores::postgres;
+
+/// How long a person stays signed in.
+pub const LIFETIME: Duration = Duration::from_secs(14 * 86_400);
+const COPY: Duration = Duration::from_secs(10);
+const MARK: Duration = Duration::from_secs(30);
+const ASK_POSTGRES: &str = "ask";
+/// A frozen Redis may slow one request by this much, then the breaker opens.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Somebody who is signed in.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -16,12 +42,169 @@ pub struct Session {
     pub role: Role,
 }
 
+#[derive(Insertable)]
+#[diesel(table_name = sessions)]
+struct NewSession {
+    id: Uuid,
+    tenant_id: Uuid,
+    user_id: Uuid,
+    secret_hash: Vec<u8>,
+    epoch: i32,
+    address: Option<String>,
+    expires_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// Opens a session inside the transaction of signing in; the token for the cookie.
+pub(super) async fn open(
+    conn: &mut AsyncPgConnection,
+    tenant: Uuid,
+    user: Uuid,
+    epoch: i32,
+    address: Option<IpAddr>,
+    token: &str,
+) -> QueryResult<()> {
+    let row = NewSession {
+        id: Uuid::now_v7(),
+        tenant_id: tenant,
+        user_id: user,
+        secret_hash: sha256(token.as_bytes()),
+        epoch,
+        address: address.map(|address| address.to_string()),
+        expires_at: clock::now() + TimeDelta::from_std(LIFETIME).unwrap_or(TimeDelta::days(14)),
+    };
+    diesel::insert_into(sessions::table).values(row).execute(conn).await?;
+    // Nobody looks at sessions that ended a month ago.
+    let old = clock::now() - TimeDelta::days(30);
+    diesel::delete(sessions::table.filter(sessions::expires_at.lt(old))).execute(conn).await?;
+    Ok(())
+}
+
+pub(super) fn token() -> Result<String> {
+    new_token()
+}
+
+fn copy_key(hash: &[u8]) -> String {
+    format!("session:{}", hex(hash))
+}
+
 /// `None`: unknown, expired, ended, or its user is disabled.
 pub async fn find(ctx: &Context, token: &str) -> Result<Option<Session>> {
-    todo!()
+    // 43 characters of base64url; anything else was never ours.
+    if token.len() != 43 {
+        return Ok(None);
+    }
+    let hash = sha256(token.as_bytes());
+    let key = copy_key(&hash);
+    let redis = ctx.redis.briefly(PATIENCE);
+    if let Ok(Some(copy)) = redis.get(&key).await
+        && copy != ASK_POSTGRES
+        && let Ok(session) = serde_json::from_str(&copy)
+    {
+        return Ok(Some(session));
+    }
+    let Some(session) = ctx.db.within(find_in_postgres(ctx, hash)).await? else { return Ok(None) };
+    if let Ok(copy) = serde_json::to_string(&session) {
+        // Without the copy the next request asks Postgres again, no more.
+        let _ = redis.set_if_absent(&key, &copy, COPY).await;
+    }
+    Ok(Some(session))
+}
+
+async fn find_in_postgres(ctx: &Context, hash: Vec<u8>) -> Result<Option<Session>> {
+    let mut conn = ctx.db.get().await?;
+    let found: Option<(Uuid, Uuid, Uuid, String, String, String)> = sessions::table
+        .inner_join(users::table.on(users::id.eq(sessions::user_id)))
+        .filter(sessions::secret_hash.eq(hash))
+        .filter(sessions::revoked_at.is_null())
+        .filter(sessions::expires_at.gt(now))
+        .filter(sessions::epoch.eq(users::session_epoch))
+        .filter(users::status.eq("active"))
+        .select((sessions::id, sessions::tenant_id, users::id, users::name, users::email, users::role))
+        .first(&mut conn)
+        .await
+        .optional()
+        .map_err(postgres::Error::from)?;
+    let Some((id, tenant, user, name, email, role)) = found else { return Ok(None) };
+    let Some(role) = Role::parse(&role) else { return Ok(None) };
+    // Once a minute is enough for "last seen", and the copy in Redis hides most requests anyway.
+    let stale = users::last_seen_at.is_null().or(users::last_seen_at.lt(clock::now() - TimeDelta::minutes(1)));
+    diesel::update(users::table.filter(users::id.eq(user)).filter(stale))
+        .set(users::last_seen_at.eq(now))
+        .execute(&mut conn)
+        .await
+        .map_err(postgres::Error::from)?;
+    Ok(Some(Session { id, tenant, user, name, email, role }))
 }
 
 /// Ends this session everywhere. An unknown token is no error.
-pub async fn end(ctx: &Context, token: &str, address: Option<std::net::IpAddr>, request_id: &str) -> Result<()> {
-    todo!()
+pub async fn end(ctx: &Context, token: &str, address: Option<IpAddr>, request_id: &str) -> Result<()> {
+    let hash = sha256(token.as_bytes());
+    let Some(session) = ctx.db.within(find_in_postgres(ctx, hash.clone())).await? else { return Ok(()) };
+    let actor = Actor {
+        tenant: session.tenant,
+        kind: ActorKind::User,
+        id: Some(session.user),
+        label: session.name,
+        role: session.role,
+        address,
+        request_id: request_id.to_owned(),
+    };
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            conn.transaction(async |conn| {
+                diesel::update(sessions::table.find(session.id)).set(sessions::revoked_at.eq(now)).execute(conn).await?;
+                audit::record(conn, &actor, "session.end", "session", Outcome::Ok, json!({})).await
+            })
+            .await
+            .map_err(|error| Error::from(postgres::Error::from(error)))
+        })
+        .await?;
+    forget(ctx, vec![hash]).await;
+    Ok(())
+}
+
+/// Ends every session of a user inside the transaction that has a reason to; [`forget`] what it returns after
+/// the commit.
+pub(super) async fn end_all(conn: &mut AsyncPgConnection, user: Uuid) -> QueryResult<Vec<Vec<u8>>> {
+    diesel::update(users::table.find(user)).set(users::session_epoch.eq(users::session_epoch + 1)).execute(conn).await?;
+    diesel::update(sessions::table.filter(sessions::user_id.eq(user)).filter(sessions::revoked_at.is_null()))
+        .set(sessions::revoked_at.eq(now))
+        .returning(sessions::secret_hash)
+        .get_results(conn)
+        .await
+}
+
+/// The live sessions of a user, whose copies hold an old role or name.
+pub(super) async fn hashes_of(conn: &mut AsyncPgConnection, user: Uuid) -> QueryResult<Vec<Vec<u8>>> {
+    sessions::table.filter(sessions::user_id.eq(user)).filter(sessions::revoked_at.is_null()).select(sessions::secret_hash).load(conn).await
+}
+
+/// Makes every replica ask Postgres about these sessions. Where Redis does not answer it is tried again until
+/// every copy has died of age.
+pub(super) async fn forget(ctx: &Context, hashes: Vec<Vec<u8>>) {
+    let mut left = hashes;
+    for hash in std::mem::take(&mut left) {
+        if ctx.redis.briefly(PATIENCE).set(&copy_key(&hash), ASK_POSTGRES, Some(MARK)).await.is_err() {
+            left.push(hash);
+        }
+    }
+    if left.is_empty() {
+        return;
+    }
+    let redis = ctx.redis.clone();
+    ctx.tasks.spawn_on(
+        async move {
+            let deadline = tokio::time::Instant::now() + COPY;
+            while !left.is_empty() && tokio::time::Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                for hash in std::mem::take(&mut left) {
+                    if redis.patiently().set(&copy_key(&hash), ASK_POSTGRES, Some(MARK)).await.is_err() {
+                        left.push(hash);
+                    }
+                }
+            }
+        },
+        &ctx.runtime,
+    );
 }

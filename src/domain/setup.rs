@@ -1,7 +1,17 @@
 //! The first start: one admin, made once, by token or by `ADMIN_EMAIL` and `ADMIN_PASSWORD`.
 
-use super::actor::Actor;
-use super::{Context, Result};
+use diesel::QueryResult;
+use diesel::prelude::{ExpressionMethods, Insertable, QueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::actor::{Actor, FIRST_TENANT};
+use super::audit::{self, Outcome};
+use super::secrets::{new_token, sha256};
+use super::{Context, Error, Result, password, users as people};
+use crate::schema::{setup_tokens, tenants, users};
+use crate::stores::postgres;
 
 pub struct FirstUser<'a> {
     pub email: &'a str,
@@ -9,22 +19,105 @@ pub struct FirstUser<'a> {
     pub password: &'a str,
 }
 
+#[derive(Insertable)]
+#[diesel(table_name = setup_tokens)]
+struct NewToken {
+    id: Uuid,
+    tenant_id: Uuid,
+    token_hash: Vec<u8>,
+}
+
 /// No user exists yet.
 pub async fn is_needed(ctx: &Context) -> Result<bool> {
-    todo!()
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            Ok(no_user(&mut conn).await.map_err(postgres::Error::from)?)
+        })
+        .await
+}
+
+async fn no_user(conn: &mut AsyncPgConnection) -> QueryResult<bool> {
+    Ok(users::table.limit(1).count().get_result::<i64>(conn).await? == 0)
+}
+
+enum Attempt {
+    Made,
+    AlreadyDone,
+    WrongToken,
 }
 
 /// Makes the first admin. NotFound once done; Refused{"token" | "email" | "name" | "password"}.
 pub async fn complete(ctx: &Context, visitor: &Actor, token: &str, first: FirstUser<'_>) -> Result<()> {
-    todo!()
+    if !is_needed(ctx).await? {
+        return Err(Error::NotFound("Larder is set up already.".into()));
+    }
+    let (email, name) = people::check_person(first.email, first.name, first.password)?;
+    let hash = password::hash(first.password).await?;
+    let actor = Actor { label: name.to_owned(), ..visitor.clone() };
+    match make(ctx, &actor, Some(token), email, name, hash).await? {
+        Attempt::Made => Ok(()),
+        Attempt::AlreadyDone => Err(Error::NotFound("Larder is set up already.".into())),
+        Attempt::WrongToken => Err(Error::refused("token", "This set-up link is not valid. Take the newest one from Larder's log.")),
+    }
+}
+
+/// One winner: the tenant's row is locked while it is looked whether anybody exists.
+async fn make(ctx: &Context, actor: &Actor, token: Option<&str>, email: &str, name: &str, hash: String) -> Result<Attempt> {
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            conn.transaction(async |conn| {
+                let _: Uuid = tenants::table.find(FIRST_TENANT).for_update().select(tenants::id).first(conn).await?;
+                if !no_user(conn).await? {
+                    return Ok(Attempt::AlreadyDone);
+                }
+                if let Some(token) = token {
+                    let known = setup_tokens::table.filter(setup_tokens::token_hash.eq(sha256(token.as_bytes())));
+                    if !diesel::select(diesel::dsl::exists(known)).get_result(conn).await? {
+                        return Ok(Attempt::WrongToken);
+                    }
+                }
+                people::insert_first(conn, actor, email, name, hash).await?;
+                diesel::delete(setup_tokens::table).execute(conn).await?;
+                audit::record(conn, actor, "setup.complete", &format!("user:{email}"), Outcome::Ok, json!({})).await?;
+                Ok(Attempt::Made)
+            })
+            .await
+            .map_err(people::taken_or_fault)
+        })
+        .await
 }
 
 /// A new token for the log, its hash kept in Postgres; `None` once set up.
-pub async fn new_token(ctx: &Context) -> Result<Option<String>> {
-    todo!()
+pub async fn issue_token(ctx: &Context) -> Result<Option<String>> {
+    let token = new_token()?;
+    let row = NewToken { id: Uuid::now_v7(), tenant_id: FIRST_TENANT, token_hash: sha256(token.as_bytes()) };
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            conn.transaction(async |conn| {
+                if !no_user(conn).await? {
+                    return Ok(None);
+                }
+                diesel::insert_into(setup_tokens::table).values(row).execute(conn).await?;
+                Ok(Some(token))
+            })
+            .await
+            .map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))
+        })
+        .await
 }
 
 /// Makes the admin that the environment names, where no user exists yet. Whether one was made.
 pub async fn from_environment(ctx: &Context) -> Result<bool> {
-    todo!()
+    let Some(first) = &ctx.config.first_admin else { return Ok(false) };
+    if !is_needed(ctx).await? {
+        return Ok(false);
+    }
+    let name = first.email.split('@').next().unwrap_or("Admin");
+    let (email, name) = people::check_person(&first.email, name, first.password.reveal())?;
+    let hash = password::hash(first.password.reveal()).await?;
+    let made = make(ctx, &Actor::system("Environment"), None, email, name, hash).await?;
+    Ok(matches!(made, Attempt::Made))
 }

@@ -1,10 +1,24 @@
-//! Uploads: receiving, and what came in through Larder.
+//! Uploads: receiving, publishing only what is whole, and what came in through Larder.
+//!
+//! A `files` row stands before the first byte; the object is published whole or not at all; the row is `ready`,
+//! and audited, in one transaction after that. Whatever dies in between is found by [`reaper`].
+
+mod budget;
+mod engine;
+mod history;
+mod publish;
+pub mod reaper;
+mod receiver;
+mod row;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::actor::Actor;
-use super::{Context, Result};
+pub use budget::Budget;
+pub use engine::Upload;
+pub(super) use history::known;
+pub use history::{Filter, Page, batch, list};
+pub use receiver::Receiver;
 
 /// One attempt to store a file.
 #[derive(Clone, Debug)]
@@ -38,33 +52,24 @@ pub enum FileState {
     Failed,
 }
 
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Beginning of the name or of the key.
-    pub q: Option<String>,
-    pub bucket: Option<String>,
-    pub state: Option<FileState>,
-    pub cursor: Option<String>,
+impl FileState {
+    pub const ALL: [Self; 6] = [Self::Pending, Self::Ready, Self::Superseded, Self::Deleting, Self::Deleted, Self::Failed];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::Superseded => "superseded",
+            Self::Deleting => "deleting",
+            Self::Deleted => "deleted",
+            Self::Failed => "failed",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
 }
 
-pub struct Page {
-    /// Newest first; only on the first page without a state filter.
-    pub unfinished: Vec<File>,
-    pub arrived: Vec<File>,
-    pub next: Option<String>,
-    pub today_files: i64,
-    pub today_bytes: i64,
-}
-
-pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page> {
-    todo!()
-}
-
-/// The files of one form, in the order in which they came. NotFound where there is none.
-pub async fn batch(ctx: &Context, actor: &Actor, id: Uuid) -> Result<Vec<File>> {
-    todo!()
-}
-
-/// Memory for parts in flight, shared by every upload of the process.
-#[derive(Clone)]
-pub struct Budget;
+/// The metadata name under which an object carries the id of the row that made it.
+const OWNER: &str = "larder-upload";

@@ -1,10 +1,18 @@
 //! People who may sign in, and their roles.
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::now;
+use diesel::prelude::{ExpressionMethods, Insertable, OptionalExtension, QueryDsl};
+use diesel::{QueryResult, Queryable, Selectable, SelectableHelper};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::actor::{Actor, Role};
-use super::{Context, Result};
+use super::audit::{self, Outcome};
+use super::{Context, Error, Result, password, sessions};
+use crate::schema::users;
+use crate::stores::postgres;
 
 #[derive(Clone, Debug)]
 pub struct User {
@@ -24,31 +32,238 @@ pub struct NewUser<'a> {
     pub password: &'a str,
 }
 
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users)]
+struct Row {
+    id: Uuid,
+    email: String,
+    name: String,
+    role: String,
+    status: String,
+    last_seen_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<Row> for User {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            email: row.email,
+            name: row.name,
+            // The column's check admits no other; the least is the safe reading.
+            role: Role::parse(&row.role).unwrap_or(Role::Viewer),
+            disabled: row.status != "active",
+            last_seen_at: row.last_seen_at,
+            created_at: row.created_at,
+        }
+    }
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = users)]
+struct NewRow<'a> {
+    id: Uuid,
+    tenant_id: Uuid,
+    email: &'a str,
+    name: &'a str,
+    role: &'a str,
+    password_hash: String,
+}
+
+/// In order of name.
 pub async fn list(ctx: &Context, actor: &Actor) -> Result<Vec<User>> {
-    todo!()
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            let rows: Vec<Row> = users::table
+                .filter(users::tenant_id.eq(actor.tenant))
+                .order((users::name.asc(), users::email.asc()))
+                .select(Row::as_select())
+                .load(&mut conn)
+                .await
+                .map_err(postgres::Error::from)?;
+            Ok(rows.into_iter().map(User::from).collect())
+        })
+        .await
 }
+
 pub async fn find(ctx: &Context, actor: &Actor, id: Uuid) -> Result<User> {
-    todo!()
+    let all = list(ctx, actor).await?;
+    all.into_iter().find(|user| user.id == id).ok_or_else(|| Error::NotFound("There is no such user.".into()))
 }
+
 pub async fn find_by_email(ctx: &Context, actor: &Actor, email: &str) -> Result<User> {
-    todo!()
+    let all = list(ctx, actor).await?;
+    let wanted = email.trim().to_lowercase();
+    all.into_iter()
+        .find(|user| user.email.to_lowercase() == wanted)
+        .ok_or_else(|| Error::NotFound(format!("There is no user with the e-mail {email}.")))
 }
+
+/// What a new person's e-mail, name and password must be like.
+pub(super) fn check_person<'a>(email: &'a str, name: &'a str, password: &str) -> Result<(&'a str, &'a str)> {
+    let (email, name) = (email.trim(), name.trim());
+    let well_formed = email.split_once('@').is_some_and(|(local, host)| !local.is_empty() && host.len() > 1 && !host.contains('@'));
+    if !well_formed || email.chars().count() > 254 || email.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(Error::refused("email", "Write an e-mail address, such as mara@example.com."));
+    }
+    if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
+        return Err(Error::refused("name", "Write a name of 1 to 200 characters."));
+    }
+    match password::broken_rule(password) {
+        Some(rule) => Err(Error::refused("password", rule)),
+        None => Ok((email, name)),
+    }
+}
+
 /// Refused{"email" | "name" | "password"}.
 pub async fn create(ctx: &Context, actor: &Actor, new: NewUser<'_>) -> Result<User> {
-    todo!()
+    let (email, name) = check_person(new.email, new.name, new.password)?;
+    let hash = password::hash(new.password).await?;
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            conn.transaction(async |conn| insert(conn, actor, actor.tenant, email, name, new.role, hash).await)
+                .await
+                .map(User::from)
+                .map_err(taken_or_fault)
+        })
+        .await
 }
+
+pub(super) fn taken_or_fault(error: diesel::result::Error) -> Error {
+    let error = postgres::Error::from(error);
+    match error.unique_violation() {
+        Some(_) => Error::refused("email", "Somebody has this e-mail already."),
+        None => error.into(),
+    }
+}
+
+async fn insert(
+    conn: &mut AsyncPgConnection,
+    actor: &Actor,
+    tenant: Uuid,
+    email: &str,
+    name: &str,
+    role: Role,
+    password_hash: String,
+) -> QueryResult<Row> {
+    let row = NewRow { id: Uuid::now_v7(), tenant_id: tenant, email, name, role: role.as_str(), password_hash };
+    let row = diesel::insert_into(users::table).values(row).returning(Row::as_returning()).get_result(conn).await?;
+    let detail = json!({ "role": role });
+    audit::record(conn, actor, "user.create", &resource(&row.email), Outcome::Ok, detail).await?;
+    Ok(row)
+}
+
+/// The first admin, in the transaction of the set-up.
+pub(super) async fn insert_first(conn: &mut AsyncPgConnection, actor: &Actor, email: &str, name: &str, hash: String) -> QueryResult<()> {
+    insert(conn, actor, actor.tenant, email, name, Role::Admin, hash).await.map(|_| ())
+}
+
+fn resource(email: &str) -> String {
+    format!("user:{email}")
+}
+
+enum Change {
+    Role(Role),
+    Status(bool),
+    Password(String),
+}
+
 /// Conflict: the last admin cannot be demoted.
 pub async fn set_role(ctx: &Context, actor: &Actor, id: Uuid, role: Role) -> Result<()> {
-    todo!()
+    change(ctx, actor, id, Change::Role(role)).await
 }
+
 /// Signs them out at once. Conflict: the last admin cannot be disabled.
 pub async fn disable(ctx: &Context, actor: &Actor, id: Uuid) -> Result<()> {
-    todo!()
+    change(ctx, actor, id, Change::Status(false)).await
 }
+
 pub async fn enable(ctx: &Context, actor: &Actor, id: Uuid) -> Result<()> {
-    todo!()
+    change(ctx, actor, id, Change::Status(true)).await
 }
+
 /// Ends their sessions. Refused{"password"}.
 pub async fn set_password(ctx: &Context, actor: &Actor, id: Uuid, password: &str) -> Result<()> {
-    todo!()
+    if let Some(rule) = password::broken_rule(password) {
+        return Err(Error::refused("password", rule));
+    }
+    let hash = password::hash(password).await?;
+    change(ctx, actor, id, Change::Password(hash)).await
+}
+
+/// What a change comes to inside its transaction.
+enum Changed {
+    /// These sessions' copies must be forgotten.
+    Done(Vec<Vec<u8>>),
+    Missing,
+    LastAdmin,
+}
+
+async fn change(ctx: &Context, actor: &Actor, id: Uuid, change: Change) -> Result<()> {
+    let changed = ctx
+        .db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            conn.transaction(async |conn| apply(conn, actor, id, &change).await)
+                .await
+                .map_err(|error| Error::from(postgres::Error::from(error)))
+        })
+        .await?;
+    match changed {
+        Changed::Done(hashes) => {
+            sessions::forget(ctx, hashes).await;
+            Ok(())
+        }
+        Changed::Missing => Err(Error::NotFound("There is no such user.".into())),
+        Changed::LastAdmin => Err(Error::Conflict("This is the last admin. Make another admin first.".into())),
+    }
+}
+
+async fn apply(conn: &mut AsyncPgConnection, actor: &Actor, id: Uuid, change: &Change) -> QueryResult<Changed> {
+    // All admins are locked, in one order, so that two who demote each other cannot both succeed.
+    let admins: Vec<Uuid> = users::table
+        .filter(users::tenant_id.eq(actor.tenant))
+        .filter(users::role.eq(Role::Admin.as_str()))
+        .filter(users::status.eq("active"))
+        .order(users::id)
+        .for_update()
+        .select(users::id)
+        .load(conn)
+        .await?;
+    let found: Option<(String, String)> = users::table
+        .filter(users::tenant_id.eq(actor.tenant))
+        .find(id)
+        .for_update()
+        .select((users::email, users::role))
+        .first(conn)
+        .await
+        .optional()?;
+    let Some((email, old_role)) = found else { return Ok(Changed::Missing) };
+    let stays_admin = !matches!(change, Change::Status(false)) && !matches!(change, Change::Role(role) if *role != Role::Admin);
+    if !stays_admin && admins == [id] {
+        return Ok(Changed::LastAdmin);
+    }
+    let row = users::table.find(id);
+    let (action, detail, hashes): (&str, Value, Vec<Vec<u8>>) = match change {
+        Change::Role(role) => {
+            diesel::update(row).set((users::role.eq(role.as_str()), users::updated_at.eq(now))).execute(conn).await?;
+            ("user.role", json!({ "from": old_role, "to": role }), sessions::hashes_of(conn, id).await?)
+        }
+        Change::Status(true) => {
+            diesel::update(row).set((users::status.eq("active"), users::updated_at.eq(now))).execute(conn).await?;
+            ("user.enable", json!({}), Vec::new())
+        }
+        Change::Status(false) => {
+            diesel::update(row).set((users::status.eq("disabled"), users::updated_at.eq(now))).execute(conn).await?;
+            ("user.disable", json!({}), sessions::end_all(conn, id).await?)
+        }
+        Change::Password(hash) => {
+            diesel::update(row).set((users::password_hash.eq(hash), users::updated_at.eq(now))).execute(conn).await?;
+            ("user.password", json!({}), sessions::end_all(conn, id).await?)
+        }
+    };
+    audit::record(conn, actor, action, &resource(&email), Outcome::Ok, detail).await?;
+    Ok(Changed::Done(hashes))
 }

@@ -1,38 +1,111 @@
 //! The object store: one client, time-outs, and errors that name what happened.
 
-/// Why a request to the store did not succeed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    #[error("There is no bucket of this name")]
-    NoSuchBucket,
-    #[error("There is no object of this key")]
-    NoSuchKey,
-    #[error("The store refused: access denied for Larder's key")]
-    AccessDenied,
-    /// 409 or 412 on a conditional write: another object is there.
-    #[error("The object is not as expected")]
-    PreconditionFailed,
-    #[error("The bucket is not empty")]
-    BucketNotEmpty,
-    #[error("A bucket of this name exists already")]
-    BucketExists,
-    #[error("The store has no space left")]
-    NoSpace,
-    #[error("The store does not take this key: {0}")]
-    InvalidKey(String),
-    #[error("The requested range is outside the object")]
-    InvalidRange,
-    /// What we sent did not match its checksum.
-    #[error("The store received other bytes than Larder sent")]
-    ChecksumMismatch,
-    #[error("The store asks to slow down")]
-    SlowDown,
-    /// No answer within the deadline, or no connection.
-    #[error("The store does not answer: {0}")]
-    Unreachable(String),
-    #[error("The store answered with an error: {0}")]
-    Other(String),
-}
+mod buckets;
+mod fault;
+mod keys;
+mod multipart;
+mod objects;
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+};
+
+pub use buckets::{BucketEntry, Versioning};
+pub use fault::Error;
+pub use keys::KeyRules;
+pub use multipart::{Part, PartReceipt, Stored};
+pub use objects::{Body, Conditions, Head, Listing, ObjectEntry, Opened, PutOptions};
+
+use crate::config::S3Config;
+
+/// A frozen store must become a 503 within 5 s.
+const DEADLINE: Duration = Duration::from_secs(4);
+
+/// Time-outs of transfers: an attempt sends up to one part.
+const TRANSFER_ATTEMPT: Duration = Duration::from_secs(60);
+const TRANSFER: Duration = Duration::from_secs(150);
 
 #[derive(Clone)]
-pub struct Store;
+pub struct Store {
+    client: Client,
+    /// Signs links with the address that browsers reach the store by.
+    public: Client,
+    region: String,
+    /// `None` means AWS, which keeps every key as it is.
+    endpoint: Option<String>,
+    rules: keys::Remembered,
+}
+
+impl Store {
+    /// Opens nothing yet.
+    pub fn new(config: &S3Config) -> Self {
+        let client = client(config, config.endpoint.as_deref());
+        let public = match &config.public_url {
+            Some(url) => self::client(config, Some(url)),
+            None => client.clone(),
+        };
+        Self { client, public, region: config.region.clone(), endpoint: config.endpoint.clone(), rules: keys::Remembered::default() }
+    }
+
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
+    }
+
+    /// Whether the bucket answers; the server's name where it gives one. The caller sets the deadline.
+    pub async fn check(&self, bucket: &str) -> Result<(), Error> {
+        match self.client.head_bucket().bucket(bucket).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(fault::of(error)),
+        }
+    }
+}
+
+fn client(config: &S3Config, endpoint: Option<&str>) -> Client {
+    let credentials = Credentials::new(
+        &config.access_key_id,
+        config.secret_access_key.reveal(),
+        config.session_token.as_ref().map(|token| token.reveal().to_owned()),
+        None,
+        "environment",
+    );
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(2))
+        .operation_attempt_timeout(DEADLINE)
+        .operation_timeout(DEADLINE)
+        .build();
+    let mut builder = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(credentials)
+        .region(Region::new(config.region.clone()))
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(100)))
+        // Downloads and uploads have idle limits of their own; the SDK's guess at what is stalled has broken
+        // slow but healthy transfers (aws-sdk-rust#1141).
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // The SDK's default checksum trailers break some stores; parts carry checksums that we compute.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    if let Some(endpoint) = endpoint {
+        builder = builder.endpoint_url(endpoint).force_path_style(true);
+    }
+    Client::from_conf(builder.build())
+}
+
+/// Time-outs and retries for one part or one small object: in memory, so it can be sent again.
+fn transfer() -> aws_sdk_s3::config::Builder {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(2))
+        .operation_attempt_timeout(TRANSFER_ATTEMPT)
+        .operation_timeout(TRANSFER)
+        .build();
+    aws_sdk_s3::Config::builder().timeout_config(timeouts).retry_config(RetryConfig::standard().with_max_attempts(3))
+}

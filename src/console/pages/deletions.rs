@@ -194,7 +194,11 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
     let fates = objects::delete(&ctx, &editor.actor, &page.bucket, &doomed).await?;
     match fates.as_slice() {
         [(only, fate)] => one(&editor, &page, only, fate),
-        _ => Ok(see_other(&paths::deletion_result(&page.bucket, result_id(&editor.actor.request_id)))),
+        _ => match objects::keep_deletion_result(&ctx, &editor.actor, &fates).await {
+            Some(id) => Ok(see_other(&paths::deletion_result(&page.bucket, id))),
+            // Nothing to lead to, but what became of them is known now.
+            None => super::ok(&result_page(&editor, page.bucket, fates.into_iter().map(|(one, fate)| (one.key.to_string(), fate)).collect())),
+        },
     }
 }
 
@@ -227,21 +231,16 @@ fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>) -> C
     }
 }
 
-/// The result is kept under the request that asked for it, whose id has sixteen letters.
-fn result_id(request_id: &str) -> Uuid {
-    let mut bytes = [0; 16];
-    for (place, byte) in bytes.iter_mut().zip(request_id.bytes()) {
-        *place = byte;
-    }
-    Uuid::from_bytes(bytes)
+fn result_page(editor: &SignedIn, bucket: BucketName, fates: Vec<(String, Fate)>) -> ResultPage {
+    let above = [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(&bucket))];
+    ResultPage::of(editor.layout("Deleted", Section::Buckets).under(above), bucket, fates)
 }
 
 pub async fn show(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, query: Query) -> Result<HttpResponse> {
     let ShowQuery { id } = query.read()?;
     let fates = objects::deletion_result(&ctx, &editor.actor, id).await?;
     let fates = fates.ok_or_else(|| Error::NotFound("This result is not kept any more. The audit has what was deleted.".to_owned()))?;
-    let above = [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.0.to_string(), paths::bucket(&bucket.0))];
-    super::ok(&ResultPage::of(editor.layout("Deleted", Section::Buckets).under(above), bucket.0, fates))
+    super::ok(&result_page(&editor, bucket.0, fates))
 }
 
 #[cfg(test)]

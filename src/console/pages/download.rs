@@ -1,11 +1,124 @@
-//! Placeholder until the transfer routes arrive.
+//! `GET|HEAD /buckets/{bucket}/download` and `GET /buckets/{bucket}/preview`: bytes of strangers, which must
+//! never run on our origin.
 
-use actix_web::HttpResponse;
+use actix_web::body::SizedStream;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
 
-pub async fn show() -> HttpResponse {
-    HttpResponse::NotImplemented().finish()
+use crate::console::error::{Error, Result};
+use crate::console::query::{self, Bucket, Query};
+use crate::console::session::Viewer;
+use crate::domain::Context;
+use crate::domain::objects::{self, Conditions, Download, DownloadBody};
+use crate::domain::preview::{self, MediaKind};
+
+#[derive(Deserialize)]
+struct Named {
+    key: String,
+    #[serde(default)]
+    version: Option<String>,
 }
 
-pub async fn preview() -> HttpResponse {
-    HttpResponse::NotImplemented().finish()
+/// A document that is shown may do nothing at all: no script, no form, no origin.
+const SANDBOX: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'; frame-ancestors 'self'";
+/// Browsers refuse to show a PDF in a sandbox; its viewer runs apart from our origin.
+const PDF: &str = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; plugin-types application/pdf; frame-ancestors 'self'";
+
+pub async fn show(viewer: Viewer, ctx: web::Data<Context>, place: (Bucket, Query), req: HttpRequest) -> Result<HttpResponse> {
+    let (bucket, Named { key, version }) = (place.0.0, place.1.read()?);
+    let key = query::key(key)?;
+    let head = req.method() == Method::HEAD;
+    let conditions = conditions(req.headers());
+    let found = objects::download(&ctx, &viewer.actor, &bucket, &key, version.as_deref(), &conditions, head).await?;
+    Ok(match found {
+        Download::Body(body) => {
+            let mut answer = begin(&body);
+            answer
+                .insert_header((header::CONTENT_TYPE, "application/octet-stream"))
+                .insert_header((header::CONTENT_DISPOSITION, objects::disposition(key.name())))
+                .insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
+            answer.body(SizedStream::new(body.length, body.stream))
+        }
+        other => without_body(other),
+    })
+}
+
+/// What the browser may show: decided by the first bytes, whatever the object says it is.
+pub async fn preview(viewer: Viewer, ctx: web::Data<Context>, place: (Bucket, Query), req: HttpRequest) -> Result<HttpResponse> {
+    let (bucket, Named { key, .. }) = (place.0.0, place.1.read()?);
+    let key = query::key(key)?;
+    let sniffed = preview::sniff(&preview::head_of(&ctx, &bucket, &key).await?);
+    let Some((kind, media)) = sniffed else {
+        return Err(Error::Unprocessable("This kind of file has no preview. Download it to open it.".into()));
+    };
+    // Looking is not downloading: only the download itself is audited.
+    let found = objects::download(&ctx, &viewer.actor, &bucket, &key, None, &conditions(req.headers()), true).await?;
+    Ok(match found {
+        Download::Body(body) => {
+            let mut answer = begin(&body);
+            answer
+                .insert_header((header::CONTENT_TYPE, media))
+                .insert_header((header::CONTENT_DISPOSITION, "inline"))
+                .insert_header((header::X_FRAME_OPTIONS, "SAMEORIGIN"))
+                .insert_header((header::CONTENT_SECURITY_POLICY, if kind == MediaKind::Pdf { PDF } else { SANDBOX }));
+            answer.body(SizedStream::new(body.length, body.stream))
+        }
+        other => without_body(other),
+    })
+}
+
+fn conditions(headers: &HeaderMap) -> Conditions {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Conditions {
+        range: text(header::RANGE),
+        if_range: text(header::IF_RANGE),
+        if_match: text(header::IF_MATCH),
+        if_none_match: text(header::IF_NONE_MATCH),
+        if_modified_since: text(header::IF_MODIFIED_SINCE),
+        if_unmodified_since: text(header::IF_UNMODIFIED_SINCE),
+    }
+}
+
+fn http_date(time: DateTime<Utc>) -> String {
+    time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+/// The status and the headers that a download and a preview share.
+fn begin(body: &DownloadBody) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::build(if body.content_range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
+    answer.insert_header((header::ACCEPT_RANGES, "bytes"));
+    // Browsers may keep it, but ask whether it is still the same and whether they still may.
+    answer.insert_header((header::CACHE_CONTROL, "private, no-cache"));
+    if let Some(range) = &body.content_range {
+        answer.insert_header((header::CONTENT_RANGE, range.as_str()));
+    }
+    if let Some(etag) = &body.etag {
+        answer.insert_header((header::ETAG, format!("\"{etag}\"")));
+    }
+    if let Some(modified) = body.last_modified {
+        answer.insert_header((header::LAST_MODIFIED, http_date(modified)));
+    }
+    answer
+}
+
+fn without_body(found: Download) -> HttpResponse {
+    match found {
+        Download::NotModified { etag } => {
+            let mut answer = HttpResponse::NotModified();
+            answer.insert_header((header::CACHE_CONTROL, "private, no-cache"));
+            if let Some(etag) = etag {
+                answer.insert_header((header::ETAG, format!("\"{etag}\"")));
+            }
+            answer.finish()
+        }
+        Download::RangeNotSatisfiable { size } => {
+            let mut answer = HttpResponse::RangeNotSatisfiable();
+            let size = size.map_or_else(|| "*".to_owned(), |size| size.to_string());
+            answer.insert_header((header::CONTENT_RANGE, format!("bytes */{size}"))).finish()
+        }
+        Download::PreconditionFailed | Download::Body(_) => HttpResponse::PreconditionFailed().finish(),
+    }
 }

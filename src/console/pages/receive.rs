@@ -1,7 +1,260 @@
-//! Placeholder until the transfer routes arrive.
+//! `POST /buckets/{bucket}/uploads`: any number of files in one form, streamed to the store as they come.
 
-use actix_web::HttpResponse;
+use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
+use futures_util::TryStreamExt;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::future::{Ready, ready};
+use std::time::Duration;
 
-pub async fn create() -> HttpResponse {
-    HttpResponse::NotImplemented().finish()
+use crate::console::error::{self, Error, Result};
+use crate::console::query::{Bucket, Query};
+use crate::console::session::{Editor, see_other};
+use crate::console::{paths, request};
+use crate::domain::uploads::{File, FileState, Receiver};
+use crate::domain::{self, Context};
+
+/// Files of one form.
+const MAX_FILES: usize = 10_000;
+/// Parts of one form that are not files; our own forms have none.
+const MAX_FIELDS: usize = 50;
+/// How much of a refused body is still read, so that the sender hears the answer instead of a reset.
+const DRAIN: usize = 16 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+#[derive(Deserialize)]
+struct Target {
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    overwrite: Option<String>,
+}
+
+/// The request, of whose body nothing has been read yet.
+pub struct Incoming {
+    bucket: Result<Bucket>,
+    query: Query,
+    form: Multipart,
+    length: Option<u64>,
+    wants_json: bool,
+}
+
+impl FromRequest for Incoming {
+    type Error = Error;
+    type Future = Ready<Result<Self>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let bucket = Bucket::from_request(req, &mut Payload::None).into_inner();
+        let length = req.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let incoming = Query::from_request(req, &mut Payload::None).into_inner().map(|query| Self {
+            bucket,
+            query,
+            form: Multipart::new(req.headers(), payload.take()),
+            length,
+            wants_json: error::prefers_json(req.headers()),
+        });
+        ready(incoming)
+    }
+}
+
+pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming) -> Result<HttpResponse> {
+    let Incoming { bucket, query, mut form, length, wants_json } = incoming;
+    let opened = async {
+        let Target { prefix, overwrite } = query.read()?;
+        let overwrite = overwrite.as_deref() == Some("1");
+        Ok::<_, Error>(Receiver::open(&ctx, &editor.actor, bucket?.0, &prefix, overwrite).await?)
+    };
+    let receiver = match opened.await {
+        Ok(receiver) => receiver,
+        Err(error) => {
+            drain(&mut form).await;
+            return Err(error);
+        }
+    };
+    let mut arrived = Arrived { receiver, length, stops_early: wants_json, files: Vec::new(), fields: 0, first_error: None };
+    let end = arrived.receive(&mut form).await;
+    if end.is_err() {
+        drain(&mut form).await;
+    }
+    end?;
+    if arrived.files.is_empty() {
+        return Err(Error::Unprocessable("No file was chosen. Choose at least one and send the form again.".into()));
+    }
+    if wants_json {
+        return Ok(arrived.as_json());
+    }
+    Ok(see_other(&paths::batch(arrived.receiver.batch)))
+}
+
+/// What has come of the form so far.
+struct Arrived {
+    receiver: Receiver,
+    length: Option<u64>,
+    /// A program that sends one file a request need not send the rest of one that failed.
+    stops_early: bool,
+    files: Vec<File>,
+    fields: usize,
+    first_error: Option<Error>,
+}
+
+impl Arrived {
+    /// Reads the form to its end. An error means that its end was not reached.
+    async fn receive(&mut self, form: &mut Multipart) -> Result<()> {
+        while let Some(mut field) = form.try_next().await.map_err(broken)? {
+            let Some(name) = file_name(&field) else {
+                self.fields += 1;
+                if self.fields > MAX_FIELDS {
+                    return Err(Error::TooLarge(format!("A form may have {MAX_FIELDS} fields beside its files, and this has more.")));
+                }
+                while field.try_next().await.map_err(broken)?.is_some() {}
+                continue;
+            };
+            let first = field.try_next().await.map_err(broken)?;
+            // What browsers send for a file input that was left empty.
+            if name.is_empty() && first.as_ref().is_none_or(web::Bytes::is_empty) {
+                continue;
+            }
+            if self.files.len() == MAX_FILES {
+                return Err(Error::TooLarge(format!("A form may have {MAX_FILES} files. The first {MAX_FILES} were stored.")));
+            }
+            self.receive_file(&mut field, &name, first).await?;
+            if self.stops_early && self.first_error.is_some() {
+                drain_field(&mut field).await;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn receive_file(&mut self, field: &mut Field, name: &str, first: Option<web::Bytes>) -> Result<()> {
+        let media = field.content_type().map(|media| media.essence_str().to_owned());
+        let mut upload = match self.receiver.begin(name, media.as_deref(), self.length).await {
+            Ok(upload) => upload,
+            Err(refused) => {
+                self.files.push(*refused.file);
+                return self.skip(field, refused.error).await;
+            }
+        };
+        let Some(described) = upload.describe() else { return Ok(()) };
+        let mut next = first;
+        while let Some(chunk) = next {
+            if let Err(error) = upload.write(chunk).await {
+                self.files.push(upload.abandon(&error).await.unwrap_or(described));
+                return self.skip(field, error).await;
+            }
+            next = match field.try_next().await {
+                Ok(next) => next,
+                Err(fault) => {
+                    let cut = domain::Error::Conflict("The connection broke before the whole file had arrived.".into());
+                    upload.abandon(&cut).await;
+                    return Err(broken(fault));
+                }
+            };
+        }
+        match upload.finish().await {
+            Ok(file) => self.files.push(file),
+            Err(error) => {
+                self.files.push(described.failed(&error));
+                self.first_error.get_or_insert(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The other files of the form are unharmed: what is left of this one is read and dropped.
+    async fn skip(&mut self, field: &mut Field, error: domain::Error) -> Result<()> {
+        self.first_error.get_or_insert(error.into());
+        if !self.stops_early {
+            while field.try_next().await.map_err(broken)?.is_some() {}
+        }
+        Ok(())
+    }
+
+    /// 201 where anything was stored; else the status of the first failure, as a problem document.
+    fn as_json(&self) -> HttpResponse {
+        let files: Vec<Value> = self.files.iter().map(row).collect();
+        let stored = self.files.iter().any(|file| file.state == FileState::Ready);
+        let mut body = json!({ "batch": self.receiver.batch, "files": files });
+        let status = match &self.first_error {
+            Some(error) if !stored => {
+                if let Some(body) = body.as_object_mut() {
+                    body.insert("type".into(), json!("about:blank"));
+                    body.insert("title".into(), json!(error.status_code().canonical_reason()));
+                    body.insert("status".into(), json!(error.status_code().as_u16()));
+                    body.insert("detail".into(), json!(self.files.first().and_then(|file| file.error.as_deref())));
+                    body.insert("request_id".into(), json!(request::current_id()));
+                }
+                error.log(&request::current_id());
+                error.status_code()
+            }
+            _ => StatusCode::CREATED,
+        };
+        let media = if status == StatusCode::CREATED { "application/json" } else { "application/problem+json" };
+        let mut answer = HttpResponse::build(status);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.insert_header(("retry-after", "5"));
+        }
+        answer.insert_header((CONTENT_TYPE, media)).body(body.to_string())
+    }
+}
+
+fn row(file: &File) -> Value {
+    let status = if file.state == FileState::Ready { "stored" } else { "failed" };
+    json!({ "key": file.key, "size": file.size, "sha256": file.sha256, "etag": file.etag, "status": status, "error": file.error })
+}
+
+/// The name of a file part; `None` for any other part. HTML escapes a quote and line ends in it, and only those.
+fn file_name(field: &Field) -> Option<String> {
+    let disposition = field.content_disposition()?;
+    let name = match disposition.get_filename() {
+        Some(name) => name.to_owned(),
+        None => String::from_utf8(disposition.get_filename_ext()?.value.clone()).ok()?,
+    };
+    Some(name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n"))
+}
+
+fn broken(fault: MultipartError) -> Error {
+    match fault {
+        MultipartError::Payload(PayloadError::Io(why)) if why.kind() == std::io::ErrorKind::TimedOut => {
+            Error::BadRequest(format!("The upload was cut off: it sent {why}. What had arrived whole is stored, the rest is not."))
+        }
+        MultipartError::ContentTypeMissing | MultipartError::ContentTypeParse | MultipartError::BoundaryMissing | MultipartError::ContentTypeIncompatible => {
+            Error::BadRequest("This is not a form with files (multipart/form-data). Nothing was stored.".into())
+        }
+        _ => Error::BadRequest("The form did not arrive whole. What had arrived whole is stored, the rest is not.".into()),
+    }
+}
+
+/// Reads a little more, so that the sender hears the answer.
+async fn drain(form: &mut Multipart) {
+    let reading = async {
+        let mut left = DRAIN;
+        while let Ok(Some(mut field)) = form.try_next().await {
+            while let Ok(Some(chunk)) = field.try_next().await {
+                left = left.saturating_sub(chunk.len());
+                if left == 0 {
+                    return;
+                }
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
+}
+
+async fn drain_field(field: &mut Field) {
+    let reading = async {
+        let mut left = DRAIN;
+        while let Ok(Some(chunk)) = field.try_next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }

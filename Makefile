@@ -1,0 +1,26 @@
+# `make run` and `make test` are all that a newcomer needs. What they do stands in .ci/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help run test audit minio
+
+help:
+	@echo "make run    installs what is missing, builds, and starts Larder with servers of its own under ./data"
+	@echo "make test   installs what the tests need, then checks formatting and lints and runs every test"
+	@echo "make audit  looks for unused and unwelcome dependencies"
+	@echo "make minio  builds MinIO into .cache, for LARDER_TEST_S3=minio make test (about 3 minutes)"
+
+run:
+	@.ci/install run
+	@source .ci/common && cargo run --locked --bin larder -- serve --embedded
+
+test:
+	@.ci/test
+
+audit:
+	@.ci/audit
+
+minio:
+	@.ci/install minio

@@ -1,0 +1,140 @@
+//! Puts the actix App together; serve, drain, shut down.
+
+mod background;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+use crate::api::health::Ready;
+use crate::config::{Config, Environment};
+use crate::console::assets::Assets;
+use crate::embedded::Servers;
+use crate::domain::{self, health, uploads};
+use crate::stores::{postgres, redis, s3};
+use crate::{api, console};
+
+/// How long requests that are under way may take after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// A running Larder.
+pub struct Running {
+    pub address: SocketAddr,
+    pub ctx: domain::Context,
+    pub ready: Ready,
+    pub setup: background::SetupLink,
+    server: ServerHandle,
+    serving: JoinHandle<std::io::Result<()>>,
+    background: Vec<tokio::task::AbortHandle>,
+    /// Deleted when dropped.
+    _assets: Assets,
+}
+
+/// What every action needs, from the configuration. Opens nothing yet.
+pub fn context(config: Config) -> anyhow::Result<domain::Context> {
+    let runtime = tokio::runtime::Handle::current();
+    let db = postgres::Pool::new(&config.database_url, &runtime);
+    let redis = redis::Redis::new(&config.redis, &runtime).context("REDIS_URL")?;
+    let (for_db, for_redis) = (db.clone(), redis.clone());
+    let health = health::Board::new(&config, Arc::new(move || for_db.usage()), Arc::new(move || for_redis.usage()));
+    Ok(domain::Context {
+        s3: s3::Store::new(&config.s3),
+        budget: uploads::Budget::new(config.upload.memory),
+        config: Arc::new(config),
+        db,
+        redis,
+        health,
+        tasks: TaskTracker::new(),
+        runtime,
+    })
+}
+
+/// Binds, starts the background work, and answers requests until [`Running::stop`].
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    let listener = TcpListener::bind(config.bind).with_context(|| format!("BIND={}", config.bind))?;
+    let address = listener.local_addr()?;
+    let ctx = context(config)?;
+    let assets = Assets::write().context("static files")?;
+    let ready = Ready::default();
+    let setup = background::SetupLink::default();
+    let background = background::start(&ctx, &ready, &setup, address);
+    let (for_app, ready_for_app, directory) = (ctx.clone(), ready.clone(), assets.directory().to_owned());
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(for_app.clone()))
+            .app_data(web::Data::new(ready_for_app.clone()))
+            .wrap(from_fn(console::gate::gate))
+            .configure(console::error::configure_errors)
+            .configure(api::configure)
+            .configure(console::configure)
+            .service(console::assets::service(&directory))
+            .default_service(web::route().to(console::error::not_found))
+    })
+    .listen(listener)?
+    .disable_signals()
+    .shutdown_timeout(DRAIN.as_secs())
+    .run();
+    let handle = server.handle();
+    let serving = tokio::spawn(server);
+    log::info!("listening on http://{address}");
+    Ok(Running { address, ctx, ready, setup, server: handle, serving, background, _assets: assets })
+}
+
+/// Serves until SIGTERM or SIGINT; the embedded servers stop last.
+pub async fn serve(config: Config, embedded: Option<Servers>) -> anyhow::Result<()> {
+    for warning in config.warnings() {
+        log::warn!("{warning}");
+    }
+    let is_embedded = embedded.is_some();
+    let public_url = config.public_url.clone();
+    let running = start(config).await?;
+    if is_embedded {
+        let link = running.setup.wait().await;
+        crate::cli::announce(&public_url.unwrap_or_else(|| format!("http://{}", running.address)), link.as_deref());
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    log::info!("stopping: no new requests, at most {} s for those under way", DRAIN.as_secs());
+    tokio::select! {
+        () = running.stop() => {}
+        // Whoever asks twice does not want to wait.
+        _ = interrupt.recv() => log::warn!("stopped at once; what was unfinished is settled at the next start"),
+    }
+    if let Some(servers) = embedded {
+        tokio::task::spawn_blocking(move || servers.stop()).await?;
+    }
+    log::info!("stopped");
+    Ok(())
+}
+
+impl Running {
+    /// Not ready, then no new connections, then at most 30 s for what is under way.
+    pub async fn stop(self) {
+        self.ready.set(false);
+        if self.ctx.config.environment == Environment::Production {
+            // Load balancers ask /readyz every second or so, and must see it before the door closes.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        self.server.stop(true).await;
+        for task in &self.background {
+            task.abort();
+        }
+        self.ctx.tasks.close();
+        if tokio::time::timeout(Duration::from_secs(5), self.ctx.tasks.wait()).await.is_err() {
+            log::warn!("some work had to be left; what is unfinished is settled at the next start");
+        }
+        let _ = self.serving.await;
+    }
+}

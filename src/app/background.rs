@@ -1,0 +1,80 @@
+//! What runs beside the requests: migrations, the first admin, configured buckets, health, the reaper.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::api::health::Ready;
+use crate::domain::{Context, buckets, health, setup, uploads};
+use crate::stores::postgres;
+
+/// The link that the log shows on a first start.
+#[derive(Clone, Default)]
+pub struct SetupLink {
+    link: Arc<RwLock<Option<String>>>,
+    known: Arc<Notify>,
+}
+
+impl SetupLink {
+    /// Waits until it is known whether a set-up is needed; the link, if it is.
+    pub async fn wait(&self) -> Option<String> {
+        self.known.notified().await;
+        self.known.notify_one();
+        self.link.read().ok().and_then(|link| link.clone())
+    }
+
+    fn tell(&self, link: Option<String>) {
+        if let Ok(mut place) = self.link.write() {
+            *place = link;
+        }
+        self.known.notify_one();
+    }
+}
+
+pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: SocketAddr) -> Vec<AbortHandle> {
+    health::start(ctx);
+    let database = prepare_database(ctx.clone(), ready.clone(), setup.clone(), address);
+    vec![
+        tokio::spawn(database).abort_handle(),
+        tokio::spawn(buckets::ensure_configured(ctx.clone())).abort_handle(),
+        tokio::spawn(uploads::reaper::run(ctx.clone())).abort_handle(),
+    ]
+}
+
+/// Migrates, then sees to the first admin; tries again until Postgres has answered, so that Larder may start
+/// before it. Ready after the first try, whatever its end: the health page must be reachable.
+async fn prepare_database(ctx: Context, ready: Ready, setup: SetupLink, address: SocketAddr) {
+    let mut pause = Duration::from_millis(250);
+    loop {
+        let outcome = prepare_once(&ctx, address).await;
+        ready.set(true);
+        match outcome {
+            Ok(link) => {
+                setup.tell(link);
+                return;
+            }
+            Err(error) => log::error!("the database is not ready: {error}; trying again in {pause:?}"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+async fn prepare_once(ctx: &Context, address: SocketAddr) -> anyhow::Result<Option<String>> {
+    if ctx.config.migrate_on_start {
+        for name in postgres::migrate(ctx.db.url()).await? {
+            log::info!("migrated the database: {name}");
+        }
+    }
+    if setup::from_environment(ctx).await? {
+        log::info!("made the admin that ADMIN_EMAIL names");
+    }
+    let Some(token) = setup::issue_token(ctx).await? else { return Ok(None) };
+    let base = ctx.config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let link = format!("{base}/setup?token={token}");
+    log::warn!("Larder has no users yet. Make the first admin at {link}");
+    Ok(Some(link))
+}

@@ -1,0 +1,69 @@
+//! `larder doctor`: what is wrong with the configuration and the stores, and how to mend it.
+
+use super::{say, with_stores};
+use crate::app;
+use crate::config::Config;
+use crate::domain::health::{self, Service};
+use crate::stores::postgres;
+
+pub(super) async fn run(embedded: bool) -> anyhow::Result<()> {
+    // A fault of the configuration ends it here, with every fault named.
+    with_stores(embedded, async |config| examine(config).await).await
+}
+
+async fn examine(config: Config) -> anyhow::Result<()> {
+    say("ok     Configuration");
+    for warning in config.warnings() {
+        say(&format!("note   {warning}"));
+    }
+    let ctx = app::context(config)?;
+    let mut faults = 0;
+    for service in [Service::Postgres, Service::Redis, Service::S3] {
+        match health::check_once(&ctx, service).await {
+            Ok((latency, version)) => {
+                let version = if version.is_empty() { String::new() } else { format!(" {version}") };
+                say(&format!("ok     {}{version}, {:.1} ms", service.name(), latency.as_secs_f64() * 1_000.0));
+            }
+            Err(why) => {
+                faults += 1;
+                say(&format!("FAULT  {}: {why} {}", service.name(), mend(service)));
+                continue;
+            }
+        }
+        if service == Service::Postgres {
+            faults += schema(&ctx.config).await;
+        }
+    }
+    if faults > 0 {
+        anyhow::bail!("{faults} of the things that Larder needs are not as they should be");
+    }
+    say("All is well.");
+    Ok(())
+}
+
+/// How many faults the schema has.
+async fn schema(config: &Config) -> u32 {
+    match postgres::applied(&config.database_url).await {
+        Ok((applied, 0)) => say(&format!("ok     Schema, {applied} migrations")),
+        Ok((_, pending)) if config.migrate_on_start => say(&format!("note   Schema: {pending} migrations run at the next start")),
+        Ok((_, pending)) => {
+            say(&format!("FAULT  Schema: {pending} migrations are missing and MIGRATE_ON_START is false. Run: larder migrate"));
+            return 1;
+        }
+        Err(error) => {
+            say(&format!("FAULT  Schema: {error}. Larder's user must own the database, or at least be allowed to create in it."));
+            return 1;
+        }
+    }
+    0
+}
+
+fn mend(service: Service) -> &'static str {
+    match service {
+        Service::Postgres => "See that the server runs and that DATABASE_URL has its host, port, database, user and password.",
+        Service::Redis => "See that the server runs and that REDIS_URL and REDIS_PASSWORD are its own.",
+        Service::S3 => "See that S3_ENDPOINT_URL can be reached and that AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are valid there.",
+        Service::Qdrant => "See QDRANT_URL and QDRANT_API_KEY.",
+        Service::LiteLlm => "See LITELLM_URL and LITELLM_MASTER_KEY.",
+    }
+}

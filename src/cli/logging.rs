@@ -1,0 +1,37 @@
+//! The log, on standard error: lines for people, or one JSON object a line for programs.
+
+use std::io::Write;
+
+use chrono::SecondsFormat;
+use env_logger::{Builder, Env};
+
+/// `RUST_LOG` says what is logged, `info` where it is not set; `LOG_FORMAT` says how.
+pub fn start() {
+    let mut builder = Builder::from_env(Env::default().default_filter_or("info"));
+    // Read here as well as in `config`: a configuration with faults must be able to log.
+    if std::env::var_os("LOG_FORMAT").is_some_and(|format| format == "json") {
+        builder.format(|out, record| {
+            let line = json(record.level(), record.target(), &record.args().to_string());
+            writeln!(out, "{line}")
+        });
+    }
+    // Only a second call fails, and the first one's choice stands.
+    drop(builder.try_init());
+}
+
+fn json(level: log::Level, target: &str, message: &str) -> String {
+    let time = crate::clock::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+    serde_json::json!({"time": time, "level": level.as_str(), "target": target, "message": message}).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_message_cannot_break_out_of_its_line_or_its_field() {
+        let line = super::json(log::Level::Warn, "larder", "a \"quote\",\nand \u{1b}[31m, \\");
+        assert!(!line.contains('\n') && !line.contains('\u{1b}'));
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["message"], "a \"quote\",\nand \u{1b}[31m, \\");
+        assert_eq!(value["level"], "WARN");
+    }
+}

@@ -1,0 +1,124 @@
+//! Deletion: every object with the ETag that the person saw.
+
+use std::time::Duration;
+
+use diesel::dsl::now;
+use diesel::prelude::{ExpressionMethods, QueryDsl};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use futures_util::StreamExt;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::domain::actor::Actor;
+use crate::domain::audit::{self, Outcome};
+use crate::domain::names::{BucketName, ObjectKey};
+use crate::domain::{Context, Error, Result};
+use crate::schema::files;
+use crate::stores::{postgres, s3};
+
+/// One object to delete, with the ETag that the person saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doomed {
+    pub key: ObjectKey,
+    pub etag: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Fate {
+    Deleted,
+    /// It has changed since the person looked; nothing was done.
+    Changed,
+    /// It was gone already.
+    Gone,
+    Failed(String),
+}
+
+/// How many at once: enough to hide the round trips, few enough to leave the store for others.
+const AT_ONCE: usize = 8;
+const KEPT: Duration = Duration::from_secs(86_400);
+
+/// Each object and what became of it, in the order given. Fails as a whole only where nothing was tried.
+/// Runs to its end even where the person goes away.
+pub async fn delete(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &[Doomed]) -> Result<Vec<(Doomed, Fate)>> {
+    // Nothing is deleted that could not be audited.
+    ctx.db.within(async { ctx.db.get().await.map(|_| ()).map_err(Error::from) }).await?;
+    let (ctx, actor, bucket, doomed) = (ctx.clone(), actor.clone(), bucket.clone(), doomed.to_vec());
+    let (tasks, runtime) = (ctx.tasks.clone(), ctx.runtime.clone());
+    let work = tasks.spawn_on(
+        async move {
+            let one = |object: Doomed| {
+                let (ctx, actor, bucket) = (&ctx, &actor, &bucket);
+                async move {
+                    let fate = delete_one(ctx, actor, bucket, &object).await;
+                    (object, fate)
+                }
+            };
+            futures_util::stream::iter(doomed.into_iter().map(one)).buffered(AT_ONCE).collect::<Vec<_>>().await
+        },
+        &runtime,
+    );
+    work.await.map_err(|error| Error::from(postgres::Error::Unreachable(error.to_string())))
+}
+
+async fn delete_one(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doomed) -> Fate {
+    let key = doomed.key.as_str();
+    if let Some(why) = ctx.s3.key_rules().mangled(key) {
+        return Fate::Failed(why.to_owned());
+    }
+    let fate = match ctx.s3.delete_if(bucket.as_str(), key, &doomed.etag).await {
+        Ok(()) => Fate::Deleted,
+        Err(s3::Error::PreconditionFailed) => Fate::Changed,
+        Err(s3::Error::NoSuchKey) => Fate::Gone,
+        Err(error) => Fate::Failed(format!("{error}.")),
+    };
+    // A refused `If-Match` changed nothing; everything else that was tried is recorded.
+    if let Err(error) = settle(ctx, actor, bucket, doomed, &fate).await {
+        log::error!("a deletion could not be recorded: {} {key:?}: {error}", bucket.as_str());
+    }
+    fate
+}
+
+async fn settle(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doomed, fate: &Fate) -> Result<()> {
+    let (outcome, detail) = match fate {
+        Fate::Deleted => (Outcome::Ok, json!({ "etag": doomed.etag })),
+        Fate::Changed => (Outcome::Refused, json!({ "etag": doomed.etag, "reason": "changed" })),
+        Fate::Gone => (Outcome::Refused, json!({ "etag": doomed.etag, "reason": "gone" })),
+        Fate::Failed(why) => (Outcome::Failed, json!({ "etag": doomed.etag, "reason": why })),
+    };
+    let resource = audit::object(bucket.as_str(), doomed.key.as_str());
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            conn.transaction(async |conn| {
+                if matches!(fate, Fate::Deleted | Fate::Gone) {
+                    let row = files::table
+                        .filter(files::bucket.eq(bucket.as_str()))
+                        .filter(files::object_key.eq(doomed.key.as_str()))
+                        .filter(files::state.eq("ready"))
+                        .filter(files::etag.eq(&doomed.etag));
+                    diesel::update(row).set((files::state.eq("deleted"), files::updated_at.eq(now))).execute(conn).await?;
+                }
+                audit::record(conn, actor, "object.delete", &resource, outcome, detail).await
+            })
+            .await
+            .map_err(|error| Error::from(postgres::Error::from(error)))
+        })
+        .await
+}
+
+fn key(actor: &Actor, id: Uuid) -> String {
+    // Only who deleted may see what.
+    format!("deletion:{}:{id}", actor.id.unwrap_or_default())
+}
+
+/// Keeps what became of a bulk deletion for the page that shows it; its id, or `None` where Redis would not.
+pub async fn keep_deletion_result(ctx: &Context, actor: &Actor, result: &[(Doomed, Fate)]) -> Option<Uuid> {
+    let id = Uuid::now_v7();
+    let rows: Vec<(&str, &Fate)> = result.iter().map(|(doomed, fate)| (doomed.key.as_str(), fate)).collect();
+    ctx.redis.patiently().set_json(&key(actor, id), &rows, Some(KEPT)).await.ok().map(|()| id)
+}
+
+/// The result of the bulk deletion under this id, kept for a day; `None` when unknown.
+pub async fn deletion_result(ctx: &Context, actor: &Actor, id: Uuid) -> Result<Option<Vec<(String, Fate)>>> {
+    Ok(ctx.redis.patiently().get_json(&key(actor, id)).await.ok().flatten())
+}

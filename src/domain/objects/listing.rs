@@ -1,0 +1,122 @@
+//! One page of a bucket, joined with what Larder knows of its objects.
+
+use chrono::{DateTime, Utc};
+
+use super::{Origin, uploads};
+use crate::domain::names::{BucketName, ObjectKey};
+use crate::domain::{Context, Error, Result};
+use crate::stores::s3;
+
+#[derive(Clone, Debug, Default)]
+pub struct ListQuery {
+    /// Ends with `/` or is empty.
+    pub prefix: String,
+    /// Beginning of the names shown, behind `prefix`.
+    pub starts_with: String,
+    /// The store's continuation token.
+    pub cursor: Option<String>,
+    /// 1 to 1,000; 100 where not given.
+    pub limit: i32,
+}
+
+pub struct Folder {
+    /// The whole prefix, with its slash.
+    pub prefix: String,
+    /// The last part, without its slash.
+    pub name: String,
+}
+
+pub struct Entry {
+    pub key: ObjectKey,
+    /// The key without the listing's prefix.
+    pub name: String,
+    pub size: u64,
+    /// Without quotes.
+    pub etag: String,
+    pub modified: Option<DateTime<Utc>>,
+    pub origin: Origin,
+    /// The store would take an action on this key for one on another: no link may act on it.
+    pub unreachable: Option<String>,
+}
+
+pub struct Listing {
+    pub folders: Vec<Folder>,
+    pub objects: Vec<Entry>,
+    /// The token of the next page.
+    pub next: Option<String>,
+}
+
+pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Result<Listing> {
+    let prefix = format!("{}{}", query.prefix, query.starts_with);
+    let limit = if query.limit == 0 { 100 } else { query.limit.clamp(1, 1000) };
+    let page = ctx.s3.list(bucket.as_str(), &prefix, true, query.cursor.as_deref(), limit).await.map_err(|error| match error {
+        s3::Error::NoSuchBucket | s3::Error::NoSuchKey => Error::NotFound(format!("There is no bucket named {bucket}.")),
+        error => error.into(),
+    })?;
+    let keys: Vec<&str> = page.objects.iter().map(|object| object.key.as_str()).collect();
+    let known = uploads::known(ctx, bucket, &keys).await?;
+    let rules = ctx.s3.key_rules();
+    let objects = page
+        .objects
+        .iter()
+        // The folder's own marker is the folder, not something in it.
+        .filter(|object| object.key != query.prefix)
+        .filter_map(|object| {
+            Some(Entry {
+                key: ObjectKey::parse(object.key.as_str())?,
+                name: object.key.strip_prefix(&query.prefix).unwrap_or(&object.key).to_owned(),
+                size: object.size,
+                etag: object.etag.clone(),
+                modified: object.modified,
+                origin: known.get(object.key.as_str()).map_or(Origin::Outside, |file| file.origin(&object.etag)),
+                unreachable: rules.mangled(&object.key).map(str::to_owned),
+            })
+        })
+        .collect();
+    let folders = page
+        .prefixes
+        .into_iter()
+        .map(|prefix_of_folder| {
+            let inner = prefix_of_folder.strip_prefix(&query.prefix).unwrap_or(&prefix_of_folder);
+            let name = inner.strip_suffix('/').unwrap_or(inner).to_owned();
+            Folder { name, prefix: prefix_of_folder }
+        })
+        .collect();
+    Ok(Listing { folders, objects, next: page.next })
+}
+
+/// Where the go-to box leads.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Place {
+    Folder { bucket: BucketName, prefix: String },
+    Object { bucket: BucketName, key: ObjectKey },
+}
+
+/// `typed` is a prefix or key in `bucket`, or `s3://bucket/key`. Refused{"to"} where it cannot be one.
+/// A name without a trailing slash is an object where there is one, else a folder.
+pub async fn locate(ctx: &Context, bucket: &BucketName, typed: &str) -> Result<Place> {
+    let (bucket, path) = match typed.strip_prefix("s3://") {
+        Some(rest) => {
+            let (name, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let named = BucketName::parse(name).ok_or_else(|| Error::refused("to", format!("{name:?} is not the name of a bucket.")))?;
+            (named, path)
+        }
+        None => (bucket.clone(), typed),
+    };
+    if path.len() > ObjectKey::MAX_BYTES {
+        return Err(Error::refused("to", "A key has at most 1,024 bytes."));
+    }
+    if path.is_empty() || path.ends_with('/') {
+        return Ok(Place::Folder { bucket, prefix: path.to_owned() });
+    }
+    if let Some(key) = ObjectKey::parse(path)
+        && ctx.s3.key_rules().mangled(path).is_none()
+    {
+        match ctx.s3.head(bucket.as_str(), path, None).await {
+            Ok(_) => return Ok(Place::Object { bucket, key }),
+            Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket | s3::Error::AccessDenied) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Place::Folder { bucket, prefix: format!("{path}/") })
+}

@@ -1,0 +1,106 @@
+//! Passwords: argon2id off the workers, a few at a time, with the parameters of OWASP (19 MiB, 2 passes).
+
+use std::sync::LazyLock;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use tokio::sync::Semaphore;
+
+use super::{Error, Result};
+
+pub const MIN_CHARS: usize = 12;
+/// Long enough for any passphrase, short enough that hashing it costs nothing.
+pub const MAX_BYTES: usize = 1024;
+
+/// Each hash takes 19 MiB and a core.
+static SLOTS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)));
+
+/// A hash of nothing that anybody knows: the same work for an unknown e-mail as for a known one.
+static NOBODY: LazyLock<String> = LazyLock::new(|| {
+    let mut unknown = [0_u8; 32];
+    let _ = aws_lc_rs::rand::fill(&mut unknown);
+    salted(&unknown).unwrap_or_default()
+});
+
+fn salted(password: &[u8]) -> Option<String> {
+    let mut salt = [0_u8; 16];
+    aws_lc_rs::rand::fill(&mut salt).ok()?;
+    Argon2::default().hash_password_with_salt(password, &salt).map(|hash| hash.to_string()).ok()
+}
+
+/// The rules for a new password, as one sentence; none where it keeps them.
+pub fn broken_rule(password: &str) -> Option<&'static str> {
+    if password.chars().count() < MIN_CHARS {
+        return Some("A password has at least 12 characters.");
+    }
+    if password.len() > MAX_BYTES {
+        return Some("A password has at most 1,024 bytes.");
+    }
+    let first = password.chars().next();
+    if password.chars().all(|c| Some(c) == first) || COMMON.contains(&password.to_lowercase().as_str()) {
+        return Some("This password is among the first that anybody would try.");
+    }
+    None
+}
+
+/// The common passwords that are long enough to pass the other rules.
+const COMMON: [&str; 12] = [
+    "123456789012",
+    "1234567890123",
+    "passwordpassword",
+    "password1234",
+    "password12345",
+    "qwertyuiop12",
+    "qwertyuiopasdf",
+    "administrator",
+    "adminadminadmin",
+    "1q2w3e4r5t6y",
+    "iloveyou1234",
+    "letmeinletmein",
+];
+
+pub async fn hash(password: &str) -> Result<String> {
+    let password = password.to_owned();
+    let hashed = off_the_workers(move || salted(password.as_bytes())).await.flatten();
+    hashed.ok_or_else(|| Error::Conflict("The password could not be hashed. Try again.".into()))
+}
+
+/// Whether `password` belongs to `hash`. Without a hash the same work is done and the answer is no.
+pub async fn verify(password: &str, hash: Option<String>) -> bool {
+    let known = hash.is_some();
+    let password = password.to_owned();
+    let matches = off_the_workers(move || {
+        let hash = hash.unwrap_or_else(|| NOBODY.clone());
+        let parsed = PasswordHash::new(&hash);
+        parsed.is_ok_and(|parsed| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
+    })
+    .await;
+    known && matches == Some(true)
+}
+
+async fn off_the_workers<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let _slot = SLOTS.acquire().await.ok()?;
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_is_known_again_and_another_is_not() {
+        let hashed = hash("correct horse battery").await.unwrap();
+        assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hashed}");
+        assert!(verify("correct horse battery", Some(hashed.clone())).await);
+        assert!(!verify("correct horse batterz", Some(hashed)).await);
+        assert!(!verify("", None).await);
+    }
+
+    #[test]
+    fn weak_passwords_are_refused_in_words() {
+        assert!(broken_rule("short").is_some());
+        assert!(broken_rule("aaaaaaaaaaaaaaa").is_some());
+        assert!(broken_rule("Password1234").is_some());
+        assert!(broken_rule("correct horse battery staple").is_none());
+    }
+}

@@ -1,0 +1,214 @@
+//! What came in through Larder.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, QueryDsl, TextExpressionMethods};
+use diesel::sql_types::{BigInt, Timestamptz, Uuid as SqlUuid};
+use diesel::{Queryable, Selectable, SelectableHelper};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use super::{File, FileState};
+use crate::clock;
+use crate::domain::actor::Actor;
+use crate::domain::audit::like_literal;
+use crate::domain::names::BucketName;
+use crate::domain::objects::Origin;
+use crate::domain::secrets::hex;
+use crate::domain::{Context, Error, Result};
+use crate::schema::files;
+use crate::stores::postgres;
+
+const PAGE: i64 = 100;
+
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Beginning of the name or of the key.
+    pub q: Option<String>,
+    pub bucket: Option<String>,
+    pub state: Option<FileState>,
+    pub cursor: Option<String>,
+}
+
+pub struct Page {
+    /// Newest first; only on the first page without a state filter.
+    pub unfinished: Vec<File>,
+    pub arrived: Vec<File>,
+    pub next: Option<String>,
+    pub today_files: i64,
+    pub today_bytes: i64,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = files)]
+struct Row {
+    id: Uuid,
+    batch_id: Uuid,
+    bucket: String,
+    object_key: String,
+    name: String,
+    size: Option<i64>,
+    sha256: Option<Vec<u8>>,
+    etag: Option<String>,
+    state: String,
+    heartbeat_at: Option<DateTime<Utc>>,
+    uploaded_by_label: String,
+    error: Option<String>,
+    created_at: DateTime<Utc>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+impl Row {
+    fn into_file(self, ctx: &Context) -> File {
+        let state = FileState::parse(&self.state).unwrap_or(FileState::Failed);
+        let lease = TimeDelta::from_std(ctx.config.upload.lease).unwrap_or(TimeDelta::minutes(15));
+        // The reaper goes by the database's clock; this is only for the eye.
+        let silent = self.heartbeat_at.is_some_and(|beat| clock::now() - beat > lease);
+        File {
+            id: self.id,
+            batch_id: self.batch_id,
+            bucket: self.bucket,
+            key: self.object_key,
+            name: self.name,
+            size: self.size,
+            sha256: self.sha256.as_deref().map(hex),
+            etag: self.etag,
+            state,
+            stalled: state == FileState::Pending && silent,
+            uploaded_by: self.uploaded_by_label,
+            error: self.error,
+            created_at: self.created_at,
+            finished_at: self.finished_at,
+        }
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Today {
+    #[diesel(sql_type = BigInt)]
+    files: i64,
+    #[diesel(sql_type = BigInt)]
+    bytes: i64,
+}
+
+pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page> {
+    let before = filter.cursor.as_deref().and_then(|cursor| cursor.parse::<Uuid>().ok());
+    let first_page = before.is_none() && filter.state.is_none();
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            let base = || {
+                let mut query =
+                    files::table.filter(files::tenant_id.eq(actor.tenant)).order(files::id.desc()).select(Row::as_select()).into_boxed();
+                if let Some(q) = &filter.q {
+                    let pattern = format!("{}%", like_literal(q));
+                    query = query.filter(files::name.like(pattern.clone()).or(files::object_key.like(pattern)));
+                }
+                if let Some(bucket) = &filter.bucket {
+                    query = query.filter(files::bucket.eq(bucket.clone()));
+                }
+                query
+            };
+            let unfinished: Vec<Row> = if first_page {
+                base().filter(files::state.eq("pending")).limit(PAGE).load(&mut conn).await.map_err(postgres::Error::from)?
+            } else {
+                Vec::new()
+            };
+            let mut arrived = base().limit(PAGE + 1);
+            arrived = match filter.state {
+                Some(state) => arrived.filter(files::state.eq(state.as_str())),
+                None => arrived.filter(files::state.ne("pending")),
+            };
+            if let Some(before) = before {
+                arrived = arrived.filter(files::id.lt(before));
+            }
+            let mut arrived: Vec<Row> = arrived.load(&mut conn).await.map_err(postgres::Error::from)?;
+            let more = i64::try_from(arrived.len()).is_ok_and(|found| found > PAGE);
+            if more {
+                arrived.pop();
+            }
+            let next = arrived.last().filter(|_| more).map(|row| row.id.to_string());
+            let midnight = clock::now().date_naive().and_time(NaiveTime::MIN).and_utc();
+            let today: Today = diesel::sql_query(
+                "SELECT count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes FROM files
+                 WHERE tenant_id = $1 AND created_at >= $2 AND state NOT IN ('pending', 'failed')",
+            )
+            .bind::<SqlUuid, _>(actor.tenant)
+            .bind::<Timestamptz, _>(midnight)
+            .get_result(&mut conn)
+            .await
+            .map_err(postgres::Error::from)?;
+            let files = |rows: Vec<Row>| rows.into_iter().map(|row| row.into_file(ctx)).collect();
+            Ok(Page { unfinished: files(unfinished), arrived: files(arrived), next, today_files: today.files, today_bytes: today.bytes })
+        })
+        .await
+}
+
+/// The files of one form, in the order in which they came. `NotFound` where there is none.
+pub async fn batch(ctx: &Context, actor: &Actor, id: Uuid) -> Result<Vec<File>> {
+    let rows: Vec<Row> = ctx
+        .db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            let query = files::table
+                .filter(files::tenant_id.eq(actor.tenant))
+                .filter(files::batch_id.eq(id))
+                .order(files::id.asc())
+                .limit(10_000)
+                .select(Row::as_select());
+            query.load(&mut conn).await.map_err(|error| Error::from(postgres::Error::from(error)))
+        })
+        .await?;
+    if rows.is_empty() {
+        return Err(Error::NotFound("There is no such upload. Nothing arrived under this address.".into()));
+    }
+    Ok(rows.into_iter().map(|row| row.into_file(ctx)).collect())
+}
+
+/// What Larder knows of an object that it once stored.
+#[derive(Clone, Debug)]
+pub(in crate::domain) struct Known {
+    etag: String,
+    by: String,
+    sha256: Option<String>,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Known {
+    /// Ours only while the ETag is.
+    pub fn origin(&self, etag: &str) -> Origin {
+        if self.etag == etag { Origin::Larder { by: self.by.clone(), sha256: self.sha256.clone() } } else { Origin::Changed }
+    }
+}
+
+type KnownRow = (String, Option<String>, String, Option<Vec<u8>>, Option<DateTime<Utc>>);
+
+/// By key, for those that have a `ready` row.
+pub(in crate::domain) async fn known(ctx: &Context, bucket: &BucketName, keys: &[&str]) -> Result<HashMap<String, Known>> {
+    // Postgres keeps no NUL, so it knows no key that has one.
+    let keys: Vec<&str> = keys.iter().copied().filter(|key| !key.contains('\0')).collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<KnownRow> = ctx
+        .db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            files::table
+                .filter(files::bucket.eq(bucket.as_str()))
+                .filter(files::object_key.eq_any(&keys))
+                .filter(files::state.eq("ready"))
+                .select((files::object_key, files::etag, files::uploaded_by_label, files::sha256, files::expires_at))
+                .load(&mut conn)
+                .await
+                .map_err(|error| Error::from(postgres::Error::from(error)))
+        })
+        .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(key, etag, by, sha256, expires_at)| {
+            Some((key, Known { etag: etag?, by, sha256: sha256.as_deref().map(hex), expires_at }))
+        })
+        .collect())
+}

@@ -1,0 +1,116 @@
+//! From parts that have arrived to an object that people see: the lease on the key, the store, the row.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::engine::Attempt;
+use super::row::{self, Digest};
+use super::{File, FileState, OWNER};
+use crate::clock;
+use crate::domain::secrets::hex;
+use crate::domain::{Error, Result};
+use crate::stores::s3::{self, PartReceipt, PutOptions, Stored};
+
+/// How long to wait for another upload that is publishing the same key.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What has arrived.
+pub(super) enum Whole {
+    /// A file below one part, in memory.
+    Body(Bytes),
+    Parts(Vec<PartReceipt>),
+}
+
+pub(super) async fn publish(attempt: Attempt, whole: Whole, digest: Digest) -> Result<File> {
+    match try_publish(&attempt, whole, &digest).await {
+        Ok(stored) => {
+            row::commit(&attempt.ctx, &attempt.actor, attempt.lease, &attempt.target, &digest, &stored).await?;
+            Ok(finished(&attempt, &digest, stored))
+        }
+        // The store may have published it all the same: the reaper looks, and rolls it forward or undoes it.
+        Err(error @ Error::S3(s3::Error::Unreachable(_) | s3::Error::Other(_))) => Err(error),
+        Err(error) => {
+            attempt.fail(&sentence(&error)).await;
+            Err(error)
+        }
+    }
+}
+
+/// What a person is told, on the row as in the answer.
+pub(super) fn sentence(error: &Error) -> String {
+    match error {
+        Error::S3(s3::Error::NoSpace) => "The store has no space left.".into(),
+        Error::S3(s3::Error::AccessDenied) => "The store refused: Larder's key may not write here.".into(),
+        Error::S3(s3::Error::NoSuchBucket | s3::Error::NoSuchKey) => "The bucket does not exist any more.".into(),
+        Error::S3(s3::Error::ChecksumMismatch) => "What the store received did not match its checksum. Try again.".into(),
+        Error::S3(s3::Error::InvalidKey(_)) => "The store does not take this name.".into(),
+        Error::S3(_) => "The store did not answer in time. Try again.".into(),
+        Error::Postgres(_) => "The database did not answer in time. Try again.".into(),
+        other => other.to_string(),
+    }
+}
+
+async fn try_publish(attempt: &Attempt, whole: Whole, digest: &Digest) -> Result<Stored> {
+    let Attempt { ctx, lease, target, .. } = attempt;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !row::claim_key(ctx, *lease, target, digest).await? {
+        if tokio::time::Instant::now() > deadline {
+            return Err(Error::Conflict(format!("Another upload of {} is being stored. Try again.", target.name)));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let only_if_absent = !target.overwrite;
+    if only_if_absent {
+        // Some stores ignore `If-None-Match`; the lease makes looking first safe against other uploads of ours.
+        match ctx.s3.head(&target.bucket, &target.key, None).await {
+            Ok(_) => return Err(exists(&target.name)),
+            Err(s3::Error::NoSuchKey) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let stored = match whole {
+        Whole::Body(body) => {
+            let id = lease.file.to_string();
+            let metadata = [(OWNER, id.as_str())];
+            let options = PutOptions { content_type: &target.content_type, metadata: &metadata, only_if_absent };
+            ctx.s3.put(&target.bucket, &target.key, body, &options).await
+        }
+        Whole::Parts(parts) => {
+            let upload = attempt.multipart.as_deref().unwrap_or_default();
+            ctx.s3.complete_multipart(&target.bucket, &target.key, upload, &parts, only_if_absent).await
+        }
+    };
+    match stored {
+        Ok(stored) => Ok(stored),
+        Err(s3::Error::PreconditionFailed) => match ours(attempt).await {
+            // A retry of a request whose first answer was lost.
+            Some(stored) => Ok(stored),
+            None => Err(exists(&target.name)),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The object, if this very upload has made it.
+async fn ours(attempt: &Attempt) -> Option<Stored> {
+    let head = attempt.ctx.s3.head(&attempt.target.bucket, &attempt.target.key, None).await.ok()?;
+    let id = attempt.lease.file.to_string();
+    let made_by_us = head.metadata.iter().any(|(name, value)| name == OWNER && *value == id);
+    made_by_us.then_some(Stored { etag: head.etag, version_id: head.version_id })
+}
+
+pub(super) fn exists(name: &str) -> Error {
+    Error::Conflict(format!("{name} is there already, and was left as it is."))
+}
+
+fn finished(attempt: &Attempt, digest: &Digest, stored: Stored) -> File {
+    File {
+        size: Some(digest.size),
+        sha256: Some(hex(&digest.sha256)),
+        etag: Some(stored.etag),
+        state: FileState::Ready,
+        finished_at: Some(clock::now()),
+        ..attempt.describe()
+    }
+}

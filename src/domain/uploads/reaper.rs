@@ -1,0 +1,129 @@
+//! Attempts that nobody beats for any more: rolled forward where their object is published, undone otherwise.
+//! Never deletes an object.
+
+use std::time::Duration;
+
+use diesel::sql_types::{BigInt, Bool, Bytea, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use super::OWNER;
+use super::engine::Attempt;
+use super::row::{self, Digest, Lease, Target};
+use crate::domain::actor::{Actor, ActorKind, Role};
+use crate::domain::{Context, Error, Result};
+use crate::stores::postgres;
+use crate::stores::s3::{self, Stored};
+
+/// Attempts that one pass takes at most.
+const BATCH: i64 = 50;
+
+#[derive(diesel::QueryableByName)]
+struct Lapsed {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    tenant_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    lease: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    batch_id: Uuid,
+    #[diesel(sql_type = Text)]
+    bucket: String,
+    #[diesel(sql_type = Text)]
+    object_key: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    content_type: String,
+    #[diesel(sql_type = Bool)]
+    overwrite: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    s3_upload_id: Option<String>,
+    #[diesel(sql_type = Nullable<Bytea>)]
+    sha256: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    uploaded_by: Option<Uuid>,
+    #[diesel(sql_type = Text)]
+    uploaded_by_label: String,
+}
+
+/// Passes for ever, a few times a lease.
+pub async fn run(ctx: Context) {
+    let every = (ctx.config.upload.lease / 4).clamp(Duration::from_secs(1), Duration::from_secs(60));
+    loop {
+        match pass(&ctx).await {
+            Ok(0) => {}
+            Ok(count) => log::info!("settled {count} upload(s) that nobody was sending any more"),
+            Err(error) => log::warn!("lapsed uploads were not looked at: {error}"),
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Settles what has lapsed; how many. Any number of replicas may do this at once.
+pub async fn pass(ctx: &Context) -> Result<usize> {
+    let lapsed = ctx.db.within(claim(ctx)).await?;
+    let mut settled = 0;
+    for row in lapsed {
+        let id = row.id;
+        match settle(ctx, row).await {
+            Ok(()) => settled += 1,
+            // Its new lease lapses in its turn.
+            Err(error) => log::warn!("the upload {id} was not settled: {error}"),
+        }
+    }
+    Ok(settled)
+}
+
+/// Gives each lapsed attempt a new lease, so that its old holder, if it wakes, can write no more.
+async fn claim(ctx: &Context) -> Result<Vec<Lapsed>> {
+    let mut conn = ctx.db.get().await?;
+    let seconds = i64::try_from(ctx.config.upload.lease.as_secs()).unwrap_or(900);
+    let claimed = diesel::sql_query(
+        "UPDATE files SET lease = gen_random_uuid(), heartbeat_at = now(), updated_at = now()
+         WHERE id IN (SELECT id FROM files WHERE state = 'pending' AND heartbeat_at < now() - $1 * interval '1 second'
+                      ORDER BY heartbeat_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+         RETURNING id, tenant_id, lease, batch_id, bucket, object_key, name, content_type, overwrite, s3_upload_id, sha256,
+                   uploaded_by, uploaded_by_label",
+    )
+    .bind::<BigInt, _>(seconds)
+    .bind::<BigInt, _>(BATCH)
+    .load(&mut conn)
+    .await;
+    claimed.map_err(|error| Error::from(postgres::Error::from(error)))
+}
+
+async fn settle(ctx: &Context, lapsed: Lapsed) -> Result<()> {
+    let lease = Lease { file: lapsed.id, lease: lapsed.lease };
+    let actor = Actor {
+        tenant: lapsed.tenant_id,
+        kind: if lapsed.uploaded_by.is_some() { ActorKind::User } else { ActorKind::System },
+        id: lapsed.uploaded_by,
+        label: lapsed.uploaded_by_label,
+        role: Role::Editor,
+        address: None,
+        request_id: String::new(),
+    };
+    let target = Target {
+        batch: lapsed.batch_id,
+        bucket: lapsed.bucket,
+        key: lapsed.object_key,
+        name: lapsed.name,
+        content_type: lapsed.content_type,
+        overwrite: lapsed.overwrite,
+    };
+    match ctx.s3.head(&target.bucket, &target.key, None).await {
+        Ok(head) if head.metadata.iter().any(|(name, value)| name == OWNER && *value == lapsed.id.to_string()) => {
+            let digest = Digest { size: i64::try_from(head.size).unwrap_or(i64::MAX), sha256: lapsed.sha256.unwrap_or_default() };
+            row::commit(ctx, &actor, lease, &target, &digest, &Stored { etag: head.etag, version_id: head.version_id }).await
+        }
+        // Another object, or none: what this attempt has stored so far is undone.
+        Ok(_) | Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket) => {
+            let attempt = Attempt { ctx: ctx.clone(), actor, lease, target, multipart: lapsed.s3_upload_id };
+            attempt.fail("The upload stopped before the whole file had arrived.").await;
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,224 @@
+//! The states of a `files` row, each change fenced by the lease of whoever makes it. Times are the database's.
+
+use diesel::dsl::now;
+use diesel::prelude::{ExpressionMethods, Insertable, QueryDsl};
+use diesel::sql_types::{BigInt, Text};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::domain::actor::Actor;
+use crate::domain::audit::{self, Outcome};
+use crate::domain::secrets::hex;
+use crate::domain::{Context, Error, Result};
+use crate::schema::files;
+use crate::stores::postgres;
+use crate::stores::s3::Stored;
+
+/// Who may still write to the row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lease {
+    pub file: Uuid,
+    pub lease: Uuid,
+}
+
+/// Where the file goes.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub batch: Uuid,
+    pub bucket: String,
+    pub key: String,
+    pub name: String,
+    pub content_type: String,
+    pub overwrite: bool,
+}
+
+/// What arrived.
+#[derive(Clone, Debug)]
+pub(super) struct Digest {
+    pub size: i64,
+    pub sha256: Vec<u8>,
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = files)]
+struct NewRow<'a> {
+    id: Uuid,
+    tenant_id: Uuid,
+    batch_id: Uuid,
+    bucket: &'a str,
+    object_key: &'a str,
+    name: &'a str,
+    content_type: &'a str,
+    overwrite: bool,
+    state: &'a str,
+    lease: Option<Uuid>,
+    uploaded_by: Option<Uuid>,
+    uploaded_by_label: &'a str,
+    error: Option<&'a str>,
+}
+
+/// One statement on a connection of the pool, within the deadline.
+async fn execute(ctx: &Context, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> diesel::QueryResult<usize>) -> Result<usize> {
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            Ok(work(&mut conn).await.map_err(postgres::Error::from)?)
+        })
+        .await
+}
+
+fn new_row<'a>(actor: &'a Actor, target: &'a Target, id: Uuid) -> NewRow<'a> {
+    NewRow {
+        id,
+        tenant_id: actor.tenant,
+        batch_id: target.batch,
+        bucket: &target.bucket,
+        object_key: &target.key,
+        name: &target.name,
+        content_type: &target.content_type,
+        overwrite: target.overwrite,
+        state: "pending",
+        lease: None,
+        uploaded_by: actor.id,
+        uploaded_by_label: &actor.label,
+        error: None,
+    }
+}
+
+pub(super) async fn insert_pending(ctx: &Context, actor: &Actor, target: &Target) -> Result<Lease> {
+    let lease = Lease { file: Uuid::now_v7(), lease: Uuid::now_v7() };
+    let row = NewRow { lease: Some(lease.lease), ..new_row(actor, target, lease.file) };
+    execute(ctx, async |conn| diesel::insert_into(files::table).values((row, files::heartbeat_at.eq(now))).execute(conn).await).await?;
+    Ok(lease)
+}
+
+/// A file that was refused before any of it was stored, so that the page of its form can say why.
+pub(super) async fn insert_refused(ctx: &Context, actor: &Actor, target: &Target, why: &str) -> Result<Uuid> {
+    let id = Uuid::now_v7();
+    let row = NewRow { state: "failed", error: Some(why), ..new_row(actor, target, id) };
+    let resource = audit::object(&target.bucket, &target.key);
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            conn.transaction(async |conn| {
+                diesel::insert_into(files::table).values((row, files::finished_at.eq(now))).execute(conn).await?;
+                audit::record(conn, actor, "upload.fail", &resource, Outcome::Refused, json!({ "reason": why })).await
+            })
+            .await
+            .map_err(|error| Error::from(postgres::Error::from(error)))
+        })
+        .await?;
+    Ok(id)
+}
+
+pub(super) async fn set_multipart(ctx: &Context, lease: Lease, upload: &str, part_size: usize) -> Result<()> {
+    let values = (files::s3_upload_id.eq(upload), files::part_size.eq(i64::try_from(part_size).ok()), files::updated_at.eq(now));
+    let held = held(lease);
+    still_ours(execute(ctx, async |conn| diesel::update(held).set(values).execute(conn).await).await?)
+}
+
+/// Tells everybody that somebody is still sending.
+pub(super) async fn beat(ctx: &Context, lease: Lease) -> Result<()> {
+    let held = held(lease);
+    still_ours(execute(ctx, async |conn| diesel::update(held).set(files::heartbeat_at.eq(now)).execute(conn).await).await?)
+}
+
+type Held = diesel::dsl::Filter<
+    diesel::dsl::Filter<diesel::dsl::Find<files::table, Uuid>, diesel::dsl::Eq<files::lease, Uuid>>,
+    diesel::dsl::Eq<files::state, &'static str>,
+>;
+
+fn held(lease: Lease) -> Held {
+    files::table.find(lease.file).filter(files::lease.eq(lease.lease)).filter(files::state.eq("pending"))
+}
+
+fn still_ours(rows: usize) -> Result<()> {
+    if rows == 1 { Ok(()) } else { Err(Error::Conflict("The upload was given up because it was silent for too long.".into())) }
+}
+
+/// Takes the lease on the key, with what arrived; whether it was free. A holder that has been silent for a
+/// minute has died in the middle of publishing, and loses it.
+pub(super) async fn claim_key(ctx: &Context, lease: Lease, target: &Target, digest: &Digest) -> Result<bool> {
+    let stale = "UPDATE files SET publishing = false
+                 WHERE bucket = $1 AND object_key = $2 AND publishing AND heartbeat_at < now() - $3 * interval '1 second'";
+    let silence = i64::try_from(ctx.config.upload.lease.as_secs().min(60)).unwrap_or(60);
+    execute(ctx, async |conn| {
+        let query = diesel::sql_query(stale).bind::<Text, _>(&target.bucket).bind::<Text, _>(&target.key);
+        query.bind::<BigInt, _>(silence).execute(conn).await
+    })
+    .await?;
+    let values = (files::publishing.eq(true), files::heartbeat_at.eq(now), files::size.eq(digest.size), files::sha256.eq(&digest.sha256));
+    let held = held(lease);
+    match execute(ctx, async |conn| diesel::update(held).set(values).execute(conn).await).await {
+        Ok(rows) => still_ours(rows).map(|()| true),
+        Err(Error::Postgres(error)) if error.unique_violation().is_some() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// `ready`, the row that it replaces `superseded`, and the audit, in one transaction.
+pub(super) async fn commit(ctx: &Context, actor: &Actor, lease: Lease, target: &Target, digest: &Digest, stored: &Stored) -> Result<()> {
+    let detail = json!({ "bytes": digest.size, "sha256": hex(&digest.sha256), "etag": stored.etag });
+    let resource = audit::object(&target.bucket, &target.key);
+    let rows = ctx
+        .db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            conn.transaction(async |conn| {
+                let replaced = files::table
+                    .filter(files::bucket.eq(&target.bucket))
+                    .filter(files::object_key.eq(&target.key))
+                    .filter(files::state.eq("ready"));
+                diesel::update(replaced).set((files::state.eq("superseded"), files::updated_at.eq(now))).execute(conn).await?;
+                let values = (
+                    files::state.eq("ready"),
+                    files::publishing.eq(false),
+                    files::size.eq(digest.size),
+                    files::sha256.eq(Some(&digest.sha256).filter(|sha256| !sha256.is_empty())),
+                    files::etag.eq(&stored.etag),
+                    files::version_id.eq(&stored.version_id),
+                    files::finished_at.eq(now),
+                    files::updated_at.eq(now),
+                );
+                let rows = diesel::update(held(lease)).set(values).execute(conn).await?;
+                if rows == 0 {
+                    return Err(diesel::result::Error::RollbackTransaction);
+                }
+                audit::record(conn, actor, "object.upload", &resource, Outcome::Ok, detail).await?;
+                Ok(rows)
+            })
+            .await
+            .or_else(|error| match error {
+                diesel::result::Error::RollbackTransaction => Ok(0),
+                error => Err(Error::from(postgres::Error::from(error))),
+            })
+        })
+        .await?;
+    still_ours(rows)
+}
+
+/// `failed`, with the reason and the audit. A row that is not ours any more is left to whoever has it.
+pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Target, why: &str) -> Result<()> {
+    let resource = audit::object(&target.bucket, &target.key);
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            conn.transaction(async |conn| {
+                let values = (
+                    files::state.eq("failed"),
+                    files::publishing.eq(false),
+                    files::error.eq(why),
+                    files::finished_at.eq(now),
+                    files::updated_at.eq(now),
+                );
+                if diesel::update(held(lease)).set(values).execute(conn).await? == 1 {
+                    audit::record(conn, actor, "upload.fail", &resource, Outcome::Failed, json!({ "reason": why })).await?;
+                }
+                Ok(())
+            })
+            .await
+            .map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))
+        })
+        .await
+}

@@ -1,0 +1,171 @@
+//! PostgreSQL on a unix socket in a directory that only we may enter.
+
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use percent_encoding::percent_encode;
+use tokio_postgres::NoTls;
+
+use super::directory::{self, Directory};
+use super::process::{self, Invocation, User};
+use super::redis::PATH;
+use super::server::Recipe;
+
+/// Names the socket; nothing listens on the network.
+const PORT: u16 = 5432;
+
+pub(super) struct Postgres {
+    /// Holds the programs.
+    programs: PathBuf,
+    /// Holds `data`.
+    directory: PathBuf,
+    sockets: PathBuf,
+    durable: bool,
+    /// Whether the database `larder` is known to exist.
+    has_database: std::cell::Cell<bool>,
+}
+
+impl Postgres {
+    pub fn new(directory: &Directory, programs: PathBuf, durable: bool) -> Self {
+        Self {
+            programs,
+            directory: directory.of("postgres"),
+            // Its own, because it may have to belong to another user.
+            sockets: directory.sockets().join("pg"),
+            durable,
+            has_database: false.into(),
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("postgres:///larder?host={}&user=larder&port={PORT}", percent_encode(self.sockets.as_os_str().as_bytes(), PATH))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// Into a directory beside the final one, so that one that is cut short is never taken for whole.
+    fn initialise(&self, log: &Path) -> Result<(), String> {
+        if self.data().join("PG_VERSION").is_file() {
+            return Ok(());
+        }
+        let fresh = self.directory.join("data.new");
+        if fresh.exists() {
+            std::fs::remove_dir_all(&fresh).map_err(|error| format!("{} cannot be removed: {error}", fresh.display()))?;
+        }
+        let mut arguments = vec!["--pgdata=data.new", "--username=larder", "--encoding=UTF8", "--locale=C.UTF-8"];
+        // No password: the directory of the socket is the guard, and who may enter it could read the password too.
+        arguments.extend(["--auth=trust", "--no-instructions"]);
+        if !self.durable {
+            arguments.push("--no-sync");
+        }
+        let initdb = Invocation {
+            program: self.programs.join("initdb"),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            environment: Vec::new(),
+            directory: self.directory.clone(),
+            user: User::NotRoot,
+            death_signal: "KILL",
+        };
+        let status = initdb.command(log).and_then(|mut command| command.status()).map_err(|error| error.to_string())?;
+        if !status.success() {
+            return Err(match status.signal() {
+                Some(signal) => format!("initdb was ended by signal {signal}"),
+                None => format!("initdb failed ({status})"),
+            });
+        }
+        std::fs::rename(&fresh, self.data()).map_err(|error| error.to_string())
+    }
+
+    /// PostgreSQL refuses to start while the process of its lock file exists, even one that has ended and waits
+    /// to be reaped, or another that now has its number. That no server of ours runs is known here.
+    fn remove_stale_lock(&self) {
+        let path = self.data().join("postmaster.pid");
+        let Ok(text) = std::fs::read_to_string(&path) else { return };
+        let pid = text.lines().next().and_then(|line| line.trim().parse().ok()).unwrap_or(0);
+        let postgres = std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "postgres");
+        if !process::runs(pid) || !postgres {
+            drop(std::fs::remove_file(path));
+        }
+    }
+
+    async fn connect(&self) -> Result<(), tokio_postgres::Error> {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(&self.sockets).port(PORT).user("larder").dbname("postgres").connect_timeout(Duration::from_secs(1));
+        let (client, connection) = config.connect(NoTls).await?;
+        let connection = tokio::spawn(connection);
+        if !self.has_database.get() {
+            if client.query("SELECT FROM pg_database WHERE datname = 'larder'", &[]).await?.is_empty() {
+                client.batch_execute("CREATE DATABASE larder").await?;
+            }
+            self.has_database.set(true);
+        }
+        drop(client);
+        drop(connection.await);
+        Ok(())
+    }
+}
+
+impl Recipe for Postgres {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn prepare(&mut self, log: &Path, _address_is_known: bool) -> Result<(), String> {
+        directory::make(&self.sockets).map_err(|error| error.to_string())?;
+        process::give_to_not_root(&self.directory)?;
+        process::give_to_not_root(&self.sockets)?;
+        self.initialise(log)?;
+        self.remove_stale_lock();
+        Ok(())
+    }
+
+    fn invocation(&self) -> Invocation {
+        let sockets = self.sockets.to_string_lossy().replace('"', "\"\"");
+        let mut settings = vec![
+            "listen_addresses=".to_owned(),
+            format!("unix_socket_directories=\"{sockets}\""),
+            "unix_socket_permissions=0700".into(),
+            format!("port={PORT}"),
+            "shared_buffers=64MB".into(),
+            "timezone=UTC".into(),
+            "log_timezone=UTC".into(),
+        ];
+        if self.durable {
+            settings.push("max_connections=100".into());
+        } else {
+            // Tests run beside each other, each with pools of its own.
+            settings.extend(["max_connections=300", "fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(Into::into));
+        }
+        let mut arguments = vec!["-D".into(), self.data().into_os_string()];
+        for setting in settings {
+            arguments.extend(["-c".into(), setting.into()]);
+        }
+        Invocation {
+            program: self.programs.join("postgres"),
+            arguments,
+            environment: Vec::new(),
+            directory: self.directory.clone(),
+            user: User::NotRoot,
+            death_signal: if self.durable { "INT" } else { "KILL" },
+        }
+    }
+
+    fn answers(&self) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return false };
+        runtime.block_on(async { matches!(tokio::time::timeout(Duration::from_secs(5), self.connect()).await, Ok(Ok(()))) })
+    }
+
+    fn address(&self) -> String {
+        self.url()
+    }
+
+    /// Fast: open transactions are rolled back. Killed children of the postmaster would cost a recovery.
+    fn stop_signal(&self) -> &'static str {
+        "INT"
+    }
+}

@@ -1,0 +1,197 @@
+//! An S3 server on loopback ports of its own: SeaweedFS, or MinIO for the tests.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::S3Kind;
+use super::directory::{self, Directory};
+use super::process::{Invocation, User};
+use super::server::Recipe;
+
+/// SeaweedFS adds this to each of its ports to make the one for gRPC.
+const GRPC: u16 = 10_000;
+
+/// The S3 port, followed by those of SeaweedFS's other parts: master, volume, filer, admin.
+#[derive(Clone, Copy)]
+struct Ports(u16);
+
+impl Ports {
+    const COUNT: u16 = 5;
+
+    /// The ports of the last time where they are free, else free ones. All are below those that the system
+    /// gives to outgoing connections (from 32768), which could otherwise take one at any moment.
+    fn choose(last: Option<u16>) -> Result<Self, String> {
+        if let Some(first) = last
+            && Self(first).are_free()
+        {
+            return Ok(Self(first));
+        }
+        for _ in 0..200 {
+            let mut random = [0; 2];
+            // Where that fails the same ports are tried again, which is no worse.
+            let _ = aws_lc_rs::rand::fill(&mut random);
+            let candidate = Self(20_000 + u16::from_ne_bytes(random) % 540 * Self::COUNT);
+            if candidate.are_free() {
+                return Ok(candidate);
+            }
+        }
+        Err("no free ports were found between 20000 and 22700".into())
+    }
+
+    fn are_free(self) -> bool {
+        let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        (self.0..self.0 + Self::COUNT).all(|port| free(port) && free(port + GRPC))
+    }
+}
+
+pub(super) struct S3 {
+    kind: S3Kind,
+    program: PathBuf,
+    directory: PathBuf,
+    sockets: PathBuf,
+    /// Until the first start, those of the last time; 0 where there were none.
+    ports: Ports,
+    access_key_id: String,
+    secret_access_key: String,
+    internal: String,
+}
+
+impl S3 {
+    pub fn new(directory: &Directory, kind: S3Kind, program: PathBuf) -> Self {
+        let keys = directory.keys();
+        Self {
+            kind,
+            program,
+            directory: directory.of("s3"),
+            sockets: directory.sockets().to_owned(),
+            ports: Ports(directory.s3_port().unwrap_or_default()),
+            access_key_id: keys.s3_access_key_id.clone(),
+            secret_access_key: keys.s3_secret_access_key.clone(),
+            internal: keys.s3_internal.clone(),
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        match self.kind {
+            S3Kind::SeaweedFs => self.directory.clone(),
+            S3Kind::MinIo => self.directory.join("minio"),
+        }
+    }
+
+    fn seaweedfs_arguments(&self) -> Vec<String> {
+        let [s3, master, volume, filer, admin] = [0, 1, 2, 3, 4].map(|part| self.ports.0 + part);
+        let mut arguments: Vec<String> = ["-logtostderr=true", "mini", "-dir=.", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+            .into_iter()
+            // Parts that nobody asked for.
+            .chain(["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false"])
+            // Both are on by default, and lose data: a bucket with what is in it, a typing error that makes a bucket.
+            .chain(["-s3.allowDeleteBucketNotEmpty=false", "-s3.autoCreateBucket=false"])
+            // On by default too: nothing here tells anyone that it runs.
+            .chain(["-master.telemetry=false"])
+            .chain(["-filer.exposeDirectoryData=false", "-volume.preStopSeconds=0"])
+            .map(str::to_owned)
+            .collect();
+        arguments.push(format!("-filer.localSocket={}", self.sockets.join("filer.sock").display()));
+        arguments.push(format!("-s3.localSocket={}", self.sockets.join("s3.sock").display()));
+        for (part, port) in [("s3", s3), ("master", master), ("volume", volume), ("filer", filer), ("admin", admin)] {
+            arguments.push(format!("-{part}.port={port}"));
+        }
+        arguments
+    }
+
+    fn seaweedfs_environment(&self) -> Vec<(&'static str, String)> {
+        let mut environment = vec![
+            ("AWS_ACCESS_KEY_ID", self.access_key_id.clone()),
+            ("AWS_SECRET_ACCESS_KEY", self.secret_access_key.clone()),
+            ("GOMEMLIMIT", "512MiB".into()),
+        ];
+        // Without these, anyone on this machine reads and writes every object through the inner parts' ports.
+        for name in ["WEED_JWT_SIGNING_KEY", "WEED_JWT_SIGNING_READ_KEY", "WEED_JWT_FILER_SIGNING_KEY", "WEED_JWT_FILER_SIGNING_READ_KEY"] {
+            environment.push((name, self.internal.clone()));
+        }
+        environment
+    }
+}
+
+impl Recipe for S3 {
+    fn name(&self) -> &'static str {
+        "s3"
+    }
+
+    fn prepare(&mut self, _log: &Path, address_is_known: bool) -> Result<(), String> {
+        directory::make(&self.data()).map_err(|error| error.to_string())?;
+        self.clean_up();
+        if !address_is_known {
+            let last = Some(self.ports.0).filter(|port| *port != 0);
+            self.ports = Ports::choose(last)?;
+        }
+        Ok(())
+    }
+
+    fn invocation(&self) -> Invocation {
+        let (arguments, environment) = match self.kind {
+            S3Kind::SeaweedFs => (self.seaweedfs_arguments(), self.seaweedfs_environment()),
+            S3Kind::MinIo => (
+                vec!["server".into(), "minio".into(), "--address".into(), format!("127.0.0.1:{}", self.ports.0)],
+                vec![
+                    ("MINIO_ROOT_USER", self.access_key_id.clone()),
+                    ("MINIO_ROOT_PASSWORD", self.secret_access_key.clone()),
+                    ("MINIO_BROWSER", "off".into()),
+                    ("MINIO_UPDATE", "off".into()),
+                    ("GOMEMLIMIT", "512MiB".into()),
+                ],
+            ),
+        };
+        Invocation {
+            program: self.program.clone(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            environment,
+            directory: self.directory.clone(),
+            user: User::Same,
+            // It writes to the system before it acknowledges, so a kill loses nothing; an orderly stop takes a second.
+            death_signal: "KILL",
+        }
+    }
+
+    fn answers(&self) -> bool {
+        match self.kind {
+            // The S3 part answers before the master knows a volume to write to.
+            S3Kind::SeaweedFs => {
+                let volume = format!("127.0.0.1:{}", self.ports.0 + 2);
+                get(self.ports.0, "/").is_some_and(|answer| !answer.contains(" 50"))
+                    && get(self.ports.0 + 1, "/dir/status").is_some_and(|topology| topology.contains(&volume))
+            }
+            S3Kind::MinIo => get(self.ports.0, "/minio/health/live").is_some_and(|answer| answer.starts_with("HTTP/1.0 200")),
+        }
+    }
+
+    fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.0)
+    }
+
+    fn stop_signal(&self) -> &'static str {
+        "TERM"
+    }
+
+    /// SeaweedFS leaves these behind, at names that no option changes.
+    fn clean_up(&self) {
+        if self.kind == S3Kind::SeaweedFs && self.ports.0 != 0 {
+            for (part, offset) in [("s3", 0), ("master", 1), ("volume", 2), ("filer", 3), ("admin", 4)] {
+                drop(std::fs::remove_file(format!("/tmp/seaweedfs-{part}-grpc-{}.sock", self.ports.0 + offset + GRPC)));
+            }
+        }
+    }
+}
+
+/// The whole answer to a GET, or nothing.
+fn get(port: u16, path: &str) -> Option<String> {
+    let limit = Duration::from_secs(1);
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), limit).ok()?;
+    stream.set_read_timeout(Some(limit)).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    Some(String::from_utf8_lossy(&answer).into_owned())
+}

@@ -1,0 +1,150 @@
+//! Opening one connection: TLS by the URL, keep-alive, and the server's own time-outs.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::{ConnectionError, ConnectionResult};
+use diesel_async::AsyncPgConnection;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// What a connection is for; migrations may take as long as they need.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Pool,
+    Migration,
+}
+
+/// Whether the URL can be used at all, before anything is opened.
+pub fn check_url(url: &str) -> Result<(), String> {
+    settings(url, Purpose::Pool).map(|_| ())
+}
+
+struct Settings {
+    config: tokio_postgres::Config,
+    /// A private certificate authority, from `sslrootcert`.
+    root_certificate: Option<String>,
+}
+
+/// `sslmode` `verify-ca` and `verify-full` mean `require`, because certificates are always verified here.
+/// Without `sslmode`, a loopback address or a socket is used in the clear and any other host prefers TLS.
+fn settings(url: &str, purpose: Purpose) -> Result<Settings, String> {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut root_certificate = None;
+    let mut mode_given = false;
+    let mut kept = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("sslrootcert", path)) => {
+                root_certificate = Some(percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned());
+            }
+            Some(("sslmode", "verify-ca" | "verify-full")) => {
+                mode_given = true;
+                kept.push("sslmode=require");
+            }
+            Some(("sslmode", _)) => {
+                mode_given = true;
+                kept.push(pair);
+            }
+            _ => kept.push(pair),
+        }
+    }
+    let rebuilt = if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) };
+    let mut config = tokio_postgres::Config::from_str(&rebuilt).map_err(|error| error.to_string())?;
+    let local = config.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
+        Host::Unix(_) => true,
+    });
+    if !mode_given && local && root_certificate.is_none() {
+        config.ssl_mode(SslMode::Disable);
+    }
+    config
+        .connect_timeout(Duration::from_secs(3))
+        .keepalives(true)
+        .keepalives_idle(Duration::from_secs(30))
+        .tcp_user_timeout(Duration::from_secs(10));
+    if config.get_application_name().is_none() {
+        config.application_name("larder");
+    }
+    let limits = match purpose {
+        Purpose::Pool => "-c statement_timeout=10s -c lock_timeout=3s -c idle_in_transaction_session_timeout=15s",
+        Purpose::Migration => "-c statement_timeout=0 -c lock_timeout=30s -c idle_in_transaction_session_timeout=60s",
+    };
+    let options = config.get_options().map_or_else(|| limits.to_owned(), |given| format!("{limits} {given}"));
+    config.options(options);
+    Ok(Settings { config, root_certificate })
+}
+
+/// Opens a connection and leaves its driver on the current runtime.
+pub async fn open(url: String, purpose: Purpose) -> ConnectionResult<AsyncPgConnection> {
+    let bad = |error: String| ConnectionError::BadConnection(error);
+    let Settings { config, root_certificate } = settings(&url, purpose).map_err(bad)?;
+    if config.get_ssl_mode() == SslMode::Disable {
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(|error| bad(reason(&error)))?;
+        return AsyncPgConnection::try_from_client_and_connection(client, connection).await;
+    }
+    let tls = MakeRustlsConnect::new(tls_config(root_certificate.as_deref()).map_err(bad)?);
+    let (client, connection) = config.connect(tls).await.map_err(|error| bad(reason(&error)))?;
+    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+}
+
+/// The cause as well as the error: "error connecting to server" alone helps nobody.
+fn reason(error: &tokio_postgres::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+fn tls_config(root_certificate: Option<&str>) -> Result<rustls::ClientConfig, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    match root_certificate {
+        Some(path) => {
+            let certificates = CertificateDer::pem_file_iter(Path::new(path)).map_err(|error| format!("sslrootcert {path:?}: {error}"))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| format!("sslrootcert {path:?}: {error}"))?;
+                roots.add(certificate).map_err(|error| format!("sslrootcert {path:?}: {error}"))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(url: &str) -> SslMode {
+        settings(url, Purpose::Pool).unwrap().config.get_ssl_mode()
+    }
+
+    #[test]
+    fn the_url_decides_about_tls() {
+        assert_eq!(mode("postgres://u:p@127.0.0.1/db"), SslMode::Disable);
+        assert_eq!(mode("postgres:///app?host=/run/larder&user=app"), SslMode::Disable);
+        assert_eq!(mode("postgres://u@db.example.com/db"), SslMode::Prefer);
+        assert_eq!(mode("postgres://u@127.0.0.1/db?sslmode=verify-full"), SslMode::Require);
+        assert_eq!(mode("postgres://u@db.example.com/db?sslmode=disable"), SslMode::Disable);
+        let with_ca = settings("postgres://u@db/db?sslmode=require&sslrootcert=/etc/my%20ca.pem", Purpose::Pool).unwrap();
+        assert_eq!(with_ca.root_certificate.as_deref(), Some("/etc/my ca.pem"));
+        assert!(check_url("postgres://u@db/db?sslmode=perhaps").is_err());
+    }
+
+    #[test]
+    fn options_of_the_url_win_over_ours() {
+        let options = settings("postgres://u@db/db?options=-c%20statement_timeout%3D1s", Purpose::Pool).unwrap();
+        assert!(options.config.get_options().unwrap().ends_with("-c statement_timeout=1s"));
+    }
+}

@@ -1,0 +1,116 @@
+//! What a store does to unusual keys. Some strip a leading slash, fold `//` or turn `\` into `/`: an action on
+//! one key is then an action on another, so such keys are refused before they reach the store.
+
+use std::sync::{Arc, RwLock};
+
+use bytes::Bytes;
+
+use super::objects::PutOptions;
+use super::{Error, Store};
+
+/// Which unusual keys the store keeps exactly as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyRules {
+    pub leading_slash: bool,
+    pub double_slash: bool,
+    pub dot_segment: bool,
+    pub backslash: bool,
+    pub control: bool,
+    pub trailing_slash_with_body: bool,
+}
+
+impl KeyRules {
+    const EXACT: Self =
+        Self { leading_slash: true, double_slash: true, dot_segment: true, backslash: true, control: true, trailing_slash_with_body: true };
+
+    /// Why an action on `key` could reach another object, as a sentence; `None` where it cannot.
+    pub fn mangled(&self, key: &str) -> Option<&'static str> {
+        if key.contains('\0') {
+            return Some("A name may not hold a NUL character.");
+        }
+        if !self.leading_slash && key.starts_with('/') {
+            return Some("The store drops a slash at the beginning of a name.");
+        }
+        if !self.double_slash && key.contains("//") {
+            return Some("The store turns two slashes in a row into one.");
+        }
+        if !self.dot_segment && key.split('/').any(|segment| segment == "." || segment == "..") {
+            return Some("The store does not take . or .. as a folder or name.");
+        }
+        if !self.backslash && key.contains('\\') {
+            return Some("The store turns a backslash into a slash.");
+        }
+        if !self.control && key.chars().any(|c| c.is_ascii_control()) {
+            return Some("The store changes control characters in a name.");
+        }
+        None
+    }
+
+    /// As [`Self::mangled`], and for a body to be stored: a marker of a folder cannot hold one everywhere.
+    pub fn mangled_with_body(&self, key: &str) -> Option<&'static str> {
+        if !self.trailing_slash_with_body && key.ends_with('/') {
+            return Some("The store keeps no content under a name that ends in a slash.");
+        }
+        self.mangled(key)
+    }
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Remembered(Arc<RwLock<Option<KeyRules>>>);
+
+impl Store {
+    /// What is known; nothing unusual is taken for safe until the store has been probed.
+    pub fn key_rules(&self) -> KeyRules {
+        if self.endpoint.is_none() {
+            return KeyRules::EXACT;
+        }
+        self.rules.0.read().ok().and_then(|rules| *rules).unwrap_or_default()
+    }
+
+    pub fn key_rules_known(&self) -> bool {
+        self.endpoint.is_none() || self.rules.0.read().is_ok_and(|rules| rules.is_some())
+    }
+
+    /// Stores, lists and deletes a few bytes under unusual keys in a scratch folder of `bucket`.
+    pub async fn probe_keys(&self, bucket: &str, nonce: &str) -> Result<KeyRules, Error> {
+        let scratch = format!(".larder-probe-{nonce}/");
+        let rules = KeyRules {
+            leading_slash: self.keeps(bucket, &format!("/{scratch}lead")).await?,
+            double_slash: self.keeps(bucket, &format!("{scratch}a//b")).await?,
+            dot_segment: self.keeps(bucket, &format!("{scratch}a/../b")).await? && self.keeps(bucket, &format!("{scratch}a/./c")).await?,
+            backslash: self.keeps(bucket, &format!("{scratch}a\\b")).await?,
+            control: self.keeps(bucket, &format!("{scratch}a\n\u{1}b")).await?,
+            trailing_slash_with_body: self.keeps(bucket, &format!("{scratch}trail/")).await?,
+        };
+        self.sweep(bucket, &scratch).await?;
+        if let Ok(mut known) = self.rules.0.write() {
+            *known = Some(rules);
+        }
+        Ok(rules)
+    }
+
+    /// Whether a body stored under `key` is listed under exactly this key and given back.
+    async fn keeps(&self, bucket: &str, key: &str) -> Result<bool, Error> {
+        let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
+        match self.put(bucket, key, Bytes::from_static(b"larder"), &options).await {
+            Ok(_) => {}
+            Err(error @ (Error::Unreachable(_) | Error::SlowDown | Error::AccessDenied | Error::NoSuchBucket | Error::NoSpace)) => {
+                return Err(error);
+            }
+            Err(_) => return Ok(false),
+        }
+        let listed = self.list(bucket, key, false, None, 10).await?.objects.iter().any(|object| object.key == key && object.size == 6);
+        let read = matches!(self.head(bucket, key, None).await, Ok(head) if head.size == 6);
+        Ok(listed && read)
+    }
+
+    /// Removes the scratch folder, and the object that a dropped leading slash has made.
+    async fn sweep(&self, bucket: &str, scratch: &str) -> Result<(), Error> {
+        for prefix in [scratch.to_owned(), format!("/{scratch}")] {
+            for object in self.list(bucket, &prefix, false, None, 100).await?.objects {
+                self.client.delete_object().bucket(bucket).key(&object.key).send().await.map_err(super::fault::of)?;
+            }
+        }
+        Ok(())
+    }
+}
