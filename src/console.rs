@@ -1,7 +1,7 @@
 //! Floor 3, HTML. Here stands the one table of URLs.
 
 pub mod assets;
-pub mod body;
+mod body;
 mod charts;
 pub mod error;
 mod events;
@@ -27,7 +27,7 @@ use actix_web::{HttpRequest, guard, web};
 use error::Error;
 use layout::Flash;
 use pages::{
-    audit, bucket, buckets, deletions, download, folders, health, links, object, overview, receive, sessions, settings, setup, theme, uploads, users,
+    audit, bucket, buckets, deletions, download, folders, links, object, overview, receive, sessions, settings, setup, theme, uploads, users,
 };
 
 /// Who may ask for a page at all.
@@ -105,7 +105,6 @@ routes! {
     "/uploads" { GET Viewer uploads::index; }
     "/uploads/new" { GET Editor uploads::new; }
     "/uploads/{batch}" { GET Viewer uploads::show; }
-    "/health" { GET Public health::show; }
     "/audit" { GET Admin audit::index; }
     "/users" { GET Admin users::index; POST Admin users::create; }
     "/users/{id}/role" { POST Admin users::set_role; }

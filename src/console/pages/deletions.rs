@@ -196,8 +196,11 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
         [(only, fate)] => one(&editor, &page, only, fate),
         _ => match objects::keep_deletion_result(&ctx, &editor.actor, &fates).await {
             Some(id) => Ok(see_other(&paths::deletion_result(&page.bucket, id))),
-            // Nothing to lead to, but what became of them is known now.
-            None => super::ok(&result_page(&editor, page.bucket, fates.into_iter().map(|(one, fate)| (one.key.to_string(), fate)).collect())),
+            // Without Redis the result has no address of its own, and is shown at once.
+            None => {
+                let fates = fates.into_iter().map(|(doomed, fate)| (doomed.key.to_string(), fate)).collect();
+                super::ok(&result_page(&editor, page.bucket, fates))
+            }
         },
     }
 }
@@ -231,16 +234,16 @@ fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>) -> C
     }
 }
 
-fn result_page(editor: &SignedIn, bucket: BucketName, fates: Vec<(String, Fate)>) -> ResultPage {
-    let above = [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(&bucket))];
-    ResultPage::of(editor.layout("Deleted", Section::Buckets).under(above), bucket, fates)
-}
-
 pub async fn show(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, query: Query) -> Result<HttpResponse> {
     let ShowQuery { id } = query.read()?;
     let fates = objects::deletion_result(&ctx, &editor.actor, id).await?;
     let fates = fates.ok_or_else(|| Error::NotFound("This result is not kept any more. The audit has what was deleted.".to_owned()))?;
     super::ok(&result_page(&editor, bucket.0, fates))
+}
+
+fn result_page(editor: &SignedIn, bucket: BucketName, fates: Vec<(String, Fate)>) -> ResultPage {
+    let above = [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(&bucket))];
+    ResultPage::of(editor.layout("Deleted", Section::Buckets).under(above), bucket, fates)
 }
 
 #[cfg(test)]

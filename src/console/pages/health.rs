@@ -1,7 +1,7 @@
-//! `/health`, the page (programs get JSON from the other floor): open to all in coarse words, with details for those who are signed in. It reads what
+//! `/health`, the page: open to all in coarse words, with details for those who are signed in. It reads what
 //! is in memory and asks no store, so it opens even when all of them are down.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use askama::Template;
 use chrono::{DateTime, Utc};
 
@@ -165,11 +165,8 @@ impl ShowPage {
     }
 }
 
-pub async fn show(visitor: Visitor, ctx: web::Data<Context>, req: HttpRequest) -> Result<HttpResponse> {
+pub async fn show(visitor: Visitor, ctx: web::Data<Context>) -> Result<HttpResponse> {
     let signed_in = visitor.is_signed_in();
-    if !crate::api::health::wants_html(&req) {
-        return Ok(crate::api::health::document(&ctx, signed_in));
-    }
     let warnings = if signed_in { ctx.config.warnings() } else { Vec::new() };
     let layout = visitor.layout("Health", Section::Health);
     super::ok(&ShowPage::of(layout, ctx.health.all(), ctx.health.started_at(), warnings, signed_in))

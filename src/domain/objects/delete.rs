@@ -57,25 +57,57 @@ pub async fn delete(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &
         },
         &runtime,
     );
-    work.await.map_err(|error| Error::from(postgres::Error::Unreachable(error.to_string())))
+    let ended = work.await.map_err(|error| Error::from(postgres::Error::Unreachable(error.to_string())))?;
+    let unheard = |tried: &Tried| matches!(tried, Tried::Unheard(_));
+    if let Some((_, Tried::Unheard(error))) = ended.iter().find(|(_, tried)| unheard(tried))
+        && ended.iter().all(|(_, tried)| unheard(tried))
+    {
+        return Err(error.clone().into());
+    }
+    Ok(ended.into_iter().map(|(object, tried)| (object, tried.into_fate())).collect())
 }
 
-async fn delete_one(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doomed) -> Fate {
+/// What one try came to.
+enum Tried {
+    Settled(Fate),
+    /// The store did not answer; whether the object is gone is not known.
+    Unheard(s3::Error),
+}
+
+impl Tried {
+    fn into_fate(self) -> Fate {
+        match self {
+            Self::Settled(fate) => fate,
+            Self::Unheard(error) => Fate::Failed(format!("{error}.")),
+        }
+    }
+}
+
+async fn delete_one(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doomed) -> Tried {
     let key = doomed.key.as_str();
     if let Some(why) = ctx.s3.key_rules().mangled(key) {
-        return Fate::Failed(why.to_owned());
+        return Tried::Settled(Fate::Failed(why.to_owned()));
     }
     let fate = match ctx.s3.delete_if(bucket.as_str(), key, &doomed.etag).await {
         Ok(()) => Fate::Deleted,
         Err(s3::Error::PreconditionFailed) => Fate::Changed,
         Err(s3::Error::NoSuchKey) => Fate::Gone,
+        Err(error @ (s3::Error::Unreachable(_) | s3::Error::SlowDown)) => {
+            let fate = Fate::Failed(format!("{error}."));
+            record(ctx, actor, bucket, doomed, &fate).await;
+            return Tried::Unheard(error);
+        }
         Err(error) => Fate::Failed(format!("{error}.")),
     };
-    // A refused `If-Match` changed nothing; everything else that was tried is recorded.
-    if let Err(error) = settle(ctx, actor, bucket, doomed, &fate).await {
-        log::error!("a deletion could not be recorded: {} {key:?}: {error}", bucket.as_str());
+    record(ctx, actor, bucket, doomed, &fate).await;
+    Tried::Settled(fate)
+}
+
+/// Whatever was tried is recorded, also what changed nothing.
+async fn record(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doomed, fate: &Fate) {
+    if let Err(error) = settle(ctx, actor, bucket, doomed, fate).await {
+        log::error!("a deletion could not be recorded: {bucket} {:?}: {error}", doomed.key.as_str());
     }
-    fate
 }
 
 async fn settle(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doomed, fate: &Fate) -> Result<()> {

@@ -1,0 +1,18 @@
+//! Floor 3, HTML: every page, as a person's client sees it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use larder::domain::actor::Role;
+use support::TestApp;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_signs_in_and_sees_the_overview() {
+    let app = TestApp::start().await;
+    let visitor = app.visitor();
+    assert_eq!(visitor.get("/").await.expect_status(303).location(), "/session");
+    for role in Role::ALL {
+        let person = app.sign_in(role).await;
+        assert!(person.get("/").await.expect_status(200).has("h1"));
+    }
+}

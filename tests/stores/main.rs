@@ -1,0 +1,18 @@
+//! Floor 1 against the real servers.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::Set;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_test_has_a_migrated_database_of_its_own() {
+    let set = Set::shared().await;
+    let (one, other) = (set.new_database().await, set.new_database().await);
+    assert_ne!(one, other);
+    let slugs = set.connect(&one).await.query("SELECT slug FROM tenants", &[]).await.unwrap();
+    assert_eq!(slugs.len(), 1);
+    set.connect(&one).await.batch_execute("UPDATE tenants SET name = 'Changed'").await.unwrap();
+    let row = set.connect(&other).await.query_one("SELECT name FROM tenants", &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), "Larder");
+}

@@ -1,0 +1,114 @@
+//! A running Larder for one test.
+
+use std::sync::Arc;
+
+use larder::app::{self, Running};
+use larder::config::{Config, Stores};
+use larder::domain::Context;
+use larder::domain::actor::{Actor, Role};
+use larder::domain::users::{self, NewUser};
+use larder::embedded::Servers;
+
+use super::{Client, Set, eventually};
+
+/// Keeps every rule for passwords.
+pub const PASSWORD: &str = "only-for-tests-7291";
+
+/// A Larder on a free port, with a database, a Redis prefix and a bucket that no other test sees.
+pub struct TestApp {
+    /// `http://127.0.0.1:<port>`
+    pub base: String,
+    /// Exists and is empty.
+    pub bucket: String,
+    /// The stores and the domain, as the handlers have them.
+    pub ctx: Context,
+    pub database: String,
+    set: Arc<Set>,
+    running: Running,
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With a configuration that differs.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::on(Set::shared().await, change).await
+    }
+
+    /// With servers that this test may stop, freeze and kill: `app.servers()`.
+    pub async fn with_own_servers() -> Self {
+        Self::on(Set::own().await, |_| {}).await
+    }
+
+    pub async fn on(set: Arc<Set>, change: impl FnOnce(&mut Config)) -> Self {
+        let database = set.new_database().await;
+        let name = uuid::Uuid::now_v7().simple().to_string();
+        let mut config = Config::from_lookup(&|_| None, Stores::Embedded(set.servers().urls())).unwrap();
+        config.bind = ([127, 0, 0, 1], 0).into();
+        config.database_url = larder::config::Secret::new(set.database_url(&database));
+        // The template is migrated.
+        config.migrate_on_start = false;
+        config.redis.prefix = format!("t-{name}:");
+        config.s3.buckets = vec![format!("t-{name}")];
+        change(&mut config);
+        Self::run(set, database, config).await
+    }
+
+    /// Another Larder on the same data, as behind a load balancer.
+    pub async fn replica(&self) -> Self {
+        let mut config = Config::clone(&self.ctx.config);
+        config.bind = ([127, 0, 0, 1], 0).into();
+        Self::run(self.set.clone(), self.database.clone(), config).await
+    }
+
+    async fn run(set: Arc<Set>, database: String, config: Config) -> Self {
+        let bucket = config.s3.buckets[0].clone();
+        let running = app::start(config).await.unwrap();
+        let base = format!("http://{}", running.address);
+        let app = Self { base, bucket, ctx: running.ctx.clone(), database, set, running };
+        let visitor = app.visitor();
+        eventually("Larder is ready", async || visitor.get("/readyz").await.status == 200).await;
+        if app.servers().s3().pid().is_some() {
+            // Larder makes it by itself, a moment after its start.
+            eventually("the bucket exists", async || app.ctx.s3.head_bucket(&app.bucket).await.is_ok()).await;
+        }
+        app
+    }
+
+    pub fn servers(&self) -> &Servers {
+        self.set.servers()
+    }
+
+    /// A connection to this test's database.
+    pub async fn sql(&self) -> tokio_postgres::Client {
+        self.set.connect(&self.database).await
+    }
+
+    /// Somebody who is not signed in.
+    pub fn visitor(&self) -> Client {
+        Client::new(&self.base)
+    }
+
+    /// A new person with this role, signed in through the page.
+    pub async fn sign_in(&self, role: Role) -> Client {
+        let email = self.new_user(role).await;
+        let client = self.visitor();
+        client.post("/session", &[("email", &email), ("password", PASSWORD)]).await.expect_status(303);
+        client
+    }
+
+    /// A new person with this role and the password `PASSWORD`; their e-mail address.
+    pub async fn new_user(&self, role: Role) -> String {
+        let email = format!("{}-{}@example.com", role.as_str(), uuid::Uuid::now_v7().simple());
+        let new = NewUser { email: &email, name: "Tess Test", role, password: PASSWORD };
+        users::create(&self.ctx, &Actor::system("Tests"), new).await.unwrap();
+        email
+    }
+
+    /// In order, as at SIGTERM.
+    pub async fn stop(self) {
+        self.running.stop().await;
+    }
+}

@@ -1,0 +1,26 @@
+//! What all test binaries share: real servers, a running Larder for each test, a person's client, a browser.
+//!
+//! ```ignore
+//! let app = TestApp::start().await;                     // own database, Redis prefix and bucket
+//! let admin = app.sign_in(Role::Admin).await;           // own cookie jar, follows no redirects
+//! let page = admin.get("/buckets").await.expect_status(200);
+//! assert_eq!(page.text_of("h1"), "Buckets");
+//! ```
+//! A test that stops, freezes or kills a server takes servers of its own: `TestApp::with_own_servers()`.
+
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
+
+mod app;
+mod browser;
+mod client;
+mod janitor;
+mod page;
+mod servers;
+mod wait;
+
+pub use app::TestApp;
+pub use browser::{Browser, Settings};
+pub use client::Client;
+pub use page::Page;
+pub use servers::Set;
+pub use wait::{eventually, eventually_within};

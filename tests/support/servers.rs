@@ -1,0 +1,105 @@
+//! One set of PostgreSQL, Redis and S3 for a whole test binary, and sets of their own for tests that break them.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use larder::config::Secret;
+use larder::embedded::{Options, S3Kind, Servers};
+use tokio_postgres::NoTls;
+
+use super::janitor::{self, Janitor};
+
+/// Migrated once; every test's database is a copy.
+const TEMPLATE: &str = "larder_template";
+
+pub struct Set {
+    servers: Servers,
+    _janitor: Janitor,
+}
+
+impl Set {
+    /// The servers of this test binary. Leave them running and well.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: OnceLock<Arc<Set>> = OnceLock::new();
+        tokio::task::spawn_blocking(|| SHARED.get_or_init(|| Arc::new(Self::start())).clone()).await.unwrap()
+    }
+
+    /// Servers for one test alone, which may do to them what it likes.
+    pub async fn own() -> Arc<Self> {
+        tokio::task::spawn_blocking(|| Arc::new(Self::start())).await.unwrap()
+    }
+
+    /// `LARDER_TEST_S3=minio` tests with MinIO instead of SeaweedFS.
+    fn start() -> Self {
+        let s3 = match std::env::var_os("LARDER_TEST_S3").as_deref().and_then(|kind| kind.to_str()) {
+            None | Some("" | "weed") => S3Kind::SeaweedFs,
+            Some("minio") => S3Kind::MinIo,
+            Some(other) => panic!("LARDER_TEST_S3 is {other:?}: write minio or weed"),
+        };
+        let directory = janitor::directory("servers");
+        let servers = Servers::start(&directory, Options { durable: false, s3 }).unwrap();
+        let janitor = Janitor::hire(None, left_behind(&servers, directory));
+        let set = Self { servers, _janitor: janitor };
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            set.admin(&format!("CREATE DATABASE {TEMPLATE}")).await.unwrap();
+            larder::stores::postgres::migrate(&Secret::new(set.database_url(TEMPLATE))).await.unwrap();
+        });
+        set
+    }
+
+    pub fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    pub fn database_url(&self, database: &str) -> String {
+        self.servers.urls().database_url.replace(":///larder?", &format!(":///{database}?"))
+    }
+
+    /// A migrated database; its name.
+    pub async fn new_database(&self) -> String {
+        let name = format!("t_{}", uuid::Uuid::now_v7().simple());
+        // The connection that migrated the template may take a moment to end.
+        super::eventually("the template can be copied", async || {
+            self.admin(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")).await.is_ok()
+        })
+        .await;
+        name
+    }
+
+    /// A database without any table; its name.
+    pub async fn empty_database(&self) -> String {
+        let name = format!("t_{}", uuid::Uuid::now_v7().simple());
+        self.admin(&format!("CREATE DATABASE {name}")).await.unwrap();
+        name
+    }
+
+    /// A connection to one database, for what Larder itself would never do.
+    pub async fn connect(&self, database: &str) -> tokio_postgres::Client {
+        let (client, connection) = tokio_postgres::connect(&self.database_url(database), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    async fn admin(&self, statement: &str) -> Result<(), tokio_postgres::Error> {
+        let (client, connection) = tokio_postgres::connect(&self.servers.urls().database_url, NoTls).await?;
+        let connection = tokio::spawn(connection);
+        let outcome = client.batch_execute(statement).await;
+        drop(client);
+        drop(connection.await);
+        outcome
+    }
+}
+
+/// What servers that are killed with the test process leave on the disk.
+fn left_behind(servers: &Servers, directory: PathBuf) -> Vec<PathBuf> {
+    let port: u16 = servers.urls().s3_endpoint.rsplit(':').next().unwrap().parse().unwrap();
+    let parts = ["s3", "master", "volume", "filer", "admin"].into_iter().zip(port..);
+    let mut paths: Vec<PathBuf> = parts.map(|(part, port)| format!("/tmp/seaweedfs-{part}-grpc-{}.sock", port + 10_000).into()).collect();
+    let redis = servers.urls().redis_url.trim_start_matches("unix://");
+    // Where the directory's name is too long for sockets.
+    if let Some((sockets, _)) = redis.split_once("/redis.sock").filter(|(sockets, _)| sockets.starts_with("/tmp/larder-")) {
+        paths.push(sockets.into());
+    }
+    paths.push(directory);
+    paths
+}
