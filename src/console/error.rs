@@ -9,7 +9,6 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 
 use super::layout::Theme;
-use super::request::RequestId;
 use super::{filters, paths};
 use crate::clock;
 use crate::domain;
@@ -262,16 +261,13 @@ impl ResponseError for Error {
 
     /// Seen only outside the routes of `console`, whose middleware knows the request and writes the log.
     fn error_response(&self) -> HttpResponse {
-        self.page(&RequestId::new().0, Theme::System, None, false)
+        self.page(&super::request::current_id(), Theme::System, None, false)
     }
 }
 
 /// The answer to a request that failed: JSON for programs, a page for people; logged here and nowhere else.
 pub fn answer(error: &Error, req: &HttpRequest) -> HttpResponse {
-    let reference = match super::request::id(req) {
-        id if id.is_empty() => RequestId::new().0,
-        id => id,
-    };
+    let reference = super::request::current_id();
     if prefers_json(req.headers()) {
         return problem(error, &reference);
     }
