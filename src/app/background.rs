@@ -36,20 +36,20 @@ impl SetupLink {
 
 pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: SocketAddr) -> Vec<AbortHandle> {
     health::start(ctx);
-    let database = prepare_database(ctx.clone(), ready.clone(), setup.clone(), address);
-    vec![
-        tokio::spawn(database).abort_handle(),
-        tokio::spawn(buckets::ensure_configured(ctx.clone())).abort_handle(),
-        tokio::spawn(uploads::reaper::run(ctx.clone())).abort_handle(),
-    ]
+    let (for_database, ready, setup) = (ctx.clone(), ready.clone(), setup.clone());
+    let database = async move {
+        prepare_database(&for_database, &ready, &setup, address).await;
+        uploads::reaper::run(for_database).await;
+    };
+    vec![tokio::spawn(database).abort_handle(), tokio::spawn(buckets::ensure_configured(ctx.clone())).abort_handle()]
 }
 
 /// Migrates, then sees to the first admin; tries again until Postgres has answered, so that Larder may start
 /// before it. Ready after the first try, whatever its end: the health page must be reachable.
-async fn prepare_database(ctx: Context, ready: Ready, setup: SetupLink, address: SocketAddr) {
+async fn prepare_database(ctx: &Context, ready: &Ready, setup: &SetupLink, address: SocketAddr) {
     let mut pause = Duration::from_millis(250);
     loop {
-        let outcome = prepare_once(&ctx, address).await;
+        let outcome = prepare_once(ctx, address).await;
         ready.set(true);
         match outcome {
             Ok(link) => {

@@ -16,6 +16,9 @@ use crate::domain::actor::{Actor, ActorKind, Role};
 use crate::domain::sessions::{self, Session};
 use crate::domain::{self, Context};
 
+/// How long a page that is open to all waits to learn who looks at it.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// The name of the session cookie. `__Host-` makes browsers refuse it from another host or without https.
 pub fn cookie_name(config: &Config) -> &'static str {
     if config.is_https() { "__Host-larder" } else { "larder" }
@@ -167,7 +170,8 @@ impl FromRequest for Visitor {
             let ctx = context(&req)?;
             let token = token(&req, &ctx.config);
             // These pages open even when sessions cannot be looked up; the person counts as signed out.
-            let session = session_of(&ctx, token.as_deref()).await.unwrap_or_default();
+            let looking = tokio::time::timeout(PATIENCE, session_of(&ctx, token.as_deref()));
+            let session = looking.await.ok().and_then(domain::Result::ok).flatten();
             let address = request::client_address(&req, &ctx.config.trusted_proxies);
             let actor = match &session {
                 Some(session) => actor_of(session, &req, &ctx.config),
