@@ -1,5 +1,7 @@
 //! Floor 3, HTML: every page, as a person's client sees it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a test that fails")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
