@@ -37,7 +37,7 @@ document.addEventListener("keydown", (event) => {
 });
 for (const menu of menus) {
   menu.addEventListener("toggle", () => {
-    if (menu.open) menu.querySelector("input:not([type=hidden])")?.focus();
+    if (menu.open && document.activeElement === menu.querySelector("summary")) menu.querySelector("input:not([type=hidden], [hidden])")?.focus();
   });
 }
 
