@@ -36,7 +36,9 @@ async fn send(client: &Client, path: &str, body: Vec<u8>) -> (u16, String) {
     (page.status, String::from_utf8_lossy(&page.body).into_owned())
 }
 
+/// Every key, without what the probe of the store may still be writing.
 async fn keys(app: &TestApp) -> Vec<String> {
+    app.rules_known().await;
     app.ctx.s3.list(&app.bucket, "", false, None, 1000).await.unwrap().objects.into_iter().map(|object| object.key).collect()
 }
 
