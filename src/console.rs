@@ -2,12 +2,12 @@
 
 pub mod assets;
 mod body;
-pub mod gate;
 mod charts;
 pub mod error;
 mod events;
 mod filetype;
 mod filters;
+pub mod gate;
 mod icons;
 pub mod layout;
 mod names;
@@ -27,7 +27,8 @@ use actix_web::{HttpRequest, guard, web};
 use error::Error;
 use layout::Flash;
 use pages::{
-    audit, bucket, buckets, deletions, download, folders, links, object, overview, receive, sessions, settings, setup, theme, uploads, users,
+    audit, bucket, buckets, deletions, download, folders, links, object, overview, receive, sessions, settings, setup, theme, uploads,
+    users,
 };
 
 /// Who may ask for a page at all.

@@ -1,0 +1,99 @@
+// What script adds to every page: copy buttons, menus that close, selection of rows. All works without it.
+
+document.documentElement.classList.add("has-script");
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) break;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const label = button.getAttribute("aria-label");
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.classList.add("is-done");
+      button.setAttribute("aria-label", "Copied");
+      button.title = "Copied";
+    } catch {
+      button.title = "The browser did not allow copying";
+    }
+    setTimeout(() => {
+      button.classList.remove("is-done");
+      button.setAttribute("aria-label", label);
+      button.title = "Copy";
+    }, 2000);
+  });
+}
+
+const menus = [...document.querySelectorAll("details.menu")];
+document.addEventListener("click", (event) => {
+  for (const menu of menus) if (menu.open && !menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of menus) {
+    if (!menu.open) continue;
+    menu.open = false;
+    menu.querySelector("summary")?.focus();
+  }
+});
+for (const menu of menus) {
+  menu.addEventListener("toggle", () => {
+    if (menu.open && document.activeElement === menu.querySelector("summary")) menu.querySelector("input:not([type=hidden], [hidden])")?.focus();
+  });
+}
+
+/** Decimal units, as the server writes them. */
+export function size(bytes) {
+  if (bytes < 1000) return `${bytes}\u202fB`;
+  const units = ["KB", "MB", "GB", "TB", "PB"];
+  let value = bytes / 1000;
+  let unit = 0;
+  while (value >= 999.95 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${value.toFixed(unit === 0 && value >= 100 ? 0 : 1)}\u202f${units[unit]}`;
+}
+
+/** `3 files`, `1 file`. */
+export function files(count) {
+  return `${count.toLocaleString("en")} ${count === 1 ? "file" : "files"}`;
+}
+
+const browser = document.querySelector("[data-browser]");
+if (browser) {
+  const boxes = [...browser.querySelectorAll(".pick .check")];
+  const all = browser.querySelector("[data-all]");
+  const words = browser.querySelector("[data-selected]");
+  const bytes = browser.querySelector("[data-selected-size]");
+  const button = browser.querySelector("[data-delete] span");
+  let last = null;
+  const show = () => {
+    const chosen = boxes.filter((box) => box.checked);
+    if (all) {
+      all.checked = chosen.length > 0 && chosen.length === boxes.length;
+      all.indeterminate = chosen.length > 0 && chosen.length < boxes.length;
+    }
+    if (words) words.textContent = `${chosen.length.toLocaleString("en")} selected`;
+    if (bytes) bytes.textContent = size(chosen.reduce((sum, box) => sum + Number(box.dataset.size), 0));
+    if (button) button.textContent = `Delete ${files(chosen.length)}`;
+  };
+  if (all && boxes.length > 0) {
+    all.hidden = false;
+    all.addEventListener("change", () => {
+      for (const box of boxes) box.checked = all.checked;
+      show();
+    });
+  }
+  boxes.forEach((box, at) => {
+    box.addEventListener("click", (event) => {
+      if (event.shiftKey && last !== null) {
+        for (let i = Math.min(last, at); i <= Math.max(last, at); i += 1) boxes[i].checked = box.checked;
+      }
+      last = at;
+      show();
+    });
+    box.addEventListener("change", show);
+  });
+  document.getElementById("bulk")?.addEventListener("reset", () => setTimeout(show));
+  show();
+}

@@ -13,6 +13,7 @@ pub const FILES: &[(&str, &[u8])] = &[
     ("app.css", include_bytes!("../../static/app.css")),
     ("app.js", include_bytes!("../../static/app.js")),
     ("icon.svg", include_bytes!("../../static/icon.svg")),
+    ("open.svg", include_bytes!("../../static/open.svg")),
     ("upload.js", include_bytes!("../../static/upload.js")),
 ];
 

@@ -8,6 +8,11 @@ mod support;
 use larder::domain::actor::Role;
 use support::TestApp;
 
+mod faults;
+mod hostile;
+mod roles;
+mod transfers;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_signs_in_and_sees_the_overview() {
     let app = TestApp::start().await;
