@@ -18,8 +18,8 @@ use crate::api::health::Ready;
 use crate::config::{Config, Environment};
 use crate::console::assets::Assets;
 use crate::console::session::Visitor;
-use crate::embedded::Servers;
 use crate::domain::{self, health, uploads};
+use crate::embedded::Servers;
 use crate::stores::{postgres, redis, s3};
 use crate::{api, console};
 

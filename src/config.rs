@@ -222,3 +222,6 @@ impl Config {
         warnings
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,8 @@ use actix_web::{HttpRequest, guard, web};
 use error::Error;
 use layout::Flash;
 use pages::{
-    audit, bucket, buckets, deletions, download, folders, links, object, overview, receive, sessions, settings, setup, theme, uploads, users,
+    audit, bucket, buckets, deletions, download, folders, links, object, overview, receive, sessions, settings, setup, theme, uploads,
+    users,
 };
 
 /// Who may ask for a page at all.

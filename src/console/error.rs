@@ -77,9 +77,9 @@ impl From<s3::Error> for Error {
         match fault {
             s3::Error::NoSuchBucket => Self::NotFound("There is no bucket of this name. It may have been deleted.".to_owned()),
             s3::Error::NoSuchKey => Self::NotFound("There is no object of this key. It may have been deleted.".to_owned()),
-            s3::Error::AccessDenied => {
-                Self::Forbidden("The object store refused Larder's own access key. Whoever runs the store can give the key this right.".to_owned())
-            }
+            s3::Error::AccessDenied => Self::Forbidden(
+                "The object store refused Larder's own access key. Whoever runs the store can give the key this right.".to_owned(),
+            ),
             s3::Error::PreconditionFailed => Self::Conflict("The object has changed since you looked. Nothing was done.".to_owned()),
             s3::Error::BucketNotEmpty => Self::Conflict("The bucket is not empty. Delete its objects first.".to_owned()),
             s3::Error::BucketExists => Self::Conflict("A bucket of this name exists already.".to_owned()),
@@ -134,9 +134,11 @@ impl Error {
             Self::BadRequest(why) => say("Bad request", "That request cannot be read", why),
             Self::Forbidden(why) => say("Not allowed", "You may not do this", why),
             Self::NotFound(why) => say("Not found", "There is nothing here", why),
-            Self::MethodNotAllowed { .. } => {
-                say("Method not allowed", "This address does not take that", "The page exists, but not for this kind of request. Nothing was done.")
-            }
+            Self::MethodNotAllowed { .. } => say(
+                "Method not allowed",
+                "This address does not take that",
+                "The page exists, but not for this kind of request. Nothing was done.",
+            ),
             Self::Conflict(why) => say("Conflict", "Something else is there now", why),
             Self::TooLarge(why) => say("Too large", "That is more than fits", why),
             Self::Unprocessable(why) => say("Not accepted", "That cannot be done as asked", why),
@@ -273,7 +275,10 @@ pub fn answer(error: &Error, req: &HttpRequest) -> HttpResponse {
     let since = match error {
         Error::Unavailable { service, .. } => {
             let context = req.app_data::<web::Data<domain::Context>>();
-            context.map(|ctx| ctx.health.one(*service)).filter(|found| found.state == domain::health::State::Down).and_then(|found| found.since)
+            context
+                .map(|ctx| ctx.health.one(*service))
+                .filter(|found| found.state == domain::health::State::Down)
+                .and_then(|found| found.since)
         }
         _ => None,
     };

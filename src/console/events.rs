@@ -40,7 +40,10 @@ impl Line {
             joint: if place.is_some() { joint } else { "" },
             subject,
             place,
-            from: event.address.clone().unwrap_or_else(|| if event.actor_kind == "system" { "Larder itself".to_owned() } else { String::new() }),
+            from: event
+                .address
+                .clone()
+                .unwrap_or_else(|| if event.actor_kind == "system" { "Larder itself".to_owned() } else { String::new() }),
             trouble: match event.outcome.as_str() {
                 "refused" => Some("Refused"),
                 "failed" => Some("Failed"),
@@ -90,7 +93,8 @@ fn things(action: &str, resource: &str) -> (Option<Thing>, Option<Thing>) {
             let url = (action != "bucket.delete").then(|| paths::bucket(&bucket));
             return (Some(Thing { text: name.to_owned(), url }), None);
         };
-        let place = Thing { text: format!("{bucket}/{}", key.folder().trim_end_matches('/')), url: Some(paths::folder(&bucket, key.folder())) };
+        let place =
+            Thing { text: format!("{bucket}/{}", key.folder().trim_end_matches('/')), url: Some(paths::folder(&bucket, key.folder())) };
         let place = Thing { text: place.text.trim_end_matches('/').to_owned(), ..place };
         let url = match action {
             "object.delete" | "upload.fail" => None,

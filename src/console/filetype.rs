@@ -52,7 +52,9 @@ mod tests {
 
     #[test]
     fn a_type_goes_by_the_last_ending() {
-        for (name, word) in [("a.PNG", "PNG"), ("b.tar.gz", "Archive"), ("README", "File"), ("x.", "File"), ("notes/", "Folder"), (".json", "JSON")] {
+        for (name, word) in
+            [("a.PNG", "PNG"), ("b.tar.gz", "Archive"), ("README", "File"), ("x.", "File"), ("notes/", "Folder"), (".json", "JSON")]
+        {
             assert_eq!(of(name).word, word, "{name}");
         }
     }

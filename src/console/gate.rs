@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error as ActixError, HttpMessage, web};
 
@@ -34,7 +34,8 @@ pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -
             let req = body::watched(req);
             next.call(req).await.map(ServiceResponse::map_into_boxed_body)
         } else {
-            let refused = Error::Forbidden("This form was sent from another site, so Larder did nothing. Open the page here and try again.".into());
+            let refused =
+                Error::Forbidden("This form was sent from another site, so Larder did nothing. Open the page here and try again.".into());
             Ok(req.error_response(refused))
         }
     };
@@ -98,7 +99,6 @@ fn dress(headers: &mut HeaderMap, id: &str, https: bool, asset: bool) {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=63072000; includeSubDomains"));
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -52,7 +52,13 @@ impl Theme {
     }
 
     pub fn cookie(self, https: bool) -> Cookie<'static> {
-        Cookie::build(THEME, self.as_str()).path("/").http_only(true).secure(https).same_site(SameSite::Lax).max_age(Duration::days(365)).finish()
+        Cookie::build(THEME, self.as_str())
+            .path("/")
+            .http_only(true)
+            .secure(https)
+            .same_site(SameSite::Lax)
+            .max_age(Duration::days(365))
+            .finish()
     }
 }
 
@@ -283,7 +289,9 @@ mod tests {
 
     #[test]
     fn initials_are_of_the_first_and_the_last_name() {
-        for (name, letters) in [("Mara Lindqvist", "ML"), ("invoice-sync", "I"), ("Ana Maria de Souza", "AS"), ("  ", ""), ("张 伟", "张伟")] {
+        for (name, letters) in
+            [("Mara Lindqvist", "ML"), ("invoice-sync", "I"), ("Ana Maria de Souza", "AS"), ("  ", ""), ("张 伟", "张伟")]
+        {
             assert_eq!(initials(name), letters);
         }
     }

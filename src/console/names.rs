@@ -94,7 +94,9 @@ pub fn short_html(name: &str) -> String {
     let cut = name.char_indices().nth(length - TAIL).map_or(name.len(), |(at, _)| at);
     let title = escape(&text(name));
     let (head, tail) = (markup(&name[..cut]), markup(&name[cut..]));
-    format!("<bdi class=\"name name-long\" title=\"{title}\"><span class=\"name-head\">{head}</span><span class=\"name-tail\">{tail}</span></bdi>")
+    format!(
+        "<bdi class=\"name name-long\" title=\"{title}\"><span class=\"name-head\">{head}</span><span class=\"name-tail\">{tail}</span></bdi>"
+    )
 }
 
 #[cfg(test)]

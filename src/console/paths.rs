@@ -155,8 +155,15 @@ mod tests {
         for good in ["/", "/buckets/a?prefix=b%2F", "/audit?from=2026-01-01"] {
             assert_eq!(safe_next(good), good);
         }
-        for bad in ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nSet-Cookie: x", "javascript:alert(1)", "\t//evil.example"]
-        {
+        for bad in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/a\r\nSet-Cookie: x",
+            "javascript:alert(1)",
+            "\t//evil.example",
+        ] {
             assert_eq!(safe_next(bad), "/", "{bad:?}");
         }
     }

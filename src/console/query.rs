@@ -111,7 +111,8 @@ pub fn key(text: String) -> Result<ObjectKey> {
 
 /// The key of a form field, in base64url.
 pub fn key_of_field(field: &str) -> Result<ObjectKey> {
-    key(super::paths::from_field(field).ok_or_else(|| Error::BadRequest("The form names an object in a way that cannot be read.".to_owned()))?)
+    key(super::paths::from_field(field)
+        .ok_or_else(|| Error::BadRequest("The form names an object in a way that cannot be read.".to_owned()))?)
 }
 
 #[cfg(test)]

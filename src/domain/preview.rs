@@ -69,6 +69,10 @@ const ALLOWED: [(&str, MediaKind); 15] = [
 /// The media type of these first bytes of a file, if it may be shown.
 pub fn sniff(head: &[u8]) -> Option<(MediaKind, &'static str)> {
     let found = infer::get(head)?.mime_type();
+    // Readers look for the mark of a PDF within its first kilobyte; what stands before it could be anything.
+    if found == "application/pdf" && !head.starts_with(b"%PDF-") {
+        return None;
+    }
     ALLOWED.into_iter().find(|(media, _)| *media == found).map(|(media, kind)| (kind, media))
 }
 
@@ -207,6 +211,7 @@ mod tests {
         assert_eq!(sniff(b"ID3\x04\0\0\0\0\0\0"), Some((MediaKind::Audio, "audio/mpeg")));
         assert_eq!(sniff(b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41"), Some((MediaKind::Video, "video/mp4")));
         assert_eq!(sniff(b"MZ\x90\0"), None);
+        assert_eq!(sniff(b"<script>alert(1)</script>%PDF-1.7\n"), None);
     }
 
     #[test]

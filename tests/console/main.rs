@@ -1,10 +1,17 @@
 //! Floor 3, HTML: every page, as a person's client sees it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a test that fails")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
 use larder::domain::actor::Role;
 use support::TestApp;
+
+mod faults;
+mod hostile;
+mod roles;
+mod transfers;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_signs_in_and_sees_the_overview() {

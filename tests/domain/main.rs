@@ -1,4 +1,11 @@
-//! Floor 2: what Larder does, on real servers and without HTTP.
+//! Floor 2 against the real servers: what Larder promises, without a page in between.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a test that fails")]
 
 #[path = "../support/mod.rs"]
 mod support;
+
+mod deletions;
+mod people;
+mod sign_in;
+mod uploads;

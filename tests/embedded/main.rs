@@ -1,5 +1,7 @@
 //! The private servers: they keep their data, come back, and never outlive their owner.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a test that fails")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -1,5 +1,7 @@
 //! Floor 1 against the real servers.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a test that fails")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

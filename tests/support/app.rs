@@ -86,6 +86,27 @@ impl TestApp {
         self.set.connect(&self.database).await
     }
 
+    /// One command to this test's Redis server, as text.
+    pub async fn redis(&self, command: &[&str]) -> String {
+        let url = self.servers().urls().redis_url.clone();
+        let mut cli = std::process::Command::new("redis-cli");
+        cli.args(["--no-auth-warning", "--raw"]);
+        let (path, query) = url.trim_start_matches("unix://").split_once('?').unwrap();
+        let password = query.split('&').find_map(|pair| pair.strip_prefix("pass="));
+        cli.args(["-s", path]);
+        if let Some(password) = password {
+            cli.args(["-a", password]);
+        }
+        let output = cli.args(command).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// What the store does to unusual keys, once Larder has found out.
+    pub async fn rules_known(&self) -> larder::stores::s3::KeyRules {
+        eventually("the store has been probed", async || self.ctx.s3.key_rules_known()).await;
+        self.ctx.s3.key_rules()
+    }
+
     /// Somebody who is not signed in.
     pub fn visitor(&self) -> Client {
         Client::new(&self.base)

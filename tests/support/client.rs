@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
 use reqwest::{Method, RequestBuilder, multipart, redirect};
 
 use super::Page;
@@ -14,7 +14,8 @@ pub struct Client {
 
 impl Client {
     pub fn new(base: &str) -> Self {
-        let headers = HeaderMap::from_iter([(ORIGIN, HeaderValue::from_str(base).unwrap())]);
+        let headers =
+            HeaderMap::from_iter([(ORIGIN, HeaderValue::from_str(base).unwrap()), (ACCEPT, HeaderValue::from_static("text/html"))]);
         let http = reqwest::Client::builder()
             .cookie_store(true)
             .redirect(redirect::Policy::none())

@@ -18,7 +18,7 @@ mod page;
 mod servers;
 mod wait;
 
-pub use app::TestApp;
+pub use app::{PASSWORD, TestApp};
 pub use browser::{Browser, Settings};
 pub use client::Client;
 pub use page::Page;

@@ -14,8 +14,8 @@ use crate::console::layout::{Layout, Section};
 use crate::console::query::Query;
 use crate::console::session::Admin;
 use crate::console::{filters, paths};
-use crate::domain::audit::{self, ACTIONS, Event, Filter, Page};
 use crate::domain::Context;
+use crate::domain::audit::{self, ACTIONS, Event, Filter, Page};
 
 const ROWS: i64 = 100;
 

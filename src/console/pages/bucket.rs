@@ -250,8 +250,14 @@ pub fn assemble(layout: Layout, bucket: BucketName, place: Location, listing: Li
     let turn = |step: &Step, trail: &Trail| {
         let (offset, trail) = (step.offset.to_string(), trail.to_string());
         let offset = if step.offset == 0 { "" } else { offset.as_str() };
-        let parameters =
-            [("prefix", place.prefix.as_str()), ("starts", &place.starts), ("limit", &limit), ("cursor", &step.cursor), ("offset", offset), ("back", &trail)];
+        let parameters = [
+            ("prefix", place.prefix.as_str()),
+            ("starts", &place.starts),
+            ("limit", &limit),
+            ("cursor", &step.cursor),
+            ("offset", offset),
+            ("back", &trail),
+        ];
         paths::listing(&bucket, &parameters)
     };
     let here = Step { offset: place.offset, cursor: place.cursor.clone() };

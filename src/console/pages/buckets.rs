@@ -80,7 +80,9 @@ impl IndexPage {
         let counted_at = figures().map(|figures| figures.counted_at).min();
         let (all, uncounted) = (list.buckets.len(), list.buckets.len() - figures().count());
         let denied = list.buckets.iter().filter(|bucket| bucket.denied).map(|bucket| bucket.name.to_string()).collect();
-        let share = |bucket: &Bucket| bucket.figures.as_ref().map_or(0, |figures| figures.bytes.saturating_mul(100).checked_div(bytes).unwrap_or(0));
+        let share = |bucket: &Bucket| {
+            bucket.figures.as_ref().map_or(0, |figures| figures.bytes.saturating_mul(100).checked_div(bytes).unwrap_or(0))
+        };
         let shown = list.buckets.into_iter().filter(|bucket| bucket.name.as_str().starts_with(&starts));
         let rows = shown.map(|bucket| Row { share: share(&bucket), bucket }).collect();
         Self {
@@ -134,7 +136,8 @@ pub async fn create(admin: Admin, ctx: web::Data<Context>, form: Form<CreateForm
 
 pub async fn count(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
     buckets::count_again(&ctx).await?;
-    Ok(viewer.redirect("/buckets", Flash::done("Counting has begun. Large buckets take some minutes; the figures change as they are ready.")))
+    Ok(viewer
+        .redirect("/buckets", Flash::done("Counting has begun. Large buckets take some minutes; the figures change as they are ready.")))
 }
 
 async fn page(person: &SignedIn, ctx: &Context, starts: String) -> Result<IndexPage> {

@@ -21,8 +21,7 @@ use crate::domain::{Context, audit};
 const EVENTS: i64 = 10;
 
 /// The choices of the link form: seconds and words.
-pub const LIFETIMES: [(u32, &str); 5] =
-    [(300, "5 minutes"), (3600, "1 hour"), (86_400, "1 day"), (259_200, "3 days"), (604_800, "7 days")];
+pub const LIFETIMES: [(u32, &str); 5] = [(300, "5 minutes"), (3600, "1 hour"), (86_400, "1 day"), (259_200, "3 days"), (604_800, "7 days")];
 
 #[derive(Template)]
 #[template(path = "pages/object.html")]

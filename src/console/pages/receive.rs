@@ -4,9 +4,9 @@ use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
-use futures_util::TryStreamExt;
+use futures_util::{TryStream, TryStreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::future::{Ready, ready};
@@ -39,7 +39,7 @@ struct Target {
 pub struct Incoming {
     bucket: Result<Bucket>,
     query: Query,
-    form: Multipart,
+    form: Form,
     length: Option<u64>,
     wants_json: bool,
 }
@@ -54,13 +54,37 @@ impl FromRequest for Incoming {
         let incoming = Query::from_request(req, &mut Payload::None).into_inner().map(|query| Self {
             bucket,
             query,
-            form: Multipart::new(req.headers(), payload.take()),
+            form: Once::new(Multipart::new(req.headers(), payload.take())),
             length,
             wants_json: error::prefers_json(req.headers()),
         });
         ready(incoming)
     }
 }
+
+/// A stream that may be asked again after its end or its failure, which actix-multipart answers with a panic.
+struct Once<S> {
+    stream: S,
+    over: bool,
+}
+
+impl<S: TryStream<Error = MultipartError> + Unpin> Once<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, over: false }
+    }
+
+    async fn next(&mut self) -> std::result::Result<Option<S::Ok>, MultipartError> {
+        if self.over {
+            return Ok(None);
+        }
+        let next = self.stream.try_next().await;
+        self.over = !matches!(next, Ok(Some(_)));
+        next
+    }
+}
+
+type Form = Once<Multipart>;
+type Part = Once<Field>;
 
 pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming) -> Result<HttpResponse> {
     let Incoming { bucket, query, mut form, length, wants_json } = incoming;
@@ -77,11 +101,10 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming)
         }
     };
     let mut arrived = Arrived { receiver, length, stops_early: wants_json, files: Vec::new(), fields: 0, first_error: None };
-    let end = arrived.receive(&mut form).await;
-    if end.is_err() {
+    if let Err(error) = arrived.receive(&mut form).await {
         drain(&mut form).await;
+        return Err(error);
     }
-    end?;
     if arrived.files.is_empty() {
         return Err(Error::Unprocessable("No file was chosen. Choose at least one and send the form again.".into()));
     }
@@ -104,17 +127,20 @@ struct Arrived {
 
 impl Arrived {
     /// Reads the form to its end. An error means that its end was not reached.
-    async fn receive(&mut self, form: &mut Multipart) -> Result<()> {
-        while let Some(mut field) = form.try_next().await.map_err(broken)? {
-            let Some(name) = file_name(&field) else {
+    async fn receive(&mut self, form: &mut Form) -> Result<()> {
+        while let Some(field) = form.next().await.map_err(broken)? {
+            let name = file_name(&field);
+            let media = field.content_type().map(|media| media.essence_str().to_owned());
+            let mut field = Once::new(field);
+            let Some(name) = name else {
                 self.fields += 1;
                 if self.fields > MAX_FIELDS {
                     return Err(Error::TooLarge(format!("A form may have {MAX_FIELDS} fields beside its files, and this has more.")));
                 }
-                while field.try_next().await.map_err(broken)?.is_some() {}
+                while field.next().await.map_err(broken)?.is_some() {}
                 continue;
             };
-            let first = field.try_next().await.map_err(broken)?;
+            let first = field.next().await.map_err(broken)?;
             // What browsers send for a file input that was left empty.
             if name.is_empty() && first.as_ref().is_none_or(web::Bytes::is_empty) {
                 continue;
@@ -122,7 +148,7 @@ impl Arrived {
             if self.files.len() == MAX_FILES {
                 return Err(Error::TooLarge(format!("A form may have {MAX_FILES} files. The first {MAX_FILES} were stored.")));
             }
-            self.receive_file(&mut field, &name, first).await?;
+            self.receive_file(&mut field, &name, media.as_deref(), first).await?;
             if self.stops_early && self.first_error.is_some() {
                 drain_field(&mut field).await;
                 return Ok(());
@@ -131,9 +157,8 @@ impl Arrived {
         Ok(())
     }
 
-    async fn receive_file(&mut self, field: &mut Field, name: &str, first: Option<web::Bytes>) -> Result<()> {
-        let media = field.content_type().map(|media| media.essence_str().to_owned());
-        let mut upload = match self.receiver.begin(name, media.as_deref(), self.length).await {
+    async fn receive_file(&mut self, field: &mut Part, name: &str, media: Option<&str>, first: Option<web::Bytes>) -> Result<()> {
+        let mut upload = match self.receiver.begin(name, media, self.length).await {
             Ok(upload) => upload,
             Err(refused) => {
                 self.files.push(*refused.file);
@@ -147,7 +172,7 @@ impl Arrived {
                 self.files.push(upload.abandon(&error).await.unwrap_or(described));
                 return self.skip(field, error).await;
             }
-            next = match field.try_next().await {
+            next = match field.next().await {
                 Ok(next) => next,
                 Err(fault) => {
                     let cut = domain::Error::Conflict("The connection broke before the whole file had arrived.".into());
@@ -167,10 +192,10 @@ impl Arrived {
     }
 
     /// The other files of the form are unharmed: what is left of this one is read and dropped.
-    async fn skip(&mut self, field: &mut Field, error: domain::Error) -> Result<()> {
+    async fn skip(&mut self, field: &mut Part, error: domain::Error) -> Result<()> {
         self.first_error.get_or_insert(error.into());
         if !self.stops_early {
-            while field.try_next().await.map_err(broken)?.is_some() {}
+            while field.next().await.map_err(broken)?.is_some() {}
         }
         Ok(())
     }
@@ -208,14 +233,27 @@ fn row(file: &File) -> Value {
     json!({ "key": file.key, "size": file.size, "sha256": file.sha256, "etag": file.etag, "status": status, "error": file.error })
 }
 
-/// The name of a file part; `None` for any other part. HTML escapes a quote and line ends in it, and only those.
+/// The name of a file part; `None` for any other part. Read from the header itself: HTML escapes a quote and line
+/// ends in it and leaves a backslash alone, which the rules of HTTP would drop.
 fn file_name(field: &Field) -> Option<String> {
     let disposition = field.content_disposition()?;
-    let name = match disposition.get_filename() {
-        Some(name) => name.to_owned(),
-        None => String::from_utf8(disposition.get_filename_ext()?.value.clone()).ok()?,
-    };
-    Some(name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n"))
+    let raw = std::str::from_utf8(field.headers().get(CONTENT_DISPOSITION)?.as_bytes()).ok()?;
+    if let Some(name) = quoted_file_name(raw) {
+        return Some(name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n"));
+    }
+    match disposition.get_filename() {
+        Some(name) => Some(name.to_owned()),
+        None => String::from_utf8(disposition.get_filename_ext()?.value.clone()).ok(),
+    }
+}
+
+/// What stands in `filename="…"`: up to a quote that ends the parameter. Some programs escape a quote as `\"`.
+fn quoted_file_name(header: &str) -> Option<String> {
+    let begins = header.to_ascii_lowercase().find("filename=\"")? + "filename=\"".len();
+    let rest = &header[begins..];
+    let ends_parameter = |at: usize| rest[at + 1..].trim_start().is_empty() || rest[at + 1..].trim_start().starts_with(';');
+    let end = rest.match_indices('"').map(|(at, _)| at).find(|at| ends_parameter(*at))?;
+    Some(rest[..end].replace("\\\"", "\""))
 }
 
 fn broken(fault: MultipartError) -> Error {
@@ -223,7 +261,10 @@ fn broken(fault: MultipartError) -> Error {
         MultipartError::Payload(PayloadError::Io(why)) if why.kind() == std::io::ErrorKind::TimedOut => {
             Error::BadRequest(format!("The upload was cut off: it sent {why}. What had arrived whole is stored, the rest is not."))
         }
-        MultipartError::ContentTypeMissing | MultipartError::ContentTypeParse | MultipartError::BoundaryMissing | MultipartError::ContentTypeIncompatible => {
+        MultipartError::ContentTypeMissing
+        | MultipartError::ContentTypeParse
+        | MultipartError::BoundaryMissing
+        | MultipartError::ContentTypeIncompatible => {
             Error::BadRequest("This is not a form with files (multipart/form-data). Nothing was stored.".into())
         }
         _ => Error::BadRequest("The form did not arrive whole. What had arrived whole is stored, the rest is not.".into()),
@@ -231,30 +272,45 @@ fn broken(fault: MultipartError) -> Error {
 }
 
 /// Reads a little more, so that the sender hears the answer.
-async fn drain(form: &mut Multipart) {
+async fn drain(form: &mut Form) {
     let reading = async {
         let mut left = DRAIN;
-        while let Ok(Some(mut field)) = form.try_next().await {
-            while let Ok(Some(chunk)) = field.try_next().await {
-                left = left.saturating_sub(chunk.len());
-                if left == 0 {
-                    return;
-                }
-            }
-        }
-    };
-    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
-}
-
-async fn drain_field(field: &mut Field) {
-    let reading = async {
-        let mut left = DRAIN;
-        while let Ok(Some(chunk)) = field.try_next().await {
-            left = left.saturating_sub(chunk.len());
+        while let Ok(Some(field)) = form.next().await {
+            left = drain_some(&mut Once::new(field), left).await;
             if left == 0 {
                 return;
             }
         }
     };
     let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
+}
+
+async fn drain_field(field: &mut Part) {
+    let _ = tokio::time::timeout(DRAIN_TIME, drain_some(field, DRAIN)).await;
+}
+
+/// Reads and drops at most `left` bytes; what is left of them.
+async fn drain_some(field: &mut Part, mut left: usize) -> usize {
+    while left > 0 {
+        match field.next().await {
+            Ok(Some(chunk)) => left = left.saturating_sub(chunk.len()),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted_file_name;
+
+    #[test]
+    fn a_file_name_is_read_as_browsers_write_it() {
+        let header = |name: &str| format!("form-data; name=\"file\"; filename=\"{name}\"");
+        assert_eq!(quoted_file_name(&header("a\\b.txt")).as_deref(), Some("a\\b.txt"));
+        assert_eq!(quoted_file_name(&header("a; b=c.txt")).as_deref(), Some("a; b=c.txt"));
+        assert_eq!(quoted_file_name(&header("a\\\"b")).as_deref(), Some("a\"b"));
+        assert_eq!(quoted_file_name("form-data; filename=\"a\"; filename*=UTF-8''b").as_deref(), Some("a"));
+        assert_eq!(quoted_file_name("form-data; name=\"file\""), None);
+    }
 }

@@ -120,7 +120,7 @@ pub struct Refused {
 
 /// Browsers send names; programs send whatever they like. Only what stands behind the last slash counts.
 fn base_name(file_name: &str) -> &str {
-    file_name.rsplit(['/', '\\']).next().unwrap_or_default()
+    file_name.rsplit('/').next().unwrap_or_default()
 }
 
 /// What Postgres can keep of a name that the store cannot.
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_path_in_a_file_name_is_not_followed() {
-        for (given, name) in [("a.txt", "a.txt"), ("../../etc/passwd", "passwd"), ("C:\\docs\\a.txt", "a.txt"), ("..", ".."), ("x/", "")] {
+        for (given, name) in [("a.txt", "a.txt"), ("../../etc/passwd", "passwd"), ("a\\b.txt", "a\\b.txt"), ("..", ".."), ("x/", "")] {
             assert_eq!(base_name(given), name);
         }
     }

@@ -21,7 +21,8 @@ pub enum Error {
     BucketExists,
     #[error("The store has no space left")]
     NoSpace,
-    #[error("The store does not take this key: {0}")]
+    /// A sentence for people.
+    #[error("{0}")]
     InvalidKey(String),
     #[error("The requested range is outside the object")]
     InvalidRange,
@@ -49,7 +50,7 @@ pub(super) fn of<E: ProvideErrorMetadata + std::error::Error + 'static>(error: S
             let cause = failure.as_connector_error().map_or_else(|| "the connection failed".to_owned(), cause_of);
             return Error::Unreachable(cause);
         }
-        SdkError::ConstructionFailure(_) => return Error::InvalidKey("the request could not be built".into()),
+        SdkError::ConstructionFailure(_) => return Error::InvalidKey("The store's protocol cannot carry this name.".into()),
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();
             return if (500..600).contains(&status) {
@@ -90,11 +91,15 @@ fn classify(status: u16, code: &str, message: &str) -> Error {
         "BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" => Error::ChecksumMismatch,
         "InvalidRange" => Error::InvalidRange,
         "NotModified" => Error::NotModified,
-        "KeyTooLongError" | "XMinioInvalidObjectName" | "XMinioInvalidResourceName" => Error::InvalidKey(message.to_owned()),
+        "KeyTooLongError" | "XMinioInvalidObjectName" | "XMinioInvalidResourceName" => {
+            Error::InvalidKey("The store does not take this name.".into())
+        }
         "SlowDown" | "SlowDownRead" | "SlowDownWrite" | "ServiceUnavailable" | "ServerBusy" | "TooManyRequests" => Error::SlowDown,
         _ if without_space || status == 507 => Error::NoSpace,
         _ => match status {
             304 => Error::NotModified,
+            // A HEAD with a name that the store does not take has no body either.
+            400 if code.is_empty() || code == "BadRequest" => Error::InvalidKey("The store does not take this name.".into()),
             // A HEAD has no body to say whether the bucket or the key is missing.
             404 => Error::NoSuchKey,
             401 | 403 => Error::AccessDenied,

@@ -74,13 +74,15 @@ impl Store {
     /// Stores, lists and deletes a few bytes under unusual keys in a scratch folder of `bucket`.
     pub async fn probe_keys(&self, bucket: &str, nonce: &str) -> Result<KeyRules, Error> {
         let scratch = format!(".larder-probe-{nonce}/");
+        let key = |name: &str| format!("{scratch}{name}");
         let rules = KeyRules {
-            leading_slash: self.keeps(bucket, &format!("/{scratch}lead")).await?,
-            double_slash: self.keeps(bucket, &format!("{scratch}a//b")).await?,
-            dot_segment: self.keeps(bucket, &format!("{scratch}a/../b")).await? && self.keeps(bucket, &format!("{scratch}a/./c")).await?,
-            backslash: self.keeps(bucket, &format!("{scratch}a\\b")).await?,
-            control: self.keeps(bucket, &format!("{scratch}a\n\u{1}b")).await?,
-            trailing_slash_with_body: self.keeps(bucket, &format!("{scratch}trail/")).await?,
+            leading_slash: self.keeps(bucket, &format!("/{}", key("lead")), &key("lead")).await?,
+            double_slash: self.keeps(bucket, &key("two//slashes"), &key("two/slashes")).await?,
+            dot_segment: self.keeps(bucket, &key("a/../up"), &key("up")).await?
+                && self.keeps(bucket, &key("a/./here"), &key("a/here")).await?,
+            backslash: self.keeps(bucket, &key("back\\slash"), &key("back/slash")).await?,
+            control: self.keeps(bucket, &key("con\n\u{1}trol"), &key("control")).await?,
+            trailing_slash_with_body: self.keeps(bucket, &key("trail/"), &key("trail")).await?,
         };
         self.sweep(bucket, &scratch).await?;
         if let Ok(mut known) = self.rules.0.write() {
@@ -89,8 +91,9 @@ impl Store {
         Ok(rules)
     }
 
-    /// Whether a body stored under `key` is listed under exactly this key and given back.
-    async fn keeps(&self, bucket: &str, key: &str) -> Result<bool, Error> {
+    /// Whether a body stored under `key` is listed under exactly this key and given back, and has not become
+    /// `twin`, the key that the store might take it for.
+    async fn keeps(&self, bucket: &str, key: &str, twin: &str) -> Result<bool, Error> {
         let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
         match self.put(bucket, key, Bytes::from_static(b"larder"), &options).await {
             Ok(_) => {}
@@ -101,7 +104,8 @@ impl Store {
         }
         let listed = self.list(bucket, key, false, None, 10).await?.objects.iter().any(|object| object.key == key && object.size == 6);
         let read = matches!(self.head(bucket, key, None).await, Ok(head) if head.size == 6);
-        Ok(listed && read)
+        let apart = matches!(self.head(bucket, twin, None).await, Err(Error::NoSuchKey));
+        Ok(listed && read && apart)
     }
 
     /// Removes the scratch folder, and the object that a dropped leading slash has made.

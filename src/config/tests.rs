@@ -1,0 +1,301 @@
+//! What operators may write, and what they are told when it is wrong.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::time::Duration;
+
+use super::{Config, EmbeddedUrls, Environment, Faults, LogFormat, Stores};
+
+/// All that is required without `--embedded`.
+const REQUIRED: [(&str, &str); 4] = [
+    ("DATABASE_URL", "postgres://larder:word-of-postgres@db.example:5432/larder"),
+    ("REDIS_URL", "redis://cache.example:6379/0"),
+    ("AWS_ACCESS_KEY_ID", "key"),
+    ("AWS_SECRET_ACCESS_KEY", "word-of-s3"),
+];
+
+fn read(variables: &[(&str, &str)], stores: Stores<'_>) -> Result<Config, Faults> {
+    let variables: HashMap<&str, &str> = variables.iter().copied().collect();
+    Config::from_lookup(&|name| variables.get(name).map(ToString::to_string), stores)
+}
+
+/// The required ones, with more or others.
+fn with(more: &[(&str, &str)]) -> Result<Config, Faults> {
+    let mut variables = REQUIRED.to_vec();
+    variables.extend_from_slice(more);
+    read(&variables, Stores::FromEnvironment)
+}
+
+/// The one fault that `more` brings.
+#[track_caller]
+fn fault(more: &[(&str, &str)]) -> String {
+    let mut faults = with(more).expect_err("a fault").0;
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    faults.remove(0)
+}
+
+fn embedded() -> EmbeddedUrls {
+    EmbeddedUrls {
+        database_url: "postgres:///larder?host=%2Frun&user=larder".into(),
+        redis_url: "unix:///run/redis.sock?pass=word".into(),
+        s3_endpoint: "http://127.0.0.1:20000".into(),
+        s3_access_key_id: "embedded-key".into(),
+        s3_secret_access_key: "embedded-word".into(),
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let config = with(&[]).unwrap();
+    assert_eq!(config.environment, Environment::Development);
+    assert_eq!(config.bind.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.public_url, None);
+    assert_eq!(config.data_dir.to_str(), Some("./data"));
+    assert_eq!(config.redis.pool_size, 10);
+    assert_eq!(config.redis.timeout, Duration::from_secs(5));
+    assert_eq!(config.redis.prefix, "");
+    assert_eq!(config.s3.buckets, ["sme-files"]);
+    assert_eq!(config.s3.region, "us-east-1");
+    assert_eq!(config.s3.endpoint, None, "empty means AWS");
+    assert_eq!(config.upload.memory, 128 << 20);
+    assert_eq!(config.upload.lease, Duration::from_secs(900));
+    assert_eq!(config.upload.keep, Duration::from_secs(7 * 86_400));
+    assert!(config.migrate_on_start);
+    assert!(!config.read_only);
+    assert_eq!(config.log_format, LogFormat::Text);
+    assert!(config.qdrant_url.is_none() && config.litellm_url.is_none());
+}
+
+#[test]
+fn every_missing_store_variable_is_named_in_one_message() {
+    let faults = read(&[], Stores::FromEnvironment).unwrap_err();
+    assert_eq!(faults.0.len(), 4, "{faults}");
+    let message = faults.to_string();
+    for (name, _) in REQUIRED {
+        assert!(message.contains(&format!("- {name} is missing")), "{message}");
+        assert!(message.contains(&format!("{name}=")) || message.contains(&format!("{name}_FILE=")), "no example: {message}");
+    }
+    assert!(message.contains("MINIO_ROOT_USER") && message.contains("--embedded"), "{message}");
+}
+
+#[test]
+fn faults_of_different_kinds_are_reported_together() {
+    let faults = with(&[
+        ("BIND", "localhost"),
+        ("REDIS_POOL_SIZE", "0"),
+        ("UPLOAD_MEMORY", "lots"),
+        ("APP_ENV", "staging"),
+        ("LOG_FORMAT", "xml"),
+        ("MIGRATE_ON_START", "perhaps"),
+        ("TRUSTED_PROXIES", "10.0.0.1, proxy"),
+        ("S3_BUCKETS", "ok-bucket,Not_A_Bucket"),
+        ("QDRANT_URL", "qdrant:6333"),
+    ])
+    .unwrap_err();
+    let message = faults.to_string();
+    assert_eq!(faults.0.len(), 9, "{message}");
+    for part in ["\"localhost\"", "0, outside 1 to 10000", "\"lots\"", "\"staging\"", "\"xml\"", "\"perhaps\"", "\"proxy\"", "Not_A_Bucket"]
+    {
+        assert!(message.contains(part), "{part} is not in {message}");
+    }
+    assert!(faults.0.iter().all(|fault| fault.contains(". Example: ")), "{message}");
+}
+
+#[test]
+fn the_names_of_the_other_applications_work() {
+    let config = read(
+        &[
+            REQUIRED[0],
+            REQUIRED[1],
+            ("REDIS_MAX_CONNECTIONS", "7"),
+            ("MINIO_URL", "http://minio:9000/"),
+            ("MINIO_ROOT_USER", "root"),
+            ("MINIO_SECRET_KEY", "word"),
+            ("MINIO_BUCKET_NAME", "one, two-2"),
+        ],
+        Stores::FromEnvironment,
+    )
+    .unwrap();
+    assert_eq!(config.redis.pool_size, 7);
+    assert_eq!(config.s3.endpoint.as_deref(), Some("http://minio:9000"));
+    assert_eq!(config.s3.access_key_id, "root");
+    assert_eq!(config.s3.secret_access_key.reveal(), "word");
+    assert_eq!(config.s3.buckets, ["one", "two-2"]);
+}
+
+#[test]
+fn two_names_may_agree_but_not_differ() {
+    assert!(with(&[("MINIO_ACCESS_KEY", "key")]).is_ok());
+    let fault = fault(&[("MINIO_ACCESS_KEY", "other")]);
+    assert!(fault.contains("AWS_ACCESS_KEY_ID and MINIO_ACCESS_KEY"), "{fault}");
+}
+
+#[test]
+fn a_secret_may_come_from_a_file() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "from a file").unwrap();
+    let path = file.path().to_str().unwrap();
+    let config = with(&[("AWS_SECRET_ACCESS_KEY", ""), ("AWS_SECRET_ACCESS_KEY_FILE", path), ("METRICS_TOKEN_FILE", path)]).unwrap();
+    assert_eq!(config.s3.secret_access_key.reveal(), "from a file", "without the line's end");
+    assert_eq!(config.metrics_token.unwrap().reveal(), "from a file");
+
+    let both = fault(&[("AWS_SECRET_ACCESS_KEY_FILE", path)]);
+    assert!(both.contains("AWS_SECRET_ACCESS_KEY and AWS_SECRET_ACCESS_KEY_FILE are both set"), "{both}");
+    let unreadable = fault(&[("METRICS_TOKEN_FILE", "/no/such/file")]);
+    assert!(unreadable.contains("METRICS_TOKEN_FILE") && unreadable.contains("/no/such/file"), "{unreadable}");
+}
+
+#[test]
+fn no_secret_is_ever_printed() {
+    let config = with(&[
+        ("REDIS_PASSWORD", "word-of-redis"),
+        ("AWS_SESSION_TOKEN", "word-of-session"),
+        ("METRICS_TOKEN", "word-of-metrics"),
+        ("LITELLM_URL", "http://127.0.0.1:4000"),
+        ("LITELLM_MASTER_KEY", "word-of-litellm"),
+        ("QDRANT_API_KEY", "word-of-qdrant"),
+        ("ADMIN_EMAIL", "you@example.com"),
+        ("ADMIN_PASSWORD", "word-of-admin"),
+    ])
+    .unwrap();
+    let printed = format!("{config:?} {config:#?}");
+    assert!(printed.contains("[secret]"));
+    assert!(!printed.contains("word-of"), "{printed}");
+
+    let faults = with(&[
+        ("DATABASE_URL", "mysql://u:word-of-mysql@h/d"),
+        ("REDIS_URL", "http://:word-of-redis@h"),
+        ("ADMIN_EMAIL", "you@example.com"),
+        ("ADMIN_PASSWORD", "word-of"),
+        ("LITELLM_URL", "word-of-litellm"),
+    ]);
+    let message = faults.unwrap_err().to_string();
+    assert!(message.contains("ADMIN_PASSWORD is shorter") && !message.contains("word-of"), "{message}");
+}
+
+#[test]
+fn postgres_addresses_are_checked() {
+    for good in ["postgres://u@h/d", "postgresql://u:p@h:1/d?sslmode=require", "postgres:///d?host=%2Frun%2Fpg&user=u"] {
+        assert!(with(&[("DATABASE_URL", good)]).is_ok(), "{good}");
+    }
+    for bad in ["mysql://u@h/d", "host=h user=u", "postgres://u@h:port/d"] {
+        assert!(fault(&[("DATABASE_URL", bad)]).starts_with("DATABASE_URL "), "{bad}");
+    }
+}
+
+#[test]
+fn redis_addresses_are_checked() {
+    for good in ["redis://h", "redis://h:6380/3", "rediss://u:p@h/0", "redis://:p@[::1]:6379", "unix:///run/redis.sock"] {
+        assert!(with(&[("REDIS_URL", good)]).is_ok(), "{good}");
+    }
+    for (bad, why) in [
+        ("cache:6379", "is not an address"),
+        ("http://h", "begins with http://"),
+        ("redis://", "names no host"),
+        ("redis://:p@:6379", "names no host"),
+        ("redis://h/cache", "not a database number"),
+    ] {
+        assert!(fault(&[("REDIS_URL", bad)]).contains(why), "{bad}");
+    }
+}
+
+#[test]
+fn the_redis_password_goes_where_the_address_has_none() {
+    let url = |url, password| {
+        let config = with(&[("REDIS_URL", url), ("REDIS_PASSWORD", password)]).unwrap();
+        config.redis.url.reveal().to_owned()
+    };
+    assert_eq!(url("redis://h:6379/0", "p@ss/word"), "redis://:p%40ss%2Fword@h:6379/0");
+    assert_eq!(url("redis://user@h:6379/0", "word"), "redis://user:word@h:6379/0");
+    assert_eq!(url("redis://:own@h", "other"), "redis://:own@h");
+    assert_eq!(url("unix:///run/redis.sock", "word"), "unix:///run/redis.sock?pass=word");
+    assert_eq!(url("unix:///run/redis.sock?db=1", "word"), "unix:///run/redis.sock?db=1&pass=word");
+}
+
+#[test]
+fn embedded_servers_need_no_store_variable_and_heed_none() {
+    let urls = embedded();
+    let config = read(&[("DATABASE_URL", "nonsense"), ("REDIS_URL", "nonsense")], Stores::Embedded(&urls)).unwrap();
+    assert_eq!(config.database_url.reveal(), urls.database_url);
+    assert_eq!(config.redis.url.reveal(), urls.redis_url);
+    assert_eq!(config.s3.endpoint, Some(urls.s3_endpoint));
+    assert_eq!(config.s3.access_key_id, "embedded-key");
+    assert_eq!(config.s3.secret_access_key.reveal(), "embedded-word");
+}
+
+#[test]
+fn sizes_have_units() {
+    let memory = |value| with(&[("UPLOAD_MEMORY", value)]).map(|config| config.upload.memory);
+    assert_eq!(memory("33554432"), Ok(32 << 20));
+    assert_eq!(memory("64MiB"), Ok(64 << 20));
+    assert_eq!(memory("1 gib"), Ok(1 << 30));
+    assert_eq!(memory("100MB"), Ok(100_000_000));
+    for bad in ["64 miles", "-1", "1.5GiB", "MiB", "99999999999TiB"] {
+        assert!(fault(&[("UPLOAD_MEMORY", bad)]).contains("not a size"), "{bad}");
+    }
+    assert!(fault(&[("UPLOAD_MEMORY", "1MiB")]).contains("less than"));
+    assert_eq!(with(&[("UPLOAD_MAX_SIZE", "2TiB")]).unwrap().upload.max_size, 2 << 40);
+}
+
+#[test]
+fn production_needs_its_public_address() {
+    assert!(fault(&[("APP_ENV", "production")]).starts_with("PUBLIC_URL is required"));
+    let config = with(&[("APP_ENV", "production"), ("PUBLIC_URL", "https://larder.example.com/")]).unwrap();
+    assert_eq!(config.origin(), Some("https://larder.example.com"));
+    assert!(config.is_https());
+    assert!(config.warnings()[0].contains("REDIS_PASSWORD"));
+    let guarded = [("APP_ENV", "production"), ("PUBLIC_URL", "https://larder.example.com"), ("REDIS_PASSWORD", "word")];
+    assert!(with(&guarded).unwrap().warnings().is_empty());
+}
+
+#[test]
+fn the_public_address_is_an_origin() {
+    assert!(fault(&[("PUBLIC_URL", "https://example.com/larder")]).contains("has a path"));
+    for bad in ["larder.example.com", "ftp://larder.example.com", "https://", "https:///x", "https://a b"] {
+        assert!(fault(&[("PUBLIC_URL", bad)]).starts_with("PUBLIC_URL "), "{bad}");
+    }
+    assert!(!with(&[("PUBLIC_URL", "http://larder.example.com")]).unwrap().is_https());
+}
+
+#[test]
+fn the_first_admin_has_both_an_address_and_a_password() {
+    assert!(fault(&[("ADMIN_EMAIL", "you@example.com")]).starts_with("ADMIN_PASSWORD is missing"));
+    assert!(fault(&[("ADMIN_PASSWORD", "long enough to be one")]).starts_with("ADMIN_EMAIL is missing"));
+    let admin = with(&[("ADMIN_EMAIL", "you@example.com"), ("ADMIN_PASSWORD", "long enough to be one")]).unwrap().first_admin.unwrap();
+    assert_eq!(admin.email, "you@example.com");
+    assert_eq!(admin.password.reveal(), "long enough to be one");
+}
+
+#[test]
+fn blank_is_unset_and_flags_have_three_spellings() {
+    let config = with(&[("BIND", "  "), ("QDRANT_URL", ""), ("READ_ONLY", "yes"), ("MIGRATE_ON_START", "0")]).unwrap();
+    assert_eq!(config.bind.port(), 8080);
+    assert!(config.read_only && !config.migrate_on_start);
+}
+
+#[test]
+fn numbers_have_bounds() {
+    for (name, value) in
+        [("REDIS_SOCKET_TIMEOUT", "0"), ("REDIS_SOCKET_TIMEOUT", "NaN"), ("UPLOAD_LEASE_SECONDS", "1"), ("UPLOAD_KEEP_DAYS", "400")]
+    {
+        assert!(fault(&[(name, value)]).contains("outside"), "{name}={value}");
+    }
+    assert_eq!(with(&[("REDIS_SOCKET_TIMEOUT", "0.25")]).unwrap().redis.timeout, Duration::from_millis(250));
+}
+
+/// The file that operators copy: it names every variable, and its values are valid.
+#[test]
+fn the_example_file_is_complete_and_valid() {
+    let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example")).unwrap();
+    let reader = include_str!("read.rs").to_owned() + include_str!("../config.rs");
+    let names = reader.split('"').filter(|word| word.len() > 3 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c == '3'));
+    for name in names {
+        assert!(file.contains(name), "{name} is not in .env.example");
+    }
+    let lines = file.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).filter_map(|line| line.split_once('='));
+    let set: HashMap<String, String> = lines
+        .filter(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c == '3') && !name.ends_with("_FILE"))
+        .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+        .collect();
+    Config::from_lookup(&|name| set.get(name).cloned(), Stores::FromEnvironment).unwrap();
+}

@@ -1,0 +1,132 @@
+//! A store that is down or frozen: pages that need it say so in time, the others answer as always.
+
+use std::time::{Duration, Instant};
+
+use larder::domain::actor::Role;
+use larder::embedded::Server;
+
+use crate::support::{Client, Page, TestApp, eventually_within};
+
+async fn timed(client: &Client, path: &str) -> (Page, Duration) {
+    let started = Instant::now();
+    let page = client.get(path).await;
+    (page, started.elapsed())
+}
+
+async fn says_503_in_time(client: &Client, path: &str, sentence: &str) {
+    let (page, took) = timed(client, path).await;
+    let page = page.expect_status(503);
+    assert!(took < Duration::from_secs(5), "{path}: {took:?}");
+    assert!(page.text_of("h1").contains(sentence), "{path}: {}", page.text_of("h1"));
+    assert_eq!((page.header("refresh"), page.header("retry-after")), (Some("5"), Some("5")));
+}
+
+async fn works(client: &Client, path: &str) {
+    let (page, took) = timed(client, path).await;
+    page.expect_status(200);
+    assert!(took < Duration::from_secs(5), "{path}: {took:?}");
+}
+
+async fn back_in_time(client: &Client, path: &str) {
+    eventually_within(Duration::from_secs(10), "the page is back", async || client.get(path).await.status == 200).await;
+}
+
+async fn with(fault: &str, server: &Server, during: impl AsyncFnOnce()) {
+    match fault {
+        "frozen" => server.freeze(),
+        _ => server.stop(),
+    }
+    during().await;
+    match fault {
+        "frozen" => server.thaw(),
+        _ => server.start().unwrap(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_object_store_only_what_needs_it_waits_for_it() {
+    let app = TestApp::with_own_servers().await;
+    let editor = app.sign_in(Role::Admin).await;
+    editor.upload(&app.bucket, "a.txt", "content").await.expect_status(303);
+    let browser = format!("/buckets/{}", app.bucket);
+    let object = format!("{browser}/object?key=a.txt");
+    for fault in ["frozen", "stopped"] {
+        with(fault, app.servers().s3(), async || {
+            for path in [browser.as_str(), &object, "/buckets", &format!("{browser}/download?key=a.txt")] {
+                says_503_in_time(&editor, path, "object store").await;
+            }
+            for path in ["/uploads", "/audit", "/users", "/health", "/"] {
+                works(&editor, path).await;
+            }
+            assert_eq!(editor.upload(&app.bucket, "b.txt", "x").await.status, 503, "{fault}");
+        })
+        .await;
+        back_in_time(&editor, &object).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_postgres_the_health_page_opens_and_the_rest_says_why_not() {
+    let app = TestApp::with_own_servers().await;
+    let admin = app.sign_in(Role::Admin).await;
+    for fault in ["frozen", "stopped"] {
+        with(fault, app.servers().postgres(), async || {
+            assert_eq!(admin.get("/").await.status, 503);
+            for path in ["/buckets", "/uploads", "/audit"] {
+                says_503_in_time(&admin, path, "database").await;
+            }
+            works(&admin, "/health").await;
+            works(&app.visitor(), "/health").await;
+            works(&app.visitor(), "/livez").await;
+            works(&app.visitor(), "/readyz").await;
+            assert_eq!(app.visitor().post("/session", &[("email", "a@example.com"), ("password", "x")]).await.status, 503);
+        })
+        .await;
+        back_in_time(&admin, "/audit").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_everything_works() {
+    let app = TestApp::with_own_servers().await;
+    let admin = app.sign_in(Role::Admin).await;
+    for fault in ["frozen", "stopped"] {
+        with(fault, app.servers().redis(), async || {
+            for path in ["/", "/buckets", &format!("/buckets/{}", app.bucket), "/uploads", "/audit", "/users", "/health"] {
+                works(&admin, path).await;
+            }
+            admin.upload(&app.bucket, &format!("{fault}.txt"), "x").await.expect_status(303);
+            app.sign_in(Role::Viewer).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_all_three_down_the_health_page_says_so() {
+    let app = TestApp::with_own_servers().await;
+    let servers = app.servers();
+    for server in [servers.postgres(), servers.redis(), servers.s3()] {
+        server.freeze();
+    }
+    let visitor = app.visitor();
+    eventually_within(Duration::from_secs(15), "all are seen to be down", async || {
+        visitor.get("/health").await.expect_status(200).text_of("main").matches("Down").count() >= 3
+    })
+    .await;
+    for name in ["postgres", "redis", "s3"] {
+        let page = visitor.get(&format!("/health/{name}")).await.expect_status(503).json();
+        assert_eq!((page["healthy"].as_bool(), page["latency_ms"].is_null()), (Some(false), true), "{name}");
+    }
+    for server in [servers.postgres(), servers.redis(), servers.s3()] {
+        server.thaw();
+    }
+    eventually_within(Duration::from_secs(10), "all are up again", async || {
+        let mut up = 0;
+        for name in ["postgres", "redis", "s3"] {
+            up += usize::from(visitor.get(&format!("/health/{name}")).await.status == 200);
+        }
+        up == 3
+    })
+    .await;
+}

@@ -1,0 +1,238 @@
+//! Bodies that no browser sends: whatever comes, nothing short is ever published.
+
+use std::time::Duration;
+
+use larder::domain::actor::Actor;
+use larder::domain::actor::Role;
+use larder::domain::sign_in::{self, SignIn};
+use reqwest::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{Client, PASSWORD, TestApp, eventually};
+
+const BOUNDARY: &str = "----larder-test";
+
+/// A part of a form as it travels.
+fn part(headers: &str, content: &[u8]) -> Vec<u8> {
+    [format!("--{BOUNDARY}\r\n{headers}\r\n\r\n").as_bytes(), content, b"\r\n"].concat()
+}
+
+fn file(name: &str, content: &[u8]) -> Vec<u8> {
+    part(&format!("Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: text/plain"), content)
+}
+
+fn form(parts: &[Vec<u8>]) -> Vec<u8> {
+    [parts.concat(), format!("--{BOUNDARY}--\r\n").into_bytes()].concat()
+}
+
+async fn send(client: &Client, path: &str, body: Vec<u8>) -> (u16, String) {
+    let request = client
+        .request(Method::POST, path)
+        .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"))
+        .header("accept", "application/json")
+        .body(body);
+    let page = client.send(request).await;
+    (page.status, String::from_utf8_lossy(&page.body).into_owned())
+}
+
+/// Every key, without what the probe of the store may still be writing.
+async fn keys(app: &TestApp) -> Vec<String> {
+    app.rules_known().await;
+    app.ctx.s3.list(&app.bucket, "", false, None, 1000).await.unwrap().objects.into_iter().map(|object| object.key).collect()
+}
+
+async fn states(app: &TestApp) -> Vec<(String, i64)> {
+    let rows = app.sql().await.query("SELECT state, count(*) FROM files GROUP BY 1 ORDER BY 1", &[]).await.unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// The cookie header of somebody who may upload.
+async fn cookie(app: &TestApp) -> String {
+    let email = app.new_user(Role::Editor).await;
+    let visitor = Actor::anonymous("visitor", None, "test");
+    match sign_in::sign_in(&app.ctx, &visitor, &email, PASSWORD).await.unwrap() {
+        SignIn::Welcome { token, .. } => format!("larder={token}"),
+        _ => panic!("not signed in"),
+    }
+}
+
+/// A request head for `body` as a raw connection sends it.
+fn head(app: &TestApp, cookie: &str, length: usize) -> Vec<u8> {
+    let host = app.base.trim_start_matches("http://");
+    format!(
+        "POST /buckets/{}/uploads HTTP/1.1\r\nHost: {host}\r\nOrigin: {}\r\nCookie: {cookie}\r\nAccept: application/json\r\n\
+         Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {length}\r\n\r\n",
+        app.bucket, app.base
+    )
+    .into_bytes()
+}
+
+async fn connect(app: &TestApp) -> TcpStream {
+    TcpStream::connect(app.base.trim_start_matches("http://")).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_cut_anywhere_publishes_nothing() {
+    let app = TestApp::start().await;
+    let cookie = cookie(&app).await;
+    let content = vec![b'x'; 40_000];
+    let body = form(&[file("cut.txt", &content)]);
+    for (round, cut) in (0..body.len()).step_by(body.len() / 25).enumerate() {
+        let mut socket = connect(&app).await;
+        socket.write_all(&head(&app, &cookie, body.len())).await.unwrap();
+        socket.write_all(&body[..cut]).await.unwrap();
+        if round % 2 == 0 {
+            // RST: what is unread is thrown away.
+            socket.set_zero_linger().unwrap();
+            drop(socket);
+        } else {
+            socket.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            let _ = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut answer)).await;
+            assert!(!answer.starts_with(b"HTTP/1.1 2"), "cut at {cut}: {}", String::from_utf8_lossy(&answer));
+        }
+    }
+    eventually("every attempt is over", async || states(&app).await.iter().all(|(state, _)| state != "pending")).await;
+    assert_eq!(keys(&app).await, Vec::<String>::new());
+    assert!(states(&app).await.iter().all(|(state, _)| state == "failed"), "{:?}", states(&app).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_in_the_second_part_leaves_no_multipart_upload_and_the_old_object() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    editor.upload(&app.bucket, "cut.txt", "old").await.expect_status(303);
+    let cookie = cookie(&app).await;
+    let body = form(&[file("cut.txt", &vec![b'x'; 20 << 20])]);
+    let mut socket = connect(&app).await;
+    let path = format!("/buckets/{}/uploads", app.bucket);
+    let request = String::from_utf8(head(&app, &cookie, body.len())).unwrap().replace(&path, &format!("{path}?overwrite=1"));
+    socket.write_all(request.as_bytes()).await.unwrap();
+    socket.write_all(&body[..18 << 20]).await.unwrap();
+    eventually("a part has been sent", async || {
+        let rows = app.sql().await.query("SELECT 1 FROM files WHERE s3_upload_id IS NOT NULL", &[]).await.unwrap();
+        !rows.is_empty()
+    })
+    .await;
+    socket.set_zero_linger().unwrap();
+    drop(socket);
+    eventually("the attempt is over", async || states(&app).await.iter().all(|(state, _)| state != "pending")).await;
+    let head = app.ctx.s3.head(&app.bucket, "cut.txt", None).await.unwrap();
+    assert_eq!(head.size, 3);
+    assert_eq!(states(&app).await, [("failed".to_owned(), 1), ("ready".to_owned(), 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_that_are_no_forms_get_a_sentence() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let path = format!("/buckets/{}/uploads", app.bucket);
+    let empty_input = part("Content-Disposition: form-data; name=\"file\"; filename=\"\"\r\nContent-Type: application/octet-stream", b"");
+    let field = part("Content-Disposition: form-data; name=\"note\"", b"x");
+    let wide = part(&format!("Content-Disposition: form-data; name=\"file\"; filename=\"a\"\r\nX-Pad: {}", "p".repeat(70_000)), b"x");
+    for (what, body, expected) in [
+        ("no part", form(&[]), 422),
+        (
+            "another boundary",
+            b"--other\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nx\r\n--other--\r\n".to_vec(),
+            400,
+        ),
+        ("not a form", b"hello".to_vec(), 400),
+        ("three thousand empty inputs", form(&vec![empty_input; 3_000]), 422),
+        ("ten thousand fields", form(&vec![field; 10_000]), 413),
+        ("a part header of 64 kB", form(&[wide]), 400),
+        ("no end", file("a.txt", b"abc"), 400),
+    ] {
+        let (status, text) = send(&editor, &path, body).await;
+        assert_eq!(status, expected, "{what}: {text}");
+        assert!(text.contains("\"detail\":\"") && text.contains("request_id"), "{what}: {text}");
+    }
+    let json = editor.request(Method::POST, &path).header("content-type", "application/json").body("{}");
+    editor.send(json).await.expect_status(400);
+    assert_eq!(keys(&app).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_name_is_a_name_and_never_a_path() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let path = format!("/buckets/{}/uploads?prefix=in", app.bucket);
+    let long = "n".repeat(1000);
+    for (name, key) in [
+        ("../../etc/passwd", "in/passwd"),
+        ("\u{202e}fdp.exe", "in/\u{202e}fdp.exe"),
+        ("a%22b", "in/a\"b"),
+        ("100% final? #2 + x.json", "in/100% final? #2 + x.json"),
+        ("<script>alert(1)</script>.txt", "in/script>.txt"),
+    ] {
+        let (status, text) = send(&editor, &path, form(&[file(name, b"content")])).await;
+        assert_eq!(status, 201, "{name}: {text}");
+        assert!(keys(&app).await.contains(&key.to_owned()), "{name}: {:?}", keys(&app).await);
+    }
+    // SeaweedFS would take the backslash for a slash, and so for another object.
+    let (status, text) = send(&editor, &path, form(&[file("a\\b.txt", b"content")])).await;
+    let kept = keys(&app).await.contains(&"in/a\\b.txt".to_owned());
+    assert!(if kept { status == 201 } else { status == 422 && text.contains("backslash") }, "{status} {text}");
+    let before = keys(&app).await;
+    for (name, expected) in [("..", 422), ("a\0b", 400), (long.as_str(), 201)] {
+        let (status, text) = send(&editor, &path, form(&[file(name, b"content")])).await;
+        // A store may refuse a segment of 1,000 bytes; it is then a sentence, not a fault.
+        assert!(status == expected || (name.len() == 1000 && status == 422), "{name:?}: {status} {text}");
+    }
+    assert!(keys(&app).await.len() <= before.len() + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_file_does_not_harm_the_others_of_its_form() {
+    let app = TestApp::start_with(|config| config.upload.max_size = 1000).await;
+    let editor = app.sign_in(Role::Editor).await;
+    editor.upload(&app.bucket, "there.txt", "old").await.expect_status(303);
+    let body = form(&[
+        file("first.txt", b"1"),
+        file("there.txt", b"new"),
+        file("large.txt", &[b'x'; 2000]),
+        file("..", b"2"),
+        file("last.txt", b"3"),
+    ]);
+    let request = editor
+        .request(Method::POST, &format!("/buckets/{}/uploads", app.bucket))
+        .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"))
+        .body(body);
+    let place = editor.send(request).await.expect_status(303).location().to_owned();
+    let result = editor.get(&place).await.expect_status(200);
+    let text = result.text_of("main");
+    for sentence in ["first.txt", "last.txt", "there.txt is there already", "larger than", "A file needs a name"] {
+        assert!(text.contains(sentence), "{sentence}: {text}");
+    }
+    assert_eq!(keys(&app).await, ["first.txt", "last.txt", "there.txt"]);
+    assert_eq!(app.ctx.s3.head(&app.bucket, "there.txt", None).await.unwrap().size, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_is_not_there_is_said_before_the_body_is_read() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let (status, text) = send(&editor, "/buckets/no-such-bucket-here/uploads", form(&[file("a.txt", b"x")])).await;
+    assert_eq!(status, 404, "{text}");
+    let viewer = app.sign_in(Role::Viewer).await;
+    let (status, _) = send(&viewer, &format!("/buckets/{}/uploads", app.bucket), form(&[file("a.txt", b"x")])).await;
+    assert_eq!(status, 403);
+    assert_eq!(states(&app).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_falls_silent_is_closed_after_half_a_minute() {
+    let app = TestApp::start().await;
+    let cookie = cookie(&app).await;
+    let body = form(&[file("silent.txt", &[b'x'; 50_000])]);
+    let mut socket = connect(&app).await;
+    socket.write_all(&head(&app, &cookie, body.len())).await.unwrap();
+    socket.write_all(&body[..30_000]).await.unwrap();
+    let mut answer = Vec::new();
+    let reading = tokio::time::timeout(Duration::from_secs(45), socket.read_to_end(&mut answer)).await;
+    assert!(reading.is_ok(), "still open after 45 s");
+    assert!(!answer.starts_with(b"HTTP/1.1 2"));
+    eventually("the attempt is over", async || states(&app).await == [("failed".to_owned(), 1)]).await;
+    assert_eq!(keys(&app).await, Vec::<String>::new());
+}

@@ -1,0 +1,129 @@
+//! Downloads as browsers and curl ask for them, previews that can do nothing, links.
+
+use larder::domain::actor::Role;
+use larder::stores::s3::PutOptions;
+use reqwest::Method;
+
+use crate::support::{Client, Page, TestApp};
+
+fn path(app: &TestApp, what: &str, key: &str) -> String {
+    let encoded = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
+    format!("/buckets/{}/{what}?key={encoded}", app.bucket)
+}
+
+async fn put(app: &TestApp, key: &str, content: &[u8], media: &str) -> String {
+    let options = PutOptions { content_type: media, metadata: &[], only_if_absent: false };
+    app.ctx.s3.put(&app.bucket, key, bytes::Bytes::copy_from_slice(content), &options).await.unwrap().etag
+}
+
+async fn get(client: &Client, path: &str, headers: &[(&str, &str)]) -> Page {
+    let request = headers.iter().fold(client.request(Method::GET, path), |request, (name, value)| request.header(*name, *value));
+    client.send(request).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_has_every_header_that_resuming_needs() {
+    let app = TestApp::start().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let content: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
+    let etag = put(&app, "Ä 見.bin", &content, "text/html").await;
+    let url = path(&app, "download", "Ä 見.bin");
+    let whole = get(&viewer, &url, &[]).await.expect_status(200);
+    assert!(whole.body == content);
+    let quoted = format!("\"{etag}\"");
+    for (name, value) in [
+        ("content-type", "application/octet-stream"),
+        ("content-length", "100000"),
+        ("accept-ranges", "bytes"),
+        ("etag", quoted.as_str()),
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", "sandbox; default-src 'none'"),
+        ("content-disposition", "attachment; filename=\"_ _.bin\"; filename*=UTF-8''%C3%84%20%E8%A6%8B.bin"),
+    ] {
+        assert_eq!(whole.header(name), Some(value), "{name}");
+    }
+    let modified = whole.header("last-modified").unwrap().to_owned();
+    let head = viewer.send(viewer.request(Method::HEAD, &url)).await.expect_status(200);
+    assert_eq!((head.header("content-length"), head.header("etag")), (Some("100000"), Some(quoted.as_str())));
+    assert!(head.body.is_empty());
+
+    let part = get(&viewer, &url, &[("range", "bytes=99990-")]).await.expect_status(206);
+    assert_eq!((part.body.as_slice(), part.header("content-range")), (&content[99_990..], Some("bytes 99990-99999/100000")));
+    assert_eq!(get(&viewer, &url, &[("range", "bytes=-10")]).await.expect_status(206).body, &content[99_990..]);
+    assert_eq!(get(&viewer, &url, &[("range", "bytes=0-0")]).await.expect_status(206).body, &content[..1]);
+    let outside = get(&viewer, &url, &[("range", "bytes=100000-")]).await.expect_status(416);
+    assert_eq!(outside.header("content-range"), Some("bytes */100000"));
+    // A Range that cannot be read is ignored, as RFC 9110 lets a server do.
+    assert_eq!(get(&viewer, &url, &[("range", "bytes=5-1")]).await.expect_status(200).body.len(), content.len());
+    get(&viewer, &url, &[("range", "bytes=5-9"), ("if-range", &quoted)]).await.expect_status(206);
+    get(&viewer, &url, &[("range", "bytes=5-9"), ("if-range", &modified)]).await.expect_status(206);
+    get(&viewer, &url, &[("range", "bytes=5-9"), ("if-range", "\"other\"")]).await.expect_status(200);
+    assert!(get(&viewer, &url, &[("if-none-match", &quoted)]).await.expect_status(304).body.is_empty());
+    get(&viewer, &url, &[("if-none-match", "\"other\"")]).await.expect_status(200);
+    get(&viewer, &url, &[("if-modified-since", &modified)]).await.expect_status(304);
+    get(&viewer, &url, &[("if-match", "\"other\"")]).await.expect_status(412);
+    get(&viewer, &url, &[("if-match", &quoted)]).await.expect_status(200);
+    get(&viewer, &url, &[("if-unmodified-since", "Sat, 01 Jan 2000 00:00:00 GMT")]).await.expect_status(412);
+    get(&viewer, &path(&app, "download", "missing"), &[]).await.expect_status(404);
+    get(&viewer, "/buckets/no-such-bucket-here/download?key=a", &[]).await.expect_status(404);
+    assert!(get(&viewer, &format!("/buckets/{}/download", app.bucket), &[]).await.expect_status(400).has("h1"));
+    for bad in ["key=a&key=b", "key=%FF", "key="] {
+        get(&viewer, &format!("/buckets/{}/download?{bad}", app.bucket), &[]).await.expect_status(400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_is_decided_by_the_bytes_and_can_run_nothing() {
+    let app = TestApp::start().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x02\0\0\0\x03\x08\x06\0\0\0";
+    put(&app, "really.html", png, "text/html").await;
+    let page = get(&viewer, &path(&app, "preview", "really.html"), &[]).await.expect_status(200);
+    assert_eq!(page.header("content-type"), Some("image/png"));
+    assert!(page.header("content-security-policy").unwrap().starts_with("sandbox"));
+    for (key, content) in [
+        ("a.png", "<html><script>alert(1)</script>"),
+        ("a.svg", "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"),
+        ("a.pdf", "<script>alert(1)</script>%PDF-1.7"),
+        ("a.xhtml", "<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'><script>alert(1)</script></html>"),
+    ] {
+        put(&app, key, content.as_bytes(), "image/svg+xml").await;
+        let refused = get(&viewer, &path(&app, "preview", key), &[]).await.expect_status(422);
+        assert!(!refused.text().contains("alert(1)"), "{key}");
+        let object = get(&viewer, &path(&app, "object", key), &[]).await.expect_status(200);
+        assert!(object.text_of("pre").contains("alert(1)"), "{key}");
+        assert!(!object.texts("script").iter().any(|script| script.contains("alert")), "{key}");
+    }
+    put(&app, "table.csv", b"name,size\n=1+1,2\n", "text/csv").await;
+    let table = get(&viewer, &path(&app, "object", "table.csv"), &[]).await.expect_status(200);
+    assert_eq!(table.texts("table.csv td"), ["=1+1", "2"]);
+    put(&app, "data.json", b"{\"b\":[1]}", "application/json").await;
+    let json = get(&viewer, &path(&app, "object", "data.json"), &[]).await.expect_status(200);
+    assert!(json.text_of("pre").contains("\"b\""));
+    put(&app, "empty", b"", "text/plain").await;
+    get(&viewer, &path(&app, "object", "empty"), &[]).await.expect_status(200);
+    put(&app, "binary", &[0, 1, 2, 255], "text/plain").await;
+    get(&viewer, &path(&app, "object", "binary"), &[]).await.expect_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_downloads_without_a_session_and_stands_in_the_audit() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    put(&app, "a/plan.html", b"<script>", "text/html").await;
+    let k = larder::console::paths::field("a/plan.html");
+    let links = format!("/buckets/{}/links", app.bucket);
+    let page = editor.post(&links, &[("k", &k), ("expires", "300")]).await.expect_status(200);
+    let url = page.texts("code").into_iter().find(|text| text.contains("X-Amz-Signature")).expect("a presigned address");
+    let answer = reqwest::get(&url).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.headers()["content-disposition"].to_str().unwrap().starts_with("attachment"));
+    assert_eq!(answer.headers()["content-type"], "application/octet-stream");
+    assert_eq!(answer.bytes().await.unwrap(), "<script>");
+    for expires in ["299", "604801", "-1", "x", ""] {
+        editor.post(&links, &[("k", &k), ("expires", expires)]).await.expect_status(422);
+    }
+    let events = app.sql().await.query("SELECT action, detail::text FROM audit.events WHERE action = 'object.share'", &[]).await.unwrap();
+    assert_eq!(events.len(), 1);
+    assert!(!events[0].get::<_, String>(1).contains("Signature"));
+}

@@ -1,0 +1,101 @@
+//! Deleting only what the person saw.
+
+use bytes::Bytes;
+use larder::domain::actor::{Actor, Role};
+use larder::domain::audit;
+use larder::domain::names::{BucketName, ObjectKey};
+use larder::domain::objects::{self, Doomed, Fate};
+use larder::stores::s3::PutOptions;
+
+use crate::support::TestApp;
+
+fn actor() -> Actor {
+    Actor { role: Role::Editor, ..Actor::system("Tests") }
+}
+
+async fn put(app: &TestApp, key: &str, content: &'static [u8]) -> Doomed {
+    let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
+    let stored = app.ctx.s3.put(&app.bucket, key, Bytes::from_static(content), &options).await.unwrap();
+    Doomed { key: ObjectKey::parse(key).unwrap(), etag: stored.etag }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_object_has_its_own_fate_and_only_the_seen_one_goes() {
+    let app = TestApp::start().await;
+    let bucket = BucketName::parse(&app.bucket).unwrap();
+    let seen = put(&app, "seen", b"1").await;
+    let changed = put(&app, "changed", b"1").await;
+    put(&app, "changed", b"2").await;
+    let gone = Doomed { key: ObjectKey::parse("gone").unwrap(), etag: "x".into() };
+    put(&app, "seen2", b"1").await;
+    let fates = objects::delete(&app.ctx, &actor(), &bucket, &[seen.clone(), changed.clone(), gone.clone()]).await.unwrap();
+    assert_eq!(fates, [(seen, Fate::Deleted), (changed, Fate::Changed), (gone, Fate::Gone)]);
+    let left: Vec<String> = app.ctx.s3.list(&app.bucket, "", false, None, 10).await.unwrap().objects.into_iter().map(|o| o.key).collect();
+    assert_eq!(left, ["changed", "seen2"]);
+    let events = audit::of_resource(&app.ctx, &actor(), &audit::object(&app.bucket, "seen"), 10).await.unwrap();
+    assert_eq!((events[0].action.as_str(), events[0].outcome.as_str()), ("object.delete", "ok"));
+    let events = audit::of_resource(&app.ctx, &actor(), &audit::object(&app.bucket, "changed"), 10).await.unwrap();
+    assert_eq!(events[0].outcome, "refused");
+}
+
+/// Every shape of key that a store may keep, each beside neighbours that a careless console would hit.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_on_a_key_touches_no_other_object() {
+    let app = TestApp::start().await;
+    let bucket = BucketName::parse(&app.bucket).unwrap();
+    let rules = app.rules_known().await;
+    let all = [
+        "plain",
+        "a?b",
+        "a",
+        "a#1",
+        "a%2Fb",
+        "a/b",
+        "a+b",
+        "a b",
+        "a\"b",
+        "a'b",
+        "<script>alert(1)</script>",
+        "a&b=c",
+        "emoji 🦫",
+        "é",
+        "e\u{301}",
+        " lead",
+        "trail ",
+        "a\nb",
+        "a\r\nb",
+        "a\tb",
+        "\u{202e}fdp",
+        "url",
+        "metadata",
+        "x/url",
+        "a\\b",
+        "/lead",
+        "a//b",
+        "a/../c",
+        "a/./d",
+        "..",
+    ];
+    let long = "k".repeat(200);
+    let (mut kept, mut refused) = (Vec::new(), 0);
+    for key in all.iter().copied().chain([long.as_str()]) {
+        if rules.mangled(key).is_some() {
+            refused += 1;
+            let doomed = Doomed { key: ObjectKey::parse(key).unwrap(), etag: "x".into() };
+            assert!(matches!(objects::delete(&app.ctx, &actor(), &bucket, &[doomed]).await.unwrap()[0].1, Fate::Failed(_)), "{key:?}");
+            continue;
+        }
+        kept.push(put(&app, key, b"content").await);
+    }
+    assert!(kept.len() >= 24, "{} kept, {refused} refused", kept.len());
+    while let Some(doomed) = kept.pop() {
+        let found = objects::find(&app.ctx, &bucket, &doomed.key, None).await.unwrap();
+        assert_eq!(found.etag, doomed.etag);
+        let fates = objects::delete(&app.ctx, &actor(), &bucket, std::slice::from_ref(&doomed)).await.unwrap();
+        assert_eq!(fates[0].1, Fate::Deleted, "{:?}", doomed.key);
+        for other in &kept {
+            let head = app.ctx.s3.head(&app.bucket, other.key.as_str(), None).await;
+            assert!(head.is_ok_and(|head| head.etag == other.etag), "deleting {:?} harmed {:?}", doomed.key, other.key);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Signing in, staying signed in, and being signed out.
+
+use std::net::IpAddr;
+
+use larder::domain::actor::{Actor, Role};
+use larder::domain::sign_in::{self, SignIn};
+use larder::domain::users;
+use larder::domain::{Context, sessions};
+
+use crate::support::{PASSWORD, TestApp, eventually};
+
+fn from(address: &str) -> Actor {
+    Actor::anonymous("visitor", Some(address.parse::<IpAddr>().unwrap()), "test")
+}
+
+async fn try_in(ctx: &Context, address: &str, email: &str, password: &str) -> SignIn {
+    sign_in::sign_in(ctx, &from(address), email, password).await.unwrap()
+}
+
+async fn token(ctx: &Context, email: &str) -> String {
+    match try_in(ctx, "192.0.2.1", email, PASSWORD).await {
+        SignIn::Welcome { token, .. } => token,
+        _ => panic!("not signed in"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_ten_wrong_passwords_the_address_waits_and_the_owner_does_not() {
+    let app = TestApp::start().await;
+    let email = app.new_user(Role::Editor).await;
+    for _ in 0..sign_in::TRIES {
+        assert!(matches!(try_in(&app.ctx, "198.51.100.7", &email, "wrong").await, SignIn::Wrong));
+    }
+    let SignIn::Wait(wait) = try_in(&app.ctx, "198.51.100.7", &email, PASSWORD).await else { panic!("did not have to wait") };
+    assert!(wait <= sign_in::WINDOW && wait > sign_in::WINDOW / 2, "{wait:?}");
+    assert!(matches!(try_in(&app.ctx, "203.0.113.9", &email, PASSWORD).await, SignIn::Welcome { .. }));
+    // An address that waits waits for everybody's account.
+    assert!(matches!(try_in(&app.ctx, "198.51.100.7", "nobody@example.com", "wrong").await, SignIn::Wait(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_out_outlives_a_redis_that_forgets() {
+    let app = TestApp::start().await;
+    let email = app.new_user(Role::Editor).await;
+    for _ in 0..sign_in::TRIES {
+        try_in(&app.ctx, "2001:db8::1", &email, "wrong").await;
+    }
+    let counter = format!("{}rate:sign-in:*", app.ctx.config.redis.prefix);
+    let forgotten =
+        app.redis(&["EVAL", "for _, k in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', k) end return 1", "0", &counter]).await;
+    assert_eq!(forgotten, "1");
+    // The same network, another address of it.
+    assert!(matches!(try_in(&app.ctx, "2001:db8::2", &email, PASSWORD).await, SignIn::Wait(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_e_mail_looks_like_a_wrong_password() {
+    let app = TestApp::start().await;
+    let email = app.new_user(Role::Viewer).await;
+    assert!(matches!(try_in(&app.ctx, "192.0.2.10", &email, "wrong").await, SignIn::Wrong));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.11", "nobody@example.com", "wrong").await, SignIn::Wrong));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.12", "", "").await, SignIn::Wrong));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.13", "a\0b", "\0").await, SignIn::Wrong));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.14", &email, &"x".repeat(1 << 20)).await, SignIn::Wrong));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.15", &email.to_uppercase(), PASSWORD).await, SignIn::Welcome { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_sign_in_is_a_new_session_and_an_ended_one_is_dead_everywhere() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let email = app.new_user(Role::Viewer).await;
+    let (first, second) = (token(&app.ctx, &email).await, token(&app.ctx, &email).await);
+    assert_ne!(first, second);
+    for ctx in [&app.ctx, &replica.ctx] {
+        assert!(sessions::find(ctx, &first).await.unwrap().is_some());
+    }
+    sessions::end(&app.ctx, &first, None, "test").await.unwrap();
+    for ctx in [&app.ctx, &replica.ctx] {
+        assert!(sessions::find(ctx, &first).await.unwrap().is_none());
+        assert!(sessions::find(ctx, &second).await.unwrap().is_some());
+    }
+    for nonsense in ["", "x", &"A".repeat(43), &"é".repeat(22)] {
+        assert!(sessions::find(&app.ctx, nonsense).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_digest_of_the_token_is_kept() {
+    let app = TestApp::start().await;
+    let email = app.new_user(Role::Viewer).await;
+    let token = token(&app.ctx, &email).await;
+    let row = app.sql().await.query_one("SELECT octet_length(secret_hash), secret_hash FROM sessions", &[]).await.unwrap();
+    assert_eq!(row.get::<_, i32>(0), 32);
+    assert_ne!(row.get::<_, Vec<u8>>(1), token.as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_person_is_signed_out_at_once_and_cannot_come_back() {
+    let app = TestApp::start().await;
+    app.new_user(Role::Admin).await;
+    let email = app.new_user(Role::Editor).await;
+    let admin = Actor::system("Tests");
+    let token = token(&app.ctx, &email).await;
+    assert!(sessions::find(&app.ctx, &token).await.unwrap().is_some());
+    let user = users::find_by_email(&app.ctx, &admin, &email).await.unwrap();
+    users::disable(&app.ctx, &admin, user.id).await.unwrap();
+    assert!(sessions::find(&app.ctx, &token).await.unwrap().is_none());
+    assert!(matches!(try_in(&app.ctx, "192.0.2.1", &email, PASSWORD).await, SignIn::Wrong));
+    users::enable(&app.ctx, &admin, user.id).await.unwrap();
+    assert!(sessions::find(&app.ctx, &token).await.unwrap().is_none(), "an old session came back");
+    assert!(matches!(try_in(&app.ctx, "192.0.2.1", &email, PASSWORD).await, SignIn::Welcome { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_role_counts_from_the_next_request_and_a_new_password_ends_sessions() {
+    let app = TestApp::start().await;
+    app.new_user(Role::Admin).await;
+    let email = app.new_user(Role::Viewer).await;
+    let admin = Actor::system("Tests");
+    let token = token(&app.ctx, &email).await;
+    assert_eq!(sessions::find(&app.ctx, &token).await.unwrap().unwrap().role, Role::Viewer);
+    let user = users::find_by_email(&app.ctx, &admin, &email).await.unwrap();
+    users::set_role(&app.ctx, &admin, user.id, Role::Editor).await.unwrap();
+    assert_eq!(sessions::find(&app.ctx, &token).await.unwrap().unwrap().role, Role::Editor);
+    users::set_password(&app.ctx, &admin, user.id, "another password 4321").await.unwrap();
+    assert!(sessions::find(&app.ctx, &token).await.unwrap().is_none());
+    assert!(matches!(try_in(&app.ctx, "192.0.2.1", &email, PASSWORD).await, SignIn::Wrong));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_people_stay_signed_in_sign_in_and_are_locked_out() {
+    let app = TestApp::with_own_servers().await;
+    let email = app.new_user(Role::Viewer).await;
+    let before = token(&app.ctx, &email).await;
+    app.servers().redis().freeze();
+    assert!(sessions::find(&app.ctx, &before).await.unwrap().is_some());
+    let during = token(&app.ctx, &email).await;
+    sessions::end(&app.ctx, &before, None, "test").await.unwrap();
+    assert!(sessions::find(&app.ctx, &before).await.unwrap().is_none());
+    for _ in 0..sign_in::TRIES {
+        assert!(matches!(try_in(&app.ctx, "198.51.100.7", &email, "wrong").await, SignIn::Wrong));
+    }
+    assert!(matches!(try_in(&app.ctx, "198.51.100.7", &email, PASSWORD).await, SignIn::Wait(_)));
+    app.servers().redis().thaw();
+    eventually("Redis answers again", async || app.ctx.redis.patiently().get("x").await.is_ok()).await;
+    // What was ended while Redis slept does not come back with it.
+    eventually("the copy is forgotten", async || sessions::find(&app.ctx, &before).await.unwrap().is_none()).await;
+    assert!(sessions::find(&app.ctx, &during).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_postgres_nobody_is_let_in() {
+    let app = TestApp::with_own_servers().await;
+    let email = app.new_user(Role::Viewer).await;
+    app.servers().postgres().freeze();
+    let started = std::time::Instant::now();
+    let outcome = sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, PASSWORD).await;
+    assert!(outcome.is_err());
+    assert!(started.elapsed().as_secs() < 6, "{:?}", started.elapsed());
+    app.servers().postgres().thaw();
+    eventually("Postgres answers again", async || {
+        matches!(sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, PASSWORD).await, Ok(SignIn::Welcome { .. }))
+    })
+    .await;
+}

@@ -1,0 +1,195 @@
+//! Uploads: whole or not at all, whatever dies in between.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use larder::domain::actor::{Actor, Role};
+use larder::domain::audit;
+use larder::domain::names::BucketName;
+use larder::domain::uploads::{self, File, Receiver, reaper};
+use larder::domain::{Error, Result};
+use larder::stores::s3::PutOptions;
+
+use crate::support::{TestApp, eventually};
+
+fn actor() -> Actor {
+    Actor { role: Role::Editor, ..Actor::system("Tests") }
+}
+
+async fn receiver(app: &TestApp, overwrite: bool) -> Receiver {
+    Receiver::open(&app.ctx, &actor(), BucketName::parse(&app.bucket).unwrap(), "", overwrite).await.unwrap()
+}
+
+async fn upload(app: &TestApp, name: &str, content: &[u8], overwrite: bool) -> Result<File> {
+    let receiver = receiver(app, overwrite).await;
+    let mut upload = receiver.begin(name, Some("text/plain"), None).await.map_err(|refused| refused.error)?;
+    for chunk in content.chunks(64 << 10) {
+        upload.write(Bytes::copy_from_slice(chunk)).await?;
+    }
+    upload.finish().await
+}
+
+async fn stored(app: &TestApp, key: &str) -> Vec<u8> {
+    let mut opened = app.ctx.s3.get(&app.bucket, key, None, &Default::default()).await.unwrap();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = opened.body.next().await {
+        bytes.extend_from_slice(&chunk.unwrap());
+    }
+    bytes
+}
+
+async fn states(app: &TestApp, key: &str) -> Vec<String> {
+    let rows = app.sql().await.query("SELECT state FROM files WHERE object_key = $1 ORDER BY id", &[&key]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Bytes that no two parts share.
+fn content(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at / 251 + at % 251) as u8).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_is_what_is_stored_at_every_size() {
+    let app = TestApp::start().await;
+    const PART: usize = 8 << 20;
+    for length in [0, 1, PART - 1, PART, PART + 1, 3 * PART + 12_345] {
+        let key = format!("f{length}");
+        let sent = content(length);
+        let file = upload(&app, &key, &sent, false).await.unwrap();
+        assert_eq!(file.size, Some(length as i64));
+        assert!(stored(&app, &key).await == sent, "{length} bytes came back otherwise");
+        let head = app.ctx.s3.head(&app.bucket, &key, None).await.unwrap();
+        assert_eq!(Some(&head.etag), file.etag.as_ref());
+        assert_eq!(head.content_type.as_deref(), Some("text/plain"));
+        assert_eq!(states(&app, &key).await, ["ready"]);
+    }
+    let known = upload(&app, "abc", b"abc", false).await.unwrap();
+    assert_eq!(known.sha256.as_deref(), Some("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_there_stays_unless_overwriting_was_asked_for() {
+    let app = TestApp::start().await;
+    upload(&app, "a", b"old", false).await.unwrap();
+    assert!(matches!(upload(&app, "a", b"new", false).await, Err(Error::Conflict(_))));
+    assert_eq!(stored(&app, "a").await, b"old");
+    upload(&app, "a", b"newer", true).await.unwrap();
+    assert_eq!(stored(&app, "a").await, b"newer");
+    assert_eq!(states(&app, "a").await, ["superseded", "failed", "ready"]);
+    let events = audit::of_resource(&app.ctx, &actor(), &audit::object(&app.bucket, "a"), 10).await.unwrap();
+    assert_eq!(events.iter().map(|event| event.action.as_str()).collect::<Vec<_>>(), ["object.upload", "upload.fail", "object.upload"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_race_for_one_key_one_wins_and_its_bytes_are_whole() {
+    let app = TestApp::start().await;
+    let racers = (0..12).map(|n| {
+        let app = &app;
+        async move { upload(app, "race", format!("racer {n}").as_bytes(), false).await }
+    });
+    let ended = futures_util::future::join_all(racers).await;
+    let winners: Vec<&File> = ended.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
+    assert_eq!(winners.len(), 1);
+    assert!(ended.iter().all(|outcome| matches!(outcome, Ok(_) | Err(Error::Conflict(_)))));
+    let head = app.ctx.s3.head(&app.bucket, "race", None).await.unwrap();
+    assert_eq!(winners[0].etag.as_deref(), Some(head.etag.as_str()));
+
+    let racers = (0..8).map(|n| {
+        let app = &app;
+        async move { upload(app, "race", format!("overwriter {n}").as_bytes(), true).await }
+    });
+    for outcome in futures_util::future::join_all(racers).await {
+        outcome.unwrap();
+    }
+    let head = app.ctx.s3.head(&app.bucket, "race", None).await.unwrap();
+    let row = app.sql().await.query_one("SELECT etag FROM files WHERE object_key = 'race' AND state = 'ready'", &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), head.etag);
+}
+
+/// As if the process had died: no heartbeat, no clean-up.
+async fn lapse(app: &TestApp, key: &str) {
+    let update =
+        "UPDATE files SET heartbeat_at = now() - interval '2 days', state = 'pending', lease = gen_random_uuid() WHERE object_key = $1";
+    assert_eq!(app.sql().await.execute(update, &[&key]).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reaper_rolls_forward_what_was_published_and_undoes_the_rest() {
+    let app = TestApp::start().await;
+    // Published, but the process died before the row said so.
+    let file = upload(&app, "published", b"whole", false).await.unwrap();
+    lapse(&app, "published").await;
+    // Died before publishing, over an object of somebody else.
+    let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
+    app.ctx.s3.put(&app.bucket, "theirs", Bytes::from_static(b"theirs"), &options).await.unwrap();
+    let died = receiver(&app, true).await.begin("theirs", None, None).await.map_err(|refused| refused.error).unwrap();
+    std::mem::forget(died);
+    lapse(&app, "theirs").await;
+    assert_eq!(reaper::pass(&app.ctx).await.unwrap(), 2);
+    assert_eq!(states(&app, "published").await, ["ready"]);
+    assert_eq!(states(&app, "theirs").await, ["failed"]);
+    assert_eq!(stored(&app, "theirs").await, b"theirs");
+    assert_eq!(stored(&app, "published").await, b"whole");
+    let row =
+        app.sql().await.query_one("SELECT id::text, octet_length(sha256) FROM files WHERE object_key = 'published'", &[]).await.unwrap();
+    assert_eq!((row.get::<_, String>(0), row.get::<_, i32>(1)), (file.id.to_string(), 32));
+    assert_eq!(reaper::pass(&app.ctx).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_given_up_can_write_no_more() {
+    let app = TestApp::start().await;
+    let receiver = receiver(&app, false).await;
+    let mut slow = receiver.begin("slow", None, None).await.map_err(|refused| refused.error).unwrap();
+    slow.write(Bytes::from_static(b"half")).await.unwrap();
+    lapse(&app, "slow").await;
+    assert_eq!(reaper::pass(&app.ctx).await.unwrap(), 1);
+    assert!(slow.finish().await.is_err());
+    assert_eq!(states(&app, "slow").await, ["failed"]);
+    assert!(app.ctx.s3.head(&app.bucket, "slow", None).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_dropped_leaves_nothing_and_gives_its_memory_back() {
+    let app = TestApp::start().await;
+    let receiver = receiver(&app, false).await;
+    let mut dropped = receiver.begin("dropped", None, None).await.map_err(|refused| refused.error).unwrap();
+    for chunk in content(20 << 20).chunks(1 << 20) {
+        dropped.write(Bytes::copy_from_slice(chunk)).await.unwrap();
+    }
+    drop(dropped);
+    eventually("the row says so", async || states(&app, "dropped").await == ["failed"]).await;
+    eventually("the memory is back", async || app.ctx.budget.in_use() == 0).await;
+    assert!(app.ctx.s3.head(&app.bucket, "dropped", None).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_freezes_fails_the_upload_and_is_used_again_when_it_is_back() {
+    let app = TestApp::with_own_servers().await;
+    app.servers().s3().freeze();
+    let started = std::time::Instant::now();
+    let bucket = BucketName::parse(&app.bucket).unwrap();
+    assert!(Receiver::open(&app.ctx, &actor(), bucket, "", false).await.is_err());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    app.servers().s3().thaw();
+    eventually("an upload succeeds", async || upload(&app, "after", b"x", true).await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_shows_unfinished_first_then_newest_and_pages() {
+    let app = TestApp::start().await;
+    for name in ["a.txt", "b.txt", "c.csv"] {
+        upload(&app, name, b"x", false).await.unwrap();
+    }
+    let open = receiver(&app, false).await.begin("open.bin", None, None).await.map_err(|refused| refused.error).unwrap();
+    let page = uploads::list(&app.ctx, &actor(), &uploads::Filter::default()).await.unwrap();
+    let names = |files: &[File]| files.iter().map(|file| file.name.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (names(&page.unfinished), names(&page.arrived)),
+        (vec!["open.bin".into()], vec!["c.csv".into(), "b.txt".into(), "a.txt".into()])
+    );
+    assert_eq!((page.today_files, page.today_bytes), (3, 3));
+    let filter = uploads::Filter { q: Some("b".into()), ..uploads::Filter::default() };
+    assert_eq!(names(&uploads::list(&app.ctx, &actor(), &filter).await.unwrap().arrived), ["b.txt"]);
+    drop(open);
+}
