@@ -84,8 +84,8 @@ pub struct IndexQuery {
     pub resource: String,
     pub from: String,
     pub to: String,
-    cursor: String,
-    format: String,
+    pub cursor: String,
+    pub format: String,
 }
 
 impl IndexQuery {
