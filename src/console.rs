@@ -15,6 +15,8 @@ pub mod pages;
 pub mod paths;
 pub mod query;
 pub mod request;
+#[cfg(test)]
+mod samples;
 pub mod session;
 mod trail;
 

@@ -63,16 +63,22 @@ function start(root) {
       const row = template.content.firstElementChild.cloneNode(true);
       item.row = row;
       const part = (name) => row.querySelector(`[data-${name}]`);
-      item.parts = { bytes: part("bytes"), progress: part("progress"), state: part("state"), speed: part("speed"), why: part("why"), open: part("open"), replace: part("replace"), retry: part("retry"), cancel: part("cancel") };
+      item.parts = { bytes: part("bytes"), progress: part("progress"), state: part("state"), speed: part("speed"), why: part("why"), open: part("open"), replace: part("replace"), keep: part("keep"), retry: part("retry"), cancel: part("cancel") };
       const name = item.directory + item.file.name;
       part("name").textContent = name;
       item.parts.progress.setAttribute("aria-label", `Progress of ${name}`);
       item.parts.cancel.setAttribute("aria-label", `Cancel ${name}`);
       item.parts.retry.setAttribute("aria-label", `Retry ${name}`);
       item.parts.replace.setAttribute("aria-label", `Replace ${name}`);
+      item.parts.keep.setAttribute("aria-label", `Keep the old ${name}`);
       item.parts.open.setAttribute("aria-label", `Open ${name}`);
       item.parts.cancel.addEventListener("click", () => cancel(item));
       item.parts.retry.addEventListener("click", () => again(item));
+      item.parts.keep.addEventListener("click", () => {
+        Object.assign(item, { state: "cancelled", kept: true, why: "" });
+        draw(item);
+        say();
+      });
       item.parts.replace.addEventListener("click", () => {
         item.place.overwrite = true;
         again(item);
@@ -99,6 +105,7 @@ function start(root) {
     parts.why.textContent = item.why;
     parts.cancel.hidden = !(item.state === "waiting" || item.state === "sending");
     parts.retry.hidden = !(item.state === "failed" || item.state === "cancelled") || item.exists === true;
+    parts.keep.hidden = !(item.state === "failed" && item.exists === true);
     parts.replace.hidden = !(item.state === "failed" && item.exists === true);
     parts.open.hidden = !item.url;
     if (item.url) parts.open.href = item.url;
@@ -110,7 +117,7 @@ function start(root) {
       case "waiting": return "Waiting";
       case "sending": return part >= 1 ? "Being stored" : share;
       case "stored": return "Stored";
-      case "cancelled": return "Cancelled";
+      case "cancelled": return item.kept ? "The old one is kept" : "Cancelled";
       default: return item.exists ? "Not stored: the name is taken" : `Failed at ${share}`;
     }
   }
@@ -198,7 +205,7 @@ function start(root) {
     }
     item.state = "failed";
     item.exists = request.status === 409 && !item.place.overwrite;
-    const reference = answer?.request_id ? ` Reference ${answer.request_id}` : "";
+    const reference = request.status >= 500 && answer?.request_id ? ` Reference ${answer.request_id}` : "";
     if (request.status === 0) item.why = "The connection broke. Nothing of this file was stored; retry sends it again.";
     else if (request.status === 401) item.why = "You are signed out. Sign in in another tab, then retry.";
     else item.why = (told?.error ?? answer?.detail ?? "Larder did not accept this file.") + reference;

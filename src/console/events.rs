@@ -33,7 +33,10 @@ impl Line {
         Self {
             at: event.at,
             who: event.actor_label.clone(),
-            phrase: phrase.unwrap_or(&event.action).to_owned(),
+            phrase: match (event.action.as_str(), &subject) {
+                ("session.refuse", None) => "Was not let in".to_owned(),
+                (action, _) => phrase.unwrap_or(action).to_owned(),
+            },
             joint: if place.is_some() { joint } else { "" },
             subject,
             place,

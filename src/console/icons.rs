@@ -92,6 +92,7 @@ const SHAPES: &[(&str, &str)] = &[
     ("sign-out", r#"<path d="M6 14H3.25C2.55 14 2 13.45 2 12.75v-9.5C2 2.55 2.55 2 3.25 2H6M10.5 11.25L13.75 8 10.5 4.75M13.75 8H6"/>"#),
 ];
 
+#[cfg(test)]
 pub fn is_known(name: &str) -> bool {
     SHAPES.iter().any(|(known, _)| *known == name)
 }

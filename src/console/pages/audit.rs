@@ -84,8 +84,8 @@ pub struct IndexQuery {
     pub resource: String,
     pub from: String,
     pub to: String,
-    cursor: String,
-    format: String,
+    pub cursor: String,
+    pub format: String,
 }
 
 impl IndexQuery {
@@ -144,7 +144,7 @@ pub async fn index(admin: Admin, ctx: web::Data<Context>, query: Query) -> Resul
     with_status(StatusCode::OK, &index_page(layout, query, page))
 }
 
-pub(super) fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
+pub fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
     IndexPage {
         layout,
         rows: page.events.into_iter().map(Row::of).collect(),

@@ -140,15 +140,12 @@ impl ShowPage {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 pub struct IndexQuery {
-    #[serde(default)]
     q: String,
-    #[serde(default)]
     bucket: String,
-    #[serde(default)]
     state: String,
-    #[serde(default)]
     cursor: String,
 }
 
@@ -175,7 +172,7 @@ pub async fn index(viewer: Viewer, ctx: web::Data<Context>, query: Query) -> Res
     ok(&index_page(viewer.layout("Uploads", Section::Uploads), query, page))
 }
 
-fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
+pub fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
     let at = |cursor: &str| paths::uploads(&[("q", &query.q), ("bucket", &query.bucket), ("state", &query.state), ("cursor", cursor)]);
     IndexPage {
         layout,
@@ -219,9 +216,4 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, batch: web::Path<Stri
     let files = uploads::batch(&ctx, &viewer.actor, id).await?;
     let layout = viewer.layout("Upload", Section::Uploads).under([("Uploads".to_owned(), "/uploads".to_owned())]);
     ok(&ShowPage::of(layout, files))
-}
-
-#[cfg(test)]
-pub(super) fn sample_index(layout: Layout, page: Page) -> IndexPage {
-    index_page(layout, IndexQuery { q: String::new(), bucket: String::new(), state: String::new(), cursor: String::new() }, page)
 }

@@ -1,0 +1,416 @@
+//! Every template, rendered from samples: none may break, and none may bring inline script or style, which
+//! the Content-Security-Policy refuses.
+
+use askama::Template;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::layout::{Flash, Frame, Layout, Person, Section, Theme};
+use super::pages::{
+    Refusal, audit, bucket, buckets, deletions, health, links, object, overview, sessions, settings, setup, uploads, users,
+};
+use crate::config::{Config, Stores};
+use crate::domain::actor::Role;
+use crate::domain::audit::Event;
+use crate::domain::buckets::{Bucket, BucketList, Figures, Settings, Versioning};
+use crate::domain::health::{Service, Snapshot, State};
+use crate::domain::names::{BucketName, ObjectKey};
+use crate::domain::objects::{Doomed, Entry, Fate, Folder, Listing, Object, Origin, SharedLink};
+use crate::domain::overview::{Overview, Stored};
+use crate::domain::preview::{MediaKind, Preview};
+use crate::domain::sessions::Session;
+use crate::domain::uploads::{File, FileState, Page};
+use crate::domain::users::User;
+
+const HOSTILE: &str = "\"><script>alert(1)</script><img src=x onerror=alert(1) style=\"x\">'\n\u{202e}";
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn noon() -> DateTime<Utc> {
+    at("2026-11-20T12:00:00Z")
+}
+
+fn bucket() -> BucketName {
+    BucketName::parse("sme-files").unwrap()
+}
+
+fn key(text: &str) -> ObjectKey {
+    ObjectKey::parse(text).unwrap()
+}
+
+fn config() -> Config {
+    let lookup = |name: &str| {
+        let value = match name {
+            "DATABASE_URL" => "postgres://larder:secret@127.0.0.1/larder",
+            "REDIS_URL" => "redis://127.0.0.1",
+            "S3_ENDPOINT_URL" => "http://127.0.0.1:9000",
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "key",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    Config::from_lookup(&lookup, Stores::FromEnvironment).unwrap()
+}
+
+fn layout(title: &str, role: Option<Role>) -> Layout {
+    let session = |role| Session { id: Uuid::nil(), tenant: Uuid::nil(), user: Uuid::nil(), name: HOSTILE.into(), email: HOSTILE.into(), role };
+    let frame = Frame {
+        theme: Theme::Dark,
+        flash: Some(Flash::warn(HOSTILE)),
+        here: "/".into(),
+        down: 1,
+        host: "halden.example".into(),
+        environment: "Production",
+        https: true,
+    };
+    let person = role.map(|role| Person::of(&session(role)));
+    Layout::new(title, Section::Buckets, person, frame).under([(HOSTILE.to_owned(), "/buckets".to_owned())])
+}
+
+fn refusal(field: &'static str) -> Refusal {
+    Refusal { field, why: HOSTILE.to_owned() }
+}
+
+fn event(action: &str, resource: &str, outcome: &str) -> Event {
+    Event {
+        sequence: 7,
+        at: noon(),
+        actor_kind: "user".into(),
+        actor_id: None,
+        actor_label: HOSTILE.into(),
+        action: action.into(),
+        resource: resource.into(),
+        outcome: outcome.into(),
+        address: Some("10.4.0.18".into()),
+        request_id: Some("01JD4K2F".into()),
+        detail: json!({ "why": HOSTILE }),
+    }
+}
+
+fn events() -> Vec<Event> {
+    let object = format!("s3://sme-files/a/{HOSTILE}");
+    let mut events: Vec<Event> = crate::domain::audit::ACTIONS.iter().map(|action| event(action, &object, "ok")).collect();
+    events.extend([event("session.refuse", "session", "refused"), event("user.role", "user:a@b.example", "failed"), event("new.thing", HOSTILE, "ok")]);
+    events
+}
+
+fn snapshot(service: Service, state: State) -> Snapshot {
+    Snapshot {
+        service,
+        state,
+        healthy: state == State::Up,
+        latency_ms: Some(1.84),
+        since: Some(noon()),
+        checked_at: Some(noon()),
+        last_failure: Some((noon(), HOSTILE.into())),
+        version: Some(HOSTILE.into()),
+        history: vec![Some(1.0), Some(2.0), None, Some(1.5)],
+        p50: Some(1.6),
+        p95: None,
+        pool: Some((4, 20, 0)),
+        pool_size: 20,
+    }
+}
+
+fn snapshots() -> Vec<Snapshot> {
+    use State::{Down, NotConfigured, Stale, Unstable, Up};
+    let states = [Up, Unstable, Down, NotConfigured, Stale];
+    let services = [Service::Postgres, Service::Redis, Service::S3, Service::Qdrant, Service::LiteLlm];
+    services.into_iter().zip(states).map(|(service, state)| snapshot(service, state)).collect()
+}
+
+fn file(state: FileState) -> File {
+    File {
+        id: Uuid::nil(),
+        batch_id: Uuid::nil(),
+        bucket: "sme-files".into(),
+        key: format!("a/{HOSTILE}"),
+        name: HOSTILE.into(),
+        size: Some(1_400_000_000),
+        sha256: Some("9f2c5be07a1d44c8".repeat(4)),
+        etag: Some("7d79".into()),
+        state,
+        stalled: true,
+        uploaded_by: HOSTILE.into(),
+        error: (state == FileState::Failed).then(|| HOSTILE.into()),
+        created_at: noon(),
+        finished_at: None,
+    }
+}
+
+fn files() -> Vec<File> {
+    use FileState::{Deleted, Deleting, Failed, Pending, Ready, Superseded};
+    [Ready, Pending, Failed, Superseded, Deleting, Deleted].map(file).into()
+}
+
+fn entry(name: &str, origin: Origin, unreachable: Option<String>) -> Entry {
+    Entry { key: key(&format!("a/{name}")), name: name.into(), size: 46_900, etag: "7d79".into(), modified: Some(noon()), origin, unreachable }
+}
+
+fn listing() -> Listing {
+    let long = "framework-agreement-2026-v7-final-countersigned-by-both-parties-2026-11-03.pdf";
+    Listing {
+        folders: vec![Folder { prefix: format!("a/{HOSTILE}/"), name: HOSTILE.into() }],
+        objects: vec![
+            entry(HOSTILE, Origin::Larder { by: HOSTILE.into(), sha256: None }, None),
+            entry(long, Origin::Changed, None),
+            entry("..", Origin::Outside, Some("The store would take this name for another.".into())),
+        ],
+        next: Some("a token".into()),
+    }
+}
+
+fn listed(listing: Listing, place: bucket::Location) -> String {
+    let layout = layout(HOSTILE, Some(Role::Editor));
+    let page = bucket::assemble(layout, bucket(), place, listing, &config());
+    bucket::ShowPage { refusal: refusal("to"), to: HOSTILE.into(), ..page }.render().unwrap()
+}
+
+fn object(preview: Preview, origin: Origin) -> String {
+    let object = Object {
+        bucket: bucket(),
+        key: key(&format!("a/{HOSTILE}.png")),
+        size: 6_814_720,
+        etag: "7d79".into(),
+        modified: Some(noon()),
+        content_type: Some("text/html".into()),
+        version_id: Some("v1".into()),
+        metadata: vec![(HOSTILE.into(), HOSTILE.into())],
+        origin,
+        expires_at: None,
+    };
+    let events = Some(super::events::Line::all(&events()));
+    object::ShowPage { layout: layout(HOSTILE, Some(Role::Editor)), object, preview, events, refusal: refusal("expires") }.render().unwrap()
+}
+
+fn objects() -> Vec<(&'static str, String)> {
+    let ours = || Origin::Larder { by: HOSTILE.into(), sha256: Some("9f2c".into()) };
+    let media = |kind, media| object(Preview::Media { kind, media, dimensions: Some((3508, 2480)) }, ours());
+    let text = || HOSTILE.to_owned();
+    vec![
+        ("object-image", media(MediaKind::Image, "image/png")),
+        ("object-audio", media(MediaKind::Audio, "audio/mpeg")),
+        ("object-video", media(MediaKind::Video, "video/mp4")),
+        ("object-pdf", media(MediaKind::Pdf, "application/pdf")),
+        ("object-text", object(Preview::Text { text: text(), cut: true }, Origin::Changed)),
+        ("object-json", object(Preview::Json { text: text() }, Origin::Outside)),
+        ("object-csv", object(Preview::Csv { head: vec![text()], rows: vec![vec![text()]], cut: true }, Origin::Outside)),
+        ("object-empty", object(Preview::Empty, Origin::Outside)),
+        ("object-none", object(Preview::None(text()), Origin::Outside)),
+    ]
+}
+
+fn bucket_pages() -> Vec<(&'static str, String)> {
+    let figures = Some(Figures { objects: 48_217, bytes: 312_600_000_000, counted_at: noon() });
+    let row = |name: &str, figures, denied| Bucket {
+        name: BucketName::parse(name).unwrap(),
+        created: Some(noon()),
+        versioning: Some(Versioning::Suspended),
+        figures,
+        denied,
+    };
+    let rows = || vec![row("sme-files", figures.clone(), false), row("legacy-archive", None, true)];
+    let list = |buckets, listing_denied| BucketList { buckets, listing_denied };
+    let admin = || layout("Buckets", Some(Role::Admin));
+    let index = |list| buckets::IndexPage::of(admin(), HOSTILE.into(), list, String::new());
+    let refused = buckets::IndexPage { name: HOSTILE.into(), refusal: refusal("name"), ..index(list(rows(), true)) };
+    let settings = Settings {
+        bucket: row("sme-files", figures.clone(), false),
+        region: "eu-north-1".into(),
+        endpoint: Some(HOSTILE.into()),
+        key_rules: vec![HOSTILE.into()],
+    };
+    let place = |prefix: &str, offset| bucket::Location { prefix: prefix.into(), limit: 100, offset, ..bucket::Location::default() };
+    let empty = || Listing { folders: Vec::new(), objects: Vec::new(), next: None };
+    let searched = bucket::Location { starts: HOSTILE.into(), cursor: "c".into(), trail: super::trail::Trail::parse("0."), ..place("a/", 100) };
+    vec![
+        ("buckets", refused.render().unwrap()),
+        ("buckets-empty", index(list(Vec::new(), false)).render().unwrap()),
+        ("settings", settings::ShowPage { layout: admin(), settings, typed: HOSTILE.into(), refusal: refusal("name") }.render().unwrap()),
+        ("bucket", listed(listing(), place(&format!("a/{HOSTILE}/"), 0))),
+        ("bucket-further", listed(listing(), searched.clone())),
+        ("bucket-nothing", listed(empty(), searched)),
+        ("bucket-empty", listed(empty(), place("", 0))),
+    ]
+}
+
+fn deletion_pages() -> Vec<(&'static str, String)> {
+    let chosen = deletions::Chosen { doomed: Doomed { key: key(HOSTILE), etag: HOSTILE.into() }, size: Some(5) };
+    let confirm = |count| deletions::ConfirmPage {
+        layout: layout(HOSTILE, Some(Role::Editor)),
+        bucket: bucket(),
+        chosen: vec![chosen.clone(); count],
+        typed: HOSTILE.into(),
+        refusal: refusal("name"),
+    };
+    let fates = vec![(HOSTILE.to_owned(), Fate::Deleted), (HOSTILE.to_owned(), Fate::Failed(HOSTILE.into())), ("a".to_owned(), Fate::Changed)];
+    let link = SharedLink { url: HOSTILE.into(), until: noon() };
+    vec![
+        ("deletion", confirm(1).render().unwrap()),
+        ("deletions", confirm(214).render().unwrap()),
+        ("deletions-result", deletions::ResultPage::of(layout("Deleted", Some(Role::Editor)), bucket(), fates).render().unwrap()),
+        ("links", links::ShowPage { layout: layout("Link", Some(Role::Editor)), bucket: bucket(), key: key(HOSTILE), link }.render().unwrap()),
+    ]
+}
+
+fn upload_pages() -> Vec<(&'static str, String)> {
+    let page = |files: Vec<File>| Page { unfinished: files.clone(), arrived: files, next: Some("1".into()), today_files: 1, today_bytes: 5 };
+    let editor = || layout("Uploads", Some(Role::Editor));
+    let new = |bucket| uploads::NewPage {
+        layout: editor(),
+        buckets: vec!["sme-files".into()],
+        bucket,
+        prefix: HOSTILE.into(),
+        overwrite: true,
+        max_size: 5_000_000_000_000,
+    };
+    vec![
+        ("uploads", uploads::index_page(editor(), uploads::IndexQuery::default(), page(files())).render().unwrap()),
+        ("uploads-empty", uploads::index_page(editor(), uploads::IndexQuery::default(), Page { next: None, ..page(Vec::new()) }).render().unwrap()),
+        ("uploads-new", new(Some(bucket())).render().unwrap()),
+        ("uploads-new-none", new(None).render().unwrap()),
+        ("uploads-show", uploads::ShowPage::of(editor(), files()).render().unwrap()),
+    ]
+}
+
+fn other_pages() -> Vec<(&'static str, String)> {
+    let overview = |events| Overview {
+        stored: Some(Stored { objects: 78_081, bytes: 367_600_000_000, counted: 7, buckets: 8 }),
+        uploads_today: 1284,
+        bytes_today: 6_200_000_000,
+        failed_today: 1,
+        by_hour: [3; 24],
+        events,
+    };
+    let index = |figures| overview::IndexPage {
+        layout: layout("Overview", Some(Role::Admin)),
+        now: noon(),
+        services: snapshots().iter().map(health::Line::of).collect(),
+        figures,
+    };
+    let health = |signed_in: bool| {
+        let layout = layout("Health", signed_in.then_some(Role::Admin));
+        health::ShowPage::of(layout, snapshots(), noon(), vec![HOSTILE.into()], signed_in).render().unwrap()
+    };
+    let user = User {
+        id: Uuid::nil(),
+        email: HOSTILE.into(),
+        name: HOSTILE.into(),
+        role: Role::Editor,
+        disabled: true,
+        last_seen_at: Some(noon()),
+        created_at: noon(),
+    };
+    let people = users::IndexPage::of(layout("Users", Some(Role::Admin)), vec![user], Uuid::nil());
+    let people = users::IndexPage { alert: Some(HOSTILE.into()), refusal: refusal("name"), ..people };
+    let query = audit::IndexQuery { actor: HOSTILE.into(), resource: HOSTILE.into(), from: HOSTILE.into(), ..audit::IndexQuery::default() };
+    let log = audit::index_page(layout("Audit", Some(Role::Admin)), query, crate::domain::audit::Page { events: events(), next: Some(3) });
+    let session = sessions::NewPage { layout: layout("Sign in", None), email: HOSTILE.into(), next: "/".into(), refusal: HOSTILE.into(), needs_setup: true };
+    let setup = setup::NewPage {
+        layout: layout("Set up", None),
+        token: HOSTILE.into(),
+        email: HOSTILE.into(),
+        name: HOSTILE.into(),
+        refusal: refusal("token"),
+    };
+    vec![
+        ("overview", index(Some(overview::Figures::of(overview(events())))).render().unwrap()),
+        ("overview-down", index(None).render().unwrap()),
+        ("health", health(true)),
+        ("health-out", health(false)),
+        ("users", people.render().unwrap()),
+        ("audit", audit::IndexPage { refusal: refusal("from"), ..log }.render().unwrap()),
+        ("sessions", session.render().unwrap()),
+        ("setup", setup.render().unwrap()),
+    ]
+}
+
+fn all() -> Vec<(&'static str, String)> {
+    let mut pages = bucket_pages();
+    pages.extend(objects());
+    pages.extend(deletion_pages());
+    pages.extend(upload_pages());
+    pages.extend(other_pages());
+    pages
+}
+
+#[test]
+fn every_template_renders_without_inline_script_or_style() {
+    for (name, html) in all() {
+        let document = scraper::Html::parse_document(&html);
+        let every = scraper::Selector::parse("*").unwrap();
+        for element in document.select(&every) {
+            let value = element.value();
+            assert_ne!(value.name(), "style", "{name}");
+            assert!(value.name() != "script" || value.attr("src").is_some_and(|src| src.starts_with("/static/")), "{name}: {}", element.html());
+            for (attribute, text) in value.attrs() {
+                assert!(!attribute.starts_with("on") && attribute != "style", "{name}: {attribute} in {}", element.html());
+                let leads = matches!(attribute, "href" | "src" | "action" | "formaction");
+                assert!(!leads || text.is_empty() || text.starts_with('/') || text.starts_with('#'), "{name}: {attribute}={text}");
+            }
+        }
+        let headings = document.select(&scraper::Selector::parse("h1").unwrap()).count();
+        assert_eq!(headings, 1, "{name}: one h1");
+    }
+}
+
+#[test]
+fn no_page_uses_an_id_twice_or_names_one_that_is_not_there() {
+    for (name, html) in all() {
+        let document = scraper::Html::parse_document(&html);
+        let ids: Vec<&str> =
+            document.select(&scraper::Selector::parse("[id]").unwrap()).filter_map(|element| element.value().attr("id")).collect();
+        for (at, id) in ids.iter().enumerate() {
+            assert!(!ids[..at].contains(id), "{name}: #{id} twice");
+        }
+        for attribute in ["for", "aria-describedby", "form"] {
+            let selector = scraper::Selector::parse(&format!("[{attribute}]")).unwrap();
+            for element in document.select(&selector) {
+                for id in element.value().attr(attribute).unwrap_or_default().split_whitespace() {
+                    assert!(ids.contains(&id), "{name}: {attribute}={id}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_typed_stands_in_its_field_again() {
+    let typed = |html: &str, selector: &str| {
+        let document = scraper::Html::parse_document(html);
+        let field = document.select(&scraper::Selector::parse(selector).unwrap()).next().unwrap();
+        field.value().attr("value").unwrap().to_owned()
+    };
+    let buckets = &bucket_pages()[0].1;
+    assert_eq!(typed(buckets, "#bucket-name"), HOSTILE);
+    let setup = other_pages().pop().unwrap().1;
+    for field in ["#token", "#name", "#email"] {
+        assert_eq!(typed(&setup, field), HOSTILE, "{field}");
+    }
+    assert_eq!(typed(&setup, "#password"), "");
+}
+
+#[test]
+fn every_icon_that_a_template_names_is_drawn() {
+    let mut directories = vec![std::path::PathBuf::from("templates")];
+    let mut seen = 0;
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for (end, _) in text.match_indices("\"|icon") {
+                let name = text[..end].rsplit('"').next().unwrap();
+                assert!(super::icons::is_known(name), "{name} in {}", path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 50, "the templates have icons");
+}
