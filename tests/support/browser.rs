@@ -174,6 +174,11 @@ impl Browser {
         severe.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
+    /// Errors of the console without those that say that a page was refused, as the test wanted it.
+    pub async fn unexpected_errors(&self) -> Vec<String> {
+        self.console_errors().await.into_iter().filter(|line| !line.contains("the server responded with a status of 4")).collect()
+    }
+
     /// What the axe engine finds wrong with the page: rule, and the elements.
     pub async fn axe_violations(&self) -> Vec<String> {
         let versions = std::fs::read_dir(".cache/axe").expect("`make test` fetches axe into .cache/axe");
