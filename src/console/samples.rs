@@ -56,7 +56,8 @@ fn config() -> Config {
 }
 
 fn layout(title: &str, role: Option<Role>) -> Layout {
-    let session = |role| Session { id: Uuid::nil(), tenant: Uuid::nil(), user: Uuid::nil(), name: HOSTILE.into(), email: HOSTILE.into(), role };
+    let session =
+        |role| Session { id: Uuid::nil(), tenant: Uuid::nil(), user: Uuid::nil(), name: HOSTILE.into(), email: HOSTILE.into(), role };
     let frame = Frame {
         theme: Theme::Dark,
         flash: Some(Flash::warn(HOSTILE)),
@@ -93,7 +94,11 @@ fn event(action: &str, resource: &str, outcome: &str) -> Event {
 fn events() -> Vec<Event> {
     let object = format!("s3://sme-files/a/{HOSTILE}");
     let mut events: Vec<Event> = crate::domain::audit::ACTIONS.iter().map(|action| event(action, &object, "ok")).collect();
-    events.extend([event("session.refuse", "session", "refused"), event("user.role", "user:a@b.example", "failed"), event("new.thing", HOSTILE, "ok")]);
+    events.extend([
+        event("session.refuse", "session", "refused"),
+        event("user.role", "user:a@b.example", "failed"),
+        event("new.thing", HOSTILE, "ok"),
+    ]);
     events
 }
 
@@ -147,7 +152,15 @@ fn files() -> Vec<File> {
 }
 
 fn entry(name: &str, origin: Origin, unreachable: Option<String>) -> Entry {
-    Entry { key: key(&format!("a/{name}")), name: name.into(), size: 46_900, etag: "7d79".into(), modified: Some(noon()), origin, unreachable }
+    Entry {
+        key: key(&format!("a/{name}")),
+        name: name.into(),
+        size: 46_900,
+        etag: "7d79".into(),
+        modified: Some(noon()),
+        origin,
+        unreachable,
+    }
 }
 
 fn listing() -> Listing {
@@ -225,7 +238,8 @@ fn bucket_pages() -> Vec<(&'static str, String)> {
     };
     let place = |prefix: &str, offset| bucket::Location { prefix: prefix.into(), limit: 100, offset, ..bucket::Location::default() };
     let empty = || Listing { folders: Vec::new(), objects: Vec::new(), next: None };
-    let searched = bucket::Location { starts: HOSTILE.into(), cursor: "c".into(), trail: super::trail::Trail::parse("0."), ..place("a/", 100) };
+    let searched =
+        bucket::Location { starts: HOSTILE.into(), cursor: "c".into(), trail: super::trail::Trail::parse("0."), ..place("a/", 100) };
     vec![
         ("buckets", refused.render().unwrap()),
         ("buckets-empty", index(list(Vec::new(), false)).render().unwrap()),
@@ -246,18 +260,23 @@ fn deletion_pages() -> Vec<(&'static str, String)> {
         typed: HOSTILE.into(),
         refusal: refusal("name"),
     };
-    let fates = vec![(HOSTILE.to_owned(), Fate::Deleted), (HOSTILE.to_owned(), Fate::Failed(HOSTILE.into())), ("a".to_owned(), Fate::Changed)];
+    let fates =
+        vec![(HOSTILE.to_owned(), Fate::Deleted), (HOSTILE.to_owned(), Fate::Failed(HOSTILE.into())), ("a".to_owned(), Fate::Changed)];
     let link = SharedLink { url: HOSTILE.into(), until: noon() };
     vec![
         ("deletion", confirm(1).render().unwrap()),
         ("deletions", confirm(214).render().unwrap()),
         ("deletions-result", deletions::ResultPage::of(layout("Deleted", Some(Role::Editor)), bucket(), fates).render().unwrap()),
-        ("links", links::ShowPage { layout: layout("Link", Some(Role::Editor)), bucket: bucket(), key: key(HOSTILE), link }.render().unwrap()),
+        (
+            "links",
+            links::ShowPage { layout: layout("Link", Some(Role::Editor)), bucket: bucket(), key: key(HOSTILE), link }.render().unwrap(),
+        ),
     ]
 }
 
 fn upload_pages() -> Vec<(&'static str, String)> {
-    let page = |files: Vec<File>| Page { unfinished: files.clone(), arrived: files, next: Some("1".into()), today_files: 1, today_bytes: 5 };
+    let page =
+        |files: Vec<File>| Page { unfinished: files.clone(), arrived: files, next: Some("1".into()), today_files: 1, today_bytes: 5 };
     let editor = || layout("Uploads", Some(Role::Editor));
     let new = |bucket| uploads::NewPage {
         layout: editor(),
@@ -269,7 +288,10 @@ fn upload_pages() -> Vec<(&'static str, String)> {
     };
     vec![
         ("uploads", uploads::index_page(editor(), uploads::IndexQuery::default(), page(files())).render().unwrap()),
-        ("uploads-empty", uploads::index_page(editor(), uploads::IndexQuery::default(), Page { next: None, ..page(Vec::new()) }).render().unwrap()),
+        (
+            "uploads-empty",
+            uploads::index_page(editor(), uploads::IndexQuery::default(), Page { next: None, ..page(Vec::new()) }).render().unwrap(),
+        ),
         ("uploads-new", new(Some(bucket())).render().unwrap()),
         ("uploads-new-none", new(None).render().unwrap()),
         ("uploads-show", uploads::ShowPage::of(editor(), files()).render().unwrap()),
@@ -308,7 +330,13 @@ fn other_pages() -> Vec<(&'static str, String)> {
     let people = users::IndexPage { alert: Some(HOSTILE.into()), refusal: refusal("name"), ..people };
     let query = audit::IndexQuery { actor: HOSTILE.into(), resource: HOSTILE.into(), from: HOSTILE.into(), ..audit::IndexQuery::default() };
     let log = audit::index_page(layout("Audit", Some(Role::Admin)), query, crate::domain::audit::Page { events: events(), next: Some(3) });
-    let session = sessions::NewPage { layout: layout("Sign in", None), email: HOSTILE.into(), next: "/".into(), refusal: HOSTILE.into(), needs_setup: true };
+    let session = sessions::NewPage {
+        layout: layout("Sign in", None),
+        email: HOSTILE.into(),
+        next: "/".into(),
+        refusal: HOSTILE.into(),
+        needs_setup: true,
+    };
     let setup = setup::NewPage {
         layout: layout("Set up", None),
         token: HOSTILE.into(),
@@ -345,7 +373,11 @@ fn every_template_renders_without_inline_script_or_style() {
         for element in document.select(&every) {
             let value = element.value();
             assert_ne!(value.name(), "style", "{name}");
-            assert!(value.name() != "script" || value.attr("src").is_some_and(|src| src.starts_with("/static/")), "{name}: {}", element.html());
+            assert!(
+                value.name() != "script" || value.attr("src").is_some_and(|src| src.starts_with("/static/")),
+                "{name}: {}",
+                element.html()
+            );
             for (attribute, text) in value.attrs() {
                 assert!(!attribute.starts_with("on") && attribute != "style", "{name}: {attribute} in {}", element.html());
                 let leads = matches!(attribute, "href" | "src" | "action" | "formaction");

@@ -50,7 +50,7 @@ impl IndexPage {
 pub async fn index(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
     let mut services: Vec<ServiceLine> = ctx.health.all().iter().map(ServiceLine::of).collect();
     services.retain(|line| line.state != State::NotConfigured);
-    services.sort_by_key(|line| line.rank());
+    services.sort_by_key(ServiceLine::rank);
     let (status, figures) = match overview(&ctx, &viewer.actor).await.map_err(Error::from) {
         Ok(overview) => (StatusCode::OK, Some(Figures::of(overview))),
         Err(fault @ Error::Unavailable { .. }) => {
