@@ -148,7 +148,14 @@ impl Browser {
     }
 
     pub async fn text(&self, selector: &str) -> String {
-        self.find(selector).await.text().await.unwrap()
+        loop {
+            match self.find(selector).await.text().await {
+                Ok(text) => return text,
+                // The next page came between finding and reading; it has elements of its own.
+                Err(error) if error.is_stale_element_reference() => {}
+                Err(error) => panic!("{selector}: {error}"),
+            }
+        }
     }
 
     /// Where downloads arrive.
