@@ -100,7 +100,7 @@ function start(root) {
     parts.progress.value = Math.round(part * 1000);
     parts.bytes.textContent = item.state === "stored" || item.state === "waiting" ? size(file.size) : `${size(item.sent)} of ${size(file.size)}`;
     parts.state.textContent = words(item, part);
-    parts.speed.textContent = item.state === "sending" ? pace(item) : item.state === "stored" ? `in ${seconds((item.ended - item.began) / 1000)}, checksum matches` : "";
+    parts.speed.textContent = item.state === "sending" ? pace(item) : item.state === "stored" ? `in ${seconds((item.ended - item.began) / 1000)}, whole` : "";
     parts.why.hidden = item.why === "";
     parts.why.textContent = item.why;
     parts.cancel.hidden = !(item.state === "waiting" || item.state === "sending");

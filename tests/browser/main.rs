@@ -1,5 +1,7 @@
 //! The console in Chromium, with script and without.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where it stopped")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
