@@ -45,11 +45,8 @@ pub fn bucket_rules_broken(name: &str) -> Vec<String> {
         name.chars().any(|c| !c.is_ascii_alphanumeric() && c != '-' && c != '.'),
         "Only lower-case letters, digits, dots and hyphens are allowed.",
     );
-    let ends_well = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c.is_ascii_uppercase());
-    rule(
-        !name.is_empty() && !(ends_well(name.chars().next()) && ends_well(name.chars().last())),
-        "A name begins and ends with a letter or a digit.",
-    );
+    let ends_well = [name.chars().next(), name.chars().next_back()].into_iter().flatten().all(|c| c.is_ascii_alphanumeric());
+    rule(!ends_well, "A name begins and ends with a letter or a digit.");
     rule(name.contains("..") || name.contains(".-") || name.contains("-."), "A dot may not stand beside another dot or a hyphen.");
     rule(name.parse::<std::net::Ipv4Addr>().is_ok(), "A name may not look like an IP address.");
     rule(

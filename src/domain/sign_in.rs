@@ -126,7 +126,8 @@ struct Found {
 
 async fn find_user(ctx: &Context, email: &str) -> Result<Option<(Found, Option<String>)>> {
     let mut conn = ctx.db.get().await?;
-    let row: Option<(Uuid, Uuid, String, String, i32, String, Option<String>)> = users::table
+    type Row = (Uuid, Uuid, String, String, i32, String, Option<String>);
+    let row: Option<Row> = users::table
         .filter(lower(users::email).eq(email))
         .select((users::id, users::tenant_id, users::name, users::role, users::session_epoch, users::status, users::password_hash))
         .first(&mut conn)

@@ -48,9 +48,9 @@ impl Postgres {
     }
 
     /// Into a directory beside the final one, so that one that is cut short is never taken for whole.
-    fn initialise(&self, log: &Path) -> Result<(), String> {
-        if self.data().join("PG_VERSION").is_file() {
-            return Ok(());
+    fn initialise(&mut self, log: &Path) -> Result<(), String> {
+        if let Ok(version) = std::fs::read_to_string(self.data().join("PG_VERSION")) {
+            return self.use_version(version.trim());
         }
         let fresh = self.directory.join("data.new");
         if fresh.exists() {
@@ -78,6 +78,20 @@ impl Postgres {
             });
         }
         std::fs::rename(&fresh, self.data()).map_err(|error| error.to_string())
+    }
+
+    /// A newer major version does not read what an older one wrote.
+    fn use_version(&mut self, version: &str) -> Result<(), String> {
+        let packaged = PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"));
+        if packaged.join("postgres").is_file() {
+            self.programs = packaged;
+        } else if self.programs.starts_with("/usr/lib/postgresql") {
+            return Err(format!(
+                "the data in {} is of PostgreSQL {version}, which is not installed. Install the package postgresql-{version}.",
+                self.directory.display()
+            ));
+        }
+        Ok(())
     }
 
     /// PostgreSQL refuses to start while the process of its lock file exists, even one that has ended and waits
@@ -158,6 +172,11 @@ impl Recipe for Postgres {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return false };
         runtime.block_on(async { matches!(tokio::time::timeout(Duration::from_secs(5), self.connect()).await, Ok(Ok(()))) })
+    }
+
+    /// It answers only after it has recovered.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(600)
     }
 
     fn address(&self) -> String {

@@ -95,6 +95,11 @@ impl Recipe for Redis {
         self.ping().unwrap_or(false)
     }
 
+    /// It reads its whole file first.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(600)
+    }
+
     fn address(&self) -> String {
         self.url()
     }

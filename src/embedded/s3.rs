@@ -13,36 +13,36 @@ use super::server::Recipe;
 /// SeaweedFS adds this to each of its ports to make the one for gRPC.
 const GRPC: u16 = 10_000;
 
-/// The S3 port, followed by those of SeaweedFS's other parts: master, volume, filer, admin.
-#[derive(Clone, Copy)]
-struct Ports(u16);
+/// The S3 port, followed by those of SeaweedFS's other parts (master, volume, filer, admin), and one that we hold
+/// ourselves, so that no two Larders choose the same ones before their servers have bound them.
+struct Ports {
+    first: u16,
+    _claim: Option<TcpListener>,
+}
 
 impl Ports {
     const COUNT: u16 = 5;
 
     /// The ports of the last time where they are free, else free ones. All are below those that the system
     /// gives to outgoing connections (from 32768), which could otherwise take one at any moment.
-    fn choose(last: Option<u16>) -> Result<Self, String> {
-        if let Some(first) = last
-            && Self(first).are_free()
-        {
-            return Ok(Self(first));
-        }
-        for _ in 0..200 {
+    fn choose(last: u16) -> Result<Self, String> {
+        for attempt in 0..200 {
             let mut random = [0; 2];
             // Where that fails the same ports are tried again, which is no worse.
             let _ = aws_lc_rs::rand::fill(&mut random);
-            let candidate = Self(20_000 + u16::from_ne_bytes(random) % 540 * Self::COUNT);
-            if candidate.are_free() {
-                return Ok(candidate);
+            let any = 20_000 + u16::from_ne_bytes(random) % 450 * (Self::COUNT + 1);
+            let first = if attempt == 0 && last != 0 { last } else { any };
+            let Ok(claim) = TcpListener::bind((Ipv4Addr::LOCALHOST, first + Self::COUNT)) else { continue };
+            if Self::are_free(first) {
+                return Ok(Self { first, _claim: Some(claim) });
             }
         }
         Err("no free ports were found between 20000 and 22700".into())
     }
 
-    fn are_free(self) -> bool {
+    fn are_free(first: u16) -> bool {
         let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        (self.0..self.0 + Self::COUNT).all(|port| free(port) && free(port + GRPC))
+        (first..first + Self::COUNT).all(|port| free(port) && free(port + GRPC))
     }
 }
 
@@ -66,7 +66,7 @@ impl S3 {
             program,
             directory: directory.of("s3"),
             sockets: directory.sockets().to_owned(),
-            ports: Ports(directory.s3_port().unwrap_or_default()),
+            ports: Ports { first: directory.s3_port().unwrap_or_default(), _claim: None },
             access_key_id: keys.s3_access_key_id.clone(),
             secret_access_key: keys.s3_secret_access_key.clone(),
             internal: keys.s3_internal.clone(),
@@ -81,7 +81,7 @@ impl S3 {
     }
 
     fn seaweedfs_arguments(&self) -> Vec<String> {
-        let [s3, master, volume, filer, admin] = [0, 1, 2, 3, 4].map(|part| self.ports.0 + part);
+        let [s3, master, volume, filer, admin] = [0, 1, 2, 3, 4].map(|part| self.ports.first + part);
         let mut arguments: Vec<String> = ["-logtostderr=true", "mini", "-dir=.", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
             .into_iter()
             // Parts that nobody asked for.
@@ -124,7 +124,7 @@ impl Recipe for S3 {
         directory::make(&self.data()).map_err(|error| error.to_string())?;
         self.clean_up();
         if !address_is_known {
-            let last = Some(self.ports.0).filter(|port| *port != 0);
+            let last = std::mem::replace(&mut self.ports, Ports { first: 0, _claim: None }).first;
             self.ports = Ports::choose(last)?;
         }
         Ok(())
@@ -134,7 +134,7 @@ impl Recipe for S3 {
         let (arguments, environment) = match self.kind {
             S3Kind::SeaweedFs => (self.seaweedfs_arguments(), self.seaweedfs_environment()),
             S3Kind::MinIo => (
-                vec!["server".into(), "minio".into(), "--address".into(), format!("127.0.0.1:{}", self.ports.0)],
+                vec!["server".into(), "minio".into(), "--address".into(), format!("127.0.0.1:{}", self.ports.first)],
                 vec![
                     ("MINIO_ROOT_USER", self.access_key_id.clone()),
                     ("MINIO_ROOT_PASSWORD", self.secret_access_key.clone()),
@@ -159,16 +159,20 @@ impl Recipe for S3 {
         match self.kind {
             // The S3 part answers before the master knows a volume to write to.
             S3Kind::SeaweedFs => {
-                let volume = format!("127.0.0.1:{}", self.ports.0 + 2);
-                get(self.ports.0, "/").is_some_and(|answer| !answer.contains(" 50"))
-                    && get(self.ports.0 + 1, "/dir/status").is_some_and(|topology| topology.contains(&volume))
+                let volume = format!("127.0.0.1:{}", self.ports.first + 2);
+                get(self.ports.first, "/").is_some_and(|answer| !answer.contains(" 50"))
+                    && get(self.ports.first + 1, "/dir/status").is_some_and(|topology| topology.contains(&volume))
             }
-            S3Kind::MinIo => get(self.ports.0, "/minio/health/live").is_some_and(|answer| answer.starts_with("HTTP/1.0 200")),
+            S3Kind::MinIo => get(self.ports.first, "/minio/health/live").is_some_and(|answer| answer.starts_with("HTTP/1.0 200")),
         }
     }
 
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
     fn address(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports.0)
+        format!("http://127.0.0.1:{}", self.ports.first)
     }
 
     fn stop_signal(&self) -> &'static str {
@@ -177,9 +181,9 @@ impl Recipe for S3 {
 
     /// SeaweedFS leaves these behind, at names that no option changes.
     fn clean_up(&self) {
-        if self.kind == S3Kind::SeaweedFs && self.ports.0 != 0 {
+        if self.kind == S3Kind::SeaweedFs && self.ports.first != 0 {
             for (part, offset) in [("s3", 0), ("master", 1), ("volume", 2), ("filer", 3), ("admin", 4)] {
-                drop(std::fs::remove_file(format!("/tmp/seaweedfs-{part}-grpc-{}.sock", self.ports.0 + offset + GRPC)));
+                drop(std::fs::remove_file(format!("/tmp/seaweedfs-{part}-grpc-{}.sock", self.ports.first + offset + GRPC)));
             }
         }
     }

@@ -11,8 +11,6 @@ use super::{Error, directory::Directory};
 
 /// How long a first start may go on failing: what a killed Larder left behind takes seconds to clear.
 const FIRST_START: Duration = Duration::from_secs(10);
-/// How long a process that runs may take to answer.
-const ANSWER: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
 /// What one kind of server needs.
@@ -23,6 +21,8 @@ pub(super) trait Recipe: Send + 'static {
     fn invocation(&self) -> Invocation;
     /// Whether it answers. May block for a second.
     fn answers(&self) -> bool;
+    /// How long a process that runs may take to answer.
+    fn patience(&self) -> Duration;
     /// What clients are told once it answers.
     fn address(&self) -> String;
     /// Sent to stop it in order.
@@ -257,13 +257,13 @@ impl<R: Recipe> Keeper<R> {
 
     /// False when the process ended instead; one that stays silent is killed.
     fn wait_for_answer(&self, child: &mut Child) -> bool {
-        let deadline = Instant::now() + ANSWER;
+        let deadline = Instant::now() + self.recipe.patience();
         while matches!(child.try_wait(), Ok(None)) {
             if self.recipe.answers() {
                 return true;
             }
             if Instant::now() > deadline {
-                log::error!("{} did not answer within {} s; it is killed", self.recipe.name(), ANSWER.as_secs());
+                log::error!("{} did not answer within {} s; it is killed", self.recipe.name(), self.recipe.patience().as_secs());
                 process::signal(&process::family(child.id()), "KILL");
                 return false;
             }

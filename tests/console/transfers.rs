@@ -114,7 +114,7 @@ async fn a_link_downloads_without_a_session_and_stands_in_the_audit() {
     let k = larder::console::paths::field("a/plan.html");
     let links = format!("/buckets/{}/links", app.bucket);
     let page = editor.post(&links, &[("k", &k), ("expires", "300")]).await.expect_status(200);
-    let url = page.texts("code").into_iter().find(|text| text.contains("X-Amz-Signature")).expect("a presigned address");
+    let url = page.texts("pre").into_iter().find(|text| text.contains("X-Amz-Signature")).expect("a presigned address");
     let answer = reqwest::get(&url).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert!(answer.headers()["content-disposition"].to_str().unwrap().starts_with("attachment"));

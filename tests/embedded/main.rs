@@ -99,9 +99,12 @@ async fn data_outlives_a_stop_and_a_kill_of_every_server() {
         server.kill();
         eventually("the killed server runs again", Duration::from_secs(10), || server.pid().is_some_and(|pid| pid != before));
         server.wait_until_up().unwrap();
+        eprintln!("up after kill: {:?}", began.elapsed());
     }
     assert_eq!(read(&servers).await, KEPT);
+    eprintln!("read: {:?}", began.elapsed());
     servers.stop();
+    eprintln!("stopped: {:?}", began.elapsed());
 }
 
 #[test]

@@ -5,6 +5,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod floors;
+mod migrations;
+mod postgres;
+mod redis;
+mod s3;
+
 use support::Set;
 
 #[tokio::test(flavor = "multi_thread")]

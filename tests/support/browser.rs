@@ -148,7 +148,14 @@ impl Browser {
     }
 
     pub async fn text(&self, selector: &str) -> String {
-        self.find(selector).await.text().await.unwrap()
+        loop {
+            match self.find(selector).await.text().await {
+                Ok(text) => return text,
+                // The next page came between finding and reading; it has elements of its own.
+                Err(error) if error.is_stale_element_reference() => {}
+                Err(error) => panic!("{selector}: {error}"),
+            }
+        }
     }
 
     /// Where downloads arrive.
@@ -172,6 +179,11 @@ impl Browser {
         let entries = self.post("se/log", json!({"type": "browser"})).await;
         let severe = entries.as_array().unwrap().iter().filter(|entry| entry["level"] == "SEVERE");
         severe.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Errors of the console without those that say that a page was refused, as the test wanted it.
+    pub async fn unexpected_errors(&self) -> Vec<String> {
+        self.console_errors().await.into_iter().filter(|line| !line.contains("the server responded with a status of 4")).collect()
     }
 
     /// What the axe engine finds wrong with the page: rule, and the elements.

@@ -1,0 +1,105 @@
+//! Every page in both themes and two widths: no rule of accessibility broken, no error in the console, and a
+//! picture of each in `target/tmp/pictures`.
+
+use bytes::Bytes;
+use larder::domain::actor::Role;
+use larder::stores::s3::PutOptions;
+
+use crate::signed_in;
+use crate::support::{Browser, Settings, TestApp};
+
+/// A house in which every page has something to show.
+async fn furnish(app: &TestApp) {
+    app.rules_known().await;
+    let editor = app.sign_in(Role::Editor).await;
+    for (name, content) in [
+        ("rate-card.json", &b"{\"currency\":\"EUR\",\"rates\":[1,2,3]}"[..]),
+        ("data_room_index.csv", b"name,size\nplan,1\nminutes,2\n"),
+        ("framework-agreement-2026-v7-final-countersigned-by-both-parties-2026-11-03.txt", b"# Agreement\n\nWords.\n"),
+        ("voice-note-0017.m4a", b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom\0\0\0\0"),
+    ] {
+        editor.upload(&app.bucket, name, content).await.expect_status(303);
+    }
+    editor.upload(&app.bucket, "rate-card.json", "again").await.expect_status(303);
+    editor.post(&format!("/buckets/{}/folders", app.bucket), &[("name", "Annexes")]).await.expect_status(303);
+    let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
+    app.ctx.s3.put(&app.bucket, "minutes\n2026-11-04.txt", Bytes::from_static(b"outside"), &options).await.unwrap();
+}
+
+async fn pages(app: &TestApp, admin: &crate::support::Client) -> Vec<(&'static str, String)> {
+    let bucket = &app.bucket;
+    let batch = admin.upload(bucket, "rate-card.json", "third").await.location().to_owned();
+    vec![
+        ("overview", "/".into()),
+        ("buckets", "/buckets".into()),
+        ("bucket", format!("/buckets/{bucket}")),
+        ("bucket-paged", format!("/buckets/{bucket}?limit=2")),
+        ("empty", format!("/buckets/{bucket}?prefix=Annexes%2F")),
+        ("no-match", format!("/buckets/{bucket}?starts=zzz")),
+        ("object-json", format!("/buckets/{bucket}/object?key=rate-card.json")),
+        ("object-csv", format!("/buckets/{bucket}/object?key=data_room_index.csv")),
+        ("object-outside", format!("/buckets/{bucket}/object?key=minutes%0A2026-11-04.txt")),
+        ("object-audio", format!("/buckets/{bucket}/object?key=voice-note-0017.m4a")),
+        ("settings", format!("/buckets/{bucket}/settings")),
+        ("upload", format!("/uploads/new?bucket={bucket}")),
+        ("result", batch),
+        ("uploads", "/uploads".into()),
+        ("audit", "/audit".into()),
+        ("users", "/users".into()),
+        ("health", "/health".into()),
+        ("not-found", "/nope".into()),
+    ]
+}
+
+async fn look(browser: &Browser, app: &TestApp, name: &str, path: &str, settings: Settings) {
+    browser.goto(&format!("{}{path}", app.base)).await;
+    let theme = if settings.dark { "dark" } else { "light" };
+    browser.picture(&format!("{name}-{theme}-{}", settings.width)).await;
+    let violations = browser.axe_violations().await;
+    assert_eq!(violations, Vec::<String>::new(), "{name}, {theme}, {}", settings.width);
+    let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    assert_eq!(browser.client.execute(overflow, Vec::new()).await.unwrap(), 0, "{name} is wider than {}", settings.width);
+    assert_eq!(browser.unexpected_errors().await, Vec::<String>::new(), "{name}");
+}
+
+async fn every_page(dark: bool, width: u32) {
+    let app = TestApp::start().await;
+    furnish(&app).await;
+    let settings = Settings { dark, width, ..Settings::default() };
+    let visitor = Browser::open(settings).await;
+    for (name, path) in [("sign-in", "/session"), ("health-public", "/health")] {
+        look(&visitor, &app, name, path, settings).await;
+    }
+    visitor.close().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let browser = signed_in(&app, Role::Admin, settings).await;
+    for (name, path) in pages(&app, &admin).await {
+        look(&browser, &app, name, &path, settings).await;
+    }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn light_and_wide() {
+    every_page(false, 1280).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dark_and_wide() {
+    every_page(true, 1280).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn light_on_a_phone() {
+    every_page(false, 390).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dark_on_a_phone() {
+    every_page(true, 390).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn narrow_as_at_four_hundred_per_cent() {
+    every_page(false, 320).await;
+}

@@ -1,0 +1,42 @@
+//! The rules of the house: each server's crate is named on its floor alone, and imports run down only.
+
+use std::path::{Path, PathBuf};
+
+fn sources(directory: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.push((path, text));
+        }
+    }
+}
+
+#[test]
+fn each_floor_names_only_what_is_its_own() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    sources(&root, &mut found);
+    assert!(found.len() > 50);
+    let rules: [(&str, &[&str]); 10] = [
+        ("aws_sdk_s3", &["stores/s3"]),
+        ("deadpool_redis", &["stores/redis"]),
+        ("redis::cmd", &["stores/redis"]),
+        ("actix_", &["console", "api", "app"]),
+        ("askama", &["console"]),
+        ("crate::console", &["console", "api", "app"]),
+        ("crate::api", &["api", "app"]),
+        ("crate::domain", &["domain", "console", "api", "app", "cli", "config/read"]),
+        ("crate::app", &["app", "cli", "main"]),
+        ("std::env::var(", &["config"]),
+    ];
+    for (path, text) in &found {
+        let place = path.strip_prefix(&root).unwrap().to_str().unwrap();
+        for (name, floors) in rules {
+            let allowed = floors.iter().any(|floor| place.starts_with(floor));
+            assert!(allowed || !text.contains(name), "{place} names {name}, which belongs to {floors:?}");
+        }
+    }
+}

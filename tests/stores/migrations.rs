@@ -1,0 +1,186 @@
+//! The schema: made by several at once, taken back and made again, and every rule that it holds.
+
+use larder::config::Secret;
+use larder::stores::postgres;
+use tokio_postgres::Client;
+
+use crate::support::Set;
+
+const TENANT: &str = "00000000-0000-7000-8000-000000000001";
+
+async fn tables(client: &Client) -> Vec<String> {
+    let query = "SELECT table_schema || '.' || table_name FROM information_schema.tables
+                 WHERE table_schema IN ('public', 'audit') AND table_name <> '__diesel_schema_migrations' ORDER BY 1";
+    client.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_processes_at_once_migrate_an_empty_database_without_harm() {
+    let set = Set::shared().await;
+    let database = set.empty_database().await;
+    let url = Secret::new(set.database_url(&database));
+    let (one, two, three) = tokio::join!(postgres::migrate(&url), postgres::migrate(&url), postgres::migrate(&url));
+    let ran: usize = [one, two, three].into_iter().map(|outcome| outcome.unwrap().len()).sum();
+    assert_eq!(ran, 5, "each migration ran once");
+    assert_eq!(postgres::migrate(&url).await.unwrap(), Vec::<String>::new(), "running again changes nothing");
+    assert_eq!(postgres::applied(&url).await.unwrap(), (5, 0));
+    let client = set.connect(&database).await;
+    let expected = [
+        "audit.events",
+        "public.files",
+        "public.sessions",
+        "public.setup_tokens",
+        "public.sign_in_failures",
+        "public.tenants",
+        "public.upload_parts",
+        "public.users",
+    ];
+    assert_eq!(tables(&client).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_migration_can_be_taken_back_and_made_again_on_a_populated_database() {
+    let set = Set::shared().await;
+    let database = set.new_database().await;
+    let url = Secret::new(set.database_url(&database));
+    populate(&set.connect(&database).await).await;
+    let reverted = postgres::revert(&url, 5).await.unwrap();
+    assert_eq!(reverted.len(), 5);
+    assert!(reverted.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {reverted:?}");
+    assert_eq!(tables(&set.connect(&database).await).await, Vec::<String>::new());
+    assert_eq!(postgres::revert(&url, 1).await.unwrap(), Vec::<String>::new(), "nothing left to revert");
+    assert_eq!(postgres::migrate(&url).await.unwrap().len(), 5);
+    populate(&set.connect(&database).await).await;
+    // A database that a newer Larder has migrated is used as it is.
+    let client = set.connect(&database).await;
+    client.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000000')", &[]).await.unwrap();
+    assert_eq!(postgres::migrate(&url).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_are_as_diesel_knows_them() {
+    let set = Set::shared().await;
+    let client = set.connect(&set.new_database().await).await;
+    let query = "SELECT table_name, column_name, is_nullable FROM information_schema.columns
+                 WHERE table_schema IN ('public', 'audit') AND table_name <> '__diesel_schema_migrations'
+                 ORDER BY table_name, ordinal_position";
+    let schema = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/schema.rs")).unwrap();
+    for row in client.query(query, &[]).await.unwrap() {
+        let (table, column, nullable): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+        let line = schema
+            .lines()
+            .skip_while(|line| !line.contains(&format!("{table} (id)")))
+            .find(|line| line.trim().starts_with(&format!("{column} ->")));
+        let line = line.unwrap_or_else(|| panic!("{table}.{column} is not in schema.rs"));
+        assert_eq!(line.contains("Nullable"), nullable == "YES", "{table}.{column}");
+    }
+}
+
+/// One row in every table.
+async fn populate(client: &Client) {
+    client
+        .batch_execute(&format!(
+            "INSERT INTO users (id, tenant_id, email, name, role) VALUES ('{U}', '{TENANT}', 'a@example.com', 'A', 'admin');
+             INSERT INTO sessions (id, tenant_id, user_id, secret_hash, epoch, expires_at)
+                 VALUES (gen_random_uuid(), '{TENANT}', '{U}', decode(repeat('00', 32), 'hex'), 0, now());
+             INSERT INTO sign_in_failures (id, tenant_id, email_hash, address)
+                 VALUES (gen_random_uuid(), '{TENANT}', decode(repeat('00', 32), 'hex'), '192.0.2.1');
+             INSERT INTO setup_tokens (id, tenant_id, token_hash) VALUES (gen_random_uuid(), '{TENANT}', decode(repeat('00', 32), 'hex'));
+             INSERT INTO files (id, tenant_id, batch_id, bucket, object_key, name, content_type, state, size, etag, uploaded_by, uploaded_by_label)
+                 VALUES ('{F}', '{TENANT}', gen_random_uuid(), 'bucket', 'key', 'key', 'text/plain', 'ready', 1, 'etag', '{U}', 'A');
+             INSERT INTO upload_parts (id, tenant_id, file_id, number, size, sha256, etag)
+                 VALUES (gen_random_uuid(), '{TENANT}', '{F}', 1, 1, decode(repeat('00', 32), 'hex'), 'etag');
+             INSERT INTO audit.events (id, tenant_id, actor_kind, actor_label, action, resource, outcome)
+                 VALUES (gen_random_uuid(), '{TENANT}', 'user', 'A', 'object.upload', 's3://bucket/key', 'ok')"
+        ))
+        .await
+        .unwrap();
+}
+
+const U: &str = "00000000-0000-7000-8000-00000000000a";
+const F: &str = "00000000-0000-7000-8000-00000000000f";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_constraint_refuses_what_it_is_for() {
+    let set = Set::shared().await;
+    let client = set.connect(&set.new_database().await).await;
+    populate(&client).await;
+    let file = |state: &str, more: &str, values: &str| {
+        format!(
+            "INSERT INTO files (id, tenant_id, batch_id, bucket, object_key, name, content_type, uploaded_by_label, state{more})
+             VALUES (gen_random_uuid(), '{TENANT}', gen_random_uuid(), 'bucket', 'key', 'key', 'text/plain', 'A', '{state}'{values})"
+        )
+    };
+    let user = |email: &str, rest: &str, values: &str| {
+        format!(
+            "INSERT INTO users (id, tenant_id, email, name, role{rest}) VALUES (gen_random_uuid(), '{TENANT}', '{email}', 'B', 'viewer'{values})"
+        )
+    };
+    let lease = ", lease, heartbeat_at, publishing";
+    let refused = [
+        ("unique e-mail without case", user("A@Example.com", "", ""), "users_email_key"),
+        ("an e-mail has an at sign", user("nobody", "", ""), "users_email_check"),
+        ("a role is one of three", "UPDATE users SET role = 'owner'".into(), "users_role_check"),
+        ("a status is one of two", "UPDATE users SET status = 'gone'".into(), "users_status_check"),
+        ("issuer and subject go together", "UPDATE users SET google_issuer = 'x'".into(), "users_check"),
+        ("a tenant exists", "UPDATE users SET tenant_id = gen_random_uuid()".into(), "users_tenant_id_fkey"),
+        ("a slug is plain", "UPDATE tenants SET slug = 'A B'".into(), "tenants_slug_check"),
+        ("a secret is a digest", "UPDATE sessions SET secret_hash = 'x'".into(), "sessions_secret_hash_check"),
+        ("one ready row a key", file("ready", ", size, etag", ", 1, 'e'"), "files_ready_key"),
+        ("ready has size and ETag", "UPDATE files SET etag = NULL".into(), "files_check"),
+        ("pending has a lease", file("pending", "", ""), "files_check"),
+        ("a state is one of six", file("lost", "", ""), "files_state_check"),
+        ("only pending publishes", "UPDATE files SET publishing = true".into(), "files_check"),
+        ("a size is not negative", "UPDATE files SET size = -1".into(), "files_size_check"),
+        ("a key has 1,024 bytes", "UPDATE files SET object_key = repeat('k', 1025)".into(), "files_object_key_check"),
+        ("a part has a number once", "INSERT INTO upload_parts SELECT gen_random_uuid(), tenant_id, file_id, number, size, sha256, etag FROM upload_parts".into(), "upload_parts_file_id_number_key"),
+        ("parts end at 10,000", "UPDATE upload_parts SET number = 10001".into(), "upload_parts_number_check"),
+        ("an outcome is one of three", "INSERT INTO audit.events (id, tenant_id, actor_kind, actor_label, action, resource, outcome) VALUES (gen_random_uuid(), gen_random_uuid(), 'user', 'A', 'a.b', 'r', 'maybe')".into(), "events_outcome_check"),
+    ];
+    for (what, statement, constraint) in refused {
+        let error = client.batch_execute(&statement).await.expect_err(what);
+        let found = error.as_db_error().and_then(|error| error.constraint()).unwrap_or_default().to_owned();
+        assert!(found.starts_with(constraint), "{what}: {constraint} expected, {found:?} found: {error}");
+    }
+    let pending = file("pending", lease, ", gen_random_uuid(), now(), true");
+    client.batch_execute(&pending).await.unwrap();
+    let error = client.batch_execute(&pending).await.expect_err("two publish one key");
+    assert_eq!(error.as_db_error().unwrap().constraint(), Some("files_publishing_key"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_a_tenant_goes_with_it_and_files_outlive_their_uploader() {
+    let set = Set::shared().await;
+    let client = set.connect(&set.new_database().await).await;
+    populate(&client).await;
+    client.execute("DELETE FROM users", &[]).await.unwrap();
+    let row = client.query_one("SELECT uploaded_by IS NULL, (SELECT count(*) FROM sessions) FROM files", &[]).await.unwrap();
+    assert_eq!((row.get::<_, bool>(0), row.get::<_, i64>(1)), (true, 0));
+    client.execute("DELETE FROM tenants", &[]).await.unwrap();
+    let counts = "SELECT (SELECT count(*) FROM files) + (SELECT count(*) FROM upload_parts), (SELECT count(*) FROM audit.events)";
+    let row = client.query_one(counts, &[]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (0, 1), "the audit stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_changes_or_deletes_an_audit_event() {
+    let set = Set::shared().await;
+    let client = set.connect(&set.new_database().await).await;
+    populate(&client).await;
+    for statement in
+        ["UPDATE audit.events SET actor_label = 'B'", "DELETE FROM audit.events", "TRUNCATE audit.events", "TRUNCATE audit.events CASCADE"]
+    {
+        let error = client.batch_execute(statement).await.expect_err(statement);
+        assert_eq!(error.code().unwrap().code(), "42501", "{statement}: {error}");
+    }
+    client.batch_execute("SET session_replication_role = replica").await.unwrap();
+    client.batch_execute("GRANT UPDATE, DELETE, TRUNCATE ON audit.events TO current_user").await.unwrap();
+    for statement in ["UPDATE audit.events SET actor_label = 'B'", "DELETE FROM audit.events", "TRUNCATE audit.events"] {
+        let error = client.batch_execute(statement).await.expect_err(statement);
+        assert!(
+            error.to_string().contains("insert-only") || error.as_db_error().unwrap().message().contains("insert-only"),
+            "{statement}: {error}"
+        );
+    }
+    assert_eq!(client.query("SELECT 1 FROM audit.events", &[]).await.unwrap().len(), 1);
+}

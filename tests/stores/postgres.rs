@@ -1,0 +1,70 @@
+//! The pool of connections to Postgres.
+
+use std::time::{Duration, Instant};
+
+use diesel_async::RunQueryDsl;
+use larder::config::Secret;
+use larder::stores::postgres::{Error, POOL_SIZE, Pool};
+
+use crate::support::{Set, eventually};
+
+async fn ask(pool: &Pool, query: &str) -> Result<usize, Error> {
+    pool.within(async {
+        let mut conn = pool.get().await?;
+        Ok(diesel::sql_query(query).execute(&mut conn).await?)
+    })
+    .await
+}
+
+async fn pool(set: &Set) -> Pool {
+    let database = set.new_database().await;
+    Pool::new(&Secret::new(set.database_url(&database)), &tokio::runtime::Handle::current())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_callers_share_a_few_connections() {
+    let set = Set::shared().await;
+    let pool = pool(&set).await;
+    let callers = (0..200).map(|_| {
+        let pool = pool.clone();
+        async move { ask(&pool, "SELECT pg_sleep(0.005)").await }
+    });
+    for outcome in futures_util::future::join_all(callers).await {
+        outcome.unwrap();
+    }
+    let (in_use, size, waiting) = pool.usage();
+    assert!(in_use == 0 && size == POOL_SIZE && waiting == 0, "{in_use} {size} {waiting}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pool_and_a_slow_statement_end_in_time() {
+    let set = Set::shared().await;
+    let pool = pool(&set).await;
+    let held = futures_util::future::join_all((0..POOL_SIZE).map(|_| pool.get())).await;
+    let started = Instant::now();
+    assert!(matches!(ask(&pool, "SELECT 1").await, Err(Error::Unreachable(_))));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    drop(held);
+    ask(&pool, "SELECT 1").await.unwrap();
+    let started = Instant::now();
+    assert!(ask(&pool, "SELECT pg_sleep(30)").await.is_err());
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_of_the_server_the_pool_works_without_one_of_ours() {
+    let set = Set::own().await;
+    let pool = pool(&set).await;
+    ask(&pool, "SELECT 1").await.unwrap();
+    set.servers().postgres().kill();
+    eventually("the pool works again", async || ask(&pool, "SELECT 1").await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_address_says_so_without_the_password() {
+    let url = Secret::new("postgres://larder:hunter2secret@127.0.0.1:1/larder");
+    let pool = Pool::new(&url, &tokio::runtime::Handle::current());
+    let error = ask(&pool, "SELECT 1").await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable(_)));
+    assert!(!error.to_string().contains("hunter2") && !format!("{url:?}").contains("hunter2"));
+}
