@@ -19,6 +19,9 @@ use crate::domain::Context;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; frame-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
 
+/// Forms that a read-only console takes: they change nothing behind it.
+const ALWAYS_OPEN: [&str; 5] = ["/session", "/session/end", "/theme", "/setup", "/counts"];
+
 pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, ActixError> {
     let started = Instant::now();
     let id = RequestId::new();
@@ -29,8 +32,11 @@ pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -
     req.extensions_mut().insert(id.clone());
     let own = ctx.as_ref().and_then(|ctx| ctx.config.origin());
     let welcome = method.is_safe() || comes_from_us(req.headers(), own);
+    let read_only = ctx.as_ref().is_some_and(|ctx| ctx.config.read_only) && !method.is_safe() && !ALWAYS_OPEN.contains(&path.as_str());
     let answering = async {
-        if welcome {
+        if welcome && read_only {
+            Ok(req.error_response(Error::Forbidden("This console is read-only: it shows and downloads, and changes nothing.".into())))
+        } else if welcome {
             let req = body::watched(req);
             next.call(req).await.map(ServiceResponse::map_into_boxed_body)
         } else {

@@ -10,6 +10,7 @@ use support::TestApp;
 
 mod faults;
 mod hostile;
+mod lifecycle;
 mod roles;
 mod transfers;
 

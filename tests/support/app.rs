@@ -70,7 +70,8 @@ impl TestApp {
         let app = Self { base, bucket, ctx: running.ctx.clone(), database, set, running };
         let visitor = app.visitor();
         eventually("Larder is ready", async || visitor.get("/readyz").await.status == 200).await;
-        if app.servers().s3().pid().is_some() {
+        let on_our_servers = app.ctx.config.s3.endpoint.as_deref() == Some(app.servers().urls().s3_endpoint.as_str());
+        if on_our_servers && app.servers().s3().pid().is_some() {
             // Larder makes it by itself, a moment after its start.
             eventually("the bucket exists", async || app.ctx.s3.head_bucket(&app.bucket).await.is_ok()).await;
         }
@@ -126,6 +127,11 @@ impl TestApp {
         let new = NewUser { email: &email, name: "Tess Test", role, password: PASSWORD };
         users::create(&self.ctx, &Actor::system("Tests"), new).await.unwrap();
         email
+    }
+
+    /// What `/readyz` says.
+    pub fn ready(&self) -> larder::api::health::Ready {
+        self.running.ready.clone()
     }
 
     /// In order, as at SIGTERM.

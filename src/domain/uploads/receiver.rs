@@ -25,9 +25,6 @@ pub struct Receiver {
 impl Receiver {
     /// Looks whether the bucket is there, before anything of the body is read.
     pub async fn open(ctx: &Context, actor: &Actor, bucket: BucketName, prefix: &str, overwrite: bool) -> Result<Self> {
-        if ctx.config.read_only {
-            return Err(Error::Forbidden("This console is read-only.".into()));
-        }
         let mut prefix = prefix.to_owned();
         if !prefix.is_empty() && !prefix.ends_with('/') {
             prefix.push('/');
