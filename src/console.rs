@@ -19,6 +19,7 @@ pub mod request;
 mod samples;
 pub mod session;
 mod trail;
+mod units;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};

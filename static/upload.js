@@ -95,7 +95,7 @@ function start(root) {
   function draw(item) {
     if (!item.row) return;
     const { parts, row, file } = item;
-    row.className = `queue-row is-${item.state}`;
+    row.className = `queue-row is-${item.state}${item.exists ? " is-taken" : ""}`;
     const part = file.size > 0 ? item.sent / file.size : item.state === "stored" ? 1 : 0;
     parts.progress.value = Math.round(part * 1000);
     parts.bytes.textContent = item.state === "stored" || item.state === "waiting" ? size(file.size) : `${size(item.sent)} of ${size(file.size)}`;
@@ -243,7 +243,7 @@ function start(root) {
     find("sums").textContent = `${said.join(", ")} · ${size(count.sent)} of ${size(count.total)}`;
     find("clear").hidden = count.stored === 0;
     find("cancel-all").hidden = count.waiting + count.sending === 0;
-    find("retry-all").hidden = count.failed === 0;
+    find("retry-all").hidden = !items.some((item) => item.state === "failed" && !item.exists);
     return { count, said };
   }
 

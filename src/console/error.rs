@@ -1,5 +1,7 @@
 //! What a refused or failed request answers: a page in plain words, or a problem document for programs.
 
+mod words;
+
 use std::time::Duration;
 
 use actix_web::http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, LOCATION, REFRESH, RETRY_AFTER};
@@ -7,6 +9,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, web};
 use askama::Template;
 use chrono::{DateTime, Utc};
+
+use words::Words;
 
 use super::layout::Theme;
 use super::{filters, paths};
@@ -97,15 +101,6 @@ impl From<askama::Error> for Error {
     }
 }
 
-/// What the page says.
-struct Words {
-    status: &'static str,
-    headline: String,
-    sentence: String,
-    /// Icon and sentence: what is safe, what happens by itself.
-    notes: Vec<(&'static str, String)>,
-}
-
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorPage<'a> {
@@ -122,41 +117,6 @@ struct ErrorPage<'a> {
 }
 
 impl Error {
-    fn words(&self, since: Option<DateTime<Utc>>, again: bool) -> Words {
-        let say = |status, headline: &str, sentence: &str| Words {
-            status,
-            headline: headline.to_owned(),
-            sentence: sentence.to_owned(),
-            notes: Vec::new(),
-        };
-        match self {
-            Self::SignIn { .. } => say("Not signed in", "Sign in first", "This page is only for people who are signed in."),
-            Self::BadRequest(why) => say("Bad request", "That request cannot be read", why),
-            Self::Forbidden(why) => say("Not allowed", "You may not do this", why),
-            Self::NotFound(why) => say("Not found", "There is nothing here", why),
-            Self::MethodNotAllowed { .. } => say(
-                "Method not allowed",
-                "This address does not take that",
-                "The page exists, but not for this kind of request. Nothing was done.",
-            ),
-            Self::Conflict(why) => say("Conflict", "Something else is there now", why),
-            Self::TooLarge(why) => say("Too large", "That is more than fits", why),
-            Self::Unprocessable(why) => say("Not accepted", "That cannot be done as asked", why),
-            Self::TooMany { why, .. } => say("Too many requests", "Please wait a little", why),
-            Self::Unavailable { service, .. } => unavailable(*service, since, again),
-            Self::NoSpace => say(
-                "Service unavailable",
-                "The object store is full",
-                "Nothing more can be stored until space is made. What is stored already can be opened and downloaded.",
-            ),
-            Self::Internal(_) => say(
-                "Internal error",
-                "Something went wrong here",
-                "Larder made a mistake and has written it to its log. Try again; if it stays, pass on the reference below.",
-            ),
-        }
-    }
-
     /// One line in the log, where the failure is ours or a store's.
     pub fn log(&self, reference: &str) {
         if self.status_code().is_server_error() {
@@ -214,31 +174,6 @@ impl Error {
             _ => {}
         }
         answer
-    }
-}
-
-fn unavailable(service: Service, since: Option<DateTime<Utc>>, again: bool) -> Words {
-    let (subject, what) = match service {
-        Service::Postgres => ("The database", "the database is back"),
-        Service::S3 => ("The object store", "the store is back"),
-        other => (other.name(), "it is back"),
-    };
-    let how_long = match since {
-        Some(since) => format!("has not answered since {}, {}", since.format("%H:%M"), filters::ago_text(since, clock::now())),
-        None => "did not answer in time".to_owned(),
-    };
-    Words {
-        status: "Service unavailable",
-        headline: format!("{subject} is not answering"),
-        sentence: format!("Larder could not open this page because {} {how_long}.", service.name()),
-        notes: vec![
-            ("check", "Your files are safe. Everything that was confirmed as uploaded is in the store.".to_owned()),
-            if again {
-                ("retry", format!("Larder tries again every 5 seconds. This page opens by itself when {what}."))
-            } else {
-                ("retry", format!("What you sent was not done. Go back and send it again when {what}."))
-            },
-        ],
     }
 }
 

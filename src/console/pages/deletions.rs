@@ -11,7 +11,7 @@ use crate::console::error::{Error, Result};
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::query::{self, Bucket, Form, Query};
 use crate::console::session::{Editor, SignedIn, see_other};
-use crate::console::{filters, names, paths};
+use crate::console::{filters, names, paths, units};
 use crate::domain::Context;
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{self, Doomed, Fate};
@@ -106,7 +106,7 @@ fn reason(fate: &Fate) -> String {
 }
 
 pub fn in_words(count: usize) -> String {
-    if count == 1 { "1 object".to_owned() } else { format!("{} objects", filters::count_text(count as u64)) }
+    if count == 1 { "1 object".to_owned() } else { format!("{} objects", units::count_text(count as u64)) }
 }
 
 fn folder_of(bucket: &BucketName, chosen: &[Chosen]) -> String {
@@ -146,7 +146,7 @@ impl Order {
             return Err(misshapen());
         }
         if order.chosen.len() > MOST {
-            return Err(Error::TooLarge(format!("At most {} objects can be deleted at once.", filters::count_text(MOST as u64))));
+            return Err(Error::TooLarge(format!("At most {} objects can be deleted at once.", units::count_text(MOST as u64))));
         }
         Ok(order)
     }

@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 use crate::clock;
 use crate::console::charts::{self, Spark};
 use crate::console::error::Result;
-use crate::console::filters;
 use crate::console::layout::{Layout, Section};
 use crate::console::session::Visitor;
+use crate::console::{filters, units};
 use crate::domain::Context;
 use crate::domain::health::{Service, Snapshot, State};
 
@@ -61,7 +61,19 @@ impl Line {
 
     /// How long it has been down.
     pub fn how_long(&self) -> Option<String> {
-        self.since.filter(|_| self.state == State::Down).map(|since| lasting(since, clock::now()))
+        let since = self.since.filter(|_| self.state == State::Down)?;
+        Some(units::lasting_text(clock::now().signed_duration_since(since).num_seconds()))
+    }
+
+    /// What does not work meanwhile, as a sentence.
+    pub fn waiting(&self) -> &'static str {
+        match self.service {
+            Service::Postgres => "Signing in, uploads and the audit wait for it.",
+            Service::Redis => "Pages are slower until it is back; nothing is lost.",
+            Service::S3 => "Uploads, downloads and browsing wait for it.",
+            Service::Qdrant => "Search by meaning waits for it.",
+            Service::LiteLlm => "Translation and search by meaning wait for it.",
+        }
     }
 }
 
@@ -83,10 +95,6 @@ fn tone(state: State) -> &'static str {
         State::Unstable | State::Stale => "warn",
         State::Unknown | State::NotConfigured => "off",
     }
-}
-
-fn lasting(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    filters::duration_text(now.signed_duration_since(since).num_seconds())
 }
 
 /// One card. Everything but the state is only for those who are signed in.
@@ -156,7 +164,7 @@ impl ShowPage {
             down,
             others,
             absent,
-            uptime: lasting(started_at, clock::now()),
+            uptime: units::duration_text(clock::now().signed_duration_since(started_at).num_seconds()),
             started_at,
             warnings,
             signed_in,

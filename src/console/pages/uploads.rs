@@ -48,6 +48,15 @@ impl IndexPage {
         !(self.q.is_empty() && self.bucket.is_empty() && self.state.is_empty())
     }
 
+    /// Nothing has ever arrived.
+    fn has_nothing(&self) -> bool {
+        self.arrived.is_empty() && !self.is_filtered() && self.first_url.is_none()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.has_nothing() && self.unfinished.is_empty()
+    }
+
     fn states(&self) -> [(FileState, &'static str, &'static str); 4] {
         STATES
     }
