@@ -10,6 +10,7 @@ mod filters;
 pub mod gate;
 mod icons;
 pub mod layout;
+mod multipart;
 mod names;
 pub mod pages;
 pub mod paths;

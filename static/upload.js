@@ -2,6 +2,7 @@
 // that each has its own progress, its own failure and its own retry.
 
 import { files, size } from "./app.js";
+import { walk } from "./folders.js";
 
 const AT_ONCE = 3;
 const ROWS = 200;
@@ -326,24 +327,6 @@ function start(root) {
     const found = entries.length > 0 ? await walk(entries) : loose.map((file) => ({ file, directory: "" }));
     if (found.length > 0) add(found);
   });
-
-  async function walk(entries, directory = "") {
-    const found = [];
-    for (const entry of entries) {
-      if (entry.isFile) {
-        const file = await new Promise((resolve) => entry.file(resolve, () => resolve(null)));
-        if (file) found.push({ file, directory });
-      } else if (entry.isDirectory) {
-        const reader = entry.createReader();
-        for (;;) {
-          const batch = await new Promise((resolve) => reader.readEntries(resolve, () => resolve([])));
-          if (batch.length === 0) break;
-          found.push(...(await walk(batch, `${directory}${entry.name}/`)));
-        }
-      }
-    }
-    return found;
-  }
 
   window.addEventListener("beforeunload", (event) => {
     const { waiting, sending } = tally();

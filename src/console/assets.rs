@@ -10,10 +10,14 @@ use tempfile::TempDir;
 
 /// Every file of `static/`.
 pub const FILES: &[(&str, &[u8])] = &[
-    ("app.css", include_bytes!("../../static/app.css")),
     ("app.js", include_bytes!("../../static/app.js")),
     ("icon.svg", include_bytes!("../../static/icon.svg")),
     ("open.svg", include_bytes!("../../static/open.svg")),
+    ("folders.js", include_bytes!("../../static/folders.js")),
+    ("frame.css", include_bytes!("../../static/frame.css")),
+    ("narrow.css", include_bytes!("../../static/narrow.css")),
+    ("pages.css", include_bytes!("../../static/pages.css")),
+    ("parts.css", include_bytes!("../../static/parts.css")),
     ("upload.js", include_bytes!("../../static/upload.js")),
 ];
 

@@ -1,18 +1,16 @@
 //! `POST /buckets/{bucket}/uploads`: any number of files in one form, streamed to the store as they come.
 
-use actix_multipart::{Field, Multipart, MultipartError};
+use actix_multipart::Multipart;
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
-use futures_util::{TryStream, TryStreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::future::{Ready, ready};
-use std::time::Duration;
 
 use crate::console::error::{self, Error, Result};
+use crate::console::multipart::{Form, Once, Part, broken, drain, drain_field, file_name};
 use crate::console::query::{Bucket, Query};
 use crate::console::session::{Editor, see_other};
 use crate::console::{paths, request};
@@ -23,10 +21,6 @@ use crate::domain::{self, Context};
 const MAX_FILES: usize = 10_000;
 /// Parts of one form that are not files; our own forms have none.
 const MAX_FIELDS: usize = 50;
-/// How much of a refused body is still read, so that the sender hears the answer instead of a reset.
-const DRAIN: usize = 16 << 20;
-const DRAIN_TIME: Duration = Duration::from_secs(5);
-
 #[derive(Deserialize)]
 struct Target {
     #[serde(default)]
@@ -61,30 +55,6 @@ impl FromRequest for Incoming {
         ready(incoming)
     }
 }
-
-/// A stream that may be asked again after its end or its failure, which actix-multipart answers with a panic.
-struct Once<S> {
-    stream: S,
-    over: bool,
-}
-
-impl<S: TryStream<Error = MultipartError> + Unpin> Once<S> {
-    fn new(stream: S) -> Self {
-        Self { stream, over: false }
-    }
-
-    async fn next(&mut self) -> std::result::Result<Option<S::Ok>, MultipartError> {
-        if self.over {
-            return Ok(None);
-        }
-        let next = self.stream.try_next().await;
-        self.over = !matches!(next, Ok(Some(_)));
-        next
-    }
-}
-
-type Form = Once<Multipart>;
-type Part = Once<Field>;
 
 pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming) -> Result<HttpResponse> {
     let Incoming { bucket, query, mut form, length, wants_json } = incoming;
@@ -231,86 +201,4 @@ impl Arrived {
 fn row(file: &File) -> Value {
     let status = if file.state == FileState::Ready { "stored" } else { "failed" };
     json!({ "key": file.key, "size": file.size, "sha256": file.sha256, "etag": file.etag, "status": status, "error": file.error })
-}
-
-/// The name of a file part; `None` for any other part. Read from the header itself: HTML escapes a quote and line
-/// ends in it and leaves a backslash alone, which the rules of HTTP would drop.
-fn file_name(field: &Field) -> Option<String> {
-    let disposition = field.content_disposition()?;
-    let raw = std::str::from_utf8(field.headers().get(CONTENT_DISPOSITION)?.as_bytes()).ok()?;
-    if let Some(name) = quoted_file_name(raw) {
-        return Some(name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n"));
-    }
-    match disposition.get_filename() {
-        Some(name) => Some(name.to_owned()),
-        None => String::from_utf8(disposition.get_filename_ext()?.value.clone()).ok(),
-    }
-}
-
-/// What stands in `filename="…"`: up to a quote that ends the parameter. Some programs escape a quote as `\"`.
-fn quoted_file_name(header: &str) -> Option<String> {
-    let begins = header.to_ascii_lowercase().find("filename=\"")? + "filename=\"".len();
-    let rest = &header[begins..];
-    let ends_parameter = |at: usize| rest[at + 1..].trim_start().is_empty() || rest[at + 1..].trim_start().starts_with(';');
-    let end = rest.match_indices('"').map(|(at, _)| at).find(|at| ends_parameter(*at))?;
-    Some(rest[..end].replace("\\\"", "\""))
-}
-
-fn broken(fault: MultipartError) -> Error {
-    match fault {
-        MultipartError::Payload(PayloadError::Io(why)) if why.kind() == std::io::ErrorKind::TimedOut => {
-            Error::BadRequest(format!("The upload was cut off: it sent {why}. What had arrived whole is stored, the rest is not."))
-        }
-        MultipartError::ContentTypeMissing
-        | MultipartError::ContentTypeParse
-        | MultipartError::BoundaryMissing
-        | MultipartError::ContentTypeIncompatible => {
-            Error::BadRequest("This is not a form with files (multipart/form-data). Nothing was stored.".into())
-        }
-        _ => Error::BadRequest("The form did not arrive whole. What had arrived whole is stored, the rest is not.".into()),
-    }
-}
-
-/// Reads a little more, so that the sender hears the answer.
-async fn drain(form: &mut Form) {
-    let reading = async {
-        let mut left = DRAIN;
-        while let Ok(Some(field)) = form.next().await {
-            left = drain_some(&mut Once::new(field), left).await;
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
-}
-
-async fn drain_field(field: &mut Part) {
-    let _ = tokio::time::timeout(DRAIN_TIME, drain_some(field, DRAIN)).await;
-}
-
-/// Reads and drops at most `left` bytes; what is left of them.
-async fn drain_some(field: &mut Part, mut left: usize) -> usize {
-    while left > 0 {
-        match field.next().await {
-            Ok(Some(chunk)) => left = left.saturating_sub(chunk.len()),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    left
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted_file_name;
-
-    #[test]
-    fn a_file_name_is_read_as_browsers_write_it() {
-        let header = |name: &str| format!("form-data; name=\"file\"; filename=\"{name}\"");
-        assert_eq!(quoted_file_name(&header("a\\b.txt")).as_deref(), Some("a\\b.txt"));
-        assert_eq!(quoted_file_name(&header("a; b=c.txt")).as_deref(), Some("a; b=c.txt"));
-        assert_eq!(quoted_file_name(&header("a\\\"b")).as_deref(), Some("a\"b"));
-        assert_eq!(quoted_file_name("form-data; filename=\"a\"; filename*=UTF-8''b").as_deref(), Some("a"));
-        assert_eq!(quoted_file_name("form-data; name=\"file\""), None);
-    }
 }
