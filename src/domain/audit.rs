@@ -10,6 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::actor::Actor;
+use super::names::storable;
 use super::{Context, Result};
 use crate::schema::audit::events;
 use crate::stores::postgres;
@@ -126,8 +127,8 @@ pub(super) async fn record(
     detail: Value,
 ) -> QueryResult<()> {
     debug_assert!(ACTIONS.contains(&action), "{action} is missing in ACTIONS");
-    // Postgres text holds no NUL; a key that has one is refused elsewhere, and the refusal is audited here.
-    let resource = resource.replace('\0', "\u{fffd}");
+    // A key that has a NUL is refused elsewhere, and the refusal is audited here.
+    let resource = storable(resource);
     let event = NewEvent {
         id: Uuid::now_v7(),
         tenant_id: actor.tenant,
@@ -186,7 +187,7 @@ pub async fn of_resource(ctx: &Context, actor: &Actor, resource: &str, limit: i6
             let mut conn = ctx.db.get().await?;
             let query = events::table
                 .filter(events::tenant_id.eq(actor.tenant))
-                .filter(events::resource.eq(resource))
+                .filter(events::resource.eq(storable(resource)))
                 .order(events::sequence.desc())
                 .limit(limit)
                 .select(Event::as_select());
@@ -205,7 +206,7 @@ fn matching(actor: &Actor, filter: &Filter) -> Boxed {
     }
     if let Some(action) = &filter.action {
         query = if action.contains('.') {
-            query.filter(events::action.eq(action.clone()))
+            query.filter(events::action.eq(storable(action)))
         } else {
             query.filter(diesel::TextExpressionMethods::like(events::action, format!("{}.%", like_literal(action))))
         };

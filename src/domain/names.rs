@@ -30,6 +30,11 @@ impl fmt::Display for BucketName {
     }
 }
 
+/// Text as Postgres can hold it: a NUL, which it cannot, becomes U+FFFD.
+pub(super) fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// Each rule for general purpose buckets that `name` breaks, as a sentence.
 /// Source: Amazon S3 User Guide, "Bucket naming rules".
 pub fn bucket_rules_broken(name: &str) -> Vec<String> {

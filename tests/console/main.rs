@@ -8,6 +8,7 @@ mod support;
 use larder::domain::actor::Role;
 use support::TestApp;
 
+mod browsing;
 mod faults;
 mod hostile;
 mod lifecycle;

@@ -10,6 +10,7 @@ mod migrations;
 mod postgres;
 mod redis;
 mod s3;
+mod tls;
 
 use support::Set;
 

@@ -13,7 +13,7 @@ use super::{File, FileState};
 use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::audit::like_literal;
-use crate::domain::names::BucketName;
+use crate::domain::names::{BucketName, storable};
 use crate::domain::objects::Origin;
 use crate::domain::secrets::hex;
 use crate::domain::{Context, Error, Result};
@@ -106,7 +106,7 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
                     query = query.filter(files::name.like(pattern.clone()).or(files::object_key.like(pattern)));
                 }
                 if let Some(bucket) = &filter.bucket {
-                    query = query.filter(files::bucket.eq(bucket.clone()));
+                    query = query.filter(files::bucket.eq(storable(bucket)));
                 }
                 query
             };

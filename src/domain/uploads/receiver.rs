@@ -8,7 +8,7 @@ use super::row::{self, Target};
 use super::{File, FileState};
 use crate::clock;
 use crate::domain::actor::Actor;
-use crate::domain::names::{BucketName, ObjectKey};
+use crate::domain::names::{BucketName, ObjectKey, storable};
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3;
 
@@ -122,7 +122,7 @@ fn base_name(file_name: &str) -> &str {
 
 /// What Postgres can keep of a name that the store cannot.
 fn recordable(text: &str) -> String {
-    let clean = text.replace('\0', "\u{fffd}");
+    let clean = storable(text);
     let mut end = clean.len().min(ObjectKey::MAX_BYTES);
     while !clean.is_char_boundary(end) {
         end -= 1;

@@ -1,0 +1,210 @@
+//! Browsing a bucket, forms that are refused, the audit.
+
+use bytes::Bytes;
+use larder::console::paths;
+use larder::domain::actor::Role;
+use larder::stores::s3::PutOptions;
+
+use crate::support::{PASSWORD, TestApp};
+
+async fn put(app: &TestApp, key: &str, content: &'static [u8]) -> String {
+    let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
+    app.ctx.s3.put(&app.bucket, key, Bytes::from_static(content), &options).await.unwrap().etag
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_pages_forwards_and_back_and_misses_nothing() {
+    let app = TestApp::start().await;
+    app.rules_known().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    for number in 0..25 {
+        put(&app, &format!("in/f{number:02}.txt"), b"x").await;
+    }
+    put(&app, "in/sub/deep.txt", b"x").await;
+    let first = format!("/buckets/{}?prefix=in%2F&limit=10", app.bucket);
+    let (mut path, mut seen, mut pages) = (first.clone(), Vec::new(), Vec::new());
+    loop {
+        let page = viewer.get(&path).await.expect_status(200);
+        let names = page.texts("tbody .row-link");
+        assert!(names.len() <= 10);
+        pages.push((path.clone(), names.clone()));
+        seen.extend(names);
+        match page.attributes("a[rel=next]", "href").first() {
+            Some(next) => path = next.clone(),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), 26, "{seen:?}");
+    assert!(seen.contains(&"sub".to_owned()) && seen.contains(&"f24.txt".to_owned()));
+    for at in (1..pages.len()).rev() {
+        let page = viewer.get(&pages[at].0).await;
+        let back = page.attribute("a[rel=prev]", "href");
+        assert_eq!(viewer.get(&back).await.expect_status(200).texts("tbody .row-link"), pages[at - 1].1);
+    }
+    let some = viewer.get(&format!("/buckets/{}?prefix=in%2F&starts=f1", app.bucket)).await.expect_status(200);
+    assert_eq!(some.texts("tbody .row-link").len(), 10);
+    for limit in ["0", "-1", "x", "100000000000"] {
+        let status = viewer.get(&format!("/buckets/{}?limit={limit}", app.bucket)).await.status;
+        assert!([200, 400].contains(&status), "{limit}: {status}");
+    }
+    let status = viewer.get(&format!("/buckets/{}?cursor=garbage", app.bucket)).await.status;
+    assert!((200..500).contains(&status), "{status}");
+    viewer.get("/buckets/no-such-bucket-here").await.expect_status(404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_uploaded_what_is_shown_only_while_it_is_true() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    editor.upload(&app.bucket, "ours.txt", "1").await.expect_status(303);
+    editor.upload(&app.bucket, "changed.txt", "1").await.expect_status(303);
+    put(&app, "changed.txt", b"by another program").await;
+    put(&app, "theirs.txt", b"1").await;
+    let page = editor.get(&format!("/buckets/{}", app.bucket)).await.expect_status(200);
+    let row = |name: &str| page.texts("tbody tr").into_iter().find(|row| row.contains(name)).unwrap_or_default();
+    assert!(row("ours.txt").contains("Tess Test"), "{}", row("ours.txt"));
+    assert!(row("theirs.txt").contains("outside Larder"), "{}", row("theirs.txt"));
+    assert!(row("changed.txt").contains("outside Larder") && !row("changed.txt").contains("Tess"), "{}", row("changed.txt"));
+    let object = editor.get(&format!("/buckets/{}/object?key=changed.txt", app.bucket)).await.expect_status(200);
+    assert!(object.text_of("main").to_lowercase().contains("changed outside larder"), "{}", object.text_of("main"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_go_to_box_leads_to_folders_objects_and_other_buckets() {
+    let app = TestApp::start().await;
+    app.rules_known().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    put(&app, "a/b c.txt", b"1").await;
+    let bucket = &app.bucket;
+    for (typed, leads_to) in [
+        ("a/", format!("/buckets/{bucket}?prefix=a%2F")),
+        ("a/b c.txt", format!("/buckets/{bucket}/object?key=a%2Fb%20c.txt")),
+        ("a", format!("/buckets/{bucket}?prefix=a%2F")),
+        (&format!("s3://{bucket}/a/b c.txt"), format!("/buckets/{bucket}/object?key=a%2Fb%20c.txt")),
+        (&format!("s3://{bucket}"), format!("/buckets/{bucket}")),
+    ] {
+        let page = viewer.get(&format!("/buckets/{bucket}?to={}", paths::encode(typed))).await.expect_status(303);
+        assert_eq!(page.location(), leads_to, "{typed}");
+    }
+    viewer.get(&format!("/buckets/{bucket}?to={}", paths::encode("s3://Not A Bucket/x"))).await.expect_status(422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_made_by_the_rules_and_deleted_by_its_typed_name() {
+    let app = TestApp::start().await;
+    app.rules_known().await;
+    let admin = app.sign_in(Role::Admin).await;
+    for (name, sentence) in [("Scans", "Capital"), ("ab", "3 to 63"), ("a..b", "dot"), ("192.168.1.1", "IP address"), ("", "3 to 63")] {
+        let page = admin.post("/buckets", &[("name", name)]).await.expect_status(422);
+        assert!(page.text_of("#bucket-name-why").contains(sentence), "{name}: {}", page.text_of("#bucket-name-why"));
+        assert_eq!(page.attribute("#bucket-name", "value"), name);
+    }
+    admin.post("/buckets", &[("name", &app.bucket)]).await.expect_status(409);
+    put(&app, "a.txt", b"1").await;
+    let deletion = format!("/buckets/{}/deletion", app.bucket);
+    admin.post(&deletion, &[("name", "other")]).await.expect_status(422);
+    admin.post(&deletion, &[("name", &app.bucket)]).await.expect_status(409);
+    let etag = app.ctx.s3.head(&app.bucket, "a.txt", None).await.unwrap().etag;
+    app.ctx.s3.delete_if(&app.bucket, "a.txt", &etag).await.unwrap();
+    admin.post(&deletion, &[("name", &app.bucket)]).await.expect_status(303);
+    admin.get(&format!("/buckets/{}", app.bucket)).await.expect_status(404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_asks_once_and_says_what_became_of_each() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let (one, two) = (put(&app, "one.txt", b"1").await, put(&app, "two.txt", b"1").await);
+    let path = format!("/buckets/{}/deletions", app.bucket);
+    let (k1, k2) = (paths::field("one.txt"), paths::field("two.txt"));
+    let asked = editor.post(&path, &[("k", &k1), ("etag", &one)]).await.expect_status(200);
+    assert!(asked.text_of("main").contains("one.txt"));
+    assert!(app.ctx.s3.head(&app.bucket, "one.txt", None).await.is_ok(), "nothing goes before the answer");
+    put(&app, "two.txt", b"changed").await;
+    let fields = [("k", k1.as_str()), ("etag", &one), ("k", &k2), ("etag", &two), ("confirm", "1")];
+    let result = editor.post(&path, &fields).await.expect_status(303).location().to_owned();
+    let text = editor.get(&result).await.expect_status(200).text_of("main");
+    assert!(text.contains("one.txt") && text.contains("two.txt") && text.contains("changed"), "{text}");
+    assert!(app.ctx.s3.head(&app.bucket, "one.txt", None).await.is_err());
+    assert!(app.ctx.s3.head(&app.bucket, "two.txt", None).await.is_ok());
+    let single = editor.post(&path, &[("k", &k2), ("etag", &two), ("confirm", "1")]).await.expect_status(409);
+    assert!(single.text_of("main").contains("has changed since you looked"));
+    for bad in [vec![("k", "%%%"), ("etag", "x")], vec![("k", &k1)], vec![("etag", "x")]] {
+        editor.post(&path, &bad).await.expect_status(400);
+    }
+    // Another person does not see what this one deleted.
+    app.sign_in(Role::Editor).await.get(&result).await.expect_status(404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_is_filtered_and_exported_without_formulas() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    admin
+        .post("/users", &[("email", "x@example.com"), ("name", "=HYPERLINK(\"http://evil\")"), ("role", "admin"), ("password", PASSWORD)])
+        .await
+        .expect_status(303);
+    let other = app.visitor();
+    other.post("/session", &[("email", "x@example.com"), ("password", PASSWORD)]).await.expect_status(303);
+    other.upload(&app.bucket, "a.txt", "1").await.expect_status(303);
+    let csv = admin.get("/audit?format=csv").await.expect_status(200);
+    assert!(csv.header("content-type").unwrap().starts_with("text/csv"));
+    assert!(csv.header("content-disposition").unwrap().starts_with("attachment"));
+    let mut reader = csv::Reader::from_reader(csv.body.as_slice());
+    for record in reader.records().map(Result::unwrap) {
+        assert!(record.iter().all(|cell| !cell.starts_with(['=', '+', '-', '@', '\t', '\r'])), "{record:?}");
+    }
+    let uploads = admin.get("/audit?action=object.upload").await.expect_status(200);
+    assert_eq!(uploads.count("tbody tr"), 1);
+    let nobody = admin.get("/audit?actor=nobody-of-this-name").await.expect_status(200);
+    assert!(nobody.text_of("main").to_lowercase().contains("no event"), "{}", nobody.text_of("main"));
+    admin.get("/audit?from=2020-01-01&to=2030-12-31&resource=s3%3A%2F%2F").await.expect_status(200);
+    for bad in ["from=yesterday", "from=2020-13-45"] {
+        let status = admin.get(&format!("/audit?{bad}")).await.status;
+        assert!([400, 422].contains(&status), "{bad}: {status}");
+    }
+    let exported = app.sql().await.query("SELECT 1 FROM audit.events WHERE action = 'audit.export'", &[]).await.unwrap();
+    assert_eq!(exported.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_eleventh_wrong_password_waits_and_says_how_long() {
+    let app = TestApp::start().await;
+    let visitor = app.visitor();
+    let fields = [("email", "mara@example.com"), ("password", "wrong password")];
+    for _ in 0..10 {
+        let page = visitor.post("/session", &fields).await.expect_status(422);
+        assert_eq!(page.attribute("[name=email]", "value"), "mara@example.com", "what was typed stays");
+        assert!(page.attributes("[name=password]", "value").iter().all(String::is_empty), "the password does not");
+    }
+    let page = visitor.post("/session", &fields).await.expect_status(429);
+    let wait: u64 = page.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=900).contains(&wait), "{wait}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_with_a_nul_or_too_much_in_it_gets_a_sentence() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let long = "x".repeat(100_000);
+    for value in ["a\0b", long.as_str(), "\u{202e}", "<script>alert(1)</script>"] {
+        for (path, field) in [
+            ("/buckets".to_owned(), "name"),
+            (format!("/buckets/{}/folders", app.bucket), "name"),
+            (format!("/buckets/{}/deletion", app.bucket), "name"),
+            ("/users".to_owned(), "email"),
+            ("/session".to_owned(), "email"),
+            ("/setup".to_owned(), "email"),
+        ] {
+            let page =
+                admin.post(&path, &[(field, value), ("name", value), ("role", "viewer"), ("password", PASSWORD), ("token", "x")]).await;
+            assert!(page.status < 500, "{path} with {:?}: {}", &value[..value.len().min(20)], page.status);
+            assert!(!page.text().contains("<script>alert"), "{path}");
+        }
+        let encoded = paths::encode(value);
+        for path in ["/audit?actor=", "/audit?resource=", "/uploads?q=", "/uploads?bucket=", "/session?next=", "/buckets?starts="] {
+            let page = admin.get(&format!("{path}{}", &encoded[..encoded.len().min(4000)])).await;
+            assert!(page.status < 500, "{path} with {:?}: {}", &value[..value.len().min(20)], page.status);
+        }
+    }
+}
