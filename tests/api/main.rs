@@ -5,6 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod command_line;
+mod health;
+
 use support::TestApp;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,80 @@
+//! The program's commands, run as a person runs them.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use larder::domain::actor::Actor;
+use larder::domain::sign_in::{self, SignIn};
+
+use crate::support::{PASSWORD, TestApp};
+
+/// The program with nothing in its environment but this.
+fn larder(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn every_fault_of_the_configuration_is_said_at_once_and_no_secret_is() {
+    let environment = [("REDIS_URL", "http://x"), ("APP_ENV", "production"), ("AWS_SECRET_ACCESS_KEY", "hunter2secret"), ("BIND", "here")];
+    for command in [&["serve"][..], &["doctor"], &["migrate"]] {
+        let output = larder(command, &environment, "");
+        let said = text(&output);
+        assert!(!output.status.success());
+        for name in ["DATABASE_URL", "REDIS_URL", "AWS_ACCESS_KEY_ID", "BIND", "PUBLIC_URL", "Example:"] {
+            assert!(said.contains(name), "{name} is missing in: {said}");
+        }
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_says_what_is_well_and_what_is_not() {
+    let app = TestApp::start().await;
+    let urls = app.servers().urls();
+    let mut environment = vec![
+        ("DATABASE_URL", app.ctx.config.database_url.reveal()),
+        ("REDIS_URL", urls.redis_url.as_str()),
+        ("S3_ENDPOINT_URL", urls.s3_endpoint.as_str()),
+        ("AWS_ACCESS_KEY_ID", urls.s3_access_key_id.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", urls.s3_secret_access_key.as_str()),
+        ("S3_BUCKETS", app.bucket.as_str()),
+    ];
+    let output = larder(&["doctor"], &environment, "");
+    assert!(output.status.success() && text(&output).contains("All is well"), "{}", text(&output));
+
+    let output =
+        larder(&["user", "add", "ben@example.com", "--name", "Ben", "--role", "editor", "--password-stdin"], &environment, PASSWORD);
+    assert!(output.status.success() && text(&output).contains("Added ben@example.com"), "{}", text(&output));
+    let visitor = Actor::anonymous("visitor", None, "test");
+    assert!(matches!(sign_in::sign_in(&app.ctx, &visitor, "ben@example.com", PASSWORD).await, Ok(SignIn::Welcome { .. })));
+    let output = larder(&["user", "disable", "ben@example.com"], &environment, "");
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(matches!(sign_in::sign_in(&app.ctx, &visitor, "ben@example.com", PASSWORD).await, Ok(SignIn::Wrong)));
+    let output = larder(&["user", "disable", "nobody@example.com"], &environment, "");
+    assert!(!output.status.success() && text(&output).contains("no user"), "{}", text(&output));
+
+    let output = larder(&["migrate", "--revert", "1"], &environment, "");
+    assert!(output.status.success() && text(&output).contains("Reverted 20261121000500"), "{}", text(&output));
+    let output = larder(&["migrate"], &environment, "");
+    assert!(text(&output).contains("Ran 20261121000500"), "{}", text(&output));
+    assert!(text(&larder(&["migrate"], &environment, "")).contains("Nothing to do"));
+
+    environment[3].1 = "wrong";
+    let output = larder(&["doctor"], &environment, "");
+    assert!(!output.status.success() && text(&output).contains("AWS_ACCESS_KEY_ID"), "{}", text(&output));
+}

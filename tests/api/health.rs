@@ -1,0 +1,73 @@
+//! Health as programs ask for it: the shapes that the applications behind Larder rely on.
+
+use larder::domain::actor::Role;
+use reqwest::Method;
+
+use crate::support::{Client, Page, TestApp, eventually, eventually_within};
+
+async fn json(client: &Client, path: &str) -> Page {
+    client.send(client.request(Method::GET, path).header("accept", "application/json")).await
+}
+
+fn keys(page: &Page) -> Vec<String> {
+    page.json().as_object().unwrap().keys().cloned().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_service_answers_exactly_its_four_fields() {
+    let app = TestApp::start().await;
+    let visitor = app.visitor();
+    for (name, last) in [("redis", "pool_size"), ("postgres", "pool_size"), ("s3", "pool_size")] {
+        let path = format!("/health/{name}");
+        eventually("it has been checked", async || json(&visitor, &path).await.status == 200).await;
+        let page = json(&visitor, &path).await;
+        assert_eq!(keys(&page), ["healthy", "latency_ms", "connected", last], "{name}");
+        let body = page.json();
+        assert!(body["healthy"] == true && body["connected"] == true && body["latency_ms"].as_f64().unwrap() > 0.0, "{name}: {body}");
+    }
+    assert_eq!(json(&visitor, "/health/redis").await.json()["pool_size"], 10);
+    for name in ["qdrant", "litellm"] {
+        let page = json(&visitor, &format!("/health/{name}")).await.expect_status(200);
+        assert_eq!(keys(&page), ["healthy", "latency_ms", "connected", "configured"], "{name}");
+        assert!(page.json()["configured"] == false && page.json()["healthy"] == false);
+    }
+    let unknown = json(&visitor, "/health/nope").await.expect_status(404);
+    assert_eq!(unknown.header("content-type"), Some("application/problem+json"));
+    assert!(unknown.json()["request_id"].as_str().is_some_and(|id| id.len() == 16));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_is_a_health_document_with_details_for_those_who_are_signed_in() {
+    let app = TestApp::start().await;
+    let visitor = app.visitor();
+    eventually("all have been checked", async || json(&visitor, "/health").await.json()["status"] == "pass").await;
+    let page = json(&visitor, "/health").await.expect_status(200);
+    assert_eq!(page.header("content-type"), Some("application/health+json"));
+    assert!(page.header("cache-control").unwrap().starts_with("max-age="));
+    assert!(page.json()["checks"].is_null(), "no details for strangers");
+    let viewer = app.sign_in(Role::Viewer).await;
+    let checks = json(&viewer, "/health").await.json()["checks"].clone();
+    for name in ["postgres", "redis", "s3"] {
+        let check = &checks[format!("{name}:responseTime")][0];
+        assert!(check["status"] == "pass" && check["observedUnit"] == "ms" && check["time"].is_string(), "{name}: {check}");
+    }
+    assert!(!checks.to_string().contains("qdrant"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_the_whole_warns_and_without_postgres_it_fails() {
+    let app = TestApp::with_own_servers().await;
+    let visitor = app.visitor();
+    let limit = std::time::Duration::from_secs(5);
+    app.servers().redis().stop();
+    eventually_within(limit, "redis is seen to be down", async || json(&visitor, "/health/redis").await.status == 503).await;
+    assert_eq!(json(&visitor, "/health").await.expect_status(200).json()["status"], "warn");
+    app.servers().postgres().stop();
+    eventually_within(limit, "postgres is seen to be down", async || json(&visitor, "/health").await.status == 503).await;
+    assert_eq!(json(&visitor, "/health").await.json()["status"], "fail");
+    assert_eq!(visitor.get("/readyz").await.status, 200, "a sick dependency does not make it unready");
+    assert_eq!(visitor.get("/livez").await.status, 200);
+    app.servers().postgres().start().unwrap();
+    app.servers().redis().start().unwrap();
+    eventually("both are back", async || json(&visitor, "/health").await.json()["status"] == "pass").await;
+}
