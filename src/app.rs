@@ -75,7 +75,12 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             .wrap(from_fn(console::gate::gate))
             .configure(console::error::configure_errors)
             .configure(api::configure)
-            .service(web::resource("/health").route(web::get().to(health_page)).route(web::head().to(health_page)))
+            .service(
+                web::resource("/health")
+                    .route(web::get().to(health_page))
+                    .route(web::head().to(health_page))
+                    .wrap(from_fn(console::finish)),
+            )
             .configure(console::configure)
             .service(console::assets::service(&directory))
             .default_service(web::route().to(console::error::not_found))

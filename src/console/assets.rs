@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use actix_files::Files;
+use actix_web::dev::{ServiceRequest, ServiceResponse, fn_service};
 use aws_lc_rs::digest;
 use tempfile::TempDir;
 
@@ -55,5 +56,11 @@ impl Assets {
 }
 
 pub fn service(directory: &Path) -> Files {
-    Files::new(&format!("/static/{}", *FINGERPRINT), directory).use_etag(false).use_last_modified(false).prefer_utf8(true)
+    let missing = fn_service(|req: ServiceRequest| async {
+        let (req, _) = req.into_parts();
+        let page = super::error::not_found(req.clone()).await;
+        Ok(ServiceResponse::new(req, page))
+    });
+    let files = Files::new(&format!("/static/{}", *FINGERPRINT), directory).use_etag(false).use_last_modified(false).prefer_utf8(true);
+    files.default_handler(missing)
 }

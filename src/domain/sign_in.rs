@@ -9,10 +9,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use diesel::QueryResult;
 use diesel::dsl::now;
 use diesel::prelude::{ExpressionMethods, Insertable, OptionalExtension, QueryDsl};
 use diesel::sql_types::{Bytea, Nullable, Text, Timestamptz};
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -99,7 +100,7 @@ pub async fn sign_in(ctx: &Context, visitor: &Actor, email: &str, given: &str) -
         let left = ctx.redis.briefly(PATIENCE).ttl(&attempt.counter).await.ok().flatten();
         return Ok(SignIn::Wait(left.unwrap_or(WINDOW)));
     }
-    if let Some(wait) = ctx.db.within(must_wait(ctx, &attempt)).await? {
+    if let Some(wait) = ctx.db.within(enter(ctx, visitor, &attempt)).await? {
         return Ok(SignIn::Wait(wait));
     }
     let found = ctx.db.within(find_user(ctx, &attempt.email)).await?;
@@ -144,8 +145,26 @@ diesel::define_sql_function! {
     fn lower(text: Text) -> Text;
 }
 
-async fn must_wait(ctx: &Context, attempt: &Attempt) -> Result<Option<Duration>> {
+/// How long this attempt must wait; otherwise it is entered as a failure until it has succeeded, so that many at
+/// once are counted as many.
+async fn enter(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Option<Duration>> {
     let mut conn = ctx.db.get().await?;
+    conn.transaction(async |conn| {
+        // One address at a time, for as long as counting takes.
+        let lock = diesel::sql_query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))");
+        lock.bind::<Text, _>(&attempt.counter).execute(conn).await?;
+        if let Some(wait) = must_wait(conn, attempt).await? {
+            return Ok(Some(wait));
+        }
+        let failure = Failure { id: Uuid::now_v7(), tenant_id: visitor.tenant, email_hash: &attempt.email_hash, address: &attempt.address };
+        diesel::insert_into(sign_in_failures::table).values(failure).execute(conn).await?;
+        Ok(None)
+    })
+    .await
+    .map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))
+}
+
+async fn must_wait(conn: &mut AsyncPgConnection, attempt: &Attempt) -> QueryResult<Option<Duration>> {
     let since = clock::now() - window();
     let counted: Counted = diesel::sql_query(
         "SELECT (SELECT count(*) FROM sign_in_failures WHERE address = $1 AND created_at > $3) AS tries,
@@ -159,9 +178,8 @@ async fn must_wait(ctx: &Context, attempt: &Attempt) -> Result<Option<Duration>>
     .bind::<Timestamptz, _>(since)
     .bind::<Text, _>(&attempt.email)
     .bind::<Text, _>(&attempt.address)
-    .get_result(&mut conn)
-    .await
-    .map_err(postgres::Error::from)?;
+    .get_result(conn)
+    .await?;
     let waits = counted.tries >= TRIES || (counted.from_anywhere >= TRIES_FROM_ANYWHERE && !counted.familiar);
     Ok(waits.then(|| {
         let begun = counted.oldest.unwrap_or_else(clock::now);
@@ -203,9 +221,6 @@ async fn refuse(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Sig
         .within(async {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
-                let failure =
-                    Failure { id: Uuid::now_v7(), tenant_id: visitor.tenant, email_hash: &attempt.email_hash, address: &attempt.address };
-                diesel::insert_into(sign_in_failures::table).values(failure).execute(conn).await?;
                 diesel::update(users::table.filter(lower(users::email).eq(&attempt.email)))
                     .set(users::failed_count.eq(users::failed_count + 1))
                     .execute(conn)

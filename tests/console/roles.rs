@@ -112,7 +112,8 @@ async fn a_method_that_a_page_does_not_have_is_405_and_an_unknown_address_404() 
         assert!(page.header("allow").is_some_and(|allow| allow.contains(route.method)), "{path}");
         assert!(page.has("h1"), "{path}");
     }
-    for path in ["/nope", "/buckets/new/nope", "/.git/config", "/static/nope.css", "/users/x/nope"] {
+    let missing = larder::console::assets::url("nope.css");
+    for path in [missing.as_str(), "/nope", "/buckets/new/nope", "/.git/config", "/static/nope.css", "/users/x/nope"] {
         assert!(admin.get(path).await.expect_status(404).has("h1"), "{path}");
     }
 }

@@ -39,6 +39,16 @@ async fn after_ten_wrong_passwords_the_address_waits_and_the_owner_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fifty_tries_at_once_are_ten_tries() {
+    let app = TestApp::start().await;
+    let email = app.new_user(Role::Editor).await;
+    let tries = (0..50).map(|_| try_in(&app.ctx, "198.51.100.7", &email, "wrong"));
+    let ended = futures_util::future::join_all(tries).await;
+    let heard = ended.iter().filter(|outcome| matches!(outcome, SignIn::Wrong)).count();
+    assert_eq!(heard, usize::try_from(sign_in::TRIES).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lock_out_outlives_a_redis_that_forgets() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Editor).await;
