@@ -1,6 +1,7 @@
 //! `Config::from_env`, read once. Every fault is reported together, and secrets cannot be printed.
 
 mod read;
+mod redis_url;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -216,7 +217,7 @@ impl Config {
     /// Things that work but should not stay so, for the log and the health page.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.environment == Environment::Production && !read::has_password(self.redis.url.reveal()) {
+        if self.environment == Environment::Production && !redis_url::has_password(self.redis.url.reveal()) {
             warnings.push("Redis is used without a password in production. Set REDIS_PASSWORD.".to_owned());
         }
         warnings

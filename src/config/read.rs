@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Config, EmbeddedUrls, Environment, Faults, FirstAdmin, RedisConfig, S3Config, Secret, UploadConfig};
+use super::{Config, EmbeddedUrls, Environment, Faults, FirstAdmin, RedisConfig, S3Config, Secret, UploadConfig, redis_url};
 
 pub(super) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -209,11 +209,11 @@ impl<'a> Reader<'a> {
                 let url = self.required(&["REDIS_URL"], example);
                 let password = self.text(&["REDIS_PASSWORD"]);
                 if !url.is_empty()
-                    && let Err(why) = check_redis_url(&url)
+                    && let Err(why) = redis_url::check(&url)
                 {
                     self.fault("REDIS_URL", &why, example);
                 }
-                with_password(&url, password.as_deref())
+                redis_url::with_password(&url, password.as_deref())
             }
         };
         let pool_size = self.bounded(&["REDIS_POOL_SIZE", "REDIS_MAX_CONNECTIONS"], 10, 1..=10_000, "REDIS_POOL_SIZE=10");
@@ -293,47 +293,4 @@ fn parse_bytes(value: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(unit)
-}
-
-/// `redis://` or `rediss://` with host and database number, or a unix socket.
-fn check_redis_url(url: &str) -> Result<(), String> {
-    let Some((scheme, rest)) = url.split_once("://") else { return Err("is not an address".into()) };
-    match scheme {
-        "redis" | "rediss" => {}
-        "unix" | "redis+unix" => return Ok(()),
-        other => return Err(format!("begins with {other}://; Larder knows redis://, rediss:// and unix://")),
-    }
-    let authority_and_path = rest.split(['?', '#']).next().unwrap_or_default();
-    let (authority, path) = authority_and_path.split_once('/').unwrap_or((authority_and_path, ""));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    if host.is_empty() || host.starts_with(':') {
-        return Err("names no host".into());
-    }
-    if !path.is_empty() && path.parse::<u32>().is_err() {
-        return Err(format!("ends in /{path}, which is not a database number"));
-    }
-    Ok(())
-}
-
-pub(super) fn has_password(url: &str) -> bool {
-    if url.starts_with("unix") || url.starts_with("redis+unix") {
-        return url.contains("pass=");
-    }
-    url.split("://").nth(1).and_then(|rest| rest.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':') && !user.ends_with(':'))
-}
-
-fn with_password(url: &str, password: Option<&str>) -> String {
-    let Some(password) = password else { return url.to_owned() };
-    if has_password(url) {
-        return url.to_owned();
-    }
-    let encoded = percent_encoding::utf8_percent_encode(password, percent_encoding::NON_ALPHANUMERIC);
-    match url.split_once("://") {
-        Some((scheme @ ("redis" | "rediss"), rest)) => {
-            let (user, host) = rest.split_once('@').unwrap_or(("", rest));
-            format!("{scheme}://{}:{encoded}@{host}", user.trim_end_matches(':'))
-        }
-        Some((scheme, rest)) => format!("{scheme}://{rest}{}pass={encoded}", if rest.contains('?') { '&' } else { '?' }),
-        None => url.to_owned(),
-    }
 }

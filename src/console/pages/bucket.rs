@@ -4,6 +4,8 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+mod rows;
+
 use super::{Refusal, with_status};
 use crate::config::Config;
 use crate::console::error::Result;
@@ -11,10 +13,12 @@ use crate::console::layout::{Layout, Section};
 use crate::console::query::{Bucket, Query};
 use crate::console::session::{SignedIn, Viewer, see_other};
 use crate::console::trail::{Step, Trail};
-use crate::console::{filters, names, paths};
+use crate::console::{filters, paths};
 use crate::domain::names::BucketName;
-use crate::domain::objects::{self, Entry, Folder, ListQuery, Listing, Origin, Place};
+use crate::domain::objects::{self, ListQuery, Listing, Place};
 use crate::domain::{self, Context};
+
+pub use rows::{FolderRow, ObjectRow};
 
 const LIMITS: [i32; 3] = [100, 500, 1000];
 
@@ -26,6 +30,8 @@ pub struct ShowPage {
     pub place: Location,
     pub folders: Vec<FolderRow>,
     pub objects: Vec<ObjectRow>,
+    /// Key and ETag of the folder's own marker, for the button that deletes an empty folder.
+    pub marker: Option<String>,
     pub next_url: Option<String>,
     pub back_url: Option<String>,
     pub max_size: u64,
@@ -45,44 +51,6 @@ pub struct Location {
     pub offset: u64,
     pub cursor: String,
     pub trail: Trail,
-}
-
-pub struct FolderRow {
-    pub name: String,
-    pub url: String,
-}
-
-pub struct ObjectRow {
-    pub name: String,
-    pub url: String,
-    pub download_url: String,
-    /// Key, ETag and size for the check box.
-    pub pair: String,
-    pub entry: Entry,
-}
-
-impl ObjectRow {
-    pub fn by(&self) -> &str {
-        match &self.entry.origin {
-            Origin::Larder { by, .. } => by,
-            Origin::Changed => "changed outside Larder",
-            Origin::Outside => "outside Larder",
-        }
-    }
-
-    /// The marker that makes an empty folder has no name of its own inside it.
-    pub fn shown_name(&self) -> &str {
-        if self.name.is_empty() { "(this folder's marker)" } else { &self.name }
-    }
-
-    /// The name for those who hear the page.
-    pub fn label(&self) -> String {
-        names::text(self.shown_name())
-    }
-
-    pub fn is_ours(&self) -> bool {
-        matches!(self.entry.origin, Origin::Larder { .. })
-    }
 }
 
 impl ShowPage {
@@ -264,18 +232,11 @@ pub fn assemble(layout: Layout, bucket: BucketName, place: Location, listing: Li
     let shown = (listing.folders.len() + listing.objects.len()) as u64;
     let next_url = listing.next.map(|cursor| turn(&Step { offset: place.offset + shown, cursor }, &place.trail.and(here)));
     let back_url = place.trail.back().map(|(step, trail)| turn(&step, &trail));
-    let folder = |folder: Folder| FolderRow { url: paths::folder(&bucket, &folder.prefix), name: folder.name };
-    let object = |entry: Entry| ObjectRow {
-        name: entry.name.clone(),
-        url: paths::object(&bucket, &entry.key),
-        download_url: paths::download(&bucket, &entry.key),
-        pair: format!("{}:{}:{}", paths::field(entry.key.as_str()), entry.etag, entry.size),
-        entry,
-    };
     ShowPage {
         layout,
-        folders: listing.folders.into_iter().map(folder).collect(),
-        objects: listing.objects.into_iter().map(object).collect(),
+        folders: listing.folders.into_iter().map(|folder| FolderRow::of(&bucket, folder)).collect(),
+        objects: listing.objects.into_iter().map(|entry| ObjectRow::of(&bucket, entry)).collect(),
+        marker: listing.marker.map(|(key, etag)| format!("{}:{etag}", paths::field(key.as_str()))),
         next_url,
         back_url,
         max_size: config.upload.max_size,

@@ -44,6 +44,8 @@ pub struct Listing {
     pub objects: Vec<Entry>,
     /// The token of the next page.
     pub next: Option<String>,
+    /// The object that makes the folder itself, with its ETag, where the page has it.
+    pub marker: Option<(ObjectKey, String)>,
 }
 
 pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Result<Listing> {
@@ -82,7 +84,9 @@ pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Resu
             Folder { name, prefix: prefix_of_folder }
         })
         .collect();
-    Ok(Listing { folders, objects, next: page.next })
+    let marker = page.objects.iter().find(|object| object.key == query.prefix);
+    let marker = marker.and_then(|object| Some((ObjectKey::parse(object.key.as_str())?, object.etag.clone())));
+    Ok(Listing { folders, objects, next: page.next, marker })
 }
 
 /// Where the go-to box leads.

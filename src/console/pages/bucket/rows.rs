@@ -1,0 +1,54 @@
+//! The rows of a folder.
+
+use crate::console::{names, paths};
+use crate::domain::names::BucketName;
+use crate::domain::objects::{Entry, Folder, Origin};
+
+pub struct FolderRow {
+    pub name: String,
+    pub url: String,
+}
+
+pub struct ObjectRow {
+    pub name: String,
+    pub url: String,
+    pub download_url: String,
+    /// Key, ETag and size for the check box.
+    pub pair: String,
+    pub entry: Entry,
+}
+
+impl FolderRow {
+    pub fn of(bucket: &BucketName, folder: Folder) -> Self {
+        Self { url: paths::folder(bucket, &folder.prefix), name: folder.name }
+    }
+}
+
+impl ObjectRow {
+    pub fn of(bucket: &BucketName, entry: Entry) -> Self {
+        Self {
+            name: entry.name.clone(),
+            url: paths::object(bucket, &entry.key),
+            download_url: paths::download(bucket, &entry.key),
+            pair: format!("{}:{}:{}", paths::field(entry.key.as_str()), entry.etag, entry.size),
+            entry,
+        }
+    }
+
+    pub fn by(&self) -> &str {
+        match &self.entry.origin {
+            Origin::Larder { by, .. } => by,
+            Origin::Changed => "changed outside Larder",
+            Origin::Outside => "outside Larder",
+        }
+    }
+
+    /// The name for those who hear the page.
+    pub fn label(&self) -> String {
+        names::text(&self.name)
+    }
+
+    pub fn is_ours(&self) -> bool {
+        matches!(self.entry.origin, Origin::Larder { .. })
+    }
+}

@@ -1,0 +1,169 @@
+//! A house full of strangers: names and values that would run if a page let them.
+
+use crate::config::{Config, Stores};
+use crate::console::layout::{Flash, Frame, Layout, Person, Section, Theme};
+use crate::console::pages::Refusal;
+use crate::domain::actor::Role;
+use crate::domain::audit::Event;
+use crate::domain::health::{Service, Snapshot, State};
+use crate::domain::names::{BucketName, ObjectKey};
+use crate::domain::objects::{Entry, Folder, Listing, Origin};
+use crate::domain::sessions::Session;
+use crate::domain::uploads::{File, FileState};
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use uuid::Uuid;
+
+pub const HOSTILE: &str = "\"><script>alert(1)</script><img src=x onerror=alert(1) style=\"x\">'\n\u{202e}";
+
+pub fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+pub fn noon() -> DateTime<Utc> {
+    at("2026-11-20T12:00:00Z")
+}
+
+pub fn bucket() -> BucketName {
+    BucketName::parse("sme-files").unwrap()
+}
+
+pub fn key(text: &str) -> ObjectKey {
+    ObjectKey::parse(text).unwrap()
+}
+
+pub fn config() -> Config {
+    let lookup = |name: &str| {
+        let value = match name {
+            "DATABASE_URL" => "postgres://larder:secret@127.0.0.1/larder",
+            "REDIS_URL" => "redis://127.0.0.1",
+            "S3_ENDPOINT_URL" => "http://127.0.0.1:9000",
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "key",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    Config::from_lookup(&lookup, Stores::FromEnvironment).unwrap()
+}
+
+pub fn layout(title: &str, role: Option<Role>) -> Layout {
+    let session =
+        |role| Session { id: Uuid::nil(), tenant: Uuid::nil(), user: Uuid::nil(), name: HOSTILE.into(), email: HOSTILE.into(), role };
+    let frame = Frame {
+        theme: Theme::Dark,
+        flash: Some(Flash::warn(HOSTILE)),
+        here: "/".into(),
+        down: 1,
+        host: "halden.example".into(),
+        environment: "Production",
+        https: true,
+    };
+    let person = role.map(|role| Person::of(&session(role)));
+    Layout::new(title, Section::Buckets, person, frame).under([(HOSTILE.to_owned(), "/buckets".to_owned())])
+}
+
+pub fn refusal(field: &'static str) -> Refusal {
+    Refusal { field, why: HOSTILE.to_owned() }
+}
+
+pub fn event(action: &str, resource: &str, outcome: &str) -> Event {
+    Event {
+        sequence: 7,
+        at: noon(),
+        actor_kind: "user".into(),
+        actor_id: None,
+        actor_label: HOSTILE.into(),
+        action: action.into(),
+        resource: resource.into(),
+        outcome: outcome.into(),
+        address: Some("10.4.0.18".into()),
+        request_id: Some("01JD4K2F".into()),
+        detail: json!({ "why": HOSTILE }),
+    }
+}
+
+pub fn events() -> Vec<Event> {
+    let object = format!("s3://sme-files/a/{HOSTILE}");
+    let mut events: Vec<Event> = crate::domain::audit::ACTIONS.iter().map(|action| event(action, &object, "ok")).collect();
+    events.extend([
+        event("session.refuse", "session", "refused"),
+        event("user.role", "user:a@b.example", "failed"),
+        event("new.thing", HOSTILE, "ok"),
+    ]);
+    events
+}
+
+pub fn snapshot(service: Service, state: State) -> Snapshot {
+    Snapshot {
+        service,
+        state,
+        healthy: state == State::Up,
+        latency_ms: Some(1.84),
+        since: Some(noon()),
+        checked_at: Some(noon()),
+        last_failure: Some((noon(), HOSTILE.into())),
+        version: Some(HOSTILE.into()),
+        history: vec![Some(1.0), Some(2.0), None, Some(1.5)],
+        p50: Some(1.6),
+        p95: None,
+        pool: Some((4, 20, 0)),
+        pool_size: 20,
+    }
+}
+
+pub fn snapshots() -> Vec<Snapshot> {
+    use State::{Down, NotConfigured, Stale, Unstable, Up};
+    let states = [Up, Unstable, Down, NotConfigured, Stale];
+    let services = [Service::Postgres, Service::Redis, Service::S3, Service::Qdrant, Service::LiteLlm];
+    services.into_iter().zip(states).map(|(service, state)| snapshot(service, state)).collect()
+}
+
+pub fn file(state: FileState) -> File {
+    File {
+        id: Uuid::nil(),
+        batch_id: Uuid::nil(),
+        bucket: "sme-files".into(),
+        key: format!("a/{HOSTILE}"),
+        name: HOSTILE.into(),
+        size: Some(1_400_000_000),
+        sha256: Some("9f2c5be07a1d44c8".repeat(4)),
+        etag: Some("7d79".into()),
+        state,
+        stalled: true,
+        uploaded_by: HOSTILE.into(),
+        error: (state == FileState::Failed).then(|| HOSTILE.into()),
+        created_at: noon(),
+        finished_at: None,
+    }
+}
+
+pub fn files() -> Vec<File> {
+    use FileState::{Deleted, Deleting, Failed, Pending, Ready, Superseded};
+    [Ready, Pending, Failed, Superseded, Deleting, Deleted].map(file).into()
+}
+
+pub fn entry(name: &str, origin: Origin, unreachable: Option<String>) -> Entry {
+    Entry {
+        key: key(&format!("a/{name}")),
+        name: name.into(),
+        size: 46_900,
+        etag: "7d79".into(),
+        modified: Some(noon()),
+        origin,
+        unreachable,
+    }
+}
+
+pub fn listing() -> Listing {
+    let long = "framework-agreement-2026-v7-final-countersigned-by-both-parties-2026-11-03.pdf";
+    Listing {
+        folders: vec![Folder { prefix: format!("a/{HOSTILE}/"), name: HOSTILE.into() }],
+        objects: vec![
+            entry(HOSTILE, Origin::Larder { by: HOSTILE.into(), sha256: None }, None),
+            entry(long, Origin::Changed, None),
+            entry("..", Origin::Outside, Some("The store would take this name for another.".into())),
+        ],
+        marker: None,
+        next: Some("a token".into()),
+    }
+}
