@@ -51,12 +51,29 @@ pub enum Error {
     Conflict(String),
     #[error("{0}")]
     Forbidden(String),
+    #[error("{0}")]
+    TooLarge(String),
+    /// More asks for the same thing than there is of it; after `retry_after` there may be some.
+    #[error("{why}")]
+    Busy { why: String, retry_after: Duration },
+    /// A fault of our own, for the log.
+    #[error("{0}")]
+    Internal(String),
     #[error("{why}")]
     TooMany { why: String, retry_after: Duration },
     #[error(transparent)]
     Postgres(#[from] postgres::Error),
     #[error(transparent)]
     S3(#[from] s3::Error),
+}
+
+impl Context {
+    /// Runs `work` to its end, even where whoever asked for it goes away: a dropped connection must not come
+    /// between a change and its audit.
+    pub(crate) async fn see_through<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let ended = self.tasks.spawn_on(work, &self.runtime).await;
+        ended.unwrap_or_else(|error| Err(Error::Internal(format!("work was cut off: {error}"))))
+    }
 }
 
 impl Error {

@@ -140,10 +140,44 @@ pub(super) async fn record(
         outcome: outcome.as_str(),
         address: actor.address.map(|address| address.to_string()),
         request_id: Some(actor.request_id.as_str()).filter(|id| !id.is_empty()),
-        detail,
+        detail: scrubbed(detail),
     };
     diesel::insert_into(events::table).values(event).execute(conn).await?;
     Ok(())
+}
+
+/// Text inside the detail as Postgres' `jsonb` can hold it.
+fn scrubbed(detail: Value) -> Value {
+    match detail {
+        Value::String(text) => Value::String(storable(&text)),
+        Value::Array(items) => Value::Array(items.into_iter().map(scrubbed).collect()),
+        Value::Object(fields) => Value::Object(fields.into_iter().map(|(name, value)| (name, scrubbed(value))).collect()),
+        other => other,
+    }
+}
+
+/// As [`record_alone`], for what the store has done already: where Postgres does not answer now it is tried again
+/// for ten minutes, so that the event is late rather than lost. Call it inside [`Context::see_through`].
+pub(super) async fn record_at_last(ctx: &Context, actor: &Actor, action: &'static str, resource: &str, detail: Value) -> Result<()> {
+    let first = record_alone(ctx, actor, action, resource, Outcome::Ok, detail.clone()).await;
+    if first.is_err() {
+        log::error!("{action} {resource:?} was done but not recorded yet");
+        let (ctx, actor, resource) = (ctx.clone(), actor.clone(), resource.to_owned());
+        let (tasks, runtime) = (ctx.tasks.clone(), ctx.runtime.clone());
+        tasks.spawn_on(
+            async move {
+                for _ in 0..600 {
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    if record_alone(&ctx, &actor, action, &resource, Outcome::Ok, detail.clone()).await.is_ok() {
+                        return;
+                    }
+                }
+                log::error!("{action} {resource:?} by {} could not be recorded at all", actor.label);
+            },
+            &runtime,
+        );
+    }
+    first
 }
 
 /// As [`record`], for an event that belongs to no change of ours.

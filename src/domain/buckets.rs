@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 
 use super::actor::Actor;
-use super::audit::{self, Outcome};
+use super::audit;
 use super::names::{BucketName, bucket_rules_broken};
 use super::{Context, Error, Result};
 use crate::stores::s3;
@@ -129,13 +129,20 @@ fn key_rules(ctx: &Context) -> Vec<String> {
 /// Refused{"name"} for a broken naming rule; Conflict when it exists.
 pub async fn create(ctx: &Context, actor: &Actor, name: &str) -> Result<BucketName> {
     let name = BucketName::for_new(name.trim()).map_err(|broken| Error::refused("name", broken.join(" ")))?;
-    match ctx.s3.create_bucket(name.as_str()).await {
-        Ok(()) => {}
-        Err(s3::Error::BucketExists) => return Err(Error::Conflict(format!("A bucket named {name} exists already. Choose another name."))),
-        Err(error) => return Err(error.into()),
-    }
-    audit::record_alone(ctx, actor, "bucket.create", &audit::object(name.as_str(), ""), Outcome::Ok, json!({})).await?;
-    Ok(name)
+    ctx.db.answers().await?;
+    let (all, actor) = (ctx.clone(), actor.clone());
+    ctx.see_through(async move {
+        match all.s3.create_bucket(name.as_str()).await {
+            Ok(()) => {}
+            Err(s3::Error::BucketExists) => {
+                return Err(Error::Conflict(format!("A bucket named {name} exists already. Choose another name.")));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        audit::record_at_last(&all, &actor, "bucket.create", &audit::object(name.as_str(), ""), json!({})).await?;
+        Ok(name)
+    })
+    .await
 }
 
 /// Refused{"name"} where `typed` is not the name; Conflict when not empty.
@@ -143,16 +150,23 @@ pub async fn delete(ctx: &Context, actor: &Actor, name: &BucketName, typed: &str
     if typed.trim() != name.as_str() {
         return Err(Error::refused("name", format!("Type {name} to delete this bucket.")));
     }
-    match ctx.s3.delete_bucket(name.as_str()).await {
-        Ok(()) => {}
-        Err(s3::Error::BucketNotEmpty) => {
-            return Err(Error::Conflict(format!("{name} is not empty. Only an empty bucket can be deleted: delete its objects first.")));
+    ctx.db.answers().await?;
+    let (all, actor, name) = (ctx.clone(), actor.clone(), name.clone());
+    ctx.see_through(async move {
+        match all.s3.delete_bucket(name.as_str()).await {
+            Ok(()) => {}
+            Err(s3::Error::BucketNotEmpty) => {
+                return Err(Error::Conflict(format!(
+                    "{name} is not empty. Only an empty bucket can be deleted: delete its objects first."
+                )));
+            }
+            Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("There is no bucket named {name}."))),
+            Err(error) => return Err(error.into()),
         }
-        Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("There is no bucket named {name}."))),
-        Err(error) => return Err(error.into()),
-    }
-    count::forget(ctx, name).await;
-    audit::record_alone(ctx, actor, "bucket.delete", &audit::object(name.as_str(), ""), Outcome::Ok, json!({})).await
+        count::forget(&all, &name).await;
+        audit::record_at_last(&all, &actor, "bucket.delete", &audit::object(name.as_str(), ""), json!({})).await
+    })
+    .await
 }
 
 /// Makes the buckets of `S3_BUCKETS` that are absent and learns what the store does to unusual keys; tries

@@ -110,14 +110,19 @@ pub async fn create_folder(ctx: &Context, actor: &Actor, bucket: &BucketName, pr
     if !there.objects.is_empty() {
         return Err(Error::Conflict(format!("A folder named {name} is there already.")));
     }
-    let options = s3::PutOptions { content_type: "application/x-directory", metadata: &[], only_if_absent: true };
-    match ctx.s3.put(bucket.as_str(), key.as_str(), Bytes::new(), &options).await {
-        Ok(_) => {}
-        Err(s3::Error::PreconditionFailed) => return Err(Error::Conflict(format!("A folder named {name} is there already."))),
-        Err(error) => return Err(not_found(error, bucket, &key)),
-    }
-    audit::record_alone(ctx, actor, "folder.create", &audit::object(bucket.as_str(), key.as_str()), Outcome::Ok, json!({})).await?;
-    Ok(key.to_string())
+    ctx.db.answers().await?;
+    let (all, actor, bucket, name) = (ctx.clone(), actor.clone(), bucket.clone(), name.to_owned());
+    ctx.see_through(async move {
+        let options = s3::PutOptions { content_type: "application/x-directory", metadata: &[], only_if_absent: true };
+        match all.s3.put(bucket.as_str(), key.as_str(), Bytes::new(), &options).await {
+            Ok(_) => {}
+            Err(s3::Error::PreconditionFailed) => return Err(Error::Conflict(format!("A folder named {name} is there already."))),
+            Err(error) => return Err(not_found(error, &bucket, &key)),
+        }
+        audit::record_at_last(&all, &actor, "folder.create", &audit::object(bucket.as_str(), key.as_str()), json!({})).await?;
+        Ok(key.to_string())
+    })
+    .await
 }
 
 pub struct SharedLink {

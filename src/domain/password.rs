@@ -1,6 +1,7 @@
 //! Passwords: argon2id off the workers, a few at a time, with the parameters of OWASP (19 MiB, 2 passes).
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
@@ -14,6 +15,9 @@ pub const MAX_BYTES: usize = 1024;
 
 /// Each hash takes 19 MiB and a core.
 static SLOTS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)));
+
+/// How long a sign-in waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A hash of nothing that anybody knows: the same work for an unknown e-mail as for a known one.
 static NOBODY: LazyLock<String> = LazyLock::new(|| {
@@ -61,12 +65,12 @@ const COMMON: [&str; 12] = [
 
 pub async fn hash(password: &str) -> Result<String> {
     let password = password.to_owned();
-    let hashed = off_the_workers(move || salted(password.as_bytes())).await.flatten();
-    hashed.ok_or_else(|| Error::Conflict("The password could not be hashed. Try again.".into()))
+    let hashed = off_the_workers(move || salted(password.as_bytes())).await?;
+    hashed.ok_or_else(|| Error::Internal("the password could not be hashed".into()))
 }
 
 /// Whether `password` belongs to `hash`. Without a hash the same work is done and the answer is no.
-pub async fn verify(password: &str, hash: Option<String>) -> bool {
+pub async fn verify(password: &str, hash: Option<String>) -> Result<bool> {
     let known = hash.is_some();
     let password = password.to_owned();
     let matches = off_the_workers(move || {
@@ -74,13 +78,16 @@ pub async fn verify(password: &str, hash: Option<String>) -> bool {
         let parsed = PasswordHash::new(&hash);
         parsed.is_ok_and(|parsed| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
     })
-    .await;
-    known && matches == Some(true)
+    .await?;
+    Ok(known && matches)
 }
 
-async fn off_the_workers<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let _slot = SLOTS.acquire().await.ok()?;
-    tokio::task::spawn_blocking(work).await.ok()
+async fn off_the_workers<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let busy =
+        || Error::Busy { why: "Many people are signing in at this moment. Try again in a few seconds.".into(), retry_after: PATIENCE };
+    let slot = tokio::time::timeout(PATIENCE, SLOTS.acquire()).await;
+    let _slot = slot.map_err(|_| busy())?.map_err(|_| busy())?;
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("hashing was cut off: {error}")))
 }
 
 #[cfg(test)]
@@ -91,9 +98,9 @@ mod tests {
     async fn a_password_is_known_again_and_another_is_not() {
         let hashed = hash("correct horse battery").await.unwrap();
         assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hashed}");
-        assert!(verify("correct horse battery", Some(hashed.clone())).await);
-        assert!(!verify("correct horse batterz", Some(hashed)).await);
-        assert!(!verify("", None).await);
+        assert!(verify("correct horse battery", Some(hashed.clone())).await.unwrap());
+        assert!(!verify("correct horse batterz", Some(hashed)).await.unwrap());
+        assert!(!verify("", None).await.unwrap());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{Error, Result};
 /// A new token, 43 characters that are safe in cookies and links.
 pub(super) fn new_token() -> Result<String> {
     let mut bytes = [0_u8; 32];
-    rand::fill(&mut bytes).map_err(|_| Error::Conflict("The machine has no randomness to give. Try again.".into()))?;
+    rand::fill(&mut bytes).map_err(|_| Error::Internal("the machine has no randomness to give".into()))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 

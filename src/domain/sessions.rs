@@ -69,7 +69,8 @@ pub(super) async fn open(
         user_id: user,
         secret_hash: sha256(token.as_bytes()),
         epoch,
-        address: address.map(|address| address.to_string()),
+        // As failures to sign in are counted: the owner is known again in the same network.
+        address: address.map(super::sign_in::subject),
         expires_at: clock::now() + TimeDelta::from_std(LIFETIME).unwrap_or(TimeDelta::days(14)),
     };
     diesel::insert_into(sessions::table).values(row).execute(conn).await?;
@@ -149,19 +150,23 @@ pub async fn end(ctx: &Context, token: &str, address: Option<IpAddr>, request_id
         address,
         request_id: request_id.to_owned(),
     };
-    ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| {
-                diesel::update(sessions::table.find(session.id)).set(sessions::revoked_at.eq(now)).execute(conn).await?;
-                audit::record(conn, &actor, "session.end", "session", Outcome::Ok, json!({})).await
+    let all = ctx.clone();
+    ctx.see_through(async move {
+        all.db
+            .within(async {
+                let mut conn = all.db.get().await?;
+                conn.transaction(async |conn| {
+                    diesel::update(sessions::table.find(session.id)).set(sessions::revoked_at.eq(now)).execute(conn).await?;
+                    audit::record(conn, &actor, "session.end", "session", Outcome::Ok, json!({})).await
+                })
+                .await
+                .map_err(|error| Error::from(postgres::Error::from(error)))
             })
-            .await
-            .map_err(|error| Error::from(postgres::Error::from(error)))
-        })
-        .await?;
-    forget(ctx, vec![hash]).await;
-    Ok(())
+            .await?;
+        forget(&all, vec![hash]).await;
+        Ok(())
+    })
+    .await
 }
 
 /// Ends every session of a user inside the transaction that has a reason to; [`forget`] what it returns after

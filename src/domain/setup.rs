@@ -1,5 +1,6 @@
 //! The first start: one admin, made once, by token or by `ADMIN_EMAIL` and `ADMIN_PASSWORD`.
 
+use chrono::TimeDelta;
 use diesel::QueryResult;
 use diesel::prelude::{ExpressionMethods, Insertable, QueryDsl};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
@@ -10,6 +11,7 @@ use super::actor::{Actor, FIRST_TENANT};
 use super::audit::{self, Outcome};
 use super::secrets::{new_token, sha256};
 use super::{Context, Error, Result, password, users as people};
+use crate::clock;
 use crate::schema::{setup_tokens, tenants, users};
 use crate::stores::postgres;
 
@@ -26,6 +28,9 @@ struct NewToken {
     tenant_id: Uuid,
     token_hash: Vec<u8>,
 }
+
+/// How long a set-up link is good; every start makes a new one.
+const LIFETIME: TimeDelta = TimeDelta::days(1);
 
 /// No user exists yet.
 pub async fn is_needed(ctx: &Context) -> Result<bool> {
@@ -52,6 +57,10 @@ pub async fn complete(ctx: &Context, visitor: &Actor, token: &str, first: FirstU
     if !is_needed(ctx).await? {
         return Err(Error::NotFound("Larder is set up already.".into()));
     }
+    // Before the work of hashing, which nobody without the token may cause.
+    if !is_valid(ctx, token).await? {
+        return Err(wrong_token());
+    }
     let (email, name) = people::check_person(first.email, first.name, first.password)?;
     let hash = password::hash(first.password).await?;
     let actor = Actor { label: name.to_owned(), ..visitor.clone() };
@@ -60,6 +69,26 @@ pub async fn complete(ctx: &Context, visitor: &Actor, token: &str, first: FirstU
         Attempt::AlreadyDone => Err(Error::NotFound("Larder is set up already.".into())),
         Attempt::WrongToken => Err(Error::refused("token", "This set-up link is not valid. Take the newest one from Larder's log.")),
     }
+}
+
+fn wrong_token() -> Error {
+    Error::refused("token", "This set-up link is not valid. Take the newest one from Larder's log.")
+}
+
+/// Whether this token is one of ours, and not older than a day.
+async fn is_valid(ctx: &Context, token: &str) -> Result<bool> {
+    let hash = sha256(token.as_bytes());
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            Ok(known(&mut conn, hash).await.map_err(postgres::Error::from)?)
+        })
+        .await
+}
+
+async fn known(conn: &mut AsyncPgConnection, hash: Vec<u8>) -> QueryResult<bool> {
+    let fresh = setup_tokens::table.filter(setup_tokens::token_hash.eq(hash)).filter(setup_tokens::created_at.gt(clock::now() - LIFETIME));
+    diesel::select(diesel::dsl::exists(fresh)).get_result(conn).await
 }
 
 /// One winner: the tenant's row is locked while it is looked whether anybody exists.
@@ -72,11 +101,10 @@ async fn make(ctx: &Context, actor: &Actor, token: Option<&str>, email: &str, na
                 if !no_user(conn).await? {
                     return Ok(Attempt::AlreadyDone);
                 }
-                if let Some(token) = token {
-                    let known = setup_tokens::table.filter(setup_tokens::token_hash.eq(sha256(token.as_bytes())));
-                    if !diesel::select(diesel::dsl::exists(known)).get_result(conn).await? {
-                        return Ok(Attempt::WrongToken);
-                    }
+                if let Some(token) = token
+                    && !known(conn, sha256(token.as_bytes())).await?
+                {
+                    return Ok(Attempt::WrongToken);
                 }
                 people::insert_first(conn, actor, email, name, hash).await?;
                 diesel::delete(setup_tokens::table).execute(conn).await?;
@@ -100,6 +128,7 @@ pub async fn issue_token(ctx: &Context) -> Result<Option<String>> {
                 if !no_user(conn).await? {
                     return Ok(None);
                 }
+                diesel::delete(setup_tokens::table.filter(setup_tokens::created_at.lt(clock::now() - LIFETIME))).execute(conn).await?;
                 diesel::insert_into(setup_tokens::table).values(row).execute(conn).await?;
                 Ok(Some(token))
             })

@@ -72,16 +72,16 @@ struct Attempt {
 
 impl Attempt {
     fn new(email: &str, address: Option<IpAddr>) -> Self {
-        // The e-mail is folded as the unique index folds it; longer ones than any address are cut.
-        let email: String = email.trim().to_lowercase().chars().filter(|c| *c != '\0').take(254).collect();
+        // Postgres folds it as its unique index does; longer ones than any address are cut.
+        let email: String = email.trim().chars().filter(|c| *c != '\0').take(254).collect();
         let address = address.map_or_else(|| "unknown".to_owned(), subject);
         let counter = format!("rate:sign-in:{}", hex(&sha256(address.as_bytes())[..16]));
-        Self { email_hash: sha256(email.as_bytes()), email, address, counter }
+        Self { email_hash: sha256(email.to_lowercase().as_bytes()), email, address, counter }
     }
 }
 
 /// Whoever holds one address of an IPv6 network holds its /64.
-fn subject(address: IpAddr) -> String {
+pub(super) fn subject(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {
@@ -109,7 +109,7 @@ pub async fn sign_in(ctx: &Context, visitor: &Actor, email: &str, given: &str) -
         Some((user, hash)) => (Some(user), hash),
         None => (None, None),
     };
-    let right = password::verify(given, hash).await;
+    let right = password::verify(given, hash).await?;
     match user {
         Some(user) if right && user.active => welcome(ctx, visitor, &attempt, user).await,
         _ => refuse(ctx, visitor, &attempt).await,
@@ -129,7 +129,7 @@ async fn find_user(ctx: &Context, email: &str) -> Result<Option<(Found, Option<S
     let mut conn = ctx.db.get().await?;
     type Row = (Uuid, Uuid, String, String, i32, String, Option<String>);
     let row: Option<Row> = users::table
-        .filter(lower(users::email).eq(email))
+        .filter(lower(users::email).eq(lower(email)))
         .select((users::id, users::tenant_id, users::name, users::role, users::session_epoch, users::status, users::password_hash))
         .first(&mut conn)
         .await
@@ -171,7 +171,7 @@ async fn must_wait(conn: &mut AsyncPgConnection, attempt: &Attempt) -> QueryResu
                 (SELECT min(created_at) FROM sign_in_failures WHERE address = $1 AND created_at > $3) AS oldest,
                 (SELECT count(*) FROM sign_in_failures WHERE email_hash = $2 AND created_at > $3) AS from_anywhere,
                 EXISTS (SELECT FROM sessions s JOIN users u ON u.id = s.user_id
-                        WHERE lower(u.email) = $4 AND s.address = $5) AS familiar",
+                        WHERE lower(u.email) = lower($4) AND s.address = $5) AS familiar",
     )
     .bind::<Text, _>(&attempt.address)
     .bind::<Bytea, _>(&attempt.email_hash)
@@ -221,7 +221,7 @@ async fn refuse(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Sig
         .within(async {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
-                diesel::update(users::table.filter(lower(users::email).eq(&attempt.email)))
+                diesel::update(users::table.filter(lower(users::email).eq(lower(&attempt.email))))
                     .set(users::failed_count.eq(users::failed_count + 1))
                     .execute(conn)
                     .await?;
@@ -235,8 +235,9 @@ async fn refuse(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Sig
         })
         .await?;
     let redis = ctx.redis.briefly(PATIENCE);
-    if redis.increment(&attempt.counter, 1).await == Ok(1) {
-        let _ = redis.expire(&attempt.counter, WINDOW).await;
+    // The lifetime comes first: a counter without one would never forget.
+    if redis.set_if_absent(&attempt.counter, "0", WINDOW).await.is_ok() {
+        let _ = redis.increment(&attempt.counter, 1).await;
     }
     Ok(SignIn::Wrong)
 }

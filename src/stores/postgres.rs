@@ -127,6 +127,11 @@ impl Pool {
         }
     }
 
+    /// Whether there is a connection to be had at all: asked before a change elsewhere that must be recorded.
+    pub async fn answers(&self) -> Result<(), Error> {
+        self.within(async { self.get().await.map(|_| ()) }).await
+    }
+
     pub fn url(&self) -> &Secret {
         &self.url
     }

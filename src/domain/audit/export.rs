@@ -25,7 +25,7 @@ pub async fn csv(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<String
             Ok::<_, Error>(found)
         })
         .await?;
-    let unwritable = |error: csv::Error| Error::Conflict(format!("The export could not be written: {error}"));
+    let unwritable = |error: csv::Error| Error::Internal(format!("the export could not be written: {error}"));
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     writer
         .write_record(["sequence", "time", "actor", "actor_kind", "action", "resource", "outcome", "address", "request_id", "detail"])
@@ -45,7 +45,7 @@ pub async fn csv(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<String
         ];
         writer.write_record(&cells).map_err(unwritable)?;
     }
-    let bytes = writer.into_inner().map_err(|error| Error::Conflict(format!("The export could not be written: {error}")))?;
+    let bytes = writer.into_inner().map_err(|error| Error::Internal(format!("the export could not be written: {error}")))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

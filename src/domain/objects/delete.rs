@@ -41,23 +41,20 @@ const KEPT: Duration = Duration::from_secs(86_400);
 /// Runs to its end even where the person goes away.
 pub async fn delete(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &[Doomed]) -> Result<Vec<(Doomed, Fate)>> {
     // Nothing is deleted that could not be audited.
-    ctx.db.within(async { ctx.db.get().await.map(|_| ()).map_err(Error::from) }).await?;
-    let (ctx, actor, bucket, doomed) = (ctx.clone(), actor.clone(), bucket.clone(), doomed.to_vec());
-    let (tasks, runtime) = (ctx.tasks.clone(), ctx.runtime.clone());
-    let work = tasks.spawn_on(
-        async move {
+    ctx.db.answers().await?;
+    let (all, actor, bucket, doomed) = (ctx.clone(), actor.clone(), bucket.clone(), doomed.to_vec());
+    let ended = ctx
+        .see_through(async move {
             let one = |object: Doomed| {
-                let (ctx, actor, bucket) = (&ctx, &actor, &bucket);
+                let (ctx, actor, bucket) = (&all, &actor, &bucket);
                 async move {
                     let fate = delete_one(ctx, actor, bucket, &object).await;
                     (object, fate)
                 }
             };
-            futures_util::stream::iter(doomed.into_iter().map(one)).buffered(AT_ONCE).collect::<Vec<_>>().await
-        },
-        &runtime,
-    );
-    let ended = work.await.map_err(|error| Error::from(postgres::Error::Unreachable(error.to_string())))?;
+            Ok(futures_util::stream::iter(doomed.into_iter().map(one)).buffered(AT_ONCE).collect::<Vec<_>>().await)
+        })
+        .await?;
     let unheard = |tried: &Tried| matches!(tried, Tried::Unheard(_));
     if let Some((_, Tried::Unheard(error))) = ended.iter().find(|(_, tried)| unheard(tried))
         && ended.iter().all(|(_, tried)| unheard(tried))
@@ -78,7 +75,7 @@ impl Tried {
     fn into_fate(self) -> Fate {
         match self {
             Self::Settled(fate) => fate,
-            Self::Unheard(error) => Fate::Failed(format!("{error}.")),
+            Self::Unheard(_) => Fate::Failed("The store did not answer in time, so whether it is gone is not known.".into()),
         }
     }
 }
@@ -93,11 +90,15 @@ async fn delete_one(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &
         Err(s3::Error::PreconditionFailed) => Fate::Changed,
         Err(s3::Error::NoSuchKey) => Fate::Gone,
         Err(error @ (s3::Error::Unreachable(_) | s3::Error::SlowDown)) => {
-            let fate = Fate::Failed(format!("{error}."));
+            let fate = Fate::Failed("The store did not answer.".into());
             record(ctx, actor, bucket, doomed, &fate).await;
             return Tried::Unheard(error);
         }
-        Err(error) => Fate::Failed(format!("{error}.")),
+        Err(s3::Error::AccessDenied) => Fate::Failed("The store refused: Larder's key may not delete here.".into()),
+        Err(error) => {
+            log::warn!("{bucket} {key:?} was not deleted: {error}");
+            Fate::Failed("The store answered with an error.".into())
+        }
     };
     record(ctx, actor, bucket, doomed, &fate).await;
     Tried::Settled(fate)
