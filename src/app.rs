@@ -23,8 +23,8 @@ use crate::embedded::Servers;
 use crate::stores::{postgres, redis, s3};
 use crate::{api, console};
 
-/// How long requests that are under way may take after SIGTERM.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long requests that are under way may take after SIGTERM; with what comes before and after, 30 s in all.
+const DRAIN: Duration = Duration::from_secs(25);
 
 /// A running Larder.
 pub struct Running {
@@ -148,7 +148,7 @@ impl Running {
             task.abort();
         }
         self.ctx.tasks.close();
-        if tokio::time::timeout(Duration::from_secs(5), self.ctx.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(3), self.ctx.tasks.wait()).await.is_err() {
             log::warn!("some work had to be left; what is unfinished is settled at the next start");
         }
         let _ = self.serving.await;

@@ -220,6 +220,13 @@ impl Config {
         if self.environment == Environment::Production && !redis_url::has_password(self.redis.url.reveal()) {
             warnings.push("Redis is used without a password in production. Set REDIS_PASSWORD.".to_owned());
         }
+        if self.environment == Environment::Production && self.trusted_proxies.is_empty() {
+            warnings.push(
+                "TRUSTED_PROXIES is empty in production. Behind a proxy everybody then has its address, and ten wrong passwords of one \
+                 person make all wait."
+                    .to_owned(),
+            );
+        }
         warnings
     }
 }

@@ -59,8 +59,6 @@ pub enum Error {
     /// A fault of our own, for the log.
     #[error("{0}")]
     Internal(String),
-    #[error("{why}")]
-    TooMany { why: String, retry_after: Duration },
     #[error(transparent)]
     Postgres(#[from] postgres::Error),
     #[error(transparent)]

@@ -40,7 +40,7 @@ function start(root) {
   function address(item) {
     const overwrite = item.place.overwrite ? "&overwrite=1" : "";
     const prefix = encodeURIComponent(item.place.prefix + item.directory).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
-    return `${item.place.path}?prefix=${prefix}${overwrite}`;
+    return `${item.place.path}?prefix=${prefix}${overwrite}&single=1`;
   }
 
   function add(chosen) {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 /// No byte for this long ends the request.
 const IDLE: Duration = Duration::from_secs(30);
-/// Less than [`FLOOR`] bytes within this window ends it too.
+/// Less than [`FLOOR`] bytes within so much waiting ends it too.
 const WINDOW: Duration = Duration::from_secs(60);
 const FLOOR: usize = 60_000;
 
@@ -24,8 +24,8 @@ pub fn watched(mut req: ServiceRequest) -> ServiceRequest {
         return req;
     }
     let inner = req.take_payload();
-    let now = Instant::now();
-    let watched = Watched { inner, idle: Box::pin(tokio::time::sleep(IDLE)), window_began: now, in_window: 0, ended: false };
+    let idle = Box::pin(tokio::time::sleep(IDLE));
+    let watched = Watched { inner, idle, waiting_since: None, waited: Duration::ZERO, in_window: 0, ended: false };
     req.set_payload(Payload::Stream { payload: Box::pin(watched) });
     req
 }
@@ -33,13 +33,30 @@ pub fn watched(mut req: ServiceRequest) -> ServiceRequest {
 struct Watched {
     inner: Payload,
     idle: Pin<Box<Sleep>>,
-    window_began: Instant,
+    /// Since when the sender keeps us waiting. Time in which nobody asked for more is not the sender's.
+    waiting_since: Option<Instant>,
+    /// Waited for the sender within this window, and what came.
+    waited: Duration,
     in_window: usize,
     ended: bool,
 }
 
 fn too_slow(why: &str) -> PayloadError {
     PayloadError::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why.to_owned()))
+}
+
+impl Watched {
+    /// Whether the sender has crawled for a whole window.
+    fn crawls(&mut self, came: usize) -> bool {
+        self.waited += self.waiting_since.take().map(|since| since.elapsed()).unwrap_or_default();
+        self.in_window += came;
+        if self.waited < WINDOW {
+            return false;
+        }
+        let crawls = self.in_window < FLOOR;
+        (self.waited, self.in_window) = (Duration::ZERO, 0);
+        crawls
+    }
 }
 
 impl Stream for Watched {
@@ -50,32 +67,30 @@ impl Stream for Watched {
         if this.ended {
             return Poll::Ready(None);
         }
-        match Pin::new(&mut this.inner).poll_next(cx) {
+        let failed = match Pin::new(&mut this.inner).poll_next(cx) {
             Poll::Ready(Some(Ok(chunk))) => {
-                let now = Instant::now();
-                this.idle.as_mut().reset(now + IDLE);
-                this.in_window += chunk.len();
-                if now - this.window_began >= WINDOW {
-                    if this.in_window < FLOOR {
-                        this.ended = true;
-                        return Poll::Ready(Some(Err(too_slow("less than 1 kB a second for a minute"))));
-                    }
-                    this.window_began = now;
-                    this.in_window = 0;
+                if !this.crawls(chunk.len()) {
+                    return Poll::Ready(Some(Ok(chunk)));
                 }
-                Poll::Ready(Some(Ok(chunk)))
+                "less than 1 kB a second for a minute"
             }
             Poll::Ready(other) => {
                 this.ended = true;
-                Poll::Ready(other)
+                return Poll::Ready(other);
             }
-            Poll::Pending => match this.idle.as_mut().poll(cx) {
-                Poll::Ready(()) => {
-                    this.ended = true;
-                    Poll::Ready(Some(Err(too_slow("nothing for 30 seconds"))))
+            Poll::Pending => {
+                if this.waiting_since.is_none() {
+                    let now = Instant::now();
+                    this.waiting_since = Some(now);
+                    this.idle.as_mut().reset(now + IDLE);
                 }
-                Poll::Pending => Poll::Pending,
-            },
-        }
+                if this.idle.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                "nothing for 30 seconds"
+            }
+        };
+        this.ended = true;
+        Poll::Ready(Some(Err(too_slow(failed))))
     }
 }

@@ -43,6 +43,8 @@ pub enum Error {
     Unprocessable(String),
     #[error("{why}")]
     TooMany { why: String, retry_after: Duration },
+    #[error("{why}")]
+    Busy { why: String, retry_after: Duration },
     #[error("{} is not available: {cause}", service.name())]
     Unavailable { service: Service, cause: String },
     #[error("the object store has no space left")]
@@ -59,9 +61,8 @@ impl From<domain::Error> for Error {
             domain::Error::Conflict(why) => Self::Conflict(why),
             domain::Error::Forbidden(why) => Self::Forbidden(why),
             domain::Error::TooLarge(why) => Self::TooLarge(why),
-            domain::Error::Busy { why, retry_after } => Self::TooMany { why, retry_after },
+            domain::Error::Busy { why, retry_after } => Self::Busy { why, retry_after },
             domain::Error::Internal(why) => Self::Internal(why),
-            domain::Error::TooMany { why, retry_after } => Self::TooMany { why, retry_after },
             domain::Error::Postgres(fault) => fault.into(),
             domain::Error::S3(fault) => fault.into(),
         }
@@ -91,6 +92,9 @@ impl From<s3::Error> for Error {
             s3::Error::BucketNotEmpty => Self::Conflict("The bucket is not empty. Delete its objects first.".to_owned()),
             s3::Error::BucketExists => Self::Conflict("A bucket of this name exists already.".to_owned()),
             s3::Error::InvalidKey(why) => Self::Unprocessable(why),
+            s3::Error::InvalidRequest(_) => {
+                Self::BadRequest("The store cannot read this address. It may be old: go back and open the page anew.".to_owned())
+            }
             s3::Error::NoSpace => Self::NoSpace,
             s3::Error::SlowDown | s3::Error::Unreachable(_) => Self::Unavailable { service: Service::S3, cause: fault.to_string() },
             fault => Self::Internal(fault.to_string()),
@@ -168,7 +172,7 @@ impl Error {
             Self::NoSpace => {
                 answer.insert_header((RETRY_AFTER, "60"));
             }
-            Self::TooMany { retry_after, .. } => {
+            Self::TooMany { retry_after, .. } | Self::Busy { retry_after, .. } => {
                 answer.insert_header((RETRY_AFTER, retry_after.as_secs().max(1).to_string()));
             }
             Self::MethodNotAllowed { allow } => {
@@ -192,6 +196,7 @@ impl ResponseError for Error {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unavailable { .. } | Self::NoSpace => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -41,14 +41,15 @@ pub type Part = Once<Field>;
 /// ends in it and leaves a backslash alone, which the rules of HTTP would drop.
 pub fn file_name(field: &Field) -> Option<String> {
     let disposition = field.content_disposition()?;
+    // Only programs send the extended form, and its name is exact.
+    if let Some(name) = disposition.get_filename_ext() {
+        return String::from_utf8(name.value.clone()).ok();
+    }
     let raw = std::str::from_utf8(field.headers().get(CONTENT_DISPOSITION)?.as_bytes()).ok()?;
     if let Some(name) = quoted_file_name(raw) {
         return Some(name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n"));
     }
-    match disposition.get_filename() {
-        Some(name) => Some(name.to_owned()),
-        None => String::from_utf8(disposition.get_filename_ext()?.value.clone()).ok(),
-    }
+    disposition.get_filename().map(str::to_owned)
 }
 
 /// What stands in `filename="…"`: up to a quote that ends the parameter. Some programs escape a quote as `\"`.

@@ -48,6 +48,36 @@ pub fn client_address(req: &HttpRequest, trusted: &[IpAddr]) -> Option<IpAddr> {
         return Some(peer);
     }
     let forwarded = req.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
-    let chain: Vec<IpAddr> = forwarded.flat_map(|value| value.split(',')).map_while(|part| part.trim().parse::<IpAddr>().ok()).collect();
-    Some(chain.into_iter().rev().map(|address| address.to_canonical()).find(|address| !trusted.contains(address)).unwrap_or(peer))
+    let chain: Vec<&str> = forwarded.flat_map(|value| value.split(',')).map(str::trim).collect();
+    Some(nearest_stranger(&chain, trusted).unwrap_or(peer))
+}
+
+/// From the right, because the left is whatever the client wrote: the first address that no trusted proxy has,
+/// as far as it can be read.
+fn nearest_stranger(chain: &[&str], trusted: &[IpAddr]) -> Option<IpAddr> {
+    let read = chain.iter().rev().map_while(|part| part.parse::<IpAddr>().ok()).map(|address| address.to_canonical());
+    let mut last = None;
+    for address in read {
+        last = Some(address);
+        if !trusted.contains(&address) {
+            break;
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_believed_only_from_the_right() {
+        let proxy: IpAddr = "10.0.0.2".parse().unwrap();
+        let nearest = |chain: &[&str]| nearest_stranger(chain, &[proxy]).map(|address| address.to_string());
+        assert_eq!(nearest(&["1.2.3.4"]).as_deref(), Some("1.2.3.4"));
+        assert_eq!(nearest(&["9.9.9.9", "1.2.3.4", "10.0.0.2"]).as_deref(), Some("1.2.3.4"));
+        assert_eq!(nearest(&["x", "1.2.3.4"]).as_deref(), Some("1.2.3.4"));
+        assert_eq!(nearest(&["1.2.3.4", "x"]), None);
+        assert_eq!(nearest(&[]), None);
+    }
 }

@@ -9,6 +9,9 @@ use crate::stores::s3::Conditions;
 pub const TEXT_LIMIT: u64 = 1 << 20;
 /// Rows of a CSV file shown.
 pub const CSV_ROWS: usize = 200;
+/// Columns of it, and characters of a cell.
+const CSV_COLUMNS: usize = 100;
+const CSV_CELL: usize = 500;
 /// Enough for every magic number of the list and for the size of most pictures.
 const HEAD: usize = 8 << 10;
 
@@ -48,13 +51,12 @@ pub enum MediaKind {
 }
 
 /// What browsers show without running anything of it. SVG and HTML are not here.
-const ALLOWED: [(&str, MediaKind); 15] = [
+const ALLOWED: [(&str, MediaKind); 14] = [
     ("image/png", MediaKind::Image),
     ("image/jpeg", MediaKind::Image),
     ("image/gif", MediaKind::Image),
     ("image/webp", MediaKind::Image),
     ("image/avif", MediaKind::Image),
-    ("image/bmp", MediaKind::Image),
     ("audio/mpeg", MediaKind::Audio),
     ("audio/x-wav", MediaKind::Audio),
     ("audio/ogg", MediaKind::Audio),
@@ -90,7 +92,8 @@ pub async fn of(ctx: &Context, bucket: &BucketName, key: &ObjectKey, size: u64) 
     let Some(bytes) = whole else {
         return Ok(Preview::None("This kind of file has no preview. Download it to open it.".into()));
     };
-    Ok(text_preview(&bytes, size))
+    let worked = tokio::task::spawn_blocking(move || text_preview(&bytes, size)).await;
+    worked.map_err(|error| Error::Internal(format!("the preview was cut off: {error}")))
 }
 
 /// The first bytes of an object, for `/preview` to decide what it may send.
@@ -104,6 +107,8 @@ async fn read(ctx: &Context, bucket: &BucketName, key: &ObjectKey, enough: impl 
     let conditions = Conditions { range: Some(format!("bytes=0-{}", TEXT_LIMIT - 1)), ..Conditions::default() };
     let mut opened = match ctx.s3.get(bucket.as_str(), key.as_str(), None, &conditions).await {
         Ok(opened) => opened,
+        // There is no first byte of nothing.
+        Err(crate::stores::s3::Error::InvalidRange) => return Ok((Vec::new(), Some(Vec::new()))),
         Err(error) => return Err(not_found(error, bucket, key)),
     };
     let mut bytes = Vec::new();
@@ -150,8 +155,8 @@ fn text_preview(bytes: &[u8], size: u64) -> Preview {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if !cut
         && text.trim_start().starts_with(['{', '['])
-        && let Ok(value) = serde_json::from_str::<serde_json::Value>(text)
-        && let Ok(text) = serde_json::to_string_pretty(&value)
+        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+        && let Some(text) = indented(text)
     {
         return Preview::Json { text };
     }
@@ -159,6 +164,60 @@ fn text_preview(bytes: &[u8], size: u64) -> Preview {
         return Preview::Csv { head, rows, cut: cut || more };
     }
     Preview::Text { text: text.to_owned(), cut }
+}
+
+/// JSON that is valid, indented without changing a character of its values: people compare identifiers here.
+/// `None` where deep nesting would blow it up.
+fn indented(json: &str) -> Option<String> {
+    const LIMIT: usize = 2 << 20;
+    let mut out = String::with_capacity(json.len() * 2);
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    let mut rest = json.chars().peekable();
+    let line = |out: &mut String, depth: usize| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", depth));
+    };
+    while let Some(c) = rest.next() {
+        if out.len() > LIMIT {
+            return None;
+        }
+        if in_string {
+            out.push(c);
+            in_string = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+            continue;
+        }
+        match c {
+            '"' => {
+                in_string = true;
+                out.push(c);
+            }
+            '{' | '[' => {
+                out.push(c);
+                while rest.next_if(char::is_ascii_whitespace).is_some() {}
+                // An empty one stays on its line.
+                if let Some(end) = rest.next_if(|next| matches!(next, '}' | ']')) {
+                    out.push(end);
+                } else {
+                    depth += 1;
+                    line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            c if c.is_ascii_whitespace() => {}
+            c => out.push(c),
+        }
+    }
+    Some(out)
 }
 
 /// A table is at least two lines that fall into the same two or more columns.
@@ -175,12 +234,20 @@ fn as_table(text: &str) -> Option<(Vec<String>, Vec<Vec<String>>, bool)> {
         .records()
         .take(CSV_ROWS + 2)
         .map_while(std::result::Result::ok)
-        .map(|record| record.iter().map(str::to_owned).collect())
+        .map(|record| record.iter().take(CSV_COLUMNS).map(cell).collect())
         .collect();
     let more = rows.len() > CSV_ROWS + 1;
     rows.truncate(CSV_ROWS + 1);
     let head = rows.remove(0);
     Some((head, rows, more))
+}
+
+/// A cell as a table can show it.
+fn cell(text: &str) -> String {
+    match text.char_indices().nth(CSV_CELL) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -227,6 +294,21 @@ mod tests {
         );
         assert!(matches!(text_preview(b"\xff\xfe\x00a", 4), Preview::None(_)));
         assert_eq!(text_preview("é".as_bytes().split_at(1).0, 2), Preview::Text { text: String::new(), cut: true });
+    }
+
+    #[test]
+    fn indenting_changes_no_value_and_has_an_end() {
+        let text = r#" {"id":12345678901234567890123,"a":1,"a":[ ],"f":1.10,"s":"a\"{,:\\","n":[{}]} "#;
+        let expected = "{\n  \"id\": 12345678901234567890123,\n  \"a\": 1,\n  \"a\": [],\n  \"f\": 1.10,\n  \"s\": \"a\\\"{,:\\\\\",\n  \"n\": [\n    {}\n  ]\n}";
+        assert_eq!(preview(text), Preview::Json { text: expected.into() });
+        let deep = format!("{}{}0{}", "[".repeat(100), "0,".repeat(200_000), "]".repeat(100));
+        assert!(matches!(preview(&deep), Preview::Text { .. }));
+    }
+
+    #[test]
+    fn a_wide_table_is_cut() {
+        let Preview::Csv { head, .. } = preview(&format!("{}\n", ",".repeat(50_000)).repeat(3)) else { panic!("not a table") };
+        assert_eq!(head.len(), CSV_COLUMNS);
     }
 
     #[test]

@@ -236,3 +236,20 @@ async fn a_body_that_falls_silent_is_closed_after_half_a_minute() {
     eventually("the attempt is over", async || states(&app).await == [("failed".to_owned(), 1)]).await;
     assert_eq!(keys(&app).await, Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_hear_of_every_file_of_their_form() {
+    let app = TestApp::start_with(|config| config.upload.max_size = 1000).await;
+    let editor = app.sign_in(Role::Editor).await;
+    editor.upload(&app.bucket, "there.txt", "old").await.expect_status(303);
+    let path = format!("/buckets/{}/uploads", app.bucket);
+    let (status, text) = send(&editor, &path, form(&[file("there.txt", b"new"), file("second.txt", b"2"), file("third.txt", b"3")])).await;
+    let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let files: Vec<(&str, &str)> =
+        answer["files"].as_array().unwrap().iter().map(|file| (file["key"].as_str().unwrap(), file["status"].as_str().unwrap())).collect();
+    assert_eq!((status, files), (201, vec![("there.txt", "failed"), ("second.txt", "stored"), ("third.txt", "stored")]));
+    let (status, text) = send(&editor, &path, form(&[file("large.txt", &[b'x'; 2000])])).await;
+    assert_eq!(status, 413, "{text}");
+    let (status, _) = send(&editor, &path, form(&[file("there.txt", b"new")])).await;
+    assert_eq!(status, 409);
+}

@@ -159,7 +159,9 @@ async fn a_stop_lets_an_upload_finish_and_takes_no_new_requests() {
     let (ready, ctx, bucket, base) = (app.ready(), app.ctx.clone(), app.bucket.clone(), app.base.clone());
     let uploading = tokio::spawn(async move { editor.post_files(&path, form).await });
     send.send(Ok("first half, ".into())).await.unwrap();
-    eventually("the upload has begun", async || ctx.budget.in_use() > 0).await;
+    let sql = app.sql().await;
+    eventually("the upload has begun", async || !sql.query("SELECT 1 FROM files WHERE state = 'pending'", &[]).await.unwrap().is_empty())
+        .await;
     let stopping = tokio::spawn(app.stop());
     eventually("it is not ready any more", async || !ready.get()).await;
     send.send(Ok("second half".into())).await.unwrap();

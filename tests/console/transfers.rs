@@ -127,3 +127,28 @@ async fn a_link_downloads_without_a_session_and_stands_in_the_audit() {
     assert_eq!(events.len(), 1);
     assert!(!events[0].get::<_, String>(1).contains("Signature"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_to_the_bytes_stands_in_the_audit() {
+    let app = TestApp::start().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let etag = format!("\"{}\"", put(&app, "secret.bin", b"0123456789", "text/plain").await);
+    let url = path(&app, "download", "secret.bin");
+    for range in ["bytes=00-", "bytes=-10", "bytes=1-", "bytes=0-"] {
+        get(&viewer, &url, &[("range", range)]).await.expect_status(206);
+    }
+    get(&viewer, &url, &[("if-none-match", &format!("W/{etag}"))]).await.expect_status(304);
+    get(&viewer, &url, &[("range", "bytes=5-"), ("if-range", &etag)]).await.expect_status(206);
+    viewer.send(viewer.request(Method::HEAD, &url)).await.expect_status(200);
+    let events = app
+        .sql()
+        .await
+        .query("SELECT detail->>'range' FROM audit.events WHERE action = 'object.download' ORDER BY sequence", &[])
+        .await
+        .unwrap();
+    let ranges: Vec<Option<String>> = events.iter().map(|row| row.get(0)).collect();
+    assert_eq!(
+        ranges.iter().map(|range| range.as_deref().unwrap_or("-")).collect::<Vec<_>>(),
+        ["bytes=00-", "bytes=-10", "bytes=1-", "bytes=0-"]
+    );
+}

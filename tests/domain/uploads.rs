@@ -193,3 +193,46 @@ async fn history_shows_unfinished_first_then_newest_and_pages() {
     assert_eq!(names(&uploads::list(&app.ctx, &actor(), &filter).await.unwrap().arrived), ["b.txt"]);
     drop(open);
 }
+
+/// Two that hold all the memory and send no more, and one that has everything to send.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_uploads_make_room_for_a_fast_one() {
+    let app = TestApp::start_with(|config| config.upload.memory = 16 << 20).await;
+    let (one, two) = (receiver(&app, false).await, receiver(&app, false).await);
+    let mut slow = Vec::new();
+    for (name, receiver) in [("slow1", &one), ("slow2", &two)] {
+        let mut upload = receiver.begin(name, None, None).await.map_err(|refused| refused.error).unwrap();
+        upload.write(Bytes::from(vec![0; 100_000])).await.unwrap();
+        slow.push(upload);
+    }
+    assert_eq!(app.ctx.budget.in_use(), 16 << 20);
+    // A small file needs no part's memory, and waits for nobody.
+    upload(&app, "small", &content(50_000), false).await.unwrap();
+    let fast = async {
+        let sent = content(10 << 20);
+        upload(&app, "fast", &sent, false).await
+    };
+    let dripping = async {
+        let mut refused = 0;
+        for mut upload in slow {
+            loop {
+                match upload.write(Bytes::from_static(b"drip")).await {
+                    Ok(()) => tokio::time::sleep(Duration::from_millis(200)).await,
+                    Err(error) => {
+                        assert!(matches!(error, Error::Busy { .. }), "{error}");
+                        upload.abandon(&error).await;
+                        refused += 1;
+                        break;
+                    }
+                }
+                if app.ctx.s3.head(&app.bucket, "fast", None).await.is_ok() {
+                    break;
+                }
+            }
+        }
+        refused
+    };
+    let (fast, refused) = tokio::join!(fast, dripping);
+    assert_eq!(fast.unwrap().size, Some(10 << 20));
+    assert!(refused >= 1);
+}

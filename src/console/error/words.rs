@@ -39,6 +39,7 @@ impl Error {
             Self::TooLarge(why) => say("Too large", "That is more than fits", why),
             Self::Unprocessable(why) => say("Not accepted", "That cannot be done as asked", why),
             Self::TooMany { why, .. } => say("Too many requests", "Please wait a little", why),
+            Self::Busy { why, .. } => say("Service unavailable", "Larder is busy at this moment", why),
             Self::Unavailable { service, .. } => unavailable(*service, since, again),
             Self::NoSpace => say(
                 "Service unavailable",

@@ -27,6 +27,9 @@ struct Target {
     prefix: String,
     #[serde(default)]
     overwrite: Option<String>,
+    /// `1`: the form has one file, so that where it is refused the rest of it need not be sent.
+    #[serde(default)]
+    single: Option<String>,
 }
 
 /// The request, of whose body nothing has been read yet.
@@ -59,18 +62,19 @@ impl FromRequest for Incoming {
 pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming) -> Result<HttpResponse> {
     let Incoming { bucket, query, mut form, length, wants_json } = incoming;
     let opened = async {
-        let Target { prefix, overwrite } = query.read()?;
-        let overwrite = overwrite.as_deref() == Some("1");
-        Ok::<_, Error>(Receiver::open(&ctx, &editor.actor, bucket?.0, &prefix, overwrite).await?)
+        let Target { prefix, overwrite, single } = query.read()?;
+        let is_one = |flag: Option<String>| flag.as_deref() == Some("1");
+        let receiver = Receiver::open(&ctx, &editor.actor, bucket?.0, &prefix, is_one(overwrite)).await?;
+        Ok::<_, Error>((receiver, is_one(single)))
     };
-    let receiver = match opened.await {
-        Ok(receiver) => receiver,
+    let (receiver, stops_early) = match opened.await {
+        Ok(opened) => opened,
         Err(error) => {
             drain(&mut form).await;
             return Err(error);
         }
     };
-    let mut arrived = Arrived { receiver, length, stops_early: wants_json, files: Vec::new(), fields: 0, first_error: None };
+    let mut arrived = Arrived { receiver, length, stops_early, files: Vec::new(), fields: 0, first_error: None };
     if let Err(error) = arrived.receive(&mut form).await {
         drain(&mut form).await;
         return Err(error);
@@ -88,7 +92,6 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming)
 struct Arrived {
     receiver: Receiver,
     length: Option<u64>,
-    /// A program that sends one file a request need not send the rest of one that failed.
     stops_early: bool,
     files: Vec<File>,
     fields: usize,
@@ -191,7 +194,7 @@ impl Arrived {
         };
         let media = if status == StatusCode::CREATED { "application/json" } else { "application/problem+json" };
         let mut answer = HttpResponse::build(status);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             answer.insert_header(("retry-after", "5"));
         }
         answer.insert_header((CONTENT_TYPE, media)).body(body.to_string())

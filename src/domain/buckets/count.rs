@@ -12,6 +12,8 @@ use crate::domain::names::BucketName;
 use crate::domain::{Context, Result};
 use crate::stores::s3;
 
+/// Figures that are so new are not counted again, whoever asks.
+const RECENT: TimeDelta = TimeDelta::seconds(5);
 /// One count of one bucket at a time, over all replicas.
 const LOCK: Duration = Duration::from_secs(300);
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -61,7 +63,10 @@ pub(super) fn refresh(ctx: &Context, buckets: &[Bucket]) {
 /// Starts counting every bucket again in the background.
 pub async fn count_again(ctx: &Context) -> Result<()> {
     let (entries, _) = super::entries(ctx).await?;
-    start(ctx, entries.into_iter().map(|entry| entry.name).collect());
+    let figures = known(ctx, entries.iter().map(|entry| entry.name.as_str())).await;
+    // Whoever presses the button twice has seen the new figures.
+    let recent = |figures: &Option<Figures>| figures.as_ref().is_some_and(|figures| clock::now() - figures.counted_at < RECENT);
+    start(ctx, entries.into_iter().zip(figures).filter(|(_, figures)| !recent(figures)).map(|(entry, _)| entry.name).collect());
     Ok(())
 }
 
@@ -79,7 +84,7 @@ fn start(ctx: &Context, names: Vec<String>) {
                     Ok(Some(figures)) => {
                         let _ = ctx.redis.patiently().set_json(&key(&name), &figures, None).await;
                     }
-                    Ok(None) => return,
+                    Ok(None) => {}
                     Err(error) => log::info!("{name} was not counted: {error}"),
                 }
                 let _ = ctx.redis.patiently().delete(&lock_key(&name)).await;

@@ -69,7 +69,8 @@ pub async fn download(
     let asked = s3::Conditions {
         range: range.clone(),
         if_match: conditions.if_match.clone(),
-        if_none_match: conditions.if_none_match.clone(),
+        // Compared weakly here (RFC 9110, 13.1.2): proxies that compress mark ETags as weak.
+        if_none_match: conditions.if_none_match.as_ref().map(|etags| etags.replace("W/\"", "\"")),
         if_modified_since: conditions.if_modified_since.clone().filter(|_| conditions.if_none_match.is_none()),
         if_unmodified_since: conditions.if_unmodified_since.clone().filter(|_| conditions.if_match.is_none()),
     };
@@ -83,10 +84,10 @@ pub async fn download(
         }
         Err(error) => return Err(not_found(error, bucket, key)),
     };
-    // A resumed or partial download is one download.
-    let begins = range.as_deref().is_none_or(|range| range.starts_with("bytes=0-"));
-    if !head && begins {
-        let detail = json!({ "bytes": opened.length });
+    // The rest of a download that broke off, of the very same object, belongs to the event of its beginning.
+    let goes_on = conditions.if_range.is_some() && range.as_deref().is_some_and(|range| first_byte(range) > 0);
+    if !head && !goes_on {
+        let detail = json!({ "bytes": opened.length, "range": range });
         audit::record_alone(ctx, actor, "object.download", &audit::object(bucket.as_str(), key.as_str()), Outcome::Ok, detail).await?;
     }
     Ok(Download::Body(DownloadBody {
@@ -133,6 +134,11 @@ fn is_one_range(range: &str) -> bool {
         _ => true,
     };
     number(first) && number(last) && ordered && !(first.is_empty() && last.is_empty())
+}
+
+/// Where a range that [`is_one_range`] begins; 0 for one that counts from the end, which may be all of it.
+fn first_byte(range: &str) -> u64 {
+    range.strip_prefix("bytes=").and_then(|spec| spec.split_once('-')).and_then(|(first, _)| first.parse().ok()).unwrap_or(0)
 }
 
 /// Ends in an error where the store was silent or short: a short file is never taken for whole.

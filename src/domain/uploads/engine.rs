@@ -1,12 +1,12 @@
 //! One file on its way: bounded buffers, SHA-256 and length as it passes, parts in flight.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::budget::Reserved;
+use super::budget::{Reserved, busy};
 use super::publish::{self, Whole};
 use super::row::{self, Digest, Lease, Target};
 use super::{File, FileState, OWNER};
@@ -19,10 +19,19 @@ const MIB: u64 = 1 << 20;
 /// Parts of one upload that travel at once.
 const IN_FLIGHT: usize = 4;
 
-/// Parts of `max(8 MiB, length / 9,000)`: S3 takes 10,000, and the length is only the sender's word.
-pub(super) fn part_size(length: Option<u64>) -> usize {
+/// What an upload may hold without asking for memory: most small files never have to.
+const FREE: usize = 64 << 10;
+/// While others wait for memory, nobody may take longer than this to fill a part with it.
+const FILLING: Duration = Duration::from_secs(20);
+/// S3 takes no more parts of one object.
+const MAX_PARTS: i32 = 10_000;
+
+/// Parts of `max(8 MiB, length / 9,000)`: S3 takes 10,000. The length is only the sender's word, so it can claim
+/// no more than a quarter of the memory for all.
+pub(super) fn part_size(length: Option<u64>, memory: usize) -> usize {
     let by_length = length.unwrap_or(0).div_ceil(9_000).next_multiple_of(MIB);
-    usize::try_from(by_length.max(8 * MIB)).unwrap_or(usize::MAX)
+    let most = (memory as u64 / 4).max(8 * MIB);
+    usize::try_from(by_length.clamp(8 * MIB, most)).unwrap_or(usize::MAX)
 }
 
 /// Everything that must be undone where the upload does not end well.
@@ -85,8 +94,8 @@ pub struct Upload {
     part_size: usize,
     max_size: u64,
     buffer: BytesMut,
-    /// Memory for the buffer that is being filled.
-    reserved: Option<Reserved>,
+    /// Memory for the buffer that is being filled, and since when it is held.
+    reserved: Option<(Reserved, Instant)>,
     hash: digest::Context,
     size: u64,
     next_part: i32,
@@ -99,7 +108,7 @@ impl Upload {
     pub(super) fn new(ctx: &Context, actor: &Actor, lease: Lease, target: Target, length: Option<u64>) -> Self {
         Self {
             attempt: Some(Attempt { ctx: ctx.clone(), actor: actor.clone(), lease, target, multipart: None }),
-            part_size: part_size(length),
+            part_size: part_size(length.map(|length| length.min(ctx.config.upload.max_size)), ctx.budget.total()),
             max_size: ctx.config.upload.max_size,
             buffer: BytesMut::new(),
             reserved: None,
@@ -116,14 +125,11 @@ impl Upload {
     pub async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
         self.size += chunk.len() as u64;
         if self.size > self.max_size {
-            let why = format!("The file is larger than the {} bytes that Larder takes.", self.max_size);
-            return Err(Error::refused("file", why));
+            return Err(Error::TooLarge(format!("The file is larger than the {} bytes that Larder takes.", self.max_size)));
         }
         self.hash.update(&chunk);
         while !chunk.is_empty() {
-            if self.reserved.is_none() {
-                self.reserved = Some(self.context()?.budget.reserve(self.part_size).await);
-            }
+            self.see_to_memory(chunk.len()).await?;
             let room = self.part_size - self.buffer.len();
             self.buffer.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
             if self.buffer.len() == self.part_size {
@@ -185,11 +191,33 @@ impl Upload {
         self.attempt.as_ref().map(Attempt::describe)
     }
 
+    /// Memory for a whole part before more than a little of it is held.
+    async fn see_to_memory(&mut self, coming: usize) -> Result<()> {
+        let budget = &self.context()?.budget;
+        match &self.reserved {
+            None if self.buffer.len() + coming > FREE => {
+                let reserved = budget.reserve(self.part_size).await?;
+                self.reserved = Some((reserved, Instant::now()));
+                Ok(())
+            }
+            Some((_, since)) if since.elapsed() > FILLING && budget.is_short() => {
+                Err(busy("The file arrived too slowly while others were waiting. Try again when less is being uploaded."))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn context(&self) -> Result<&Context> {
         self.attempt.as_ref().map(|attempt| &attempt.ctx).ok_or_else(already_over)
     }
 
     async fn send_part(&mut self) -> Result<()> {
+        if self.next_part > MAX_PARTS {
+            return Err(Error::TooLarge(format!(
+                "The file has more than {MAX_PARTS} parts of {} bytes. With a larger UPLOAD_MEMORY it would fit.",
+                self.part_size
+            )));
+        }
         let Some(attempt) = self.attempt.as_mut() else { return Err(already_over()) };
         let upload = match &attempt.multipart {
             Some(upload) => upload.clone(),
@@ -276,11 +304,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_grow_with_the_file_so_that_ten_thousand_are_enough() {
-        assert_eq!(part_size(None), 8 << 20);
-        assert_eq!(part_size(Some(1 << 30)), 8 << 20);
+    fn parts_grow_with_the_file_and_never_beyond_their_share_of_the_memory() {
+        const MEMORY: usize = 4 << 30;
+        assert_eq!(part_size(None, MEMORY), 8 << 20);
+        assert_eq!(part_size(Some(1 << 30), MEMORY), 8 << 20);
         let five_tib = 5_u64 << 40;
-        let size = part_size(Some(five_tib)) as u64;
+        let size = part_size(Some(five_tib), MEMORY) as u64;
         assert!(five_tib.div_ceil(size) <= 9_000 && size < 5 << 30, "{size}");
+        assert_eq!(part_size(Some(u64::MAX), 128 << 20), 32 << 20);
+        assert_eq!(part_size(Some(u64::MAX), 16 << 20), 8 << 20);
     }
 }

@@ -65,7 +65,8 @@ async fn try_publish(attempt: &Attempt, whole: Whole, digest: &Digest) -> Result
         // Some stores ignore `If-None-Match`; the lease makes looking first safe against other uploads of ours.
         match ctx.s3.head(&target.bucket, &target.key, None).await {
             Ok(_) => return Err(exists(&target.name)),
-            Err(s3::Error::NoSuchKey) => {}
+            // On AWS a key that may not list buckets hears 403 for what is missing; `If-None-Match` decides there.
+            Err(s3::Error::NoSuchKey | s3::Error::AccessDenied) => {}
             Err(error) => return Err(error.into()),
         }
     }

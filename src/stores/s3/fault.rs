@@ -29,6 +29,9 @@ pub enum Error {
     /// 304: not an error to the person who asked.
     #[error("The object has not changed")]
     NotModified,
+    /// A cursor, version or prefix that the store cannot read.
+    #[error("The store cannot read this request: {0}")]
+    InvalidRequest(String),
     /// What we sent did not match its checksum.
     #[error("The store received other bytes than Larder sent")]
     ChecksumMismatch,
@@ -106,6 +109,7 @@ fn classify(status: u16, code: &str, message: &str) -> Error {
             412 => Error::PreconditionFailed,
             416 => Error::InvalidRange,
             429 | 503 => Error::SlowDown,
+            400..500 => Error::InvalidRequest(format!("{status} {code}")),
             _ => Error::Other(format!("{status} {code}")),
         },
     }
