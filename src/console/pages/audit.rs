@@ -32,11 +32,6 @@ pub struct IndexPage {
 }
 
 impl IndexPage {
-    /// The order is newest first with a cursor to older ones; `First` leads back.
-    fn no_way_back(&self) -> Option<String> {
-        None
-    }
-
     fn is_filtered(&self) -> bool {
         let query = &self.query;
         [&query.actor, &query.action, &query.resource, &query.from, &query.to].iter().any(|field| !field.is_empty())

@@ -39,11 +39,6 @@ pub struct IndexPage {
 }
 
 impl IndexPage {
-    /// The order is newest first with a cursor to older ones; `First` leads back.
-    fn no_way_back(&self) -> Option<String> {
-        None
-    }
-
     fn is_filtered(&self) -> bool {
         !(self.q.is_empty() && self.bucket.is_empty() && self.state.is_empty())
     }
@@ -209,15 +204,10 @@ pub async fn new(editor: Editor, ctx: web::Data<Context>, query: Query) -> Resul
         layout: editor.layout("Upload files", Section::Uploads).under([("Uploads".to_owned(), "/uploads".to_owned())]),
         buckets: names,
         bucket,
-        prefix: folder(query.prefix),
+        prefix: super::folder(query.prefix),
         overwrite: query.overwrite == "1",
         max_size: ctx.config.upload.max_size,
     })
-}
-
-/// A folder ends with a slash, whether or not it was typed.
-fn folder(typed: String) -> String {
-    if typed.is_empty() || typed.ends_with('/') { typed } else { typed + "/" }
 }
 
 pub async fn show(viewer: Viewer, ctx: web::Data<Context>, batch: web::Path<String>) -> Result<HttpResponse> {
