@@ -5,7 +5,7 @@ use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::ok;
+use super::{Refusal, ok};
 use crate::console::error::{Error, Result};
 use crate::console::layout::{Layout, Section};
 use crate::console::query::Query;
@@ -36,6 +36,7 @@ pub struct IndexPage {
     pub today_bytes: i64,
     pub next_url: Option<String>,
     pub first_url: Option<String>,
+    pub refusal: Refusal,
 }
 
 impl IndexPage {
@@ -166,13 +167,21 @@ pub struct NewQuery {
 pub async fn index(viewer: Viewer, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query: IndexQuery = query.read()?;
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let bucket = BucketName::parse(&query.bucket);
+    let refused = bucket.is_none() && !query.bucket.is_empty();
     let filter = Filter {
         q: some(&query.q),
-        bucket: some(&query.bucket),
+        bucket: bucket.map(|bucket| bucket.to_string()),
         state: STATES.iter().find(|(_, name, _)| *name == query.state).map(|(state, _, _)| *state),
         cursor: some(&query.cursor),
     };
-    let page = uploads::list(&ctx, &viewer.actor, &filter).await?;
+    let mut page = uploads::list(&ctx, &viewer.actor, &filter).await?;
+    if refused {
+        (page.arrived, page.next) = (Vec::new(), None);
+        let refusal = Refusal { field: "bucket", why: "No bucket can have this name.".to_owned() };
+        let page = index_page(viewer.layout("Uploads", Section::Uploads), query, page);
+        return super::unprocessable(&IndexPage { refusal, ..page });
+    }
     ok(&index_page(viewer.layout("Uploads", Section::Uploads), query, page))
 }
 
@@ -189,6 +198,7 @@ pub fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
         q: query.q,
         bucket: query.bucket,
         state: query.state,
+        refusal: Refusal::default(),
     }
 }
 
