@@ -12,6 +12,7 @@ mod icons;
 pub mod layout;
 mod multipart;
 mod names;
+mod origin;
 pub mod pages;
 pub mod paths;
 pub mod query;

@@ -34,7 +34,8 @@ async fn numbers_and_names_that_are_made_up_get_a_sentence() {
         let page = admin.get(path).await.expect_status(422);
         assert!(!page.text_of(&format!("#{field}-why")).is_empty(), "{path}");
     }
-    for path in ["/audit?from=1970-01-01&to=9999-12-31", "/audit?action=object", "/audit?action=object.upload", "/uploads?bucket=none-such"] {
+    for path in ["/audit?from=1970-01-01&to=9999-12-31", "/audit?action=object", "/audit?action=object.upload", "/uploads?bucket=none-such"]
+    {
         admin.get(path).await.expect_status(200);
     }
     let folder = admin.post(&format!("{browser}/folders?prefix=abc"), &[("name", "d")]).await.expect_status(303);
