@@ -83,3 +83,20 @@ async fn the_details_of_health_are_kept_by_nobody_else() {
     let page = ask(&app.visitor(), "GET", "/health", "application/json").await;
     assert!(page.header("cache-control").unwrap().starts_with("max-age="));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_anybody_may_point_here_sends_no_forms() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let rebound = |site: Option<&str>| {
+        let form = admin.request(Method::POST, "/theme").header("host", "rebound.example").header("origin", "http://rebound.example");
+        match site {
+            Some(site) => form.header("sec-fetch-site", site),
+            None => form,
+        }
+    };
+    for site in [None, Some("same-origin"), Some("none")] {
+        let page = admin.send(rebound(site)).await.expect_status(403);
+        assert!(page.text_of("main").contains("PUBLIC_URL"), "{site:?}");
+    }
+}
