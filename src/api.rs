@@ -2,11 +2,11 @@
 
 pub mod health;
 
-use actix_web::web;
+use crate::console::routes;
 
-/// The table of URLs. `/health` itself is dispatched by what the asker accepts.
-pub fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.route("/livez", web::get().to(health::livez))
-        .route("/readyz", web::get().to(health::readyz))
-        .route("/health/{service}", web::get().to(health::service));
+routes! {
+    "/livez" { GET Public health::livez; }
+    "/readyz" { GET Public health::readyz; }
+    "/health" { GET Public health::whole; }
+    "/health/{service}" { GET Public health::service; }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpServer, web};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -17,7 +17,6 @@ use tokio_util::task::TaskTracker;
 use crate::api::health::Ready;
 use crate::config::{Config, Environment};
 use crate::console::assets::Assets;
-use crate::console::session::Visitor;
 use crate::domain::{self, health, uploads};
 use crate::embedded::Servers;
 use crate::stores::{postgres, redis, s3};
@@ -75,12 +74,6 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             .wrap(from_fn(console::gate::gate))
             .configure(console::error::configure_errors)
             .configure(api::configure)
-            .service(
-                web::resource("/health")
-                    .route(web::get().to(health_page))
-                    .route(web::head().to(health_page))
-                    .wrap(from_fn(console::finish)),
-            )
             .configure(console::configure)
             .service(console::assets::service(&directory))
             .default_service(web::route().to(console::error::not_found))
@@ -93,15 +86,6 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let serving = tokio::spawn(server);
     log::info!("listening on http://{address}");
     Ok(Running { address, ctx, ready, setup, server: handle, serving, background, _assets: assets })
-}
-
-/// `/health`: the page for people, `application/health+json` for programs.
-async fn health_page(visitor: Visitor, ctx: web::Data<domain::Context>, req: HttpRequest) -> Result<HttpResponse, console::error::Error> {
-    if api::health::wants_html(&req) {
-        console::pages::health::show(visitor, ctx).await
-    } else {
-        Ok(api::health::document(&ctx, visitor.is_signed_in()))
-    }
 }
 
 /// Serves until SIGTERM or SIGINT; the embedded servers stop last.

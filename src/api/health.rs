@@ -8,7 +8,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
-use crate::console::error::not_found;
+use crate::console::error::{self, not_found};
+use crate::console::pages;
+use crate::console::session::Visitor;
 use crate::domain::Context;
 use crate::domain::health::{Board, Service, Snapshot, State};
 
@@ -63,13 +65,20 @@ pub async fn service(ctx: web::Data<Context>, name: web::Path<String>, req: Http
     answer.json(body)
 }
 
+/// The page for people, `application/health+json` for programs.
+pub async fn whole(visitor: Visitor, ctx: web::Data<Context>, req: HttpRequest) -> error::Result<HttpResponse> {
+    let mut answer = if wants_html(&req) { pages::health::show(visitor, ctx).await? } else { document(&ctx, visitor.is_signed_in()) };
+    answer.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept, Cookie"));
+    Ok(answer)
+}
+
 /// Whether whoever asks wants the page rather than JSON.
-pub fn wants_html(req: &HttpRequest) -> bool {
+fn wants_html(req: &HttpRequest) -> bool {
     req.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// The whole, as draft-inadarei-api-health-check-06 writes it; `details` only for those who are signed in.
-pub fn document(ctx: &Context, details: bool) -> HttpResponse {
+fn document(ctx: &Context, details: bool) -> HttpResponse {
     let snapshots = ctx.health.all();
     let root = root_status(&snapshots);
     let mut body = json!({ "status": root, "version": "1", "releaseId": env!("CARGO_PKG_VERSION"), "description": "Larder" });
@@ -83,7 +92,7 @@ pub fn document(ctx: &Context, details: bool) -> HttpResponse {
     }
     let mut answer = if root == "fail" { HttpResponse::ServiceUnavailable() } else { HttpResponse::Ok() };
     answer
-        .insert_header((header::CACHE_CONTROL, format!("max-age={}", Board::PERIOD.as_secs())))
+        .insert_header((header::CACHE_CONTROL, format!("{}max-age={}", if details { "private, " } else { "" }, Board::PERIOD.as_secs())))
         .content_type("application/health+json")
         .body(body.to_string())
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use actix_files::Files;
-use actix_web::dev::{ServiceRequest, ServiceResponse, fn_service};
+use actix_web::dev::{HttpServiceFactory, ServiceRequest, ServiceResponse, fn_service};
+use actix_web::middleware::from_fn;
+use actix_web::{guard, web};
 use aws_lc_rs::digest;
 use tempfile::TempDir;
 
@@ -55,12 +57,22 @@ impl Assets {
     }
 }
 
-pub fn service(directory: &Path) -> Files {
+/// Answers nothing but the files themselves: no listing, no other method.
+pub fn service(directory: &Path) -> impl HttpServiceFactory + use<> {
     let missing = fn_service(|req: ServiceRequest| async {
         let (req, _) = req.into_parts();
         let page = super::error::not_found(req.clone()).await;
         Ok(ServiceResponse::new(req, page))
     });
-    let files = Files::new(&format!("/static/{}", *FINGERPRINT), directory).use_etag(false).use_last_modified(false).prefer_utf8(true);
-    files.default_handler(missing)
+    let files = Files::new("/", directory)
+        .use_etag(false)
+        .use_last_modified(false)
+        .prefer_utf8(true)
+        .path_filter(|path, _| FILES.iter().any(|(name, _)| path == Path::new(name)))
+        .default_handler(missing)
+        .guard(guard::Any(guard::Get()).or(guard::Head()));
+    web::scope(&format!("/static/{}", *FINGERPRINT))
+        .service(files)
+        .default_service(super::routes::refuse("GET, HEAD"))
+        .wrap(from_fn(super::finish))
 }

@@ -228,6 +228,29 @@ pub fn answer(error: &Error, req: &HttpRequest) -> HttpResponse {
     error.page(&reference, Theme::of(req), since, req.method().is_safe())
 }
 
+/// What an answer must know of whoever asked, for when the request is lost.
+pub struct Asker {
+    json: bool,
+    theme: Theme,
+    again: bool,
+}
+
+impl Asker {
+    pub fn of(req: &HttpRequest) -> Self {
+        Self { json: prefers_json(req.headers()), theme: Theme::of(req), again: req.method().is_safe() }
+    }
+
+    /// As [`answer`].
+    pub fn answer(&self, error: &Error) -> HttpResponse {
+        let reference = super::request::current_id();
+        if self.json {
+            return problem(error, &reference);
+        }
+        error.log(&reference);
+        error.page(&reference, self.theme, None, self.again)
+    }
+}
+
 /// A problem document (RFC 9457), and the line in the log.
 pub fn problem(error: &Error, reference: &str) -> HttpResponse {
     error.log(reference);

@@ -1,17 +1,23 @@
 //! The outermost middleware: request id, access log, the check of where a form came from, security headers,
-//! and a body that may not fall silent.
+//! a body that may not fall silent, and an answer even where a handler panics.
 
+use std::any::Any;
+use std::net::{IpAddr, Ipv4Addr};
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error as ActixError, HttpMessage, web};
+use futures_util::FutureExt;
 
 use super::body;
-use super::error::Error;
+use super::error::{Asker, Error};
+use super::origin::Known;
 use super::request::{self, RequestId};
 use crate::domain::Context;
 
@@ -30,25 +36,43 @@ pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -
     let trusted = ctx.as_ref().map(|ctx| ctx.config.trusted_proxies.as_slice()).unwrap_or_default();
     let address = request::client_address(req.request(), trusted);
     req.extensions_mut().insert(id.clone());
-    let own = ctx.as_ref().and_then(|ctx| ctx.config.origin());
-    let welcome = method.is_safe() || comes_from_us(req.headers(), own);
+    let known = Known {
+        own: ctx.as_ref().and_then(|ctx| ctx.config.origin()),
+        bind: ctx.as_ref().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ctx| ctx.config.bind.ip()),
+    };
+    let welcome = if method.is_safe() { Ok(()) } else { known.judge(req.headers()) };
     let read_only = ctx.as_ref().is_some_and(|ctx| ctx.config.read_only) && !method.is_safe() && !ALWAYS_OPEN.contains(&path.as_str());
+    let asker = Asker::of(req.request());
     let answering = async {
-        if welcome && read_only {
-            Ok(req.error_response(Error::Forbidden("This console is read-only: it shows and downloads, and changes nothing.".into())))
-        } else if welcome {
-            let req = body::watched(req);
-            next.call(req).await.map(ServiceResponse::map_into_boxed_body)
-        } else {
-            let refused =
-                Error::Forbidden("This form was sent from another site, so Larder did nothing. Open the page here and try again.".into());
-            Ok(req.error_response(refused))
+        match welcome {
+            Err(fault) => Ok(req.into_response(asker.answer(&Error::from(fault)))),
+            Ok(()) if read_only => {
+                let why = "This console is read-only: it shows and downloads, and changes nothing.";
+                Ok(req.into_response(asker.answer(&Error::Forbidden(why.to_owned()))))
+            }
+            Ok(()) => {
+                let req = body::watched(req);
+                match AssertUnwindSafe(async { next.call(req).await }).catch_unwind().await {
+                    Ok(answer) => answer.map(ServiceResponse::map_into_boxed_body),
+                    Err(panic) => {
+                        let fault = Error::Internal(format!("{method} {} panicked: {}", path.escape_debug(), words_of(&*panic)));
+                        Err(InternalError::from_response("a handler panicked", asker.answer(&fault)).into())
+                    }
+                }
+            }
         }
     };
-    let mut response = request::CURRENT.scope(id.0.clone(), answering).await?;
+    // The request is lost with a handler that panics; such an answer travels as an error.
+    let mut answer = match request::CURRENT.scope(id.0.clone(), answering).await {
+        Ok(response) => Ok(response),
+        Err(fault) => Err((fault.error_response(), fault)),
+    };
     let https = ctx.as_ref().is_some_and(|ctx| ctx.config.is_https());
-    let status = response.status();
-    dress(response.headers_mut(), &id.0, https, path.starts_with("/static/") && status == StatusCode::OK);
+    let (status, headers) = match &mut answer {
+        Ok(response) => (response.status(), response.headers_mut()),
+        Err((response, _)) => (response.status(), response.headers_mut()),
+    };
+    dress(headers, &id.0, https, path.starts_with("/static/") && status == StatusCode::OK);
     log::info!(
         target: "larder::access",
         "{method} {} {} {:.1} ms {} {}",
@@ -58,24 +82,12 @@ pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -
         address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
         id.0
     );
-    Ok(response)
+    answer.map_err(|(response, fault)| InternalError::from_response(fault, response).into())
 }
 
-/// Whether an unsafe request was made by a page of ours: by `Sec-Fetch-Site`, which no page can forge, else by
-/// `Origin`. Covers every form without reading it.
-fn comes_from_us(headers: &HeaderMap, own: Option<&str>) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site") {
-        return site == "same-origin" || site == "none";
-    }
-    let Some(origin) = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()) else { return false };
-    match own {
-        Some(own) => origin == own,
-        None => {
-            let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-            let named = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-            host.is_some() && named == host
-        }
-    }
+/// What a handler said when it panicked.
+fn words_of(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
 }
 
 /// Headers that every answer has; a handler that set its own keeps it.
@@ -108,28 +120,39 @@ fn dress(headers: &mut HeaderMap, id: &str, https: bool, asset: bool) {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::body::to_bytes;
+    use actix_web::middleware::from_fn;
+    use actix_web::{App, HttpResponse, test};
+
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect()
+    async fn panics() -> HttpResponse {
+        panic!("a row that cannot be")
     }
 
-    #[test]
-    fn forms_come_from_our_own_pages_or_not_at_all() {
-        let own = Some("https://larder.example.com");
-        for (pairs, own, expected) in [
-            (vec![("sec-fetch-site", "same-origin")], own, true),
-            (vec![("sec-fetch-site", "none")], own, true),
-            (vec![("sec-fetch-site", "same-site")], own, false),
-            (vec![("sec-fetch-site", "cross-site"), ("origin", "https://larder.example.com")], own, false),
-            (vec![("origin", "https://larder.example.com")], own, true),
-            (vec![("origin", "https://evil.example.com")], own, false),
-            (vec![("origin", "null")], own, false),
-            (vec![], own, false),
-            (vec![("origin", "http://127.0.0.1:8080"), ("host", "127.0.0.1:8080")], None, true),
-            (vec![("origin", "http://127.0.0.1:8081"), ("host", "127.0.0.1:8080")], None, false),
-        ] {
-            assert_eq!(comes_from_us(&headers(&pairs), own), expected, "{pairs:?}");
+    #[actix_web::test]
+    async fn a_handler_that_panics_is_a_page_with_its_reference() {
+        let app = test::init_service(App::new().wrap(from_fn(gate)).route("/", web::get().to(panics))).await;
+        for (accept, kind) in [("text/html", "text/html; charset=utf-8"), ("application/json", "application/problem+json")] {
+            let request = test::TestRequest::get().uri("/").insert_header((header::ACCEPT, accept)).to_request();
+            let answer = test::try_call_service(&app, request).await.unwrap_err().error_response();
+            assert_eq!(
+                (answer.status(), answer.headers().get(header::CONTENT_TYPE)),
+                (StatusCode::INTERNAL_SERVER_ERROR, Some(&HeaderValue::from_static(kind)))
+            );
+            let reference = answer.headers().get("x-request-id").unwrap().to_str().unwrap().to_owned();
+            assert!(answer.headers().contains_key(header::CONTENT_SECURITY_POLICY));
+            let body = String::from_utf8(to_bytes(answer.into_body()).await.unwrap().to_vec()).unwrap();
+            assert!(body.contains(&reference) && !body.contains("a row that"), "{body}");
         }
+    }
+
+    #[actix_web::test]
+    async fn after_a_panic_the_next_request_is_answered() {
+        let fine = web::get().to(HttpResponse::NoContent);
+        let app = test::init_service(App::new().wrap(from_fn(gate)).route("/", web::get().to(panics)).route("/fine", fine)).await;
+        assert!(test::try_call_service(&app, test::TestRequest::get().uri("/").to_request()).await.is_err());
+        let next = test::call_service(&app, test::TestRequest::get().uri("/fine").to_request()).await;
+        assert_eq!(next.status(), StatusCode::NO_CONTENT);
     }
 }

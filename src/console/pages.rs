@@ -25,6 +25,14 @@ use askama::Template;
 
 use super::error::Result;
 
+/// For lists in order of time, whose cursor leads only to what is older: `First` leads back.
+const NO_WAY_BACK: Option<String> = None;
+
+/// A folder ends with a slash, whether or not it was typed.
+fn folder(typed: String) -> String {
+    if typed.is_empty() || typed.ends_with('/') { typed } else { typed + "/" }
+}
+
 /// A page with another status than 200.
 pub(super) fn with_status(status: StatusCode, page: &impl Template) -> Result<HttpResponse> {
     Ok(HttpResponse::build(status).insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(page.render()?))

@@ -16,6 +16,9 @@ use crate::domain::names::{BucketName, ObjectKey};
 /// A thousand keys of 1,024 bytes in base64url, with their ETags, fit.
 const FORM_LIMIT: usize = 4 << 20;
 
+/// No page of ours has half as many.
+const MOST_PARAMETERS: usize = 32;
+
 /// The raw query string.
 pub struct Query(String);
 
@@ -40,6 +43,10 @@ impl Query {
 }
 
 fn pairs(query: &str) -> Result<Vec<(String, String)>> {
+    // Each is compared with all before it.
+    if query.split('&').count() > MOST_PARAMETERS {
+        return Err(Error::BadRequest(format!("The address of this page has more than {MOST_PARAMETERS} parameters.")));
+    }
     let mut pairs: Vec<(String, String)> = Vec::new();
     for part in query.split('&').filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -141,5 +148,12 @@ mod tests {
         for bad in ["prefix=%FF", "prefix=a&prefix=b", "prefix=%2", "prefix=%zz", "prefix=a&limit=x", "prefix=a&pre%66ix=b", ""] {
             assert!(matches!(read(bad), Err(Error::BadRequest(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_query_of_very_many_parameters_is_a_bad_request() {
+        let many = |count: usize| (1..count).fold("prefix=a".to_owned(), |query, at| format!("{query}&p{at}="));
+        assert!(read(&many(32)).is_ok());
+        assert!(matches!(read(&many(33)), Err(Error::BadRequest(_))));
     }
 }

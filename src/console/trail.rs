@@ -7,6 +7,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 /// Addresses stay well under the 8 KiB that proxies take; beyond it only `First` leads back.
 const LONGEST: usize = 3000;
 
+/// No listing is longer; what an address says beyond it is made up.
+const FURTHEST: u64 = 1 << 53;
+
+/// How many entries come before a page, as its address says.
+pub fn offset(text: &str) -> Option<u64> {
+    text.parse().ok().map(|offset: u64| offset.min(FURTHEST))
+}
+
 /// One page: how many entries come before it, and its cursor (none for the first).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
@@ -24,7 +32,7 @@ impl Trail {
         let step = |part: &str| {
             let (offset, cursor) = part.split_once('.')?;
             let cursor = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-            Some(Step { offset: offset.parse().ok()?, cursor })
+            Some(Step { offset: self::offset(offset)?, cursor })
         };
         let steps: Option<Vec<Step>> = text.split('~').filter(|part| !part.is_empty()).map(step).collect();
         Self(steps.unwrap_or_default())
@@ -86,5 +94,7 @@ mod tests {
     #[test]
     fn nonsense_is_no_way_back() {
         assert_eq!(Trail::parse("x~y.%"), Trail::default());
+        let far = Trail::parse("18446744073709551615.").back().unwrap().0.offset;
+        assert!(far.checked_add(1000).is_some());
     }
 }

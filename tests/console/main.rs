@@ -8,6 +8,7 @@ mod support;
 use larder::domain::actor::Role;
 use support::TestApp;
 
+mod addresses;
 mod browsing;
 mod faults;
 mod hostile;

@@ -74,8 +74,21 @@ fn unavailable(service: Service, since: Option<DateTime<Utc>>, again: bool) -> W
             if again {
                 ("retry", format!("Larder tries again every 5 seconds. This page opens by itself when {what}."))
             } else {
-                ("retry", format!("What you sent was not done. Go back and send it again when {what}."))
+                ("retry", format!("What you sent may have been done, or not. When {what}, look before you send it again."))
             },
         ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_that_nothing_was_done_where_it_may_have_been() {
+        let fault = Error::Unavailable { service: Service::Postgres, cause: String::new() };
+        let sent: String = fault.words(None, false).notes.into_iter().map(|(_, note)| note).collect();
+        assert!(sent.contains("may have been done, or not") && sent.contains("look before you send it again"), "{sent}");
+        assert!(!fault.words(None, true).notes.iter().any(|(_, note)| note.contains("sent")));
     }
 }

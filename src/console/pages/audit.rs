@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
 use askama::Template;
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use serde::Deserialize;
 
 use super::{Refusal, with_status};
@@ -32,11 +32,6 @@ pub struct IndexPage {
 }
 
 impl IndexPage {
-    /// The order is newest first with a cursor to older ones; `First` leads back.
-    fn no_way_back(&self) -> Option<String> {
-        None
-    }
-
     fn is_filtered(&self) -> bool {
         let query = &self.query;
         [&query.actor, &query.action, &query.resource, &query.from, &query.to].iter().any(|field| !field.is_empty())
@@ -91,16 +86,13 @@ pub struct IndexQuery {
 impl IndexQuery {
     fn filter(&self) -> std::result::Result<Filter, Refusal> {
         let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        let day = |text: &str, field| match text {
-            "" => Ok(None),
-            text => text
-                .parse::<NaiveDate>()
-                .map(Some)
-                .map_err(|_| Refusal { field, why: "Write a day as year, month, day: 2026-11-20.".to_owned() }),
-        };
+        let action = some(&self.action);
+        if action.as_deref().is_some_and(|action| !is_known(action)) {
+            return Err(Refusal { field: "action", why: "No event has this name. Choose one of the list.".to_owned() });
+        }
         Ok(Filter {
             actor: some(&self.actor),
-            action: some(&self.action),
+            action,
             resource: some(&self.resource),
             from: day(&self.from, "from")?,
             to: day(&self.to, "to")?,
@@ -119,6 +111,24 @@ impl IndexQuery {
             ("cursor", cursor),
             ("format", format),
         ])
+    }
+}
+
+/// An action, or the noun of some.
+fn is_known(action: &str) -> bool {
+    ACTIONS.iter().any(|known| *known == action || known.split_once('.').is_some_and(|(noun, _)| noun == action))
+}
+
+/// The day in a field; the database has no others than these.
+fn day(text: &str, field: &'static str) -> std::result::Result<Option<NaiveDate>, Refusal> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match text.parse::<NaiveDate>() {
+        Ok(day) if (1970..=9999).contains(&day.year()) => Ok(Some(day)),
+        Ok(_) => Err(Refusal { field, why: "Write a year from 1970 to 9999.".to_owned() }),
+        Err(_) => Err(Refusal { field, why: "Write a day as year, month, day: 2026-11-20.".to_owned() }),
     }
 }
 
@@ -153,5 +163,47 @@ pub fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
         csv_url: query.url("", "csv"),
         refusal: Refusal::default(),
         query,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(query: IndexQuery) -> Option<&'static str> {
+        query.filter().err().map(|refusal| refusal.field)
+    }
+
+    #[test]
+    fn a_day_that_no_event_can_have_is_refused() {
+        for (text, expected) in [
+            ("", None),
+            ("2026-11-20", None),
+            ("1970-01-01", None),
+            ("9999-12-31", None),
+            ("1969-12-31", Some("from")),
+            ("0000-01-01", Some("from")),
+            ("-0001-01-01", Some("from")),
+            ("+10000-01-01", Some("from")),
+            ("+262142-12-31", Some("from")),
+            ("yesterday", Some("from")),
+        ] {
+            assert_eq!(refused(IndexQuery { from: text.into(), ..IndexQuery::default() }), expected, "{text}");
+        }
+        assert_eq!(refused(IndexQuery { to: "+262142-12-31".into(), ..IndexQuery::default() }), Some("to"));
+    }
+
+    #[test]
+    fn an_action_is_one_of_the_list_or_the_noun_of_some() {
+        for (action, expected) in [
+            ("", None),
+            ("object", None),
+            ("object.upload", None),
+            ("obj", Some("action")),
+            ("object.", Some("action")),
+            ("x.y", Some("action")),
+        ] {
+            assert_eq!(refused(IndexQuery { action: action.into(), ..IndexQuery::default() }), expected, "{action}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::console::error::Result;
 use crate::console::layout::{Layout, Section};
 use crate::console::query::{Bucket, Query};
 use crate::console::session::{SignedIn, Viewer, see_other};
-use crate::console::trail::{Step, Trail};
+use crate::console::trail::{self, Step, Trail};
 use crate::console::{filters, paths};
 use crate::domain::names::BucketName;
 use crate::domain::objects::{self, ListQuery, Listing, Place};
@@ -68,7 +68,7 @@ impl ShowPage {
     }
 
     pub fn bytes(&self) -> u64 {
-        self.objects.iter().map(|row| row.entry.size).sum()
+        self.objects.iter().fold(0, |sum, row| sum.saturating_add(row.entry.size))
     }
 
     pub fn address(&self) -> String {
@@ -128,7 +128,7 @@ impl ShowPage {
     }
 
     pub fn last_row(&self) -> u64 {
-        self.place.offset + self.count() as u64
+        self.place.offset.saturating_add(self.count() as u64)
     }
 }
 
@@ -159,7 +159,7 @@ impl ShowQuery {
             prefix: prefix.to_owned(),
             starts: format!("{rest}{}", self.starts),
             limit: self.limit.parse().unwrap_or(LIMITS[0]).clamp(1, 1000),
-            offset: self.offset.parse().unwrap_or_default(),
+            offset: trail::offset(&self.offset).unwrap_or_default(),
             cursor: self.cursor,
             trail: Trail::parse(&self.back),
         }
@@ -230,7 +230,7 @@ pub fn assemble(layout: Layout, bucket: BucketName, place: Location, listing: Li
     };
     let here = Step { offset: place.offset, cursor: place.cursor.clone() };
     let shown = (listing.folders.len() + listing.objects.len()) as u64;
-    let next_url = listing.next.map(|cursor| turn(&Step { offset: place.offset + shown, cursor }, &place.trail.and(here)));
+    let next_url = listing.next.map(|cursor| turn(&Step { offset: place.offset.saturating_add(shown), cursor }, &place.trail.and(here)));
     let back_url = place.trail.back().map(|(step, trail)| turn(&step, &trail));
     ShowPage {
         layout,
@@ -284,5 +284,13 @@ mod tests {
     fn a_prefix_without_a_slash_is_the_beginning_of_a_name() {
         let place = ShowQuery { prefix: "a/b".into(), ..ShowQuery::default() }.place();
         assert_eq!((place.prefix.as_str(), place.starts.as_str(), place.limit), ("a/", "b", 100));
+    }
+
+    #[test]
+    fn an_offset_that_is_made_up_can_still_be_counted_on_from() {
+        for (text, expected) in [("", 0), ("x", 0), ("-1", 0), ("200", 200), ("18446744073709551615", 1 << 53)] {
+            let place = ShowQuery { offset: text.into(), ..ShowQuery::default() }.place();
+            assert_eq!(place.offset, expected, "{text}");
+        }
     }
 }

@@ -20,6 +20,8 @@ use crate::domain::objects::{self, Doomed, Fate};
 const MANY: usize = 100;
 /// What one page of the browser can select.
 const MOST: usize = 1000;
+/// Stores send 32 to 40 characters.
+const LONGEST_ETAG: usize = 128;
 /// So many are named one by one.
 const NAMED: usize = 100;
 
@@ -43,7 +45,7 @@ impl ConfirmPage {
     }
 
     pub fn bytes(&self) -> Option<u64> {
-        self.chosen.iter().map(|chosen| chosen.size).sum()
+        bytes(&self.chosen)
     }
 
     fn named(&self) -> &[Chosen] {
@@ -109,6 +111,11 @@ pub fn in_words(count: usize) -> String {
     if count == 1 { "1 object".to_owned() } else { format!("{} objects", units::count_text(count as u64)) }
 }
 
+/// Nothing where a size is not known. The sizes are what a form said.
+fn bytes(chosen: &[Chosen]) -> Option<u64> {
+    chosen.iter().try_fold(0, |sum: u64, chosen| Some(sum.saturating_add(chosen.size?)))
+}
+
 fn folder_of(bucket: &BucketName, chosen: &[Chosen]) -> String {
     paths::folder(bucket, chosen.first().map_or("", |chosen| chosen.doomed.key.folder()))
 }
@@ -135,7 +142,7 @@ impl Order {
                 "pair" if !only => order.chosen.push(Self::pair(&value)?),
                 "k" if !only && waiting.is_none() => waiting = Some(query::key_of_field(&value)?),
                 "etag" if !only => match waiting.take() {
-                    Some(key) => order.chosen.push(Chosen { doomed: Doomed { key, etag: unquoted(&value) }, size: None }),
+                    Some(key) => order.chosen.push(Chosen { doomed: Doomed { key, etag: etag(&value)? }, size: None }),
                     None => return Err(misshapen()),
                 },
                 "k" if !only => return Err(misshapen()),
@@ -154,17 +161,20 @@ impl Order {
     fn pair(value: &str) -> Result<Chosen> {
         let mut parts = value.splitn(3, ':');
         match (parts.next(), parts.next()) {
-            (Some(key), Some(etag)) if !etag.is_empty() => {
+            (Some(key), Some(seen)) if !seen.is_empty() => {
                 let size = parts.next().and_then(|size| size.parse().ok());
-                Ok(Chosen { doomed: Doomed { key: query::key_of_field(key)?, etag: unquoted(etag) }, size })
+                Ok(Chosen { doomed: Doomed { key: query::key_of_field(key)?, etag: etag(seen)? }, size })
             }
             _ => Err(misshapen()),
         }
     }
 }
 
-fn unquoted(etag: &str) -> String {
-    etag.trim_matches('"').to_owned()
+/// It travels on in a header, so it must be what a store could have sent in one.
+fn etag(seen: &str) -> Result<String> {
+    let etag = seen.trim_matches('"');
+    let plausible = !etag.is_empty() && etag.len() <= LONGEST_ETAG && etag.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    if plausible { Ok(etag.to_owned()) } else { Err(misshapen()) }
 }
 
 fn misshapen() -> Error {
@@ -283,5 +293,26 @@ mod tests {
         for fields in fields {
             assert!(matches!(order(fields), Err(Error::BadRequest(_))), "{fields:?}");
         }
+    }
+
+    #[test]
+    fn an_etag_that_no_store_sends_is_a_bad_request() {
+        let key = paths::field("a");
+        assert!(order(&[("k", &key), ("etag", &"e".repeat(128))]).is_ok());
+        for etag in ["e".repeat(129), "a\nb".to_owned(), "a\0".to_owned(), "é".to_owned(), "\"\"".to_owned()] {
+            let pair = format!("{key}:{etag}:1");
+            assert!(matches!(order(&[("k", &key), ("etag", &etag)]), Err(Error::BadRequest(_))), "{etag:?}");
+            assert!(matches!(order(&[("pair", &pair)]), Err(Error::BadRequest(_))), "{etag:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_are_made_up_can_be_added() {
+        let pair = |key: &str| ("pair", format!("{}:x:18446744073709551615", paths::field(key)));
+        let fields = [pair("a"), pair("b")].map(|(name, value)| (name.to_owned(), value));
+        let read = Order::read(fields.to_vec()).unwrap();
+        assert_eq!(bytes(&read.chosen), Some(u64::MAX));
+        let unseen = order(&[("k", &paths::field("a")), ("etag", "1")]).unwrap();
+        assert_eq!(bytes(&unseen.chosen), None);
     }
 }

@@ -32,6 +32,7 @@ pub async fn create(
     (query, form): (Query, Form<CreateForm>),
 ) -> Result<HttpResponse> {
     let CreateQuery { prefix } = query.read()?;
+    let prefix = super::folder(prefix);
     let CreateForm { name } = form.read().await?;
     let (status, why) = match objects::create_folder(&ctx, &editor.actor, &bucket.0, &prefix, &name).await {
         Ok(made) => {

@@ -5,7 +5,7 @@ use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::ok;
+use super::{Refusal, ok};
 use crate::console::error::{Error, Result};
 use crate::console::layout::{Layout, Section};
 use crate::console::query::Query;
@@ -36,14 +36,10 @@ pub struct IndexPage {
     pub today_bytes: i64,
     pub next_url: Option<String>,
     pub first_url: Option<String>,
+    pub refusal: Refusal,
 }
 
 impl IndexPage {
-    /// The order is newest first with a cursor to older ones; `First` leads back.
-    fn no_way_back(&self) -> Option<String> {
-        None
-    }
-
     fn is_filtered(&self) -> bool {
         !(self.q.is_empty() && self.bucket.is_empty() && self.state.is_empty())
     }
@@ -171,13 +167,21 @@ pub struct NewQuery {
 pub async fn index(viewer: Viewer, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query: IndexQuery = query.read()?;
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let bucket = BucketName::parse(&query.bucket);
+    let refused = bucket.is_none() && !query.bucket.is_empty();
     let filter = Filter {
         q: some(&query.q),
-        bucket: some(&query.bucket),
+        bucket: bucket.map(|bucket| bucket.to_string()),
         state: STATES.iter().find(|(_, name, _)| *name == query.state).map(|(state, _, _)| *state),
         cursor: some(&query.cursor),
     };
-    let page = uploads::list(&ctx, &viewer.actor, &filter).await?;
+    let mut page = uploads::list(&ctx, &viewer.actor, &filter).await?;
+    if refused {
+        (page.arrived, page.next) = (Vec::new(), None);
+        let refusal = Refusal { field: "bucket", why: "No bucket can have this name.".to_owned() };
+        let page = index_page(viewer.layout("Uploads", Section::Uploads), query, page);
+        return super::unprocessable(&IndexPage { refusal, ..page });
+    }
     ok(&index_page(viewer.layout("Uploads", Section::Uploads), query, page))
 }
 
@@ -194,6 +198,7 @@ pub fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
         q: query.q,
         bucket: query.bucket,
         state: query.state,
+        refusal: Refusal::default(),
     }
 }
 
@@ -209,15 +214,10 @@ pub async fn new(editor: Editor, ctx: web::Data<Context>, query: Query) -> Resul
         layout: editor.layout("Upload files", Section::Uploads).under([("Uploads".to_owned(), "/uploads".to_owned())]),
         buckets: names,
         bucket,
-        prefix: folder(query.prefix),
+        prefix: super::folder(query.prefix),
         overwrite: query.overwrite == "1",
         max_size: ctx.config.upload.max_size,
     })
-}
-
-/// A folder ends with a slash, whether or not it was typed.
-fn folder(typed: String) -> String {
-    if typed.is_empty() || typed.ends_with('/') { typed } else { typed + "/" }
 }
 
 pub async fn show(viewer: Viewer, ctx: web::Data<Context>, batch: web::Path<String>) -> Result<HttpResponse> {

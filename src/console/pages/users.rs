@@ -98,7 +98,6 @@ pub async fn create(admin: Admin, ctx: web::Data<Context>, form: Form<CreateForm
     match users::create(&ctx, &admin.actor, new).await {
         Ok(user) => Ok(admin.redirect("/users", Flash::done(format!("{} can sign in now.", user.name)))),
         Err(domain::Error::Refused { field, why }) => refused(&admin, &ctx, form, Refusal { field, why }).await,
-        Err(domain::Error::Conflict(why)) => refused(&admin, &ctx, form, Refusal { field: "email", why }).await,
         Err(fault) => Err(fault.into()),
     }
 }

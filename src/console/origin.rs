@@ -1,0 +1,156 @@
+//! Whether a form was sent by a page of ours. Covers every form without reading it.
+//!
+//! A name that anybody may point at this machine (DNS rebinding) makes a foreign page look like ours to the
+//! browser: only an address that is known to be Larder's counts.
+
+use std::net::IpAddr;
+
+use actix_web::http::header::{self, HeaderMap};
+
+use super::error::Error;
+
+/// By what addresses browsers may reach Larder.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// `PUBLIC_URL`.
+    pub own: Option<&'a str>,
+    /// The IP address of `BIND`.
+    pub bind: IpAddr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    OtherSite,
+    UnknownAddress,
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Forbidden(match fault {
+            Fault::OtherSite => "This form was sent from another site, so Larder did nothing. Open the page here and try again.".to_owned(),
+            Fault::UnknownAddress => {
+                "Larder does not know the address in your browser as its own, so it did nothing. Whoever runs it sets \
+                                      PUBLIC_URL to this address, and lets a proxy in front pass on Host."
+                    .to_owned()
+            }
+        })
+    }
+}
+
+impl Known<'_> {
+    /// By `Sec-Fetch-Site`, which no page can forge, else by `Origin`; and by the `Host` that was asked.
+    pub fn judge(&self, headers: &HeaderMap) -> Result<(), Fault> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let host = text(header::HOST.as_str());
+        let mut plain = true;
+        if let Some(site) = headers.get("sec-fetch-site") {
+            if site != "same-origin" && site != "none" {
+                return Err(Fault::OtherSite);
+            }
+        } else {
+            let (scheme, from) = text(header::ORIGIN.as_str()).and_then(|origin| origin.split_once("://")).ok_or(Fault::OtherSite)?;
+            let same = |other: Option<&str>| other.is_some_and(|other| other.eq_ignore_ascii_case(from));
+            let ours = match self.own.and_then(|own| own.split_once("://")) {
+                Some((own_scheme, own)) => scheme == own_scheme && same(Some(own)),
+                None => same(host),
+            };
+            if !ours {
+                return Err(Fault::OtherSite);
+            }
+            // Larder itself speaks http: an https page means a proxy, which only PUBLIC_URL can vouch for.
+            plain = self.own.is_some() || scheme == "http";
+        }
+        if plain && host.is_some_and(|host| self.knows(name_of(host))) { Ok(()) } else { Err(Fault::UnknownAddress) }
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        let address = name.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+        if name.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback()) {
+            return true;
+        }
+        match self.own.and_then(|own| own.split_once("://")) {
+            Some((_, own)) => name_of(own).eq_ignore_ascii_case(name),
+            None => address.is_some_and(|address| self.bind.is_unspecified() || address == self.bind.to_canonical()),
+        }
+    }
+}
+
+/// A host without its port, an IPv6 address without its brackets.
+fn name_of(host: &str) -> &str {
+    match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.split_once(':').map_or(host, |(name, _)| name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn judge(own: Option<&str>, bind: &str, site: &str, origin: &str, host: &str) -> Result<(), Fault> {
+        let headers = [("sec-fetch-site", site), ("origin", origin), ("host", host)]
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+            .collect();
+        Known { own, bind: bind.parse().unwrap() }.judge(&headers)
+    }
+
+    const OTHER: Result<(), Fault> = Err(Fault::OtherSite);
+    const UNKNOWN: Result<(), Fault> = Err(Fault::UnknownAddress);
+
+    #[test]
+    fn behind_public_url_forms_come_from_there_or_not_at_all() {
+        let own = "https://larder.example.com";
+        for (site, origin, host, expected) in [
+            ("same-origin", own, "larder.example.com", Ok(())),
+            ("none", "", "LARDER.example.com:443", Ok(())),
+            ("same-origin", own, "127.0.0.1:8080", Ok(())),
+            ("same-origin", own, "evil.example.com", UNKNOWN),
+            ("same-origin", own, "10.0.0.5:8080", UNKNOWN),
+            ("same-origin", own, "", UNKNOWN),
+            ("same-site", own, "larder.example.com", OTHER),
+            ("cross-site", own, "larder.example.com", OTHER),
+            ("", own, "larder.example.com", Ok(())),
+            ("", own, "evil.example.com", UNKNOWN),
+            ("", "https://evil.example.com", "larder.example.com", OTHER),
+            ("", "http://larder.example.com", "larder.example.com", OTHER),
+            ("", "null", "larder.example.com", OTHER),
+            ("", "", "larder.example.com", OTHER),
+        ] {
+            assert_eq!(judge(Some(own), "0.0.0.0", site, origin, host), expected, "{site} {origin} {host}");
+        }
+    }
+
+    #[test]
+    fn without_public_url_only_this_machine_is_known() {
+        for (bind, site, origin, host, expected) in [
+            ("127.0.0.1", "", "http://127.0.0.1:8080", "127.0.0.1:8080", Ok(())),
+            ("127.0.0.1", "", "http://localhost:8080", "localhost:8080", Ok(())),
+            ("127.0.0.1", "", "http://[::1]:8080", "[::1]:8080", Ok(())),
+            ("127.0.0.1", "same-origin", "http://127.1.2.3:8080", "127.1.2.3:8080", Ok(())),
+            ("127.0.0.1", "", "http://127.0.0.1:8081", "127.0.0.1:8080", OTHER),
+            ("127.0.0.1", "", "https://127.0.0.1:8080", "127.0.0.1:8080", UNKNOWN),
+            ("127.0.0.1", "", "http://rebound.example:8080", "rebound.example:8080", UNKNOWN),
+            ("127.0.0.1", "same-origin", "http://rebound.example:8080", "rebound.example:8080", UNKNOWN),
+            ("127.0.0.1", "none", "", "rebound.example:8080", UNKNOWN),
+            ("127.0.0.1", "", "http://127.0.0.1.evil.example", "127.0.0.1.evil.example", UNKNOWN),
+            ("127.0.0.1", "", "http://192.168.1.5:8080", "192.168.1.5:8080", UNKNOWN),
+            ("192.168.1.5", "", "http://192.168.1.5:8080", "192.168.1.5:8080", Ok(())),
+            ("192.168.1.5", "same-origin", "", "192.168.1.6:8080", UNKNOWN),
+            ("0.0.0.0", "same-origin", "", "192.168.1.6:8080", Ok(())),
+            ("::", "", "http://[fd00::5]:8080", "[fd00::5]:8080", Ok(())),
+            ("0.0.0.0", "same-origin", "", "rebound.example:8080", UNKNOWN),
+            ("0.0.0.0", "cross-site", "", "192.168.1.6:8080", OTHER),
+        ] {
+            assert_eq!(judge(None, bind, site, origin, host), expected, "{bind} {site} {origin} {host}");
+        }
+    }
+
+    #[test]
+    fn who_is_refused_learns_what_to_set() {
+        assert!(Error::from(Fault::UnknownAddress).to_string().contains("PUBLIC_URL"));
+    }
+}

@@ -1,0 +1,102 @@
+//! Requests that no page of ours leads to: each gets a sentence, none a fault.
+
+use larder::domain::actor::Role;
+use reqwest::Method;
+
+use crate::support::{Client, Page, TestApp, eventually};
+
+async fn ask(client: &Client, method: &str, path: &str, accept: &str) -> Page {
+    client.send(client.request(Method::from_bytes(method.as_bytes()).unwrap(), path).header("accept", accept)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_and_names_that_are_made_up_get_a_sentence() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    admin.upload(&app.bucket, "a.txt", "x").await.expect_status(303);
+    let browser = format!("/buckets/{}", app.bucket);
+    for query in ["offset=18446744073709551615", "offset=18446744073709551615&limit=1", "back=18446744073709551615.&offset=1"] {
+        admin.get(&format!("{browser}?{query}")).await.expect_status(200);
+    }
+    let pair = |key: &str| format!("{}:x:18446744073709551615", larder::console::paths::field(key));
+    let sizes = [("pair", pair("a")), ("pair", pair("b"))];
+    let fields: Vec<(&str, &str)> = sizes.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    admin.post(&format!("{browser}/deletions"), &fields).await.expect_status(200);
+    for (path, field) in [
+        ("/audit?from=%2B262142-12-31", "from"),
+        ("/audit?to=%2B262142-12-31", "to"),
+        ("/audit?to=%2B10000-01-01&format=csv", "to"),
+        ("/audit?from=1969-12-31", "from"),
+        ("/audit?action=x", "action"),
+        ("/audit?action=obj%25", "action"),
+        ("/uploads?bucket=No%20Bucket", "bucket"),
+    ] {
+        let page = admin.get(path).await.expect_status(422);
+        assert!(!page.text_of(&format!("#{field}-why")).is_empty(), "{path}");
+    }
+    for path in ["/audit?from=1970-01-01&to=9999-12-31", "/audit?action=object", "/audit?action=object.upload", "/uploads?bucket=none-such"]
+    {
+        admin.get(path).await.expect_status(200);
+    }
+    let folder = admin.post(&format!("{browser}/folders?prefix=abc"), &[("name", "d")]).await.expect_status(303);
+    assert!(folder.location().ends_with("?prefix=abc%2Fd%2F"), "{}", folder.location());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_programs_ask_is_refused_as_pages_are() {
+    let app = TestApp::start().await;
+    let visitor = app.visitor();
+    let icon = larder::console::assets::url("icon.svg");
+    for path in ["/livez", "/readyz", "/health", "/health/redis", &icon] {
+        for method in ["PUT", "POST", "OPTIONS", "DELETE"] {
+            let page = ask(&visitor, method, path, "text/html").await.expect_status(405);
+            assert_eq!((page.header("allow"), page.has("h1")), (Some("GET, HEAD"), true), "{method} {path}");
+            let problem = ask(&visitor, method, path, "application/json").await.expect_status(405);
+            assert_eq!(problem.header("content-type"), Some("application/problem+json"), "{method} {path}");
+        }
+        eventually("it has been checked", async || visitor.get(path).await.status == 200).await;
+        for accept in ["text/html", "application/json"] {
+            let (got, head) = (ask(&visitor, "GET", path, accept).await, ask(&visitor, "HEAD", path, accept).await);
+            assert_eq!((got.status, head.status, head.body.len()), (200, 200, 0), "{path}");
+            assert_eq!(got.header("content-type"), head.header("content-type"), "{path}");
+        }
+    }
+    let directory = icon.trim_end_matches("/icon.svg");
+    for path in [directory, &format!("{directory}/"), &format!("{directory}/%2e%2e/x"), &format!("{directory}/icon.svg/x")] {
+        let page = visitor.get(path).await;
+        assert!((page.status == 404 || path.contains('%')) && page.has("h1"), "{path}: {} {}", page.status, page.text());
+    }
+    assert_eq!(visitor.get(&icon).await.header("content-type"), Some("image/svg+xml"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_details_of_health_are_kept_by_nobody_else() {
+    let app = TestApp::start().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let page = ask(&viewer, "GET", "/health", "application/json").await;
+    assert!(page.header("cache-control").unwrap().starts_with("private, max-age="), "{:?}", page.header("cache-control"));
+    for client in [&viewer, &app.visitor()] {
+        for accept in ["text/html", "application/json"] {
+            assert_eq!(ask(client, "GET", "/health", accept).await.header("vary"), Some("Accept, Cookie"));
+        }
+    }
+    let page = ask(&app.visitor(), "GET", "/health", "application/json").await;
+    assert!(page.header("cache-control").unwrap().starts_with("max-age="));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_anybody_may_point_here_sends_no_forms() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let rebound = |site: Option<&str>| {
+        let form = admin.request(Method::POST, "/theme").header("host", "rebound.example").header("origin", "http://rebound.example");
+        match site {
+            Some(site) => form.header("sec-fetch-site", site),
+            None => form,
+        }
+    };
+    for site in [None, Some("same-origin"), Some("none")] {
+        let page = admin.send(rebound(site)).await.expect_status(403);
+        assert!(page.text_of("main").contains("PUBLIC_URL"), "{site:?}");
+    }
+}
