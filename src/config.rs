@@ -113,7 +113,7 @@ pub struct Faults(pub Vec<String>);
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "The configuration has {} fault(s):", self.0.len())?;
+        writeln!(f, "The configuration has faults:")?;
         for fault in &self.0 {
             writeln!(f, "  - {fault}")?;
         }

@@ -45,9 +45,9 @@ async fn examine(config: Config) -> anyhow::Result<()> {
 async fn schema(config: &Config) -> u32 {
     match postgres::applied(&config.database_url).await {
         Ok((applied, 0)) => say(&format!("ok     Schema, {applied} migrations")),
-        Ok((_, pending)) if config.migrate_on_start => say(&format!("note   Schema: {pending} migrations run at the next start")),
+        Ok((_, pending)) if config.migrate_on_start => say(&format!("note   Schema: migrations to run at the next start: {pending}")),
         Ok((_, pending)) => {
-            say(&format!("FAULT  Schema: {pending} migrations are missing and MIGRATE_ON_START is false. Run: larder migrate"));
+            say(&format!("FAULT  Schema: migrations that are missing: {pending}, and MIGRATE_ON_START is false. Run: larder migrate"));
             return 1;
         }
         Err(error) => {

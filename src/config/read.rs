@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
             None => {
                 let alias = if names.len() > 1 { format!(" (or {})", names[1..].join(", ")) } else { String::new() };
                 if !self.faults.iter().any(|fault| fault.starts_with(&format!("{} ", names[0]))) {
-                    self.fault(names[0], &format!("is missing{alias}; or run `larder serve --embedded`"), example);
+                    self.fault(names[0], &format!("is missing{alias}; or add --embedded"), example);
                 }
                 String::new()
             }

@@ -1,9 +1,10 @@
 //! An S3 server on loopback ports of its own: SeaweedFS, or MinIO for the tests.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::S3Kind;
 use super::directory::{self, Directory};
@@ -56,6 +57,10 @@ pub(super) struct S3 {
     access_key_id: String,
     secret_access_key: String,
     internal: String,
+    /// When the S3 part first answered, of the process that runs now.
+    answered: Cell<Option<Instant>>,
+    /// Processes that were given up as stuck.
+    given_up: Cell<u8>,
 }
 
 impl S3 {
@@ -70,6 +75,8 @@ impl S3 {
             access_key_id: keys.s3_access_key_id.clone(),
             secret_access_key: keys.s3_secret_access_key.clone(),
             internal: keys.s3_internal.clone(),
+            answered: Cell::new(None),
+            given_up: Cell::new(0),
         }
     }
 
@@ -122,6 +129,7 @@ impl Recipe for S3 {
 
     fn prepare(&mut self, _log: &Path, address_is_known: bool) -> Result<(), String> {
         directory::make(&self.data()).map_err(|error| error.to_string())?;
+        self.answered.set(None);
         self.clean_up();
         if !address_is_known {
             let last = std::mem::replace(&mut self.ports, Ports { first: 0, _claim: None }).first;
@@ -160,8 +168,11 @@ impl Recipe for S3 {
             // The S3 part answers before the master knows a volume to write to.
             S3Kind::SeaweedFs => {
                 let volume = format!("127.0.0.1:{}", self.ports.first + 2);
-                get(self.ports.first, "/").is_some_and(|answer| !answer.contains(" 50"))
-                    && get(self.ports.first + 1, "/dir/status").is_some_and(|topology| topology.contains(&volume))
+                let speaks = get(self.ports.first, "/").is_some_and(|answer| !answer.contains(" 50"));
+                if speaks && self.answered.get().is_none() {
+                    self.answered.set(Some(Instant::now()));
+                }
+                speaks && get(self.ports.first + 1, "/dir/status").is_some_and(|topology| topology.contains(&volume))
             }
             S3Kind::MinIo => get(self.ports.first, "/minio/health/live").is_some_and(|answer| answer.starts_with("HTTP/1.0 200")),
         }
@@ -175,8 +186,22 @@ impl Recipe for S3 {
         format!("http://127.0.0.1:{}", self.ports.first)
     }
 
+    /// Its volume part introduces itself to the master once, and where it comes a millisecond too early it tries
+    /// again only after five seconds. Starting anew takes less than one; on a slow machine it is left alone.
+    fn is_stuck(&self) -> bool {
+        let waits = self.answered.get().is_some_and(|since| since.elapsed() > Duration::from_millis(800));
+        let stuck = self.kind == S3Kind::SeaweedFs && waits && self.given_up.get() < 2;
+        self.given_up.set(self.given_up.get() + u8::from(stuck));
+        stuck
+    }
+
+    /// An orderly stop of SeaweedFS often waits fifteen seconds for connections that nobody uses; a kill loses
+    /// nothing that it has acknowledged.
     fn stop_signal(&self) -> &'static str {
-        "TERM"
+        match self.kind {
+            S3Kind::SeaweedFs => "KILL",
+            S3Kind::MinIo => "TERM",
+        }
     }
 
     /// SeaweedFS leaves these behind, at names that no option changes.

@@ -26,6 +26,11 @@ pub(super) trait Recipe: Send + 'static {
     /// What clients are told once it answers.
     fn address(&self) -> String;
     /// Sent to stop it in order.
+    /// Whether a new process would answer sooner than this one.
+    fn is_stuck(&self) -> bool {
+        false
+    }
+
     fn stop_signal(&self) -> &'static str;
     /// After it has ended.
     fn clean_up(&self) {}
@@ -261,6 +266,10 @@ impl<R: Recipe> Keeper<R> {
         while matches!(child.try_wait(), Ok(None)) {
             if self.recipe.answers() {
                 return true;
+            }
+            if self.recipe.is_stuck() {
+                process::signal(&process::family(child.id()), "KILL");
+                return false;
             }
             if Instant::now() > deadline {
                 log::error!("{} did not answer within {} s; it is killed", self.recipe.name(), self.recipe.patience().as_secs());

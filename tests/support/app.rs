@@ -94,11 +94,12 @@ impl TestApp {
         cli.args(["--no-auth-warning", "--raw"]);
         let (path, query) = url.trim_start_matches("unix://").split_once('?').unwrap();
         let password = query.split('&').find_map(|pair| pair.strip_prefix("pass="));
-        cli.args(["-s", path]);
+        cli.args(["-s", &percent_encoding::percent_decode_str(path).decode_utf8_lossy()]);
         if let Some(password) = password {
             cli.args(["-a", password]);
         }
         let output = cli.args(command).output().unwrap();
+        assert!(output.status.success(), "redis-cli: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 

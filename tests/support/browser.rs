@@ -147,13 +147,14 @@ impl Browser {
         self.find(selector).await.send_keys(&paths.join("\n")).await.unwrap();
     }
 
+    /// The text of the element that matches, once it holds still: the next page may come between finding and
+    /// reading, and Chromium has several words for that.
     pub async fn text(&self, selector: &str) -> String {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         loop {
             match self.find(selector).await.text().await {
                 Ok(text) => return text,
-                // The next page came between finding and reading; it has elements of its own.
-                Err(error) if error.is_stale_element_reference() => {}
-                Err(error) => panic!("{selector}: {error}"),
+                Err(error) => assert!(std::time::Instant::now() < deadline, "{selector}: {error}"),
             }
         }
     }
