@@ -74,6 +74,26 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Does in the background what could not be recorded now: every second for ten minutes, so that it is late
+    /// rather than lost. `what` stands in the log.
+    pub(crate) fn keep_trying<W: Future<Output = Result<()>> + Send>(&self, what: String, work: impl Fn() -> W + Send + 'static) {
+        log::error!("{what}: done, but not recorded yet");
+        self.tasks.spawn_on(
+            async move {
+                for _ in 0..600 {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    if work().await.is_ok() {
+                        return;
+                    }
+                }
+                log::error!("{what}: could not be recorded at all");
+            },
+            &self.runtime,
+        );
+    }
+}
+
 impl Error {
     pub fn refused(field: &'static str, why: impl Into<String>) -> Self {
         Self::Refused { field, why: why.into() }

@@ -161,21 +161,11 @@ fn scrubbed(detail: Value) -> Value {
 pub(super) async fn record_at_last(ctx: &Context, actor: &Actor, action: &'static str, resource: &str, detail: Value) -> Result<()> {
     let first = record_alone(ctx, actor, action, resource, Outcome::Ok, detail.clone()).await;
     if first.is_err() {
-        log::error!("{action} {resource:?} was done but not recorded yet");
-        let (ctx, actor, resource) = (ctx.clone(), actor.clone(), resource.to_owned());
-        let (tasks, runtime) = (ctx.tasks.clone(), ctx.runtime.clone());
-        tasks.spawn_on(
-            async move {
-                for _ in 0..600 {
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-                    if record_alone(&ctx, &actor, action, &resource, Outcome::Ok, detail.clone()).await.is_ok() {
-                        return;
-                    }
-                }
-                log::error!("{action} {resource:?} by {} could not be recorded at all", actor.label);
-            },
-            &runtime,
-        );
+        let (all, who, resource) = (ctx.clone(), actor.clone(), resource.to_owned());
+        ctx.keep_trying(format!("{action} {resource:?} by {}", actor.label), move || {
+            let (all, who, resource, detail) = (all.clone(), who.clone(), resource.clone(), detail.clone());
+            async move { record_alone(&all, &who, action, &resource, Outcome::Ok, detail).await }
+        });
     }
     first
 }

@@ -99,3 +99,19 @@ async fn an_action_on_a_key_touches_no_other_object() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_changed_at_the_store_that_could_not_be_recorded() {
+    let app = TestApp::with_own_servers().await;
+    let bucket = BucketName::parse(&app.bucket).unwrap();
+    let seen = put(&app, "seen", b"1").await;
+    app.servers().postgres().freeze();
+    assert!(objects::delete(&app.ctx, &actor(), &bucket, std::slice::from_ref(&seen)).await.is_err());
+    assert!(larder::domain::buckets::create(&app.ctx, &actor(), "never-made").await.is_err());
+    assert!(larder::domain::buckets::delete(&app.ctx, &actor(), &bucket, &app.bucket).await.is_err());
+    assert!(objects::create_folder(&app.ctx, &actor(), &bucket, "", "never").await.is_err());
+    app.servers().postgres().thaw();
+    assert!(app.ctx.s3.head(&app.bucket, "seen", None).await.is_ok());
+    assert!(app.ctx.s3.head(&app.bucket, "never/", None).await.is_err());
+    assert!(app.ctx.s3.head_bucket("never-made").await.is_err());
+}

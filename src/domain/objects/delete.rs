@@ -106,8 +106,13 @@ async fn delete_one(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &
 
 /// Whatever was tried is recorded, also what changed nothing.
 async fn record(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doomed, fate: &Fate) {
-    if let Err(error) = settle(ctx, actor, bucket, doomed, fate).await {
-        log::error!("a deletion could not be recorded: {bucket} {:?}: {error}", doomed.key.as_str());
+    if settle(ctx, actor, bucket, doomed, fate).await.is_err() {
+        let what = format!("deletion of {bucket} {:?} by {}", doomed.key.as_str(), actor.label);
+        let held = (ctx.clone(), actor.clone(), bucket.clone(), doomed.clone(), fate.clone());
+        ctx.keep_trying(what, move || {
+            let (all, actor, bucket, doomed, fate) = held.clone();
+            async move { settle(&all, &actor, &bucket, &doomed, &fate).await }
+        });
     }
 }
 
