@@ -5,8 +5,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
+use fantoccini::error::CmdError;
 use fantoccini::{ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -131,14 +133,27 @@ impl Browser {
     }
 
     pub async fn click(&self, selector: &str) {
-        self.find(selector).await.click().await.unwrap();
+        self.until_it_holds_still(selector, async |element| element.click().await).await;
     }
 
     /// Replaces what stands in a field.
     pub async fn fill(&self, selector: &str, text: &str) {
-        let field = self.find(selector).await;
-        field.clear().await.unwrap();
-        field.send_keys(text).await.unwrap();
+        self.until_it_holds_still(selector, async |field| {
+            field.clear().await?;
+            field.send_keys(text).await
+        })
+        .await;
+    }
+
+    /// The next page may come between finding an element and using it, and Chromium has several words for that.
+    async fn until_it_holds_still<T>(&self, selector: &str, act: impl AsyncFn(fantoccini::elements::Element) -> Result<T, CmdError>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match act(self.find(selector).await).await {
+                Ok(done) => return done,
+                Err(error) => assert!(Instant::now() < deadline, "{selector}: {error}"),
+            }
+        }
     }
 
     /// Chooses files in `<input type=file>`.
@@ -147,16 +162,8 @@ impl Browser {
         self.find(selector).await.send_keys(&paths.join("\n")).await.unwrap();
     }
 
-    /// The text of the element that matches, once it holds still: the next page may come between finding and
-    /// reading, and Chromium has several words for that.
     pub async fn text(&self, selector: &str) -> String {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        loop {
-            match self.find(selector).await.text().await {
-                Ok(text) => return text,
-                Err(error) => assert!(std::time::Instant::now() < deadline, "{selector}: {error}"),
-            }
-        }
+        self.until_it_holds_still(selector, async |element| element.text().await).await
     }
 
     /// Where downloads arrive.
