@@ -46,7 +46,7 @@ async fn journey(script: bool) {
     assert_eq!(names.len(), 2);
 
     browser.goto(&format!("{place}/object?key=notes.txt")).await;
-    assert!(browser.text("pre").await.contains("Hello from the journey"));
+    eventually("the text is shown", async || browser.text("pre").await.contains("Hello from the journey")).await;
     let file = browser.downloads().join(&photo_name);
     // A page that cannot be shown is a download; the browser stays where it was.
     let _ = browser.client.goto(&format!("{place}/download?key={photo_name}")).await;
@@ -57,12 +57,16 @@ async fn journey(script: bool) {
         mark.click().await.unwrap();
     }
     browser.click("[data-delete]").await;
-    let page = browser.text("main").await;
-    assert!(page.contains("notes.txt") && page.contains(&photo_name), "the page names what goes: {page}");
+    browser.find("form.confirm").await;
+    eventually("the page names what goes", async || {
+        let page = browser.text("form.confirm").await;
+        page.contains("notes.txt") && page.contains(&photo_name)
+    })
+    .await;
     browser.click("button.danger-solid").await;
     eventually("the result is shown", async || browser.text("main").await.contains("Deleted")).await;
     browser.goto(&place).await;
-    assert!(browser.text("main").await.contains("Nothing in"));
+    eventually("the bucket is empty", async || browser.text("main").await.contains("Nothing in")).await;
 
     assert_eq!(browser.unexpected_errors().await, Vec::<String>::new());
     browser.click("summary.person").await;
@@ -117,7 +121,10 @@ async fn upload(app: &TestApp, browser: &Browser, (bucket, photo_name): (&str, &
     } else {
         browser.click("form.drop button.primary").await;
         eventually("the result page opens", async || browser.client.current_url().await.unwrap().path().starts_with("/uploads/0")).await;
-        let page = browser.text("main").await;
-        assert!(page.contains("notes.txt") && page.contains(photo_name), "{page}");
+        eventually("both are listed", async || {
+            let page = browser.text("main").await;
+            page.contains("notes.txt") && page.contains(photo_name)
+        })
+        .await;
     }
 }
