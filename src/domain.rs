@@ -66,10 +66,15 @@ pub enum Error {
 }
 
 impl Context {
+    /// Work that no request waits for, on the runtime that outlives them all; awaited at shutdown.
+    pub(crate) fn in_background<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
+        self.tasks.spawn_on(work, &self.runtime)
+    }
+
     /// Runs `work` to its end, even where whoever asked for it goes away: a dropped connection must not come
     /// between a change and its audit.
     pub(crate) async fn see_through<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        let ended = self.tasks.spawn_on(work, &self.runtime).await;
+        let ended = self.in_background(work).await;
         ended.unwrap_or_else(|error| Err(Error::Internal(format!("work was cut off: {error}"))))
     }
 }
@@ -79,18 +84,15 @@ impl Context {
     /// rather than lost. `what` stands in the log.
     pub(crate) fn keep_trying<W: Future<Output = Result<()>> + Send>(&self, what: String, work: impl Fn() -> W + Send + 'static) {
         log::error!("{what}: done, but not recorded yet");
-        self.tasks.spawn_on(
-            async move {
-                for _ in 0..600 {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    if work().await.is_ok() {
-                        return;
-                    }
+        self.in_background(async move {
+            for _ in 0..600 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if work().await.is_ok() {
+                    return;
                 }
-                log::error!("{what}: could not be recorded at all");
-            },
-            &self.runtime,
-        );
+            }
+            log::error!("{what}: could not be recorded at all");
+        });
     }
 }
 

@@ -1,10 +1,10 @@
 //! What runs beside the requests: migrations, the first admin, configured buckets, health, the reaper.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::SetOnce;
 use tokio::task::AbortHandle;
 
 use crate::api::health::Ready;
@@ -13,24 +13,12 @@ use crate::stores::postgres;
 
 /// The link that the log shows on a first start.
 #[derive(Clone, Default)]
-pub struct SetupLink {
-    link: Arc<RwLock<Option<String>>>,
-    known: Arc<Notify>,
-}
+pub struct SetupLink(Arc<SetOnce<Option<String>>>);
 
 impl SetupLink {
     /// Waits until it is known whether a set-up is needed; the link, if it is.
     pub async fn wait(&self) -> Option<String> {
-        self.known.notified().await;
-        self.known.notify_one();
-        self.link.read().ok().and_then(|link| link.clone())
-    }
-
-    fn tell(&self, link: Option<String>) {
-        if let Ok(mut place) = self.link.write() {
-            *place = link;
-        }
-        self.known.notify_one();
+        self.0.wait().await.clone()
     }
 }
 
@@ -53,7 +41,8 @@ async fn prepare_database(ctx: &Context, ready: &Ready, setup: &SetupLink, addre
         ready.set(true);
         match outcome {
             Ok(link) => {
-                setup.tell(link);
+                // Told once: this loop ends here.
+                let _ = setup.0.set(link);
                 return;
             }
             Err(error) => log::error!("the database is not ready: {error}; trying again in {pause:?}"),

@@ -87,10 +87,11 @@ async fn versioning_of(ctx: &Context, entries: &[s3::BucketEntry]) -> Vec<std::r
 
 /// `NotFound` where it does not exist.
 pub async fn find(ctx: &Context, name: &BucketName) -> Result<Bucket> {
-    let (exists, versioning, figures) = futures_util::join!(
+    let (exists, versioning, figures, listed) = futures_util::join!(
         ctx.s3.head_bucket(name.as_str()),
         ctx.s3.versioning(name.as_str()),
-        count::known(ctx, std::iter::once(name.as_str()))
+        count::known(ctx, std::iter::once(name.as_str())),
+        ctx.s3.list_buckets()
     );
     let denied = match exists {
         Ok(()) => false,
@@ -98,7 +99,7 @@ pub async fn find(ctx: &Context, name: &BucketName) -> Result<Bucket> {
         Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("There is no bucket named {name}."))),
         Err(error) => return Err(error.into()),
     };
-    let created = match ctx.s3.list_buckets().await {
+    let created = match listed {
         Ok(entries) => entries.into_iter().find(|entry| entry.name == name.as_str()).and_then(|entry| entry.created),
         Err(_) => None,
     };

@@ -198,18 +198,15 @@ pub(super) async fn forget(ctx: &Context, hashes: Vec<Vec<u8>>) {
         return;
     }
     let redis = ctx.redis.clone();
-    ctx.tasks.spawn_on(
-        async move {
-            let deadline = tokio::time::Instant::now() + COPY;
-            while !left.is_empty() && tokio::time::Instant::now() < deadline {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                for hash in std::mem::take(&mut left) {
-                    if redis.patiently().set(&copy_key(&hash), ASK_POSTGRES, Some(MARK)).await.is_err() {
-                        left.push(hash);
-                    }
+    ctx.in_background(async move {
+        let deadline = tokio::time::Instant::now() + COPY;
+        while !left.is_empty() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            for hash in std::mem::take(&mut left) {
+                if redis.patiently().set(&copy_key(&hash), ASK_POSTGRES, Some(MARK)).await.is_err() {
+                    left.push(hash);
                 }
             }
-        },
-        &ctx.runtime,
-    );
+        }
+    });
 }

@@ -67,7 +67,7 @@ pub async fn complete(ctx: &Context, visitor: &Actor, token: &str, first: FirstU
     match make(ctx, &actor, Some(token), email, name, hash).await? {
         Attempt::Made => Ok(()),
         Attempt::AlreadyDone => Err(Error::NotFound("Larder is set up already.".into())),
-        Attempt::WrongToken => Err(Error::refused("token", "This set-up link is not valid. Take the newest one from Larder's log.")),
+        Attempt::WrongToken => Err(wrong_token()),
     }
 }
 

@@ -246,7 +246,7 @@ fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>) -> C
 
 pub async fn show(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, query: Query) -> Result<HttpResponse> {
     let ShowQuery { id } = query.read()?;
-    let fates = objects::deletion_result(&ctx, &editor.actor, id).await?;
+    let fates = objects::deletion_result(&ctx, &editor.actor, id).await;
     let fates = fates.ok_or_else(|| Error::NotFound("This result is not kept any more. The audit has what was deleted.".to_owned()))?;
     super::ok(&result_page(&editor, bucket.0, fates))
 }

@@ -71,27 +71,23 @@ pub async fn count_again(ctx: &Context) -> Result<()> {
 }
 
 fn start(ctx: &Context, names: Vec<String>) {
-    let ctx = ctx.clone();
-    let (tasks, runtime) = (ctx.tasks.clone(), ctx.runtime.clone());
-    tasks.spawn_on(
-        async move {
-            for name in names {
-                // Without Redis there is nowhere to keep the figures.
-                if ctx.redis.patiently().set_if_absent(&lock_key(&name), "counting", LOCK).await != Ok(true) {
-                    continue;
-                }
-                match count(&ctx, &name).await {
-                    Ok(Some(figures)) => {
-                        let _ = ctx.redis.patiently().set_json(&key(&name), &figures, None).await;
-                    }
-                    Ok(None) => {}
-                    Err(error) => log::info!("{name} was not counted: {error}"),
-                }
-                let _ = ctx.redis.patiently().delete(&lock_key(&name)).await;
+    let all = ctx.clone();
+    ctx.in_background(async move {
+        for name in names {
+            // Without Redis there is nowhere to keep the figures.
+            if all.redis.patiently().set_if_absent(&lock_key(&name), "counting", LOCK).await != Ok(true) {
+                continue;
             }
-        },
-        &runtime,
-    );
+            match count(&all, &name).await {
+                Ok(Some(figures)) => {
+                    let _ = all.redis.patiently().set_json(&key(&name), &figures, None).await;
+                }
+                Ok(None) => {}
+                Err(error) => log::info!("{name} was not counted: {error}"),
+            }
+            let _ = all.redis.patiently().delete(&lock_key(&name)).await;
+        }
+    });
 }
 
 /// `None` where Larder is stopping.

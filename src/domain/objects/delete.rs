@@ -157,6 +157,6 @@ pub async fn keep_deletion_result(ctx: &Context, actor: &Actor, result: &[(Doome
 }
 
 /// The result of the bulk deletion under this id, kept for a day; `None` when unknown.
-pub async fn deletion_result(ctx: &Context, actor: &Actor, id: Uuid) -> Result<Option<Vec<(String, Fate)>>> {
-    Ok(ctx.redis.patiently().get_json(&key(actor, id)).await.ok().flatten())
+pub async fn deletion_result(ctx: &Context, actor: &Actor, id: Uuid) -> Option<Vec<(String, Fate)>> {
+    ctx.redis.patiently().get_json(&key(actor, id)).await.ok().flatten()
 }

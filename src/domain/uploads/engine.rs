@@ -153,16 +153,13 @@ impl Upload {
             None => Whole::Body(std::mem::take(&mut self.buffer).freeze()),
         };
         let reserved = self.reserved.take();
-        let (tasks, runtime) = (attempt.ctx.tasks.clone(), attempt.ctx.runtime.clone());
-        let publishing = tasks.spawn_on(
-            async move {
-                let _memory = reserved;
-                let _beating = Beating(start_heartbeat(&attempt.ctx, attempt.lease));
-                publish::publish(attempt, whole, digest).await
-            },
-            &runtime,
-        );
-        publishing.await.unwrap_or_else(|error| Err(Error::Conflict(format!("The upload was cut off: {error}."))))
+        let ctx = attempt.ctx.clone();
+        ctx.see_through(async move {
+            let _memory = reserved;
+            let _beating = Beating(start_heartbeat(&attempt.ctx, attempt.lease));
+            publish::publish(attempt, whole, digest).await
+        })
+        .await
     }
 
     /// Everything but the publishing: the last part, and waiting for all of them.
@@ -264,8 +261,8 @@ impl Drop for Upload {
         self.heartbeat.abort();
         self.sending.abort_all();
         if let Some(attempt) = self.attempt.take() {
-            let (tasks, runtime) = (attempt.ctx.tasks.clone(), attempt.ctx.runtime.clone());
-            tasks.spawn_on(async move { attempt.fail("The connection closed before the whole file had arrived.").await }, &runtime);
+            let ctx = attempt.ctx.clone();
+            ctx.in_background(async move { attempt.fail("The connection closed before the whole file had arrived.").await });
         }
     }
 }
