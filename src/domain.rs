@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod audit;
 pub mod buckets;
+pub(crate) mod faults;
 pub mod health;
 pub mod names;
 pub mod objects;

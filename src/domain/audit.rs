@@ -110,7 +110,7 @@ struct NewEvent<'a> {
     actor_id: Option<Uuid>,
     actor_label: &'a str,
     action: &'a str,
-    resource: &'a str,
+    resource: String,
     outcome: &'a str,
     address: Option<String>,
     request_id: Option<&'a str>,
@@ -126,23 +126,34 @@ pub(super) async fn record(
     outcome: Outcome,
     detail: Value,
 ) -> QueryResult<()> {
+    record_each(conn, actor, action, outcome, [(resource.to_owned(), detail)]).await
+}
+
+/// As [`record`], for one action on many resources.
+pub(super) async fn record_each(
+    conn: &mut AsyncPgConnection,
+    actor: &Actor,
+    action: &str,
+    outcome: Outcome,
+    resources: impl IntoIterator<Item = (String, Value)>,
+) -> QueryResult<()> {
     debug_assert!(ACTIONS.contains(&action), "{action} is missing in ACTIONS");
-    // A key that has a NUL is refused elsewhere, and the refusal is audited here.
-    let resource = storable(resource);
-    let event = NewEvent {
+    let events = resources.into_iter().map(|(resource, detail)| NewEvent {
         id: Uuid::now_v7(),
         tenant_id: actor.tenant,
         actor_kind: actor.kind.as_str(),
         actor_id: actor.id,
         actor_label: &actor.label,
         action,
-        resource: &resource,
+        // A key that has a NUL is refused elsewhere, and the refusal is audited here.
+        resource: storable(&resource),
         outcome: outcome.as_str(),
         address: actor.address.map(|address| address.to_string()),
         request_id: Some(actor.request_id.as_str()).filter(|id| !id.is_empty()),
         detail: scrubbed(detail),
-    };
-    diesel::insert_into(events::table).values(event).execute(conn).await?;
+    });
+    let events: Vec<NewEvent<'_>> = events.collect();
+    diesel::insert_into(events::table).values(events).execute(conn).await?;
     Ok(())
 }
 

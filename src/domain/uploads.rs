@@ -3,13 +3,18 @@
 //! A `files` row stands before the first byte; the object is published whole or not at all; the row is `ready`,
 //! and audited, in one transaction after that. Whatever dies in between is found by [`reaper`].
 
+mod attempt;
+mod batch;
 mod budget;
 mod engine;
 mod history;
+mod intake;
+mod parts;
 mod publish;
 pub mod reaper;
 mod receiver;
 mod row;
+mod target;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -18,7 +23,8 @@ pub use budget::Budget;
 pub use engine::Upload;
 pub(super) use history::known;
 pub use history::{Filter, Page, batch, list};
-pub use receiver::Receiver;
+pub use intake::Intake;
+pub use receiver::{Ended, Receiver};
 
 /// One attempt to store a file.
 #[derive(Clone, Debug)]

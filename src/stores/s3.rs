@@ -60,6 +60,11 @@ impl Store {
         self.endpoint.as_deref()
     }
 
+    /// Whether the store itself refuses to replace an object (`If-None-Match: *`), so that nobody has to look first.
+    pub fn refuses_to_replace(&self) -> bool {
+        self.endpoint.is_none()
+    }
+
     /// Whether the bucket answers; the server's name where it gives one. The caller sets the deadline.
     pub async fn check(&self, bucket: &str) -> Result<(), Error> {
         match self.client.head_bucket().bucket(bucket).send().await {

@@ -158,7 +158,8 @@ async fn a_stop_lets_an_upload_finish_and_takes_no_new_requests() {
     let path = format!("/buckets/{}/uploads", app.bucket);
     let (ready, ctx, bucket, base) = (app.ready(), app.ctx.clone(), app.bucket.clone(), app.base.clone());
     let uploading = tokio::spawn(async move { editor.post_files(&path, form).await });
-    send.send(Ok("first half, ".into())).await.unwrap();
+    // So much that its row stands.
+    send.send(Ok(vec![b'x'; 100_000].into())).await.unwrap();
     let sql = app.sql().await;
     eventually("the upload has begun", async || !sql.query("SELECT 1 FROM files WHERE state = 'pending'", &[]).await.unwrap().is_empty())
         .await;
@@ -168,6 +169,6 @@ async fn a_stop_lets_an_upload_finish_and_takes_no_new_requests() {
     drop(send);
     uploading.await.unwrap().expect_status(303);
     tokio::time::timeout(Duration::from_secs(30), stopping).await.unwrap().unwrap();
-    assert_eq!(ctx.s3.head(&bucket, "slow.txt", None).await.unwrap().size, 23);
+    assert_eq!(ctx.s3.head(&bucket, "slow.txt", None).await.unwrap().size, 100_011);
     assert!(reqwest::Client::builder().no_proxy().build().unwrap().get(format!("{base}/livez")).send().await.is_err());
 }

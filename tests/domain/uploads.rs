@@ -6,7 +6,7 @@ use bytes::Bytes;
 use larder::domain::actor::{Actor, Role};
 use larder::domain::audit;
 use larder::domain::names::BucketName;
-use larder::domain::uploads::{self, File, Receiver, reaper};
+use larder::domain::uploads::{self, File, Receiver, Upload, reaper};
 use larder::domain::{Error, Result};
 use larder::stores::s3::PutOptions;
 
@@ -27,6 +27,13 @@ async fn upload(app: &TestApp, name: &str, content: &[u8], overwrite: bool) -> R
         upload.write(Bytes::copy_from_slice(chunk)).await?;
     }
     upload.finish().await
+}
+
+/// An upload that has so much that its row stands, and that has not ended.
+async fn begun(app: &TestApp, name: &str, overwrite: bool) -> Upload {
+    let mut upload = receiver(app, overwrite).await.begin(name, None, None).await.map_err(|refused| refused.error).unwrap();
+    upload.write(Bytes::from(content(100_000))).await.unwrap();
+    upload
 }
 
 async fn stored(app: &TestApp, key: &str) -> Vec<u8> {
@@ -122,7 +129,7 @@ async fn the_reaper_rolls_forward_what_was_published_and_undoes_the_rest() {
     // Died before publishing, over an object of somebody else.
     let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
     app.ctx.s3.put(&app.bucket, "theirs", Bytes::from_static(b"theirs"), &options).await.unwrap();
-    let died = receiver(&app, true).await.begin("theirs", None, None).await.map_err(|refused| refused.error).unwrap();
+    let died = begun(&app, "theirs", true).await;
     std::mem::forget(died);
     lapse(&app, "theirs").await;
     assert_eq!(reaper::pass(&app.ctx).await.unwrap(), 2);
@@ -139,8 +146,7 @@ async fn the_reaper_rolls_forward_what_was_published_and_undoes_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_was_given_up_can_write_no_more() {
     let app = TestApp::start().await;
-    let receiver = receiver(&app, false).await;
-    let mut slow = receiver.begin("slow", None, None).await.map_err(|refused| refused.error).unwrap();
+    let mut slow = begun(&app, "slow", false).await;
     slow.write(Bytes::from_static(b"half")).await.unwrap();
     lapse(&app, "slow").await;
     assert_eq!(reaper::pass(&app.ctx).await.unwrap(), 1);
@@ -181,7 +187,7 @@ async fn history_shows_unfinished_first_then_newest_and_pages() {
     for name in ["a.txt", "b.txt", "c.csv"] {
         upload(&app, name, b"x", false).await.unwrap();
     }
-    let open = receiver(&app, false).await.begin("open.bin", None, None).await.map_err(|refused| refused.error).unwrap();
+    let open = begun(&app, "open.bin", false).await;
     let page = uploads::list(&app.ctx, &actor(), &uploads::Filter::default()).await.unwrap();
     let names = |files: &[File]| files.iter().map(|file| file.name.clone()).collect::<Vec<_>>();
     assert_eq!(

@@ -3,7 +3,7 @@
 use actix_multipart::Multipart;
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::console::multipart::{Form, Once, Part, broken, drain, drain_field, fi
 use crate::console::query::{Bucket, Query};
 use crate::console::session::{Editor, see_other};
 use crate::console::{paths, request};
-use crate::domain::uploads::{File, FileState, Receiver};
+use crate::domain::uploads::{Ended, File, FileState, Intake, Receiver};
 use crate::domain::{self, Context};
 
 /// Files of one form.
@@ -74,34 +74,34 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming)
             return Err(error);
         }
     };
-    let mut arrived = Arrived { receiver, length, stops_early, files: Vec::new(), fields: 0, first_error: None };
-    if let Err(error) = arrived.receive(&mut form).await {
+    let batch = receiver.batch;
+    let mut reading = Reading { intake: Intake::new(receiver), length, stops_early, fields: 0 };
+    if let Err(error) = reading.receive(&mut form).await {
         drain(&mut form).await;
         return Err(error);
     }
-    if arrived.files.is_empty() {
+    let files = reading.intake.finish().await;
+    if files.is_empty() {
         return Err(Error::Unprocessable("No file was chosen. Choose at least one and send the form again.".into()));
     }
     if wants_json {
-        return Ok(arrived.as_json());
+        return Ok(as_json(batch, files));
     }
-    Ok(see_other(&paths::batch(arrived.receiver.batch)))
+    Ok(see_other(&paths::batch(batch)))
 }
 
-/// What has come of the form so far.
-struct Arrived {
-    receiver: Receiver,
+/// The form as it is read.
+struct Reading {
+    intake: Intake,
     length: Option<u64>,
     stops_early: bool,
-    files: Vec<File>,
     fields: usize,
-    first_error: Option<Error>,
 }
 
-impl Arrived {
+impl Reading {
     /// Reads the form to its end. An error means that its end was not reached.
     async fn receive(&mut self, form: &mut Form) -> Result<()> {
-        while let Some(field) = form.next().await.map_err(broken)? {
+        while let Some(field) = self.intake.meanwhile(form.next()).await.map_err(broken)? {
             let name = file_name(&field);
             let media = field.content_type().map(|media| media.essence_str().to_owned());
             let mut field = Once::new(field);
@@ -113,16 +113,16 @@ impl Arrived {
                 while field.next().await.map_err(broken)?.is_some() {}
                 continue;
             };
-            let first = field.next().await.map_err(broken)?;
+            let first = self.intake.meanwhile(field.next()).await.map_err(broken)?;
             // What browsers send for a file input that was left empty.
             if name.is_empty() && first.as_ref().is_none_or(web::Bytes::is_empty) {
                 continue;
             }
-            if self.files.len() == MAX_FILES {
+            if self.intake.count() == MAX_FILES {
                 return Err(Error::TooLarge(format!("A form may have {MAX_FILES} files. The first {MAX_FILES} were stored.")));
             }
             self.receive_file(&mut field, &name, media.as_deref(), first).await?;
-            if self.stops_early && self.first_error.is_some() {
+            if self.stops_early && self.intake.has_failed() {
                 drain_field(&mut field).await;
                 return Ok(());
             }
@@ -131,74 +131,58 @@ impl Arrived {
     }
 
     async fn receive_file(&mut self, field: &mut Part, name: &str, media: Option<&str>, first: Option<web::Bytes>) -> Result<()> {
-        let mut upload = match self.receiver.begin(name, media, self.length).await {
-            Ok(upload) => upload,
-            Err(refused) => {
-                self.files.push(*refused.file);
-                return self.skip(field, refused.error).await;
-            }
-        };
-        let Some(described) = upload.describe() else { return Ok(()) };
+        let Some(mut upload) = self.intake.begin(name, media, self.length).await else { return self.skip(field).await };
         let mut next = first;
         while let Some(chunk) = next {
             if let Err(error) = upload.write(chunk).await {
-                self.files.push(upload.abandon(&error).await.unwrap_or(described));
-                return self.skip(field, error).await;
+                self.intake.give_up(upload, error).await;
+                return self.skip(field).await;
             }
-            next = match field.next().await {
+            next = match self.intake.meanwhile(field.next()).await {
                 Ok(next) => next,
                 Err(fault) => {
                     let cut = domain::Error::Conflict("The connection broke before the whole file had arrived.".into());
-                    upload.abandon(&cut).await;
+                    self.intake.give_up(upload, cut).await;
                     return Err(broken(fault));
                 }
             };
         }
-        match upload.finish().await {
-            Ok(file) => self.files.push(file),
-            Err(error) => {
-                self.files.push(described.failed(&error));
-                self.first_error.get_or_insert(error.into());
-            }
-        }
+        self.intake.end(upload).await;
         Ok(())
     }
 
     /// The other files of the form are unharmed: what is left of this one is read and dropped.
-    async fn skip(&mut self, field: &mut Part, error: domain::Error) -> Result<()> {
-        self.first_error.get_or_insert(error.into());
+    async fn skip(&mut self, field: &mut Part) -> Result<()> {
         if !self.stops_early {
-            while field.next().await.map_err(broken)?.is_some() {}
+            while self.intake.meanwhile(field.next()).await.map_err(broken)?.is_some() {}
         }
         Ok(())
     }
+}
 
-    /// 201 where anything was stored; else the status of the first failure, as a problem document.
-    fn as_json(&self) -> HttpResponse {
-        let files: Vec<Value> = self.files.iter().map(row).collect();
-        let stored = self.files.iter().any(|file| file.state == FileState::Ready);
-        let mut body = json!({ "batch": self.receiver.batch, "files": files });
-        let status = match &self.first_error {
-            Some(error) if !stored => {
-                if let Some(body) = body.as_object_mut() {
-                    body.insert("type".into(), json!("about:blank"));
-                    body.insert("title".into(), json!(error.status_code().canonical_reason()));
-                    body.insert("status".into(), json!(error.status_code().as_u16()));
-                    body.insert("detail".into(), json!(self.files.first().and_then(|file| file.error.as_deref())));
-                    body.insert("request_id".into(), json!(request::current_id()));
-                }
-                error.log(&request::current_id());
-                error.status_code()
-            }
-            _ => StatusCode::CREATED,
-        };
-        let media = if status == StatusCode::CREATED { "application/json" } else { "application/problem+json" };
-        let mut answer = HttpResponse::build(status);
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            answer.insert_header(("retry-after", "5"));
-        }
-        answer.insert_header((CONTENT_TYPE, media)).body(body.to_string())
+/// 201 where anything was stored; else the status of the first failure, as a problem document.
+fn as_json(batch: uuid::Uuid, ended: Vec<Ended>) -> HttpResponse {
+    let files: Vec<Value> = ended.iter().map(|ended| row(&ended.file)).collect();
+    let stored = ended.iter().any(|ended| ended.error.is_none());
+    let why = ended.first().and_then(|first| first.file.error.clone());
+    let first_error = ended.into_iter().find_map(|ended| ended.error).filter(|_| !stored).map(Error::from);
+    let mut body = json!({ "batch": batch, "files": files });
+    let Some(error) = first_error else {
+        return HttpResponse::Created().insert_header((CONTENT_TYPE, "application/json")).body(body.to_string());
+    };
+    if let Some(body) = body.as_object_mut() {
+        body.insert("type".into(), json!("about:blank"));
+        body.insert("title".into(), json!(error.status_code().canonical_reason()));
+        body.insert("status".into(), json!(error.status_code().as_u16()));
+        body.insert("detail".into(), json!(why));
+        body.insert("request_id".into(), json!(request::current_id()));
     }
+    error.log(&request::current_id());
+    let mut answer = HttpResponse::build(error.status_code());
+    if matches!(error.status_code(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        answer.insert_header((RETRY_AFTER, "5"));
+    }
+    answer.insert_header((CONTENT_TYPE, "application/problem+json")).body(body.to_string())
 }
 
 fn row(file: &File) -> Value {

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::engine::Attempt;
+use super::attempt::Attempt;
+use super::receiver;
 use super::row::{self, Digest};
 use super::{File, FileState, OWNER};
 use crate::clock;
+use crate::domain::faults::crash_point;
 use crate::domain::secrets::hex;
 use crate::domain::{Error, Result};
 use crate::stores::s3::{self, PartReceipt, PutOptions, Stored};
@@ -26,15 +28,20 @@ pub(super) async fn publish(attempt: Attempt, whole: Whole, digest: Digest) -> R
     match try_publish(&attempt, whole, &digest).await {
         Ok(stored) => {
             row::commit(&attempt.ctx, &attempt.actor, attempt.lease, &attempt.target, &digest, &stored).await?;
+            crash_point("upload::committed")?;
             Ok(finished(&attempt, &digest, stored))
         }
-        // The store may have published it all the same: the reaper looks, and rolls it forward or undoes it.
-        Err(error @ Error::S3(s3::Error::Unreachable(_) | s3::Error::Other(_))) => Err(error),
+        Err(error) if is_uncertain(&error) => Err(error),
         Err(error) => {
             attempt.fail(&sentence(&error)).await;
             Err(error)
         }
     }
+}
+
+/// Whether the store may have published it all the same: the reaper looks, and rolls it forward or undoes it.
+pub(super) fn is_uncertain(error: &Error) -> bool {
+    matches!(error, Error::S3(s3::Error::Unreachable(_) | s3::Error::Other(_)) | Error::Internal(_))
 }
 
 /// What a person is told, on the row as in the answer.
@@ -60,15 +67,19 @@ async fn try_publish(attempt: &Attempt, whole: Whole, digest: &Digest) -> Result
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    crash_point("upload::key_claimed")?;
+    let stored = at_store(attempt, whole).await?;
+    crash_point("upload::stored")?;
+    Ok(stored)
+}
+
+/// At the store under its key, by an attempt that holds the lease on the key.
+pub(super) async fn at_store(attempt: &Attempt, whole: Whole) -> Result<Stored> {
+    let Attempt { ctx, lease, target, .. } = attempt;
     let only_if_absent = !target.overwrite;
-    if only_if_absent {
-        // Some stores ignore `If-None-Match`; the lease makes looking first safe against other uploads of ours.
-        match ctx.s3.head(&target.bucket, &target.key, None).await {
-            Ok(_) => return Err(exists(&target.name)),
-            // On AWS a key that may not list buckets hears 403 for what is missing; `If-None-Match` decides there.
-            Err(s3::Error::NoSuchKey | s3::Error::AccessDenied) => {}
-            Err(error) => return Err(error.into()),
-        }
+    if only_if_absent && !ctx.s3.refuses_to_replace() {
+        // The lease makes looking first safe against other uploads of ours.
+        receiver::look_first(ctx, target).await?;
     }
     let stored = match whole {
         Whole::Body(body) => {
@@ -84,17 +95,18 @@ async fn try_publish(attempt: &Attempt, whole: Whole, digest: &Digest) -> Result
     };
     match stored {
         Ok(stored) => Ok(stored),
-        Err(s3::Error::PreconditionFailed) => match ours(attempt).await {
-            // A retry of a request whose first answer was lost.
+        // Perhaps the retry of a request whose first answer was lost.
+        Err(error @ (s3::Error::PreconditionFailed | s3::Error::NoSuchUpload)) => match ours(attempt).await {
             Some(stored) => Ok(stored),
-            None => Err(exists(&target.name)),
+            None if error == s3::Error::PreconditionFailed => Err(exists(&target.name)),
+            None => Err(error.into()),
         },
         Err(error) => Err(error.into()),
     }
 }
 
 /// The object, if this very upload has made it.
-async fn ours(attempt: &Attempt) -> Option<Stored> {
+pub(super) async fn ours(attempt: &Attempt) -> Option<Stored> {
     let head = attempt.ctx.s3.head(&attempt.target.bucket, &attempt.target.key, None).await.ok()?;
     let id = attempt.lease.file.to_string();
     let made_by_us = head.metadata.iter().any(|(name, value)| name == OWNER && *value == id);
@@ -105,7 +117,7 @@ pub(super) fn exists(name: &str) -> Error {
     Error::Conflict(format!("{name} is there already, and was left as it is."))
 }
 
-fn finished(attempt: &Attempt, digest: &Digest, stored: Stored) -> File {
+pub(super) fn finished(attempt: &Attempt, digest: &Digest, stored: Stored) -> File {
     File {
         size: Some(digest.size),
         sha256: Some(hex(&digest.sha256)),

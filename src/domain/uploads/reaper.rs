@@ -8,15 +8,16 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::OWNER;
-use super::engine::Attempt;
-use super::row::{self, Digest, Lease, Target};
+use super::attempt::Attempt;
+use super::row::{self, Digest, Lease};
+use super::target::Target;
 use crate::domain::actor::{Actor, ActorKind, Role};
 use crate::domain::{Context, Error, Result};
 use crate::stores::postgres;
 use crate::stores::s3::{self, Stored};
 
 /// Attempts that one pass takes at most.
-const BATCH: i64 = 50;
+const BATCH: usize = 50;
 
 #[derive(diesel::QueryableByName)]
 struct Lapsed {
@@ -54,7 +55,12 @@ pub async fn run(ctx: Context) {
     loop {
         match pass(&ctx).await {
             Ok(0) => {}
-            Ok(count) => log::info!("settled {count} upload(s) that nobody was sending any more"),
+            Ok(count) => {
+                log::info!("settled {count} upload(s) that nobody was sending any more");
+                if count == BATCH {
+                    continue;
+                }
+            }
             Err(error) => log::warn!("lapsed uploads were not looked at: {error}"),
         }
         tokio::time::sleep(every).await;
@@ -88,7 +94,7 @@ async fn claim(ctx: &Context) -> Result<Vec<Lapsed>> {
                    uploaded_by, uploaded_by_label",
     )
     .bind::<BigInt, _>(seconds)
-    .bind::<BigInt, _>(BATCH)
+    .bind::<BigInt, _>(i64::try_from(BATCH).unwrap_or(i64::MAX))
     .load(&mut conn)
     .await;
     claimed.map_err(|error| Error::from(postgres::Error::from(error)))

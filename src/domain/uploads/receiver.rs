@@ -2,20 +2,19 @@
 
 use uuid::Uuid;
 
-use super::engine::Upload;
-use super::publish::{exists, sentence};
-use super::row::{self, Target};
-use super::{File, FileState};
-use crate::clock;
+use super::File;
+use super::engine::{Upload, refuse};
+use super::publish::exists;
+use super::target::Target;
 use crate::domain::actor::Actor;
-use crate::domain::names::{BucketName, ObjectKey, storable};
+use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3;
 
 /// Where the files of one form go.
 pub struct Receiver {
-    ctx: Context,
-    actor: Actor,
+    pub(super) ctx: Context,
+    pub(super) actor: Actor,
     bucket: BucketName,
     prefix: String,
     overwrite: bool,
@@ -38,7 +37,8 @@ impl Receiver {
         Ok(Self { ctx: ctx.clone(), actor: actor.clone(), bucket, prefix, overwrite, batch: Uuid::now_v7() })
     }
 
-    /// A file that may begin, or the reason why not. `length`: of the whole body, as the sender says.
+    /// A file that may begin. `length`: of the whole body, as the sender says. What is refused is recorded, so that
+    /// the page of the form can list it.
     pub async fn begin(&self, file_name: &str, content_type: Option<&str>, length: Option<u64>) -> std::result::Result<Upload, Refused> {
         let name = base_name(file_name);
         let target = Target {
@@ -49,63 +49,11 @@ impl Receiver {
             content_type: content_type.filter(|media| is_media_type(media)).unwrap_or("application/octet-stream").to_owned(),
             overwrite: self.overwrite,
         };
-        if let Err(error) = self.check(&target).await {
-            return Err(self.refuse(target, error).await);
+        if let Err(error) = check(&self.ctx, &target) {
+            let file = refuse(&self.ctx, &self.actor, target, &error).await;
+            return Err(Refused { file: Box::new(file), error });
         }
-        match row::insert_pending(&self.ctx, &self.actor, &target).await {
-            Ok(lease) => Ok(Upload::new(&self.ctx, &self.actor, lease, target, length)),
-            Err(error) => Err(self.refuse(target, error).await),
-        }
-    }
-
-    async fn check(&self, target: &Target) -> Result<()> {
-        if matches!(target.name.as_str(), "" | "." | "..") {
-            return Err(Error::refused("file", "A file needs a name."));
-        }
-        if ObjectKey::parse(target.key.as_str()).is_none() {
-            return Err(Error::refused("file", "With its folder the name is longer than the 1,024 bytes that a store takes."));
-        }
-        if let Some(why) = self.ctx.s3.key_rules().mangled_with_body(&target.key) {
-            return Err(Error::refused("file", why));
-        }
-        if self.overwrite {
-            return Ok(());
-        }
-        match self.ctx.s3.head(&target.bucket, &target.key, None).await {
-            Ok(_) => Err(exists(&target.name)),
-            Err(s3::Error::NoSuchKey | s3::Error::AccessDenied) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Records the refusal, so that the page of the form can list it.
-    async fn refuse(&self, target: Target, error: Error) -> Refused {
-        let why = sentence(&error);
-        let recordable = Target { key: recordable(&target.key), name: recordable(&target.name), ..target };
-        let id = match row::insert_refused(&self.ctx, &self.actor, &recordable, &why).await {
-            Ok(id) => id,
-            Err(fault) => {
-                log::warn!("a refused upload could not be recorded: {fault}");
-                Uuid::now_v7()
-            }
-        };
-        let file = File {
-            id,
-            batch_id: self.batch,
-            bucket: recordable.bucket,
-            key: recordable.key,
-            name: recordable.name,
-            size: None,
-            sha256: None,
-            etag: None,
-            state: FileState::Failed,
-            stalled: false,
-            uploaded_by: self.actor.label.clone(),
-            error: Some(why),
-            created_at: clock::now(),
-            finished_at: Some(clock::now()),
-        };
-        Refused { file: Box::new(file), error }
+        Ok(Upload::new(&self.ctx, &self.actor, target, length))
     }
 }
 
@@ -115,19 +63,43 @@ pub struct Refused {
     pub error: Error,
 }
 
+/// What became of one file.
+pub struct Ended {
+    pub file: File,
+    /// Why it is not stored.
+    pub error: Option<Error>,
+}
+
+/// Whether the file may have this name at all.
+pub(super) fn check(ctx: &Context, target: &Target) -> Result<()> {
+    if matches!(target.name.as_str(), "" | "." | "..") {
+        return Err(Error::refused("file", "A file needs a name."));
+    }
+    if ObjectKey::parse(target.key.as_str()).is_none() {
+        return Err(Error::refused("file", "With its folder the name is longer than the 1,024 bytes that a store takes."));
+    }
+    match ctx.s3.key_rules().mangled_with_body(&target.key) {
+        Some(why) => Err(Error::refused("file", why)),
+        None => Ok(()),
+    }
+}
+
+/// Conflict where there is an object that may not be replaced.
+pub(super) async fn look_first(ctx: &Context, target: &Target) -> Result<()> {
+    if target.overwrite {
+        return Ok(());
+    }
+    match ctx.s3.head(&target.bucket, &target.key, None).await {
+        Ok(_) => Err(exists(&target.name)),
+        // On AWS a key that may not list buckets hears 403 for what is missing; `If-None-Match` decides there.
+        Err(s3::Error::NoSuchKey | s3::Error::AccessDenied) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Browsers send names; programs send whatever they like. Only what stands behind the last slash counts.
 fn base_name(file_name: &str) -> &str {
     file_name.rsplit('/').next().unwrap_or_default()
-}
-
-/// What Postgres can keep of a name that the store cannot.
-fn recordable(text: &str) -> String {
-    let clean = storable(text);
-    let mut end = clean.len().min(ObjectKey::MAX_BYTES);
-    while !clean.is_char_boundary(end) {
-        end -= 1;
-    }
-    if end == 0 { "(no name)".to_owned() } else { clean[..end].to_owned() }
 }
 
 fn is_media_type(media: &str) -> bool {
@@ -143,12 +115,5 @@ mod tests {
         for (given, name) in [("a.txt", "a.txt"), ("../../etc/passwd", "passwd"), ("a\\b.txt", "a\\b.txt"), ("..", ".."), ("x/", "")] {
             assert_eq!(base_name(given), name);
         }
-    }
-
-    #[test]
-    fn what_is_recorded_of_a_bad_name_fits_the_column() {
-        assert_eq!(recordable("a\0b"), "a\u{fffd}b");
-        assert_eq!(recordable(""), "(no name)");
-        assert!(recordable(&"é".repeat(2000)).len() <= 1024);
     }
 }

@@ -7,6 +7,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::target::Target;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::secrets::hex;
@@ -22,15 +23,10 @@ pub(super) struct Lease {
     pub lease: Uuid,
 }
 
-/// Where the file goes.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub batch: Uuid,
-    pub bucket: String,
-    pub key: String,
-    pub name: String,
-    pub content_type: String,
-    pub overwrite: bool,
+impl Lease {
+    pub fn new() -> Self {
+        Self { file: Uuid::now_v7(), lease: Uuid::now_v7() }
+    }
 }
 
 /// What arrived.
@@ -87,7 +83,7 @@ fn new_row<'a>(actor: &'a Actor, target: &'a Target, id: Uuid) -> NewRow<'a> {
 }
 
 pub(super) async fn insert_pending(ctx: &Context, actor: &Actor, target: &Target) -> Result<Lease> {
-    let lease = Lease { file: Uuid::now_v7(), lease: Uuid::now_v7() };
+    let lease = Lease::new();
     let row = NewRow { lease: Some(lease.lease), ..new_row(actor, target, lease.file) };
     execute(ctx, async |conn| diesel::insert_into(files::table).values((row, files::heartbeat_at.eq(now))).execute(conn).await).await?;
     Ok(lease)
@@ -118,10 +114,11 @@ pub(super) async fn set_multipart(ctx: &Context, lease: Lease, upload: &str, par
     still_ours(execute(ctx, async |conn| diesel::update(held).set(values).execute(conn).await).await?)
 }
 
-/// Tells everybody that somebody is still sending.
-pub(super) async fn beat(ctx: &Context, lease: Lease) -> Result<()> {
-    let held = held(lease);
-    still_ours(execute(ctx, async |conn| diesel::update(held).set(files::heartbeat_at.eq(now)).execute(conn).await).await?)
+/// Tells everybody that somebody is still at work.
+pub(super) async fn beat(ctx: &Context, leases: &[Lease]) -> Result<()> {
+    let (files, leases): (Vec<Uuid>, Vec<Uuid>) = leases.iter().map(|lease| (lease.file, lease.lease)).unzip();
+    let held = files::table.filter(files::id.eq_any(files)).filter(files::lease.eq_any(leases)).filter(files::state.eq("pending"));
+    execute(ctx, async |conn| diesel::update(held).set(files::heartbeat_at.eq(now)).execute(conn).await).await.map(|_| ())
 }
 
 type Held = diesel::dsl::Filter<
@@ -134,7 +131,12 @@ fn held(lease: Lease) -> Held {
 }
 
 fn still_ours(rows: usize) -> Result<()> {
-    if rows == 1 { Ok(()) } else { Err(Error::Conflict("The upload was given up because it was silent for too long.".into())) }
+    if rows == 1 { Ok(()) } else { Err(given_up()) }
+}
+
+/// What whoever lost the lease is told.
+pub(super) fn given_up() -> Error {
+    Error::Conflict("The upload was given up because it was silent for too long.".into())
 }
 
 /// Takes the lease on the key, with what arrived; whether it was free. A holder that has been silent for a

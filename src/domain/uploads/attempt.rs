@@ -1,0 +1,98 @@
+//! One attempt to store a file: its row, its lease, and how it is undone.
+
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::publish;
+use super::row::{self, Lease};
+use super::target::Target;
+use super::{File, FileState};
+use crate::clock;
+use crate::domain::actor::Actor;
+use crate::domain::{Context, Error};
+
+/// Everything that must be undone where the upload does not end well.
+pub(super) struct Attempt {
+    pub ctx: Context,
+    pub actor: Actor,
+    pub lease: Lease,
+    pub target: Target,
+    pub multipart: Option<String>,
+}
+
+impl Attempt {
+    pub fn describe(&self) -> File {
+        describe(&self.actor, &self.target, self.lease.file)
+    }
+
+    /// Undoes what is stored and says why on the row. Never touches the object itself.
+    pub async fn fail(&self, why: &str) {
+        if let Some(upload) = &self.multipart
+            && let Err(error) = self.ctx.s3.abort_multipart(&self.target.bucket, &self.target.key, upload).await
+        {
+            // The row stays `pending`, and the reaper aborts it later.
+            log::warn!("a multipart upload could not be aborted yet: {error}");
+            return;
+        }
+        if let Err(error) = row::fail(&self.ctx, &self.actor, self.lease, &self.target, why).await {
+            log::warn!("a failed upload could not be recorded yet: {error}");
+        }
+    }
+}
+
+/// A file of which nothing is stored yet.
+pub(super) fn describe(actor: &Actor, target: &Target, id: uuid::Uuid) -> File {
+    File {
+        id,
+        batch_id: target.batch,
+        bucket: target.bucket.clone(),
+        key: target.key.clone(),
+        name: target.name.clone(),
+        size: None,
+        sha256: None,
+        etag: None,
+        state: FileState::Pending,
+        stalled: false,
+        uploaded_by: actor.label.clone(),
+        error: None,
+        created_at: clock::now(),
+        finished_at: None,
+    }
+}
+
+impl File {
+    /// The same file, with the sentence that says why it is not stored.
+    pub fn failed(mut self, error: &Error) -> Self {
+        self.state = FileState::Failed;
+        self.error = Some(publish::sentence(error));
+        self
+    }
+}
+
+/// Tells everybody that somebody is at work on these attempts, until it is dropped.
+pub(super) struct Beating(AbortHandle);
+
+impl Beating {
+    /// Beats often enough that one lost beat does no harm.
+    pub fn start(ctx: &Context, leases: Vec<Lease>) -> Self {
+        let every = Duration::from_secs(15).min(ctx.config.upload.lease / 3);
+        let ctx = ctx.clone();
+        let runtime = ctx.runtime.clone();
+        let beating = runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                if let Err(error) = row::beat(&ctx, &leases).await {
+                    log::debug!("a heartbeat was lost: {error}");
+                }
+            }
+        });
+        Self(beating.abort_handle())
+    }
+}
+
+impl Drop for Beating {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

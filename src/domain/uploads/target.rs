@@ -1,0 +1,43 @@
+//! Where a file goes, and what may be kept of its name.
+
+use uuid::Uuid;
+
+use crate::domain::names::{ObjectKey, storable};
+
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub batch: Uuid,
+    pub bucket: String,
+    pub key: String,
+    pub name: String,
+    pub content_type: String,
+    pub overwrite: bool,
+}
+
+impl Target {
+    /// What Postgres can keep of names that the store cannot.
+    pub fn recordable(self) -> Self {
+        Self { key: recordable(&self.key), name: recordable(&self.name), ..self }
+    }
+}
+
+fn recordable(text: &str) -> String {
+    let clean = storable(text);
+    let mut end = clean.len().min(ObjectKey::MAX_BYTES);
+    while !clean.is_char_boundary(end) {
+        end -= 1;
+    }
+    if end == 0 { "(no name)".to_owned() } else { clean[..end].to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_recorded_of_a_bad_name_fits_the_column() {
+        assert_eq!(recordable("a\0b"), "a\u{fffd}b");
+        assert_eq!(recordable(""), "(no name)");
+        assert!(recordable(&"é".repeat(2000)).len() <= 1024);
+    }
+}
