@@ -4,13 +4,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run test audit minio
+.PHONY: help run test audit minio bench
 
 help:
 	@echo "make run    installs what is missing, builds, and starts Larder with servers of its own under ./data"
 	@echo "make test   installs what the tests need, then checks formatting and lints and runs every test"
 	@echo "make audit  looks for unused and unwelcome dependencies"
 	@echo "make minio  builds MinIO into .cache, for LARDER_TEST_S3=minio make test (about 3 minutes)"
+	@echo "make bench  measures transfers against the store itself and nginx: STORE=minio|weed, ARGS=--help"
 
 run:
 	@.ci/install run
@@ -24,3 +25,8 @@ audit:
 
 minio:
 	@.ci/install minio
+
+STORE ?= minio
+bench:
+	@STORE='$(STORE)' .ci/install bench
+	@source .ci/common && cargo bench --locked --bench transfers -- --store $(STORE) $(ARGS)

@@ -1,0 +1,100 @@
+//! The ways to the store that are compared, and one transfer through each, by curl.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::binary::Larder;
+use crate::stage::{BUCKET, Stage};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Straight to it: what the others are measured against.
+    Store,
+    Nginx,
+    Larder,
+}
+
+impl Door {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Nginx => "nginx",
+            Self::Larder => "larder",
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Doors<'a> {
+    pub stage: &'a Stage,
+    pub larder: &'a Larder,
+}
+
+impl Doors<'_> {
+    /// The process that stands between curl and the store.
+    pub fn pid(&self, door: Door) -> Option<u32> {
+        match door {
+            Door::Store => None,
+            Door::Nginx => Some(self.stage.nginx.pid()),
+            Door::Larder => Some(self.larder.pid()),
+        }
+    }
+
+    /// The object `prefix` + the file's name, once the door says that it is stored.
+    pub async fn upload(&self, door: Door, prefix: &str, name: &str, file: &Path) -> Result<()> {
+        let key = format!("{prefix}{name}");
+        let path = file.display();
+        let (arguments, expected) = match door {
+            Door::Larder => {
+                let headers = [format!("Cookie: {}", self.larder.cookie), format!("Origin: {}", self.larder.base)];
+                let form = format!("file=@{path};filename={name};type=application/octet-stream");
+                let mut arguments = vec!["-H".to_owned(), "Accept: application/json".to_owned(), "-F".to_owned(), form];
+                arguments.extend(headers.into_iter().flat_map(|header| ["-H".to_owned(), header]));
+                arguments.push(self.larder.form_url(BUCKET, prefix, true));
+                (arguments, 201)
+            }
+            Door::Store | Door::Nginx => {
+                let url = self.stage.presigned_put(&key).await?;
+                let url = if door == Door::Nginx { self.stage.by_nginx(&url) } else { url };
+                (vec!["-T".to_owned(), path.to_string(), url], 200)
+            }
+        };
+        let answer = curl(&arguments).await?;
+        ensure!(answer.status == expected, "{} answered {} to an upload", door.as_str(), answer.status);
+        Ok(())
+    }
+
+    /// Fails where not all `size` bytes came.
+    pub async fn download(&self, door: Door, key: &str, size: u64) -> Result<()> {
+        let arguments = match door {
+            Door::Larder => {
+                let url = self.larder.download_url(BUCKET, key);
+                vec!["-H".to_owned(), format!("Cookie: {}", self.larder.cookie), url]
+            }
+            Door::Store => vec![self.stage.presigned_get(key).await?],
+            Door::Nginx => vec![self.stage.by_nginx(&self.stage.presigned_get(key).await?)],
+        };
+        let answer = curl(&arguments).await?;
+        ensure!(answer.status == 200, "{} answered {} to a download", door.as_str(), answer.status);
+        ensure!(answer.received == size, "{} gave {} bytes of {size}", door.as_str(), answer.received);
+        Ok(())
+    }
+}
+
+struct Answer {
+    status: u16,
+    received: u64,
+}
+
+async fn curl(arguments: &[String]) -> Result<Answer> {
+    let mut command = tokio::process::Command::new("curl");
+    // First `-q`, so that nobody's own settings count.
+    command.args(["-q", "-sS", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code} %{size_download}"]).args(arguments);
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.context("curl cannot be started")?;
+    ensure!(output.status.success(), "curl: {}", String::from_utf8_lossy(&output.stderr).trim());
+    let text = String::from_utf8(output.stdout)?;
+    let (status, received) = text.trim().split_once(' ').context("curl's answer cannot be understood")?;
+    Ok(Answer { status: status.parse()?, received: received.parse()? })
+}

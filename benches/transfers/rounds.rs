@@ -1,0 +1,112 @@
+//! Rounds: every door in turn, again and again, so that what slows the machine down slows all of them.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::arguments::RowName;
+use crate::doors::{Door, Doors};
+use crate::process;
+use crate::profile::Profile;
+
+/// One measurement.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Sample {
+    pub seconds: f64,
+    /// Processor seconds of what stands in the door.
+    pub cpu: f64,
+    /// The most bytes of memory that it held meanwhile.
+    pub peak: u64,
+}
+
+/// All measurements of one door, a round each.
+#[derive(Debug, Serialize)]
+pub struct Series {
+    pub door: &'static str,
+    pub samples: Vec<Sample>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Plan {
+    pub row: RowName,
+    pub rounds: u32,
+    /// Whether a round that does not count comes first.
+    pub warm_up: bool,
+    /// Bytes that one measurement stores.
+    pub disk: u64,
+}
+
+/// `one` does the work once, with a name of its own; `after` checks and clears away what it left, unmeasured.
+pub async fn measure(
+    doors: Doors<'_>,
+    through: &[Door],
+    plan: Plan,
+    one: impl AsyncFn(Door, &str) -> Result<()>,
+    after: impl AsyncFn(&str) -> Result<()>,
+) -> Result<Vec<Series>> {
+    let mut series: Vec<Series> = through.iter().map(|door| Series { door: door.as_str(), samples: Vec::new() }).collect();
+    let first = u32::from(!plan.warm_up);
+    for round in first..=plan.rounds {
+        for (door, series) in through.iter().zip(&mut series) {
+            let name = format!("{}-{round}", door.as_str());
+            doors.stage.settle(plan.disk)?;
+            let sample = timed(doors.pid(*door), one(*door, &name)).await.with_context(|| format!("round {round}"))?;
+            after(&name).await?;
+            eprintln!("  round {round}, {}: {:.2} s, {:.2} CPU s", door.as_str(), sample.seconds, sample.cpu);
+            if round > 0 {
+                series.samples.push(sample);
+            }
+        }
+    }
+    if doors.stage.arguments.profile {
+        let profile = Profile::start(plan.row.as_str(), doors.larder.pid())?;
+        one(Door::Larder, "profile").await?;
+        profile.finish()?;
+        after("profile").await?;
+    }
+    Ok(series)
+}
+
+async fn timed(pid: Option<u32>, work: impl Future<Output = Result<()>>) -> Result<Sample> {
+    let before = match pid {
+        Some(pid) => {
+            process::forget_peak(pid)?;
+            process::cpu(pid)?
+        }
+        None => 0.0,
+    };
+    let began = Instant::now();
+    work.await?;
+    let seconds = began.elapsed().as_secs_f64();
+    let (cpu, peak) = match pid {
+        Some(pid) => (process::cpu(pid)? - before, process::peak(pid)?),
+        None => (0.0, 0),
+    };
+    Ok(Sample { seconds, cpu, peak })
+}
+
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        count if count % 2 == 1 => values[count / 2],
+        count => f64::midpoint(values[count / 2 - 1], values[count / 2]),
+    }
+}
+
+impl Series {
+    pub fn seconds(&self) -> f64 {
+        median(self.samples.iter().map(|sample| sample.seconds))
+    }
+
+    pub fn cpu(&self) -> f64 {
+        median(self.samples.iter().map(|sample| sample.cpu))
+    }
+
+    /// Of all rounds.
+    pub fn peak(&self) -> u64 {
+        self.samples.iter().map(|sample| sample.peak).max().unwrap_or_default()
+    }
+}

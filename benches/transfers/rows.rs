@@ -1,0 +1,85 @@
+//! The rows: what each measures, and the figures to reach.
+
+mod files;
+mod small;
+
+use anyhow::Result;
+
+use crate::arguments::RowName;
+use crate::doors::{Door, Doors};
+use crate::report::{Figure, Row};
+use crate::rounds::Series;
+use crate::{machine, report};
+
+pub const ALL: [RowName; 6] = [RowName::Upload, RowName::Download, RowName::Small, RowName::Eight, RowName::Hundred, RowName::Large];
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+pub async fn run(name: RowName, doors: Doors<'_>) -> Result<Row> {
+    let (explanation, bytes, series) = match name {
+        RowName::Upload => files::upload(doors).await?,
+        RowName::Eight => files::eight(doors).await?,
+        RowName::Large => files::large(doors).await?,
+        RowName::Download => files::download(doors).await?,
+        RowName::Hundred => files::hundred(doors).await?,
+        RowName::Small => small::run(doors).await?,
+    };
+    let mut figures = ratios(name, &series);
+    figures.extend(usage(name, &series, bytes));
+    Ok(Row { name: name.as_str(), explanation, figures, series })
+}
+
+/// Medians of each door, and each as a ratio to the store itself.
+fn ratios(name: RowName, series: &[Series]) -> Vec<Figure> {
+    let find = |door: Door| series.iter().find(|series| series.door == door.as_str());
+    let mut figures: Vec<Figure> =
+        series.iter().map(|series| Figure::plain(format!("{}: time, s", report::title(series.door)), series.seconds())).collect();
+    let (store, nginx, larder) = (find(Door::Store), find(Door::Nginx), find(Door::Larder));
+    if let (Some(nginx), Some(store)) = (nginx, store) {
+        figures.push(Figure::ratio("nginx ÷ store", nginx, store));
+    }
+    if let (Some(larder), Some(store)) = (larder, store) {
+        let most = match name {
+            RowName::Upload => Some(1.0),
+            RowName::Download => Some(1.05),
+            RowName::Small => Some(1.3),
+            _ => None,
+        };
+        figures.push(Figure::ratio("Larder ÷ store", larder, store).at_most(most));
+    }
+    if let (Some(larder), Some(nginx)) = (larder, nginx) {
+        let most = (name == RowName::Upload).then_some(1.0);
+        figures.push(Figure::ratio("Larder ÷ nginx", larder, nginx).at_most(most));
+    }
+    figures
+}
+
+/// What the doors themselves cost.
+fn usage(name: RowName, series: &[Series], bytes: u64) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for series in series.iter().filter(|series| series.door != Door::Store.as_str()) {
+        let ours = series.door == Door::Larder.as_str();
+        let title = report::title(series.door);
+        let most = match name {
+            RowName::Upload if machine::has_sha() => Some(2.0),
+            RowName::Download => Some(0.5),
+            _ => None,
+        };
+        let (unit, cpu) = match name {
+            RowName::Small => ("CPU, s", series.cpu()),
+            _ => ("CPU, s/GiB", series.cpu() * GIB as f64 / bytes as f64),
+        };
+        figures.push(Figure::plain(format!("{title}: {unit}"), cpu).at_most(most.filter(|_| ours)));
+        if ours {
+            let most = match name {
+                RowName::Upload => Some(96.0),
+                RowName::Large => Some(256.0),
+                RowName::Hundred => Some(128.0),
+                _ => None,
+            };
+            figures.push(Figure::plain(format!("{title}: peak memory, MiB"), series.peak() as f64 / MIB as f64).at_most(most));
+        }
+    }
+    figures
+}

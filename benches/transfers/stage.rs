@@ -1,0 +1,180 @@
+//! What every row stands on: the servers, a bucket, nginx, files to send; and a look whether all has arrived.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use larder::embedded::{Options, S3Kind, Servers};
+
+use crate::arguments::{Arguments, Kind};
+use crate::janitor::{self, Janitor};
+use crate::nginx::Nginx;
+
+pub const BUCKET: &str = "bench";
+/// Presigned URLs are made for one transfer each.
+const LIFETIME: Duration = Duration::from_secs(3600);
+/// Left free on the disk whatever happens.
+const SPARE: u64 = 4 << 30;
+
+pub struct Stage {
+    pub arguments: Arguments,
+    pub s3: aws_sdk_s3::Client,
+    pub nginx: Nginx,
+    // Stopped after nginx, before the directory goes.
+    pub servers: Servers,
+    pub directory: PathBuf,
+    _janitor: Janitor,
+}
+
+impl Stage {
+    /// Call it on the main thread: what it starts dies with the thread that started it.
+    pub async fn set(arguments: Arguments) -> Result<Self> {
+        let directory = match &arguments.directory {
+            Some(parent) => parent.join(format!("larder-bench-{}", std::process::id())),
+            None => janitor::directory("bench"),
+        };
+        std::fs::create_dir_all(&directory)?;
+        let janitor = Janitor::hire(None, [directory.clone()]);
+        let s3 = if arguments.store == Kind::Minio { S3Kind::MinIo } else { S3Kind::SeaweedFs };
+        let servers = Servers::start(&directory.join("servers"), Options { durable: true, s3 })?;
+        let nginx = Nginx::start(&servers.urls().s3_endpoint, &directory)?;
+        let s3 = client(&servers);
+        s3.create_bucket().bucket(BUCKET).send().await.context("the bucket cannot be made")?;
+        Ok(Self { arguments, s3, nginx, servers, directory, _janitor: janitor })
+    }
+
+    /// A file of pseudo-random bytes, which nothing can compress, in the page cache.
+    pub fn input(&self, size: u64) -> Result<PathBuf> {
+        let path = self.directory.join(format!("input-{size}"));
+        if !path.exists() {
+            let mut file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
+            let mut left = size;
+            let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+            while left > 0 {
+                // Xorshift64*.
+                state ^= state >> 12;
+                state ^= state << 25;
+                state ^= state >> 27;
+                let bytes = state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_ne_bytes();
+                let count = usize::try_from(left.min(8))?;
+                file.write_all(&bytes[..count])?;
+                left -= count as u64;
+            }
+            file.flush()?;
+        }
+        // Into the page cache again, should other rows have pushed it out.
+        std::io::copy(&mut File::open(&path)?, &mut std::io::sink())?;
+        Ok(path)
+    }
+
+    /// A file of nothing but zeros, which takes no space: for rows in which only Larder's memory counts.
+    pub fn sparse(&self, size: u64) -> Result<PathBuf> {
+        let path = self.directory.join(format!("sparse-{size}"));
+        File::create(&path)?.set_len(size)?;
+        Ok(path)
+    }
+
+    pub async fn presigned_put(&self, key: &str) -> Result<String> {
+        let request = self.s3.put_object().bucket(BUCKET).key(key);
+        Ok(request.presigned(PresigningConfig::expires_in(LIFETIME)?).await?.uri().to_owned())
+    }
+
+    pub async fn presigned_get(&self, key: &str) -> Result<String> {
+        let request = self.s3.get_object().bucket(BUCKET).key(key);
+        Ok(request.presigned(PresigningConfig::expires_in(LIFETIME)?).await?.uri().to_owned())
+    }
+
+    /// The same URL, by way of nginx.
+    pub fn by_nginx(&self, url: &str) -> String {
+        url.replacen(&self.servers.urls().s3_endpoint, &self.nginx.base, 1)
+    }
+
+    pub async fn put_file(&self, key: &str, file: &Path) -> Result<()> {
+        self.s3.put_object().bucket(BUCKET).key(key).body(ByteStream::from_path(file).await?).send().await?;
+        Ok(())
+    }
+
+    /// Whether just these objects are below `prefix`, each whole.
+    pub async fn check(&self, prefix: &str, count: usize, size: u64) -> Result<()> {
+        let found = self.list(prefix).await?;
+        ensure!(found.len() == count, "{} objects of {count} arrived", found.len());
+        match found.iter().find(|(_, length)| *length != size) {
+            Some((key, length)) => bail!("{key} has {length} bytes of {size}"),
+            None => Ok(()),
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>> {
+        let mut pages = self.s3.list_objects_v2().bucket(BUCKET).prefix(prefix).into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            for object in page?.contents() {
+                found.push((object.key().unwrap_or_default().to_owned(), u64::try_from(object.size().unwrap_or_default())?));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deletes what is below `prefix`, and has the store give its space back.
+    pub async fn clear(&self, prefix: &str) -> Result<()> {
+        let found = self.list(prefix).await?;
+        for some in found.chunks(1000) {
+            let keys = some.iter().map(|(key, _)| ObjectIdentifier::builder().key(key).build());
+            let delete = Delete::builder().quiet(true).set_objects(Some(keys.collect::<Result<_, _>>()?)).build()?;
+            self.s3.delete_objects().bucket(BUCKET).delete(delete).send().await?;
+        }
+        self.give_back().await
+    }
+
+    async fn give_back(&self) -> Result<()> {
+        match self.arguments.store {
+            // MinIO moves what is deleted here, and empties it every five minutes.
+            Kind::Minio => {
+                let trash = self.directory.join("servers/s3/minio/.minio.sys/tmp/.trash");
+                for entry in std::fs::read_dir(trash).into_iter().flatten().flatten() {
+                    // It may have been removed in the meantime.
+                    drop(std::fs::remove_dir_all(entry.path()));
+                }
+            }
+            // SeaweedFS keeps what is deleted until its master has the volumes packed.
+            Kind::Weed => {
+                let (host, port) = self.servers.urls().s3_endpoint.rsplit_once(':').context("an endpoint without a port")?;
+                let url = format!("{host}:{}/vol/vacuum?garbageThreshold=0.001", port.parse::<u16>()? + 1);
+                reqwest::Client::builder().no_proxy().build()?.get(url).send().await?.error_for_status()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Before each measurement: what earlier ones wrote is on the disk, and there is room for `bytes` more.
+    pub fn settle(&self, bytes: u64) -> Result<()> {
+        Command::new("sync").status()?;
+        let output = Command::new("df").args(["--output=avail", "-B1"]).arg(&self.directory).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let free: u64 = text.lines().last().unwrap_or_default().trim().parse().context("df cannot be understood")?;
+        ensure!(free > bytes + SPARE, "it needs {} MiB of disk, and {} MiB are free", (bytes + SPARE) >> 20, free >> 20);
+        Ok(())
+    }
+}
+
+fn client(servers: &Servers) -> aws_sdk_s3::Client {
+    let urls = servers.urls();
+    let credentials = Credentials::new(&urls.s3_access_key_id, &urls.s3_secret_access_key, None, None, "bench");
+    let configuration = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(credentials)
+        .region(Region::new("us-east-1"))
+        .endpoint_url(&urls.s3_endpoint)
+        .force_path_style(true)
+        // As Larder's own client: the SDK's default checksum trailers break some stores.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    aws_sdk_s3::Client::from_conf(configuration.build())
+}
