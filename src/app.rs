@@ -47,7 +47,7 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
     let health = health::Board::new(&config, Arc::new(move || for_db.usage()), Arc::new(move || for_redis.usage()));
     Ok(domain::Context {
         s3: s3::Store::new(&config.s3),
-        budget: uploads::Budget::new(config.upload.memory),
+        budget: uploads::Budget::new(&config.upload),
         config: Arc::new(config),
         db,
         redis,

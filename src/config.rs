@@ -73,6 +73,9 @@ pub struct RedisConfig {
 pub struct UploadConfig {
     pub memory: usize,
     pub max_size: u64,
+    /// Uploads under way in this process, and of one person.
+    pub at_once: usize,
+    pub at_once_each: usize,
     pub lease: Duration,
     pub keep: Duration,
 }

@@ -32,8 +32,8 @@ use actix_web::middleware::Next;
 use error::Error;
 use layout::Flash;
 use pages::{
-    audit, bucket, buckets, deletions, download, folders, links, object, overview, receive, sessions, settings, setup, theme, uploads,
-    users,
+    audit, bucket, buckets, deletions, download, folders, links, object, overview, receive, resumable, sessions, settings, setup, theme,
+    uploads, users,
 };
 pub(crate) use routes::routes;
 pub use routes::{Access, Route};
@@ -56,6 +56,11 @@ routes! {
     "/buckets/{bucket}/links" { POST Editor links::create; }
     "/buckets/{bucket}/deletions" { GET Editor deletions::show; POST Editor deletions::create; }
     "/buckets/{bucket}/uploads" { POST Editor receive::create; }
+    "/buckets/{bucket}/uploads/resumable" { POST Editor resumable::create; }
+    "/buckets/{bucket}/uploads/{id}" { GET Editor resumable::show; }
+    "/buckets/{bucket}/uploads/{id}/parts" { POST Editor resumable::receive; }
+    "/buckets/{bucket}/uploads/{id}/completion" { POST Editor resumable::complete; }
+    "/buckets/{bucket}/uploads/{id}/deletion" { POST Editor resumable::delete; }
     "/uploads" { GET Viewer uploads::index; }
     "/uploads/new" { GET Editor uploads::new; }
     "/uploads/{batch}" { GET Viewer uploads::show; }

@@ -49,6 +49,10 @@ diesel::table! {
         finished_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        fingerprint -> Nullable<Text>,
+        length -> Nullable<Int8>,
+        parts_done -> Int4,
+        hash_state -> Nullable<Bytea>,
     }
 }
 
@@ -110,6 +114,7 @@ diesel::table! {
         etag -> Text,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        crc32 -> Text,
     }
 }
 

@@ -265,12 +265,18 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn count(&mut self, name: &'static str, default: u64) -> usize {
+        usize::try_from(self.bounded(&[name], default, 1..=100_000, &format!("{name}={default}"))).unwrap_or(usize::MAX)
+    }
+
     pub fn upload(&mut self) -> UploadConfig {
         const MIB: u64 = 1 << 20;
         let memory = self.bytes("UPLOAD_MEMORY", 128 * MIB, 16 * MIB, "UPLOAD_MEMORY=128MiB");
         UploadConfig {
             memory: usize::try_from(memory).unwrap_or(usize::MAX),
             max_size: self.bytes("UPLOAD_MAX_SIZE", 5 << 40, 1, "UPLOAD_MAX_SIZE=5TiB"),
+            at_once: self.count("UPLOAD_LIMIT", 512),
+            at_once_each: self.count("UPLOAD_LIMIT_PER_PERSON", 256),
             lease: Duration::from_secs(self.bounded(&["UPLOAD_LEASE_SECONDS"], 900, 5..=86_400, "UPLOAD_LEASE_SECONDS=900")),
             keep: Duration::from_secs(86_400 * self.bounded(&["UPLOAD_KEEP_DAYS"], 7, 1..=365, "UPLOAD_KEEP_DAYS=7")),
         }

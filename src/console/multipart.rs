@@ -5,7 +5,8 @@ use std::time::Duration;
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::error::PayloadError;
 use actix_web::http::header::CONTENT_DISPOSITION;
-use futures_util::{TryStream, TryStreamExt};
+use actix_web::web;
+use futures_util::{StreamExt, TryStream, TryStreamExt};
 
 use super::error::Error;
 
@@ -93,6 +94,20 @@ pub async fn drain(form: &mut Form) {
 
 pub async fn drain_field(field: &mut Part) {
     let _ = tokio::time::timeout(DRAIN_TIME, drain_some(field, DRAIN)).await;
+}
+
+/// As [`drain`], for a body that is no form.
+pub async fn drain_payload(body: &mut web::Payload) {
+    let reading = async {
+        let mut left = DRAIN;
+        while let Some(Ok(chunk)) = body.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }
 
 /// Reads and drops at most `left` bytes; what is left of them.

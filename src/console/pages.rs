@@ -11,6 +11,7 @@ pub mod links;
 pub mod object;
 pub mod overview;
 pub mod receive;
+pub mod resumable;
 pub mod sessions;
 pub mod settings;
 pub mod setup;

@@ -13,6 +13,7 @@ mod parts;
 mod publish;
 pub mod reaper;
 mod receiver;
+pub mod resume;
 mod row;
 mod target;
 
@@ -41,11 +42,22 @@ pub struct File {
     pub state: FileState,
     /// No heartbeat for longer than the lease: nobody is sending any more.
     pub stalled: bool,
+    /// Pending, and may be gone on with.
+    pub resumable: Option<Progress>,
     pub uploaded_by: String,
     /// Why it failed, a sentence.
     pub error: Option<String>,
     pub created_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// How far an upload has come that can be resumed; lengths in bytes.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    pub length: i64,
+    pub received: i64,
+    /// When it is given up, unless another part comes.
+    pub kept_until: DateTime<Utc>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

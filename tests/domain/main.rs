@@ -7,5 +7,6 @@ mod support;
 
 mod deletions;
 mod people;
+mod resume;
 mod sign_in;
 mod uploads;

@@ -36,7 +36,7 @@ async fn begun(app: &TestApp, name: &str, overwrite: bool) -> Upload {
     upload
 }
 
-async fn stored(app: &TestApp, key: &str) -> Vec<u8> {
+pub async fn stored(app: &TestApp, key: &str) -> Vec<u8> {
     let mut opened = app.ctx.s3.get(&app.bucket, key, None, &Default::default()).await.unwrap();
     let mut bytes = Vec::new();
     while let Some(chunk) = opened.body.next().await {
@@ -45,13 +45,13 @@ async fn stored(app: &TestApp, key: &str) -> Vec<u8> {
     bytes
 }
 
-async fn states(app: &TestApp, key: &str) -> Vec<String> {
+pub async fn states(app: &TestApp, key: &str) -> Vec<String> {
     let rows = app.sql().await.query("SELECT state FROM files WHERE object_key = $1 ORDER BY id", &[&key]).await.unwrap();
     rows.iter().map(|row| row.get(0)).collect()
 }
 
 /// Bytes that no two parts share.
-fn content(length: usize) -> Vec<u8> {
+pub fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at / 251 + at % 251) as u8).collect()
 }
 

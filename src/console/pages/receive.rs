@@ -162,7 +162,7 @@ impl Reading {
 
 /// 201 where anything was stored; else the status of the first failure, as a problem document.
 fn as_json(batch: uuid::Uuid, ended: Vec<Ended>) -> HttpResponse {
-    let files: Vec<Value> = ended.iter().map(|ended| row(&ended.file)).collect();
+    let files: Vec<Value> = ended.iter().map(|ended| as_row(&ended.file)).collect();
     let stored = ended.iter().any(|ended| ended.error.is_none());
     let why = ended.first().and_then(|first| first.file.error.clone());
     let first_error = ended.into_iter().find_map(|ended| ended.error).filter(|_| !stored).map(Error::from);
@@ -185,7 +185,7 @@ fn as_json(batch: uuid::Uuid, ended: Vec<Ended>) -> HttpResponse {
     answer.insert_header((CONTENT_TYPE, "application/problem+json")).body(body.to_string())
 }
 
-fn row(file: &File) -> Value {
+pub(super) fn as_row(file: &File) -> Value {
     let status = if file.state == FileState::Ready { "stored" } else { "failed" };
     json!({ "key": file.key, "size": file.size, "sha256": file.sha256, "etag": file.etag, "status": status, "error": file.error })
 }

@@ -10,7 +10,8 @@ use super::target::Target;
 use super::{File, FileState};
 use crate::clock;
 use crate::domain::actor::Actor;
-use crate::domain::{Context, Error};
+use crate::domain::faults::crash_point;
+use crate::domain::{Context, Error, Result};
 
 /// Everything that must be undone where the upload does not end well.
 pub(super) struct Attempt {
@@ -27,16 +28,18 @@ impl Attempt {
     }
 
     /// Undoes what is stored and says why on the row. Never touches the object itself.
-    pub async fn fail(&self, why: &str) {
-        if let Some(upload) = &self.multipart
-            && let Err(error) = self.ctx.s3.abort_multipart(&self.target.bucket, &self.target.key, upload).await
-        {
-            // The row stays `pending`, and the reaper aborts it later.
-            log::warn!("a multipart upload could not be aborted yet: {error}");
-            return;
+    pub async fn undo(&self, why: &str) -> Result<()> {
+        if let Some(upload) = &self.multipart {
+            self.ctx.s3.abort_multipart(&self.target.bucket, &self.target.key, upload).await?;
         }
-        if let Err(error) = row::fail(&self.ctx, &self.actor, self.lease, &self.target, why).await {
-            log::warn!("a failed upload could not be recorded yet: {error}");
+        crash_point("upload::aborted")?;
+        row::fail(&self.ctx, &self.actor, self.lease, &self.target, why).await
+    }
+
+    /// As [`Self::undo`]; what cannot be undone now stays `pending`, and is the reaper's.
+    pub async fn fail(&self, why: &str) {
+        if let Err(error) = self.undo(why).await {
+            log::warn!("a failed upload could not be undone yet: {error}");
         }
     }
 }
@@ -54,6 +57,7 @@ pub(super) fn describe(actor: &Actor, target: &Target, id: uuid::Uuid) -> File {
         etag: None,
         state: FileState::Pending,
         stalled: false,
+        resumable: None,
         uploaded_by: actor.label.clone(),
         error: None,
         created_at: clock::now(),

@@ -1,11 +1,17 @@
-//! Memory for parts, shared by every upload of the process: it stays flat however many upload at once.
+//! What every upload of the process shares: memory for parts, which stays flat however many upload at once, and
+//! places, of which nobody may have all.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
 
+use crate::config::UploadConfig;
+use crate::domain::actor::Actor;
 use crate::domain::{Error, Result};
 
 /// Permits count kibibytes: a semaphore holds no more than 2^29 of them on 32-bit machines.
@@ -20,6 +26,19 @@ pub struct Budget {
     waiting: Arc<AtomicUsize>,
     /// For small files that wait for company: an eighth beside the rest, so that they never wait for large ones.
     small: Arc<Semaphore>,
+    places: Arc<Places>,
+}
+
+struct Places {
+    most: usize,
+    most_each: usize,
+    taken: Mutex<HashMap<Option<Uuid>, usize>>,
+}
+
+/// A place that is given back when this is dropped.
+pub struct Place {
+    places: Arc<Places>,
+    person: Option<Uuid>,
 }
 
 /// Memory that is given back when this is dropped.
@@ -35,10 +54,30 @@ impl Drop for Waiting<'_> {
 }
 
 impl Budget {
-    pub fn new(bytes: usize) -> Self {
-        let total = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).max(1);
+    pub fn new(config: &UploadConfig) -> Self {
+        let total = u32::try_from(config.memory / UNIT).unwrap_or(u32::MAX).max(1);
         let small = Arc::new(Semaphore::new(total as usize / 8));
-        Self { semaphore: Arc::new(Semaphore::new(total as usize)), total, waiting: Arc::default(), small }
+        Self {
+            semaphore: Arc::new(Semaphore::new(total as usize)),
+            total,
+            waiting: Arc::default(),
+            small,
+            places: Arc::new(Places::new(config)),
+        }
+    }
+
+    /// A place among the uploads of the process and of the person.
+    pub fn enter(&self, actor: &Actor) -> Result<Place> {
+        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.values().sum::<usize>() >= self.places.most {
+            return Err(full(format!("{} uploads are under way, which is as many as Larder takes at once.", self.places.most)));
+        }
+        let own = taken.entry(actor.id).or_default();
+        if *own >= self.places.most_each {
+            return Err(full(format!("{own} of your uploads are under way, which is as many as one person may have.")));
+        }
+        *own += 1;
+        Ok(Place { places: Arc::clone(&self.places), person: actor.id })
     }
 
     /// Waits its turn, first come first served, at most a minute.
@@ -72,6 +111,28 @@ impl Budget {
     pub fn in_use(&self) -> usize {
         (self.total as usize - self.semaphore.available_permits()) * UNIT
     }
+}
+
+impl Places {
+    fn new(config: &UploadConfig) -> Self {
+        Self { most: config.at_once, most_each: config.at_once_each, taken: Mutex::default() }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut own) = taken.entry(self.person) {
+            *own.get_mut() -= 1;
+            if *own.get() == 0 {
+                own.remove();
+            }
+        }
+    }
+}
+
+fn full(why: String) -> Error {
+    Error::Busy { why: why + " Try again when some are done.", retry_after: Duration::from_secs(10) }
 }
 
 pub(super) fn busy(why: &str) -> Error {

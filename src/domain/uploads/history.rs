@@ -9,7 +9,7 @@ use diesel::{Queryable, Selectable, SelectableHelper};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{File, FileState};
+use super::{File, FileState, Progress};
 use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::audit::like_literal;
@@ -40,31 +40,43 @@ pub struct Page {
     pub today_bytes: i64,
 }
 
-#[derive(Queryable, Selectable)]
+#[derive(Clone, Queryable, Selectable)]
 #[diesel(table_name = files)]
-struct Row {
-    id: Uuid,
-    batch_id: Uuid,
-    bucket: String,
-    object_key: String,
-    name: String,
+pub(super) struct Row {
+    pub id: Uuid,
+    pub batch_id: Uuid,
+    pub bucket: String,
+    pub object_key: String,
+    pub name: String,
     size: Option<i64>,
     sha256: Option<Vec<u8>>,
     etag: Option<String>,
-    state: String,
-    heartbeat_at: Option<DateTime<Utc>>,
+    pub state: String,
+    pub heartbeat_at: Option<DateTime<Utc>>,
     uploaded_by_label: String,
-    error: Option<String>,
-    created_at: DateTime<Utc>,
+    pub error: Option<String>,
+    pub created_at: DateTime<Utc>,
     finished_at: Option<DateTime<Utc>>,
+    pub fingerprint: Option<String>,
+    pub length: Option<i64>,
+    pub part_size: Option<i64>,
+    pub parts_done: i32,
 }
 
 impl Row {
-    fn into_file(self, ctx: &Context) -> File {
+    pub fn into_file(self, ctx: &Context) -> File {
         let state = FileState::parse(&self.state).unwrap_or(FileState::Failed);
         let lease = TimeDelta::from_std(ctx.config.upload.lease).unwrap_or(TimeDelta::minutes(15));
         // The reaper goes by the database's clock; this is only for the eye.
         let silent = self.heartbeat_at.is_some_and(|beat| clock::now() - beat > lease);
+        let resumable = match (state, self.length, self.part_size) {
+            (FileState::Pending, Some(length), Some(part_size)) if self.fingerprint.is_some() => Some(Progress {
+                length,
+                received: length.min(i64::from(self.parts_done).saturating_mul(part_size)),
+                kept_until: kept_until(ctx, self.heartbeat_at.unwrap_or(self.created_at)),
+            }),
+            _ => None,
+        };
         File {
             id: self.id,
             batch_id: self.batch_id,
@@ -76,12 +88,18 @@ impl Row {
             etag: self.etag,
             state,
             stalled: state == FileState::Pending && silent,
+            resumable,
             uploaded_by: self.uploaded_by_label,
             error: self.error,
             created_at: self.created_at,
             finished_at: self.finished_at,
         }
     }
+}
+
+/// When an upload that can be resumed is given up, after its last sign of life.
+pub(super) fn kept_until(ctx: &Context, last: DateTime<Utc>) -> DateTime<Utc> {
+    last + TimeDelta::from_std(ctx.config.upload.keep).unwrap_or(TimeDelta::days(7))
 }
 
 #[derive(diesel::QueryableByName)]

@@ -12,7 +12,7 @@ use super::budget::{Reserved, busy};
 use super::publish::Whole;
 use super::row::{self, Digest};
 use crate::domain::faults::crash_point;
-use crate::domain::{Error, Result};
+use crate::domain::{Context, Error, Result};
 use crate::stores::s3::{self, Part, PartReceipt, PutOptions};
 
 const MIB: u64 = 1 << 20;
@@ -130,14 +130,13 @@ impl Parts {
 
     /// Memory for a whole part before any of it is held.
     async fn see_to_memory(&mut self) -> Result<()> {
-        let budget = &self.attempt.ctx.budget;
         match &self.reserved {
             None => {
-                self.reserved = Some((budget.reserve(self.share).await?, Instant::now()));
+                self.reserved = Some((self.attempt.ctx.budget.reserve(self.share).await?, Instant::now()));
                 self.buffer.reserve(self.share);
                 Ok(())
             }
-            Some((_, since)) if since.elapsed() > FILLING && budget.is_short() => {
+            Some((_, since)) if !may_go_on(&self.attempt.ctx, *since) => {
                 Err(busy("The file arrived too slowly while others were waiting. Try again when less is being uploaded."))
             }
             Some(_) => Ok(()),
@@ -226,6 +225,11 @@ fn already_over() -> Error {
 /// The SHA-256 and the length of bytes that are all here.
 pub(super) fn digest_of(body: &[u8]) -> Digest {
     Digest { size: i64::try_from(body.len()).unwrap_or(i64::MAX), sha256: digest::digest(&digest::SHA256, body).as_ref().to_vec() }
+}
+
+/// Whether whoever holds memory for a part since then may hold it longer.
+pub(super) fn may_go_on(ctx: &Context, since: Instant) -> bool {
+    since.elapsed() <= FILLING || !ctx.budget.is_short()
 }
 
 #[cfg(test)]

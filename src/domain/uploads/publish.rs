@@ -26,16 +26,27 @@ pub(super) enum Whole {
 
 pub(super) async fn publish(attempt: Attempt, whole: Whole, digest: Digest) -> Result<File> {
     match try_publish(&attempt, whole, &digest).await {
-        Ok(stored) => {
-            row::commit(&attempt.ctx, &attempt.actor, attempt.lease, &attempt.target, &digest, &stored).await?;
-            crash_point("upload::committed")?;
-            Ok(finished(&attempt, &digest, stored))
-        }
+        Ok(file) => Ok(file),
         Err(error) if is_uncertain(&error) => Err(error),
         Err(error) => {
             attempt.fail(&sentence(&error)).await;
             Err(error)
         }
+    }
+}
+
+/// As [`publish`], for what need not be sent again: where another object is in its way it stays as it is.
+pub(super) async fn publish_or_release(attempt: Attempt, whole: Whole, digest: Digest) -> Result<File> {
+    match try_publish(&attempt, whole, &digest).await {
+        Err(error @ Error::Conflict(_)) => {
+            row::release(&attempt.ctx, attempt.lease).await?;
+            Err(error)
+        }
+        Err(error @ Error::S3(s3::Error::NoSuchUpload)) => {
+            attempt.fail("The store does not know this upload any more.").await;
+            Err(error)
+        }
+        other => other,
     }
 }
 
@@ -58,7 +69,7 @@ pub(super) fn sentence(error: &Error) -> String {
     }
 }
 
-async fn try_publish(attempt: &Attempt, whole: Whole, digest: &Digest) -> Result<Stored> {
+async fn try_publish(attempt: &Attempt, whole: Whole, digest: &Digest) -> Result<File> {
     let Attempt { ctx, lease, target, .. } = attempt;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !row::claim_key(ctx, *lease, target, digest).await? {
@@ -70,7 +81,9 @@ async fn try_publish(attempt: &Attempt, whole: Whole, digest: &Digest) -> Result
     crash_point("upload::key_claimed")?;
     let stored = at_store(attempt, whole).await?;
     crash_point("upload::stored")?;
-    Ok(stored)
+    row::commit(ctx, &attempt.actor, *lease, target, digest, &stored).await?;
+    crash_point("upload::committed")?;
+    Ok(finished(attempt, digest, stored))
 }
 
 /// At the store under its key, by an attempt that holds the lease on the key.

@@ -39,6 +39,8 @@ struct Lapsed {
     content_type: String,
     #[diesel(sql_type = Bool)]
     overwrite: bool,
+    #[diesel(sql_type = Bool)]
+    stays_open: bool,
     #[diesel(sql_type = Nullable<Text>)]
     s3_upload_id: Option<String>,
     #[diesel(sql_type = Nullable<Bytea>)]
@@ -70,6 +72,7 @@ pub async fn run(ctx: Context) {
 /// Settles what has lapsed; how many. Any number of replicas may do this at once.
 pub async fn pass(ctx: &Context) -> Result<usize> {
     let lapsed = ctx.db.within(claim(ctx)).await?;
+    ctx.db.within(forget_parts(ctx)).await?;
     let mut settled = 0;
     for row in lapsed {
         let id = row.id;
@@ -82,19 +85,32 @@ pub async fn pass(ctx: &Context) -> Result<usize> {
     Ok(settled)
 }
 
+/// The recorded parts of uploads that are over.
+async fn forget_parts(ctx: &Context) -> Result<()> {
+    let mut conn = ctx.db.get().await?;
+    let forgotten = diesel::sql_query("DELETE FROM upload_parts p USING files f WHERE f.id = p.file_id AND f.state <> 'pending'");
+    forgotten.execute(&mut conn).await.map_err(postgres::Error::from)?;
+    Ok(())
+}
+
 /// Gives each lapsed attempt a new lease, so that its old holder, if it wakes, can write no more.
 async fn claim(ctx: &Context) -> Result<Vec<Lapsed>> {
     let mut conn = ctx.db.get().await?;
     let seconds = i64::try_from(ctx.config.upload.lease.as_secs()).unwrap_or(900);
+    let keep = i64::try_from(ctx.config.upload.keep.as_secs()).unwrap_or(604_800);
+    // What can be resumed is kept longer, unless it died while it was being published.
     let claimed = diesel::sql_query(
         "UPDATE files SET lease = gen_random_uuid(), heartbeat_at = now(), updated_at = now()
-         WHERE id IN (SELECT id FROM files WHERE state = 'pending' AND heartbeat_at < now() - $1 * interval '1 second'
+         WHERE id IN (SELECT id FROM files
+                      WHERE state = 'pending' AND heartbeat_at < now() - $1 * interval '1 second'
+                            AND (fingerprint IS NULL OR publishing OR heartbeat_at < now() - $3 * interval '1 second')
                       ORDER BY heartbeat_at LIMIT $2 FOR UPDATE SKIP LOCKED)
          RETURNING id, tenant_id, lease, batch_id, bucket, object_key, name, content_type, overwrite, s3_upload_id, sha256,
-                   uploaded_by, uploaded_by_label",
+                   uploaded_by, uploaded_by_label, fingerprint IS NOT NULL AND publishing AS stays_open",
     )
     .bind::<BigInt, _>(seconds)
     .bind::<BigInt, _>(i64::try_from(BATCH).unwrap_or(i64::MAX))
+    .bind::<BigInt, _>(keep)
     .load(&mut conn)
     .await;
     claimed.map_err(|error| Error::from(postgres::Error::from(error)))
@@ -124,6 +140,7 @@ async fn settle(ctx: &Context, lapsed: Lapsed) -> Result<()> {
             let digest = Digest { size: i64::try_from(head.size).unwrap_or(i64::MAX), sha256: lapsed.sha256.unwrap_or_default() };
             row::commit(ctx, &actor, lease, &target, &digest, &Stored { etag: head.etag, version_id: head.version_id }).await
         }
+        Ok(_) | Err(s3::Error::NoSuchKey) if lapsed.stays_open => row::release(ctx, lease).await,
         // Another object, or none: what this attempt has stored so far is undone.
         Ok(_) | Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket) => {
             let attempt = Attempt { ctx: ctx.clone(), actor, lease, target, multipart: lapsed.s3_upload_id };

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::File;
+use super::budget::Place;
 use super::engine::{Upload, refuse};
 use super::publish::exists;
 use super::target::Target;
@@ -19,11 +20,13 @@ pub struct Receiver {
     prefix: String,
     overwrite: bool,
     pub batch: Uuid,
+    _place: Place,
 }
 
 impl Receiver {
-    /// Looks whether the bucket is there, before anything of the body is read.
+    /// Looks whether there is a place for one more and whether the bucket is there, before anything of the body is read.
     pub async fn open(ctx: &Context, actor: &Actor, bucket: BucketName, prefix: &str, overwrite: bool) -> Result<Self> {
+        let place = ctx.budget.enter(actor)?;
         let mut prefix = prefix.to_owned();
         if !prefix.is_empty() && !prefix.ends_with('/') {
             prefix.push('/');
@@ -34,26 +37,30 @@ impl Receiver {
             Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("There is no bucket named {bucket}."))),
             Err(error) => return Err(error.into()),
         }
-        Ok(Self { ctx: ctx.clone(), actor: actor.clone(), bucket, prefix, overwrite, batch: Uuid::now_v7() })
+        Ok(Self { ctx: ctx.clone(), actor: actor.clone(), bucket, prefix, overwrite, batch: Uuid::now_v7(), _place: place })
     }
 
     /// A file that may begin. `length`: of the whole body, as the sender says. What is refused is recorded, so that
     /// the page of the form can list it.
     pub async fn begin(&self, file_name: &str, content_type: Option<&str>, length: Option<u64>) -> std::result::Result<Upload, Refused> {
+        let target = self.target(file_name, content_type);
+        if let Err(error) = check(&self.ctx, &target) {
+            let file = refuse(&self.ctx, &self.actor, target, &error).await;
+            return Err(Refused { file: Box::new(file), error });
+        }
+        Ok(Upload::new(&self.ctx, &self.actor, target, length))
+    }
+
+    pub(super) fn target(&self, file_name: &str, content_type: Option<&str>) -> Target {
         let name = base_name(file_name);
-        let target = Target {
+        Target {
             batch: self.batch,
             bucket: self.bucket.to_string(),
             key: format!("{}{name}", self.prefix),
             name: name.to_owned(),
             content_type: content_type.filter(|media| is_media_type(media)).unwrap_or("application/octet-stream").to_owned(),
             overwrite: self.overwrite,
-        };
-        if let Err(error) = check(&self.ctx, &target) {
-            let file = refuse(&self.ctx, &self.actor, target, &error).await;
-            return Err(Refused { file: Box::new(file), error });
         }
-        Ok(Upload::new(&self.ctx, &self.actor, target, length))
     }
 }
 

@@ -55,7 +55,7 @@ struct NewRow<'a> {
 }
 
 /// One statement on a connection of the pool, within the deadline.
-async fn execute(ctx: &Context, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> diesel::QueryResult<usize>) -> Result<usize> {
+pub(super) async fn execute(ctx: &Context, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> diesel::QueryResult<usize>) -> Result<usize> {
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
@@ -157,6 +157,14 @@ pub(super) async fn claim_key(ctx: &Context, lease: Lease, target: &Target, dige
         Err(Error::Postgres(error)) if error.unique_violation().is_some() => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Gives the lease on the key back: the upload stays open.
+pub(super) async fn release(ctx: &Context, lease: Lease) -> Result<()> {
+    let held = held(lease);
+    execute(ctx, async |conn| diesel::update(held).set((files::publishing.eq(false), files::updated_at.eq(now))).execute(conn).await)
+        .await
+        .map(|_| ())
 }
 
 /// `ready`, the row that it replaces `superseded`, and the audit, in one transaction.

@@ -1,0 +1,210 @@
+//! `/buckets/{bucket}/uploads/resumable` and `/buckets/{bucket}/uploads/{id}/…`: uploads in parts, by script, which
+//! can go on after anything. JSON both ways; the page that uses them is `/uploads/new`.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::HeaderMap;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::receive::as_row;
+use crate::console::error::{Error, Result};
+use crate::console::multipart::drain_payload;
+use crate::console::query::{Bucket, Form, Query};
+use crate::console::session::Editor;
+use crate::domain::Context;
+use crate::domain::uploads::Receiver;
+use crate::domain::uploads::resume::{self, Resumable, Wanted};
+
+#[derive(Deserialize)]
+pub struct CreateForm {
+    name: String,
+    #[serde(default)]
+    prefix: String,
+    #[serde(default, rename = "type")]
+    media: Option<String>,
+    length: u64,
+    fingerprint: String,
+    #[serde(default)]
+    overwrite: Option<String>,
+    /// `1`: an unfinished upload of another file to the same key is given up.
+    #[serde(default)]
+    anew: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct CompleteForm {
+    #[serde(default)]
+    overwrite: Option<String>,
+    /// Hexadecimal, of the whole file.
+    #[serde(default)]
+    sha256: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Number {
+    number: i32,
+}
+
+/// The id in the path; what is none is not found.
+pub struct Id(Uuid);
+
+impl FromRequest for Id {
+    type Error = Error;
+    type Future = Ready<Result<Self>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let id = req.match_info().get("id").and_then(|id| id.parse().ok());
+        ready(id.map(Self).ok_or_else(|| Error::NotFound("There is no such unfinished upload of yours.".to_owned())))
+    }
+}
+
+/// A part, of whose body nothing has been read yet.
+pub struct Incoming {
+    query: Query,
+    digest: Result<Option<Vec<u8>>>,
+    body: web::Payload,
+}
+
+impl FromRequest for Incoming {
+    type Error = Error;
+    type Future = Ready<Result<Self>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = web::Payload::from_request(req, payload).into_inner();
+        let query = Query::from_request(req, &mut Payload::None).into_inner();
+        ready(query.and_then(|query| {
+            let body = body.map_err(|_| Error::BadRequest("The body of this request cannot be read.".to_owned()))?;
+            Ok(Self { query, digest: content_digest(req.headers()), body })
+        }))
+    }
+}
+
+fn is_one(flag: Option<&str>) -> bool {
+    flag == Some("1")
+}
+
+pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, form: Form<CreateForm>) -> Result<HttpResponse> {
+    let form = form.read().await?;
+    let receiver = Receiver::open(&ctx, &editor.actor, bucket.0, &form.prefix, is_one(form.overwrite.as_deref())).await?;
+    let wanted = Wanted {
+        name: &form.name,
+        content_type: form.media.as_deref(),
+        length: form.length,
+        fingerprint: &form.fingerprint,
+        anew: is_one(form.anew.as_deref()),
+    };
+    Ok(HttpResponse::Ok().json(progress(&resume::open(&receiver, &wanted).await?)))
+}
+
+pub async fn show(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id)) -> Result<HttpResponse> {
+    let (bucket, Id(id)) = (place.0.0, place.1);
+    Ok(HttpResponse::Ok().json(progress(&resume::state(&ctx, &editor.actor, bucket.as_str(), id).await?)))
+}
+
+/// The body is the part; `Content-Digest: sha-256=:…:` (RFC 9530) says what it must be.
+pub async fn receive(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id), incoming: Incoming) -> Result<HttpResponse> {
+    let (bucket, Id(id)) = (place.0.0, place.1);
+    let Incoming { query, digest, mut body } = incoming;
+    let begun = async {
+        let Number { number } = query.read()?;
+        Ok::<_, Error>((resume::begin_part(&ctx, &editor.actor, bucket.as_str(), id, number).await?, digest?))
+    };
+    let (mut part, digest) = match begun.await {
+        Ok(begun) => begun,
+        Err(error) => {
+            drain_payload(&mut body).await;
+            return Err(error);
+        }
+    };
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|_| Error::BadRequest("The part did not arrive whole. Send it again.".to_owned()))?;
+        if let Err(error) = part.write(&chunk) {
+            drain_payload(&mut body).await;
+            return Err(error.into());
+        }
+    }
+    let stored = part.finish(digest).await?;
+    Ok(HttpResponse::Ok().json(json!({ "number": stored.number, "size": stored.size, "sha256": stored.sha256_hex() })))
+}
+
+pub async fn complete(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id), form: Form<CompleteForm>) -> Result<HttpResponse> {
+    let (bucket, Id(id)) = (place.0.0, place.1);
+    let form = form.read().await?;
+    let digest = form.sha256.as_deref().map(unhex).transpose()?;
+    let overwrite = is_one(form.overwrite.as_deref());
+    let file = resume::complete(&ctx, &editor.actor, bucket.as_str(), id, overwrite, digest).await?;
+    Ok(HttpResponse::Ok().json(json!({ "batch": file.batch_id, "files": [as_row(&file)] })))
+}
+
+pub async fn delete(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id)) -> Result<HttpResponse> {
+    let (bucket, Id(id)) = (place.0.0, place.1);
+    resume::abort(&ctx, &editor.actor, bucket.as_str(), id).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn progress(upload: &Resumable) -> Value {
+    let parts = upload.parts.iter().map(|part| json!({ "number": part.number, "size": part.size, "sha256": part.sha256_hex() }));
+    json!({
+        "id": upload.file.id,
+        "key": upload.file.key,
+        "state": upload.file.state.as_str(),
+        "error": upload.file.error,
+        "length": upload.length,
+        "part_size": upload.part_size,
+        "parts": parts.collect::<Vec<_>>(),
+        "kept_until": upload.kept_until,
+    })
+}
+
+fn content_digest(headers: &HeaderMap) -> Result<Option<Vec<u8>>> {
+    let Some(header) = headers.get("content-digest") else { return Ok(None) };
+    let unreadable = || Error::BadRequest("The header Content-Digest cannot be read: write sha-256=:base64:.".to_owned());
+    let named = header.to_str().map_err(|_| unreadable())?.split(',').find_map(|one| one.trim().strip_prefix("sha-256="));
+    let encoded = named.and_then(|value| value.strip_prefix(':')?.strip_suffix(':')).ok_or_else(unreadable)?;
+    STANDARD.decode(encoded).ok().filter(|digest| digest.len() == 32).map(Some).ok_or_else(unreadable)
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>> {
+    let unreadable = || Error::BadRequest("A SHA-256 has 64 hexadecimal digits.".to_owned());
+    if text.len() != 64 || !text.is_ascii() {
+        return Err(unreadable());
+    }
+    (0..32).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| unreadable())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    fn read(value: &'static str) -> Result<Option<Vec<u8>>> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static("content-digest"), HeaderValue::from_static(value));
+        content_digest(&headers)
+    }
+
+    #[test]
+    fn a_content_digest_is_read_as_rfc_9530_writes_it() {
+        assert_eq!(read("sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:").unwrap(), Some(vec![0; 32]));
+        assert_eq!(read("md5=:AA==:, sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:").unwrap(), Some(vec![0; 32]));
+        for bad in ["sha-256=AAAA", "sha-256=:AAAA:", "md5=:AA==:", ""] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert_eq!(content_digest(&HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_digest_of_the_whole_is_hexadecimal() {
+        assert_eq!(unhex(&"0f".repeat(32)).unwrap(), vec![15; 32]);
+        for bad in ["", "0f", &"0g".repeat(32), &"é".repeat(32)] {
+            assert!(unhex(bad).is_err(), "{bad}");
+        }
+    }
+}

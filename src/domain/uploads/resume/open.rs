@@ -1,0 +1,94 @@
+//! Begins a resumable upload, or finds the one that was begun.
+
+use uuid::Uuid;
+
+use super::row::{self, Row};
+use super::{Resumable, complete};
+use crate::domain::actor::Actor;
+use crate::domain::faults::crash_point;
+use crate::domain::uploads::attempt::Attempt;
+use crate::domain::uploads::parts::{MAX_PARTS, begin_multipart, part_size};
+use crate::domain::uploads::receiver::{Receiver, check, look_first};
+use crate::domain::uploads::row::Lease;
+use crate::domain::{Context, Error, Result};
+
+/// A file that somebody wants to send, or to go on sending.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    pub name: &'a str,
+    pub content_type: Option<&'a str>,
+    /// Bytes.
+    pub length: u64,
+    /// By which the sender knows the very same file again: 1 to 200 characters of its own making.
+    pub fingerprint: &'a str,
+    /// Give up an unfinished upload of another file to the same key.
+    pub anew: bool,
+}
+
+/// The actor's open upload of this file to this key, else a new one. Conflict where one of another file is open.
+pub async fn open(receiver: &Receiver, wanted: &Wanted<'_>) -> Result<Resumable> {
+    let (ctx, actor) = (&receiver.ctx, &receiver.actor);
+    let target = receiver.target(wanted.name, wanted.content_type);
+    check(ctx, &target)?;
+    if !(1..=200).contains(&wanted.fingerprint.chars().count()) || wanted.fingerprint.contains('\0') {
+        return Err(Error::refused("fingerprint", "A fingerprint has 1 to 200 characters."));
+    }
+    let most = ctx.config.upload.max_size;
+    if wanted.length > most {
+        return Err(Error::TooLarge(format!("The file is larger than the {most} bytes that Larder takes.")));
+    }
+    if wanted.length == 0 {
+        return Err(Error::refused("length", "An empty file has nothing to resume: send it with the form."));
+    }
+    let part_size = part_size(Some(wanted.length), ctx.budget.total()) as u64;
+    if super::count(wanted.length, part_size) > u64::try_from(MAX_PARTS).unwrap_or_default() {
+        return Err(Error::TooLarge("The file has too many parts. With a larger UPLOAD_MEMORY it would fit.".into()));
+    }
+    // Twice at most: what another tab inserts meanwhile is found.
+    for _ in 0..3 {
+        if let Some(found) = row::find_open(ctx, actor, &target.bucket, &target.key).await? {
+            if found.file.fingerprint.as_deref() == Some(wanted.fingerprint) && found.length() == wanted.length {
+                row::touch(ctx, found.file.id).await?;
+                return ready_to_go_on(ctx, actor, found).await;
+            }
+            if !wanted.anew {
+                return Err(Error::Conflict(format!(
+                    "An unfinished upload of another file named {} is kept. Choose that file to go on with it, or start anew with this one.",
+                    target.name
+                )));
+            }
+            complete::give_up(ctx, actor, found, "It was started anew with another file.").await?;
+        }
+        look_first(ctx, &target).await?;
+        if row::insert(ctx, actor, &target, wanted, part_size).await? {
+            crash_point("resume::row_written")?;
+        }
+    }
+    match row::find_open(ctx, actor, &target.bucket, &target.key).await? {
+        Some(found) => ready_to_go_on(ctx, actor, found).await,
+        None => Err(Error::Conflict("The upload was ended from elsewhere.".into())),
+    }
+}
+
+/// How far the upload has come, whatever has become of it.
+pub async fn state(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid) -> Result<Resumable> {
+    let found = row::find(ctx, actor, bucket, id).await?;
+    let parts = row::parts(ctx, id).await?.into_iter().map(|(part, _)| part).collect();
+    Ok(found.into_resumable(ctx, parts))
+}
+
+/// With its multipart upload at the store, which a crash may have prevented so far.
+async fn ready_to_go_on(ctx: &Context, actor: &Actor, found: Row) -> Result<Resumable> {
+    let id = found.file.id;
+    if found.s3_upload_id.is_none() {
+        let lease = Lease { file: id, lease: Uuid::nil() };
+        let attempt = Attempt { ctx: ctx.clone(), actor: actor.clone(), lease, target: found.target(), multipart: None };
+        let upload = begin_multipart(&attempt).await?;
+        crash_point("resume::multipart_begun")?;
+        if !row::keep_multipart(ctx, id, &upload).await? {
+            ctx.s3.abort_multipart(&found.file.bucket, &found.file.object_key, &upload).await?;
+        }
+    }
+    let parts = row::parts(ctx, id).await?.into_iter().map(|(part, _)| part).collect();
+    Ok(found.into_resumable(ctx, parts))
+}

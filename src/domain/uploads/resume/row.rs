@@ -1,0 +1,214 @@
+//! The row of a resumable upload and its parts.
+
+use diesel::dsl::now;
+use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, OptionalExtension, PgExpressionMethods, QueryDsl};
+use diesel::sql_types::{Bool, Uuid as SqlUuid};
+use diesel::{Queryable, Selectable, SelectableHelper};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use super::{Resumable, StoredPart};
+use crate::domain::actor::Actor;
+use crate::domain::uploads::history;
+use crate::domain::uploads::row::{Lease, execute};
+use crate::domain::uploads::target::Target;
+use crate::domain::{Context, Error, Result};
+use crate::schema::{files, upload_parts};
+use crate::stores::postgres;
+use crate::stores::s3::PartReceipt;
+
+#[derive(Clone, Queryable, Selectable)]
+#[diesel(table_name = files)]
+pub(super) struct Row {
+    #[diesel(embed)]
+    pub file: history::Row,
+    pub content_type: String,
+    pub overwrite: bool,
+    pub s3_upload_id: Option<String>,
+    pub hash_state: Option<Vec<u8>>,
+}
+
+impl Row {
+    pub fn length(&self) -> u64 {
+        self.file.length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default()
+    }
+
+    pub fn part_size(&self) -> u64 {
+        self.file.part_size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default()
+    }
+
+    pub fn parts_done(&self) -> i32 {
+        self.file.parts_done
+    }
+
+    pub fn target(&self) -> Target {
+        Target {
+            batch: self.file.batch_id,
+            bucket: self.file.bucket.clone(),
+            key: self.file.object_key.clone(),
+            name: self.file.name.clone(),
+            content_type: self.content_type.clone(),
+            overwrite: self.overwrite,
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.file.state == "pending"
+    }
+
+    /// Not pending: why nothing more can come.
+    pub fn over(&self) -> Error {
+        match self.file.state.as_str() {
+            "failed" => Error::Conflict(self.file.error.clone().unwrap_or_else(|| "This upload has failed.".into())),
+            _ => Error::Conflict("This upload is over: the file is stored.".into()),
+        }
+    }
+
+    pub fn into_resumable(self, ctx: &Context, parts: Vec<StoredPart>) -> Resumable {
+        let kept_until = history::kept_until(ctx, self.file.heartbeat_at.unwrap_or(self.file.created_at));
+        let (length, part_size) = (self.length(), self.part_size());
+        Resumable { file: self.file.into_file(ctx), length, part_size, parts, kept_until }
+    }
+}
+
+/// The upload of this id, if it can be resumed and is the actor's own; whatever has become of it.
+pub(super) async fn find(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid) -> Result<Row> {
+    let own = files::table
+        .filter(files::id.eq(id))
+        .filter(files::tenant_id.eq(actor.tenant))
+        .filter(files::bucket.eq(bucket))
+        .filter(files::uploaded_by.is_not_distinct_from(actor.id))
+        .filter(files::fingerprint.is_not_null())
+        .select(Row::as_select());
+    let found = ctx
+        .db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            own.first(&mut conn).await.optional().map_err(|error| Error::from(postgres::Error::from(error)))
+        })
+        .await?;
+    found.ok_or_else(|| Error::NotFound("There is no such unfinished upload of yours.".into()))
+}
+
+/// The open upload of the actor to this key.
+pub(super) async fn find_open(ctx: &Context, actor: &Actor, bucket: &str, key: &str) -> Result<Option<Row>> {
+    let open = files::table
+        .filter(files::bucket.eq(bucket))
+        .filter(files::object_key.eq(key))
+        .filter(files::uploaded_by.is_not_distinct_from(actor.id))
+        .filter(files::state.eq("pending").and(files::fingerprint.is_not_null()))
+        .select(Row::as_select());
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            open.first(&mut conn).await.optional().map_err(|error| Error::from(postgres::Error::from(error)))
+        })
+        .await
+}
+
+/// A new row; `false` where another tab was faster.
+pub(super) async fn insert(ctx: &Context, actor: &Actor, target: &Target, wanted: &super::Wanted<'_>, part_size: u64) -> Result<bool> {
+    let lease = Lease::new();
+    let values = (
+        (files::id.eq(lease.file), files::lease.eq(lease.lease), files::tenant_id.eq(actor.tenant), files::batch_id.eq(target.batch)),
+        (files::bucket.eq(&target.bucket), files::object_key.eq(&target.key), files::name.eq(&target.name)),
+        (files::content_type.eq(&target.content_type), files::overwrite.eq(target.overwrite), files::state.eq("pending")),
+        (files::uploaded_by.eq(actor.id), files::uploaded_by_label.eq(&actor.label), files::heartbeat_at.eq(now)),
+        (
+            files::fingerprint.eq(wanted.fingerprint),
+            files::length.eq(i64::try_from(wanted.length).unwrap_or(i64::MAX)),
+            files::part_size.eq(i64::try_from(part_size).unwrap_or(i64::MAX)),
+        ),
+    );
+    match execute(ctx, async |conn| diesel::insert_into(files::table).values(values).execute(conn).await).await {
+        Ok(_) => Ok(true),
+        Err(Error::Postgres(error)) if error.unique_violation().is_some() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Keeps the id of the multipart upload, unless another has been faster; whether it was kept.
+pub(super) async fn keep_multipart(ctx: &Context, id: Uuid, upload: &str) -> Result<bool> {
+    let open = files::table.filter(files::id.eq(id)).filter(files::state.eq("pending")).filter(files::s3_upload_id.is_null());
+    let values = (files::s3_upload_id.eq(upload), files::updated_at.eq(now));
+    Ok(execute(ctx, async |conn| diesel::update(open).set(values).execute(conn).await).await? == 1)
+}
+
+/// A sign of life.
+pub(super) async fn touch(ctx: &Context, id: Uuid) -> Result<()> {
+    let open = files::table.filter(files::id.eq(id)).filter(files::state.eq("pending"));
+    execute(ctx, async |conn| diesel::update(open).set(files::heartbeat_at.eq(now)).execute(conn).await).await.map(|_| ())
+}
+
+type PartRow = (i32, i64, Vec<u8>, String, String);
+
+/// Every recorded part with its receipt, in order.
+pub(super) async fn parts(ctx: &Context, id: Uuid) -> Result<Vec<(StoredPart, PartReceipt)>> {
+    let rows: Vec<PartRow> = ctx
+        .db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            let columns = (upload_parts::number, upload_parts::size, upload_parts::sha256, upload_parts::etag, upload_parts::crc32);
+            let query = upload_parts::table.filter(upload_parts::file_id.eq(id)).order(upload_parts::number).select(columns);
+            query.load(&mut conn).await.map_err(|error| Error::from(postgres::Error::from(error)))
+        })
+        .await?;
+    let parts = rows.into_iter().map(|(number, size, sha256, etag, crc32)| {
+        let size = u64::try_from(size).unwrap_or_default();
+        (StoredPart { number, size, sha256 }, PartReceipt { number, etag, crc32 })
+    });
+    Ok(parts.collect())
+}
+
+/// Records the part that comes after `part.number - 1` others; `false` where it is not its turn any more, or not yet.
+pub(super) async fn record_part(
+    ctx: &Context,
+    actor: &Actor,
+    id: Uuid,
+    part: &StoredPart,
+    receipt: &PartReceipt,
+    hash: &[u8],
+) -> Result<bool> {
+    let turn = files::table
+        .filter(files::id.eq(id))
+        .filter(files::state.eq("pending"))
+        .filter(files::publishing.eq(false))
+        .filter(files::parts_done.eq(part.number - 1));
+    let progress = (files::parts_done.eq(part.number), files::hash_state.eq(hash), files::heartbeat_at.eq(now), files::updated_at.eq(now));
+    let row = (
+        upload_parts::id.eq(Uuid::now_v7()),
+        upload_parts::tenant_id.eq(actor.tenant),
+        upload_parts::file_id.eq(id),
+        upload_parts::number.eq(part.number),
+        upload_parts::size.eq(i64::try_from(part.size).unwrap_or(i64::MAX)),
+        upload_parts::sha256.eq(&part.sha256),
+        upload_parts::etag.eq(&receipt.etag),
+        upload_parts::crc32.eq(&receipt.crc32),
+    );
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            conn.transaction(async |conn| {
+                if diesel::update(turn).set(progress).execute(conn).await? == 0 {
+                    return Ok(false);
+                }
+                diesel::insert_into(upload_parts::table).values(row).execute(conn).await?;
+                Ok(true)
+            })
+            .await
+            .map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))
+        })
+        .await
+}
+
+/// A new lease for whoever publishes or ends the upload now. Conflict where somebody is publishing it.
+pub(super) async fn take(ctx: &Context, row: &Row) -> Result<Lease> {
+    let lease = Lease { file: row.file.id, lease: Uuid::now_v7() };
+    let query = diesel::sql_query(
+        "UPDATE files SET lease = $2, overwrite = $3, heartbeat_at = now(), updated_at = now()
+         WHERE id = $1 AND state = 'pending' AND NOT (publishing AND heartbeat_at > now() - interval '1 minute')",
+    );
+    let query = query.bind::<SqlUuid, _>(lease.file).bind::<SqlUuid, _>(lease.lease).bind::<Bool, _>(row.overwrite);
+    let taken = execute(ctx, async |conn| query.execute(conn).await).await?;
+    if taken == 1 { Ok(lease) } else { Err(Error::Conflict("This upload is being stored at this moment.".into())) }
+}
