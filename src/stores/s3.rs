@@ -5,6 +5,7 @@ mod fault;
 mod keys;
 mod multipart;
 mod objects;
+mod open;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub use fault::Error;
 pub use keys::KeyRules;
 pub use multipart::{Part, PartReceipt, Stored};
 pub use objects::{Body, Conditions, Head, Listing, ObjectEntry, Opened, PutOptions};
+pub use open::{OpenMarker, OpenPart, OpenParts, OpenUpload, OpenUploads};
 
 use crate::config::S3Config;
 

@@ -7,6 +7,7 @@ mod support;
 
 mod floors;
 mod migrations;
+mod open;
 mod postgres;
 mod redis;
 mod s3;

@@ -8,9 +8,9 @@ use larder::stores::s3::{Conditions, Error, Part, PutOptions, Store, Versioning}
 
 use crate::support::Set;
 
-const TEXT: PutOptions<'static> = PutOptions { content_type: "text/plain", metadata: &[("who", "larder")], only_if_absent: false };
+pub const TEXT: PutOptions<'static> = PutOptions { content_type: "text/plain", metadata: &[("who", "larder")], only_if_absent: false };
 
-async fn store(set: &Set) -> (Store, String) {
+pub async fn store(set: &Set) -> (Store, String) {
     let config = Config::from_lookup(&|_| None, Stores::Embedded(set.servers().urls())).unwrap();
     let store = Store::new(&config.s3);
     let bucket = format!("t-{}", uuid::Uuid::now_v7().simple());
