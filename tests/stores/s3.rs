@@ -100,19 +100,6 @@ async fn a_listing_folds_folders_pages_and_gives_keys_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probing_for_unusual_keys_leaves_nothing_behind() {
-    let set = Set::shared().await;
-    let (store, bucket) = store(&set).await;
-    assert!(!store.key_rules_known() && store.key_rules().mangled("a//b").is_some(), "nothing is taken for safe before");
-    let rules = store.probe_keys(&bucket, "test").await.unwrap();
-    assert!(store.key_rules_known() && store.key_rules() == rules);
-    assert!(rules.mangled("plain ü?#%2F+.txt").is_none() && rules.mangled("a/../b").is_some());
-    let left = store.list(&bucket, "", true, None, 100).await.unwrap();
-    assert_eq!((left.prefixes, left.objects.len()), (Vec::<String>::new(), 0));
-    store.delete_bucket(&bucket).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_a_wrong_address_and_a_frozen_server_are_told_apart_in_time() {
     let set = Set::own().await;
     let (store, bucket) = store(&set).await;

@@ -63,6 +63,7 @@ impl Store {
             .await
             .map_err(fault::of)?;
         let raw = answer.uploads().iter().filter_map(|upload| upload.key()).any(is_raw);
+        let raw = raw || self.known(|abilities| abilities.raw_open_keys).unwrap_or_default();
         let spelt = |key: &str| if raw { key.to_owned() } else { decoded(key) };
         let mut uploads: Vec<OpenUpload> = answer
             .uploads()
