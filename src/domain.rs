@@ -1,5 +1,6 @@
 //! Floor 2: what Larder does, one noun a module. No actix and no HTML.
 
+pub mod abilities;
 pub mod actor;
 pub mod audit;
 pub mod buckets;

@@ -8,7 +8,7 @@ use tokio::sync::SetOnce;
 use tokio::task::AbortHandle;
 
 use crate::api::health::Ready;
-use crate::domain::{Context, buckets, health, setup, uploads};
+use crate::domain::{Context, abilities, buckets, health, setup, uploads};
 use crate::stores::postgres;
 
 /// The link that the log shows on a first start.
@@ -29,7 +29,12 @@ pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: So
         prepare_database(&for_database, &ready, &setup, address).await;
         uploads::reaper::run(for_database).await;
     };
-    vec![tokio::spawn(database).abort_handle(), tokio::spawn(buckets::ensure_configured(ctx.clone())).abort_handle()]
+    let for_store = ctx.clone();
+    let store = async move {
+        buckets::ensure_configured(for_store.clone()).await;
+        abilities::keep_fresh(for_store).await;
+    };
+    vec![tokio::spawn(database).abort_handle(), tokio::spawn(store).abort_handle()]
 }
 
 /// Migrates, then sees to the first admin; tries again until Postgres has answered, so that Larder may start

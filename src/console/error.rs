@@ -95,6 +95,7 @@ impl From<s3::Error> for Error {
             s3::Error::InvalidRequest(_) => {
                 Self::BadRequest("The store cannot read this address. It may be old: go back and open the page anew.".to_owned())
             }
+            s3::Error::NotSupported => Self::Unprocessable("This store does not offer what was asked for.".to_owned()),
             s3::Error::NoSpace => Self::NoSpace,
             s3::Error::SlowDown | s3::Error::Unreachable(_) => Self::Unavailable { service: Service::S3, cause: fault.to_string() },
             fault => Self::Internal(fault.to_string()),

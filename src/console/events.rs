@@ -61,11 +61,14 @@ fn phrase(action: &str) -> (Option<&'static str>, &'static str) {
     let (phrase, joint) = match action {
         "bucket.create" => ("Made the bucket", ""),
         "bucket.delete" => ("Deleted the bucket", ""),
+        "file.reconcile" => ("Corrected what was known of", "in"),
         "folder.create" => ("Made the folder", "in"),
         "object.delete" => ("Deleted", "from"),
         "object.download" => ("Downloaded", "from"),
         "object.share" => ("Made a link to", "in"),
         "object.upload" => ("Uploaded", "to"),
+        "store.probe" => ("Tried what the store can do in", ""),
+        "upload.abort" => ("Aborted the upload of", "to"),
         "upload.fail" => ("Did not finish uploading", "to"),
         "session.begin" => ("Signed in", ""),
         "session.end" => ("Signed out", ""),
@@ -97,7 +100,7 @@ fn things(action: &str, resource: &str) -> (Option<Thing>, Option<Thing>) {
             Thing { text: format!("{bucket}/{}", key.folder().trim_end_matches('/')), url: Some(paths::folder(&bucket, key.folder())) };
         let place = Thing { text: place.text.trim_end_matches('/').to_owned(), ..place };
         let url = match action {
-            "object.delete" | "upload.fail" => None,
+            "object.delete" | "upload.abort" | "upload.fail" => None,
             "folder.create" => Some(paths::folder(&bucket, key.as_str())),
             _ => Some(paths::object(&bucket, &key)),
         };

@@ -60,6 +60,10 @@ pub fn settings(bucket: &BucketName) -> String {
     format!("/buckets/{bucket}/settings")
 }
 
+pub fn abilities(bucket: &BucketName) -> String {
+    format!("/buckets/{bucket}/abilities")
+}
+
 pub fn bucket_deletion(bucket: &BucketName) -> String {
     format!("/buckets/{bucket}/deletion")
 }

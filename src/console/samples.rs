@@ -6,7 +6,7 @@ mod data;
 use askama::Template;
 use uuid::Uuid;
 
-use data::{HOSTILE, bucket, config, events, files, key, layout, listing, noon, refusal, snapshots};
+use data::{HOSTILE, bucket, config, events, files, key, layout, listing, noon, probed, refusal, snapshots};
 
 use super::pages::{audit, bucket, buckets, deletions, health, links, object, overview, sessions, settings, setup, uploads, users};
 use crate::domain::actor::Role;
@@ -72,12 +72,15 @@ fn bucket_pages() -> Vec<(&'static str, String)> {
     let admin = || layout("Buckets", Some(Role::Admin));
     let index = |list| buckets::IndexPage::of(admin(), HOSTILE.into(), list, String::new());
     let refused = buckets::IndexPage { name: HOSTILE.into(), refusal: refusal("name"), ..index(list(rows(), true)) };
-    let settings = Settings {
-        bucket: row("sme-files", figures.clone(), false),
+    let settings = |bucket, probed| Settings {
+        name: self::bucket(),
+        bucket,
         region: "eu-north-1".into(),
         endpoint: Some(HOSTILE.into()),
         key_rules: vec![HOSTILE.into()],
+        probed,
     };
+    let shown = |settings| settings::ShowPage { layout: admin(), settings, typed: HOSTILE.into(), refusal: refusal("name") };
     let place = |prefix: &str, offset| bucket::Location { prefix: prefix.into(), limit: 100, offset, ..bucket::Location::default() };
     let empty = || Listing { folders: Vec::new(), objects: Vec::new(), next: None, marker: None };
     let searched =
@@ -85,7 +88,8 @@ fn bucket_pages() -> Vec<(&'static str, String)> {
     vec![
         ("buckets", refused.render().unwrap()),
         ("buckets-empty", index(list(Vec::new(), false)).render().unwrap()),
-        ("settings", settings::ShowPage { layout: admin(), settings, typed: HOSTILE.into(), refusal: refusal("name") }.render().unwrap()),
+        ("settings", shown(settings(Some(row("sme-files", figures.clone(), false)), Some(probed()))).render().unwrap()),
+        ("settings-down", shown(settings(None, None)).render().unwrap()),
         ("bucket", listed(listing(), place(&format!("a/{HOSTILE}/"), 0))),
         ("bucket-further", listed(listing(), searched.clone())),
         ("bucket-nothing", listed(empty(), searched)),

@@ -75,10 +75,11 @@ pub struct Page {
 }
 
 /// The actions that exist, for the filter.
-pub const ACTIONS: [&str; 18] = [
+pub const ACTIONS: [&str; 21] = [
     "audit.export",
     "bucket.create",
     "bucket.delete",
+    "file.reconcile",
     "folder.create",
     "object.delete",
     "object.download",
@@ -88,6 +89,8 @@ pub const ACTIONS: [&str; 18] = [
     "session.end",
     "session.refuse",
     "setup.complete",
+    "store.probe",
+    "upload.abort",
     "upload.fail",
     "user.create",
     "user.disable",

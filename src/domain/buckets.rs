@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 
+use super::abilities::{self, Probed};
 use super::actor::Actor;
 use super::audit;
 use super::names::{BucketName, bucket_rules_broken};
@@ -38,12 +39,15 @@ pub struct BucketList {
 
 /// Bucket and what its settings page shows.
 pub struct Settings {
-    pub bucket: Bucket,
+    pub name: BucketName,
+    /// `None`: the store does not answer.
+    pub bucket: Option<Bucket>,
     pub region: String,
     /// `None` means AWS.
     pub endpoint: Option<String>,
     /// What the store does with unusual keys, in sentences; empty until it has been probed.
     pub key_rules: Vec<String>,
+    pub probed: Option<Probed>,
 }
 
 /// In name order. Starts a count in the background where the figures are old or missing.
@@ -108,9 +112,22 @@ pub async fn find(ctx: &Context, name: &BucketName) -> Result<Bucket> {
     Ok(bucket)
 }
 
+/// What the store does not say now is left out; what it can do is what was last found out.
 pub async fn settings(ctx: &Context, name: &BucketName) -> Result<Settings> {
-    let bucket = find(ctx, name).await?;
-    Ok(Settings { bucket, region: ctx.s3.region().to_owned(), endpoint: ctx.s3.endpoint().map(str::to_owned), key_rules: key_rules(ctx) })
+    let (found, probed) = futures_util::join!(find(ctx, name), abilities::known(ctx));
+    let bucket = match found {
+        Ok(bucket) => Some(bucket),
+        Err(Error::S3(s3::Error::Unreachable(_) | s3::Error::SlowDown)) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Settings {
+        name: name.clone(),
+        bucket,
+        region: ctx.s3.region().to_owned(),
+        endpoint: ctx.s3.endpoint().map(str::to_owned),
+        key_rules: key_rules(ctx),
+        probed,
+    })
 }
 
 fn key_rules(ctx: &Context) -> Vec<String> {
@@ -170,7 +187,7 @@ pub async fn delete(ctx: &Context, actor: &Actor, name: &BucketName, typed: &str
     .await
 }
 
-/// Makes the buckets of `S3_BUCKETS` that are absent and learns what the store does to unusual keys; tries
+/// Makes the buckets of `S3_BUCKETS` that are absent and learns what the store can do; tries
 /// again until the store has answered, so that Larder may start before it.
 pub async fn ensure_configured(ctx: Context) {
     let mut pause = Duration::from_millis(500);
@@ -189,15 +206,8 @@ async fn ensure_once(ctx: &Context) -> std::result::Result<(), s3::Error> {
     for outcome in making.collect::<Vec<_>>().await {
         outcome?;
     }
-    if let Some(bucket) = ctx.config.s3.buckets.first()
-        && !ctx.s3.key_rules_known()
-    {
-        match ctx.s3.probe_keys(bucket, &uuid::Uuid::now_v7().simple().to_string()).await {
-            Ok(_) => {}
-            // A key that may not write cannot harm; unusual names stay refused.
-            Err(s3::Error::AccessDenied) => log::warn!("the store was not probed for unusual names: access denied"),
-            Err(error) => return Err(error),
-        }
+    if let Some(bucket) = ctx.config.s3.buckets.first() {
+        abilities::ensure(ctx, bucket).await?;
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! The object store: one client, time-outs, and errors that name what happened.
 
+mod abilities;
 mod buckets;
 mod fault;
 mod keys;
 mod multipart;
 mod objects;
+mod open;
 
 use std::time::Duration;
 
@@ -15,11 +17,13 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
 
+pub use abilities::{Abilities, Ability, Probed};
 pub use buckets::{BucketEntry, Versioning};
 pub use fault::Error;
 pub use keys::KeyRules;
 pub use multipart::{Part, PartReceipt, Stored};
 pub use objects::{Body, Conditions, Head, Listing, ObjectEntry, Opened, PutOptions};
+pub use open::{OpenMarker, OpenPart, OpenParts, OpenUpload, OpenUploads};
 
 use crate::config::S3Config;
 
@@ -38,7 +42,7 @@ pub struct Store {
     region: String,
     /// `None` means AWS, which keeps every key as it is.
     endpoint: Option<String>,
-    rules: keys::Remembered,
+    probed: abilities::Remembered,
 }
 
 impl Store {
@@ -49,7 +53,7 @@ impl Store {
             Some(url) => self::client(config, Some(url)),
             None => client.clone(),
         };
-        Self { client, public, region: config.region.clone(), endpoint: config.endpoint.clone(), rules: keys::Remembered::default() }
+        Self { client, public, region: config.region.clone(), endpoint: config.endpoint.clone(), probed: abilities::Remembered::default() }
     }
 
     pub fn region(&self) -> &str {
@@ -82,16 +86,11 @@ fn client(config: &S3Config, endpoint: Option<&str>) -> Client {
         None,
         "environment",
     );
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(2))
-        .operation_attempt_timeout(DEADLINE)
-        .operation_timeout(DEADLINE)
-        .build();
     let mut builder = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .credentials_provider(credentials)
         .region(Region::new(config.region.clone()))
-        .timeout_config(timeouts)
+        .timeout_config(timeouts())
         .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(100)))
         // Downloads and uploads have idle limits of their own; the SDK's guess at what is stalled has broken
         // slow but healthy transfers (aws-sdk-rust#1141).
@@ -103,6 +102,11 @@ fn client(config: &S3Config, endpoint: Option<&str>) -> Client {
         builder = builder.endpoint_url(endpoint).force_path_style(true);
     }
     Client::from_conf(builder.build())
+}
+
+/// Time-outs of everything but transfers.
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(Duration::from_secs(2)).operation_attempt_timeout(DEADLINE).operation_timeout(DEADLINE).build()
 }
 
 /// Time-outs and retries for one part or one small object: in memory, so it can be sent again.

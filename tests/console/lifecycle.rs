@@ -106,7 +106,7 @@ async fn a_start_without_the_store_serves_pages_and_makes_the_buckets_when_it_is
 }
 
 /// A store that lets our key do nothing with buckets but look at them.
-async fn forbidding_store() -> String {
+pub async fn forbidding_store() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

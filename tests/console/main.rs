@@ -14,6 +14,7 @@ mod faults;
 mod hostile;
 mod lifecycle;
 mod roles;
+mod settings;
 mod transfers;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use reqwest::Method;
 
 use crate::support::TestApp;
 
-const REVIEWED: [(&str, &str, Access); 30] = [
+const REVIEWED: [(&str, &str, Access); 31] = [
     ("GET", "/", Access::Viewer),
     ("GET", "/setup", Access::Public),
     ("POST", "/setup", Access::Public),
@@ -19,6 +19,7 @@ const REVIEWED: [(&str, &str, Access); 30] = [
     ("POST", "/counts", Access::Viewer),
     ("GET", "/buckets/{bucket}", Access::Viewer),
     ("GET", "/buckets/{bucket}/settings", Access::Viewer),
+    ("POST", "/buckets/{bucket}/abilities", Access::Editor),
     ("POST", "/buckets/{bucket}/deletion", Access::Admin),
     ("POST", "/buckets/{bucket}/folders", Access::Editor),
     ("GET", "/buckets/{bucket}/object", Access::Viewer),

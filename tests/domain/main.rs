@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod abilities;
 mod deletions;
 mod people;
 mod resume;

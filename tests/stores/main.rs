@@ -5,8 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod abilities;
 mod floors;
 mod migrations;
+mod open;
 mod postgres;
 mod redis;
 mod s3;

@@ -8,9 +8,9 @@ use larder::stores::s3::{Conditions, Error, Part, PutOptions, Store, Versioning}
 
 use crate::support::Set;
 
-const TEXT: PutOptions<'static> = PutOptions { content_type: "text/plain", metadata: &[("who", "larder")], only_if_absent: false };
+pub const TEXT: PutOptions<'static> = PutOptions { content_type: "text/plain", metadata: &[("who", "larder")], only_if_absent: false };
 
-async fn store(set: &Set) -> (Store, String) {
+pub async fn store(set: &Set) -> (Store, String) {
     let config = Config::from_lookup(&|_| None, Stores::Embedded(set.servers().urls())).unwrap();
     let store = Store::new(&config.s3);
     let bucket = format!("t-{}", uuid::Uuid::now_v7().simple());
@@ -97,19 +97,6 @@ async fn a_listing_folds_folders_pages_and_gives_keys_as_they_are() {
     assert_eq!((keys, folders), (vec!["a b+c%2F.txt".into(), "x".into(), "z?#&".into(), "é".into()], vec!["dir/".to_owned()]));
     assert!(pages >= 3);
     assert_eq!(store.list("t-no-such-bucket", "", true, None, 1).await.err(), Some(Error::NoSuchBucket));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn probing_for_unusual_keys_leaves_nothing_behind() {
-    let set = Set::shared().await;
-    let (store, bucket) = store(&set).await;
-    assert!(!store.key_rules_known() && store.key_rules().mangled("a//b").is_some(), "nothing is taken for safe before");
-    let rules = store.probe_keys(&bucket, "test").await.unwrap();
-    assert!(store.key_rules_known() && store.key_rules() == rules);
-    assert!(rules.mangled("plain ü?#%2F+.txt").is_none() && rules.mangled("a/../b").is_some());
-    let left = store.list(&bucket, "", true, None, 100).await.unwrap();
-    assert_eq!((left.prefixes, left.objects.len()), (Vec::<String>::new(), 0));
-    store.delete_bucket(&bucket).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

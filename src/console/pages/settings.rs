@@ -1,19 +1,24 @@
-//! `/buckets/{bucket}/settings`: what the store says of a bucket, and the form that deletes it.
+//! `/buckets/{bucket}/settings`: what the store says of a bucket and what it can do, and the form that deletes
+//! the bucket. `/buckets/{bucket}/abilities`: tries again what the store can do.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+mod abilities;
+
 use super::{Refusal, buckets::versioning_word, ok, with_status};
 use crate::console::error::Result;
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::query::{Bucket, Form};
-use crate::console::session::{Admin, SignedIn, Viewer};
+use crate::console::session::{Admin, Editor, SignedIn, Viewer};
 use crate::console::{filters, paths};
 use crate::domain::buckets::{self, Settings};
 use crate::domain::names::BucketName;
 use crate::domain::{self, Context};
+use crate::stores::s3;
+use abilities::Line;
 
 #[derive(Template)]
 #[template(path = "pages/settings.html")]
@@ -26,15 +31,25 @@ pub struct ShowPage {
 
 impl ShowPage {
     fn versioning(&self) -> &'static str {
-        versioning_word(self.settings.bucket.versioning)
+        let lacks = self.settings.probed.as_ref().is_some_and(|probed| probed.abilities.versioning.is_no());
+        let known = self.settings.bucket.as_ref().and_then(|bucket| bucket.versioning);
+        if lacks && known.is_none() { "This store keeps no versions." } else { versioning_word(known) }
+    }
+
+    fn abilities(&self) -> Vec<Line> {
+        self.settings.probed.as_ref().map(|probed| abilities::lines(probed.abilities.clone())).unwrap_or_default()
     }
 
     fn browser_url(&self) -> String {
-        paths::bucket(&self.settings.bucket.name)
+        paths::bucket(&self.settings.name)
+    }
+
+    fn abilities_url(&self) -> String {
+        paths::abilities(&self.settings.name)
     }
 
     fn deletion_url(&self) -> String {
-        paths::bucket_deletion(&self.settings.bucket.name)
+        paths::bucket_deletion(&self.settings.name)
     }
 }
 
@@ -46,6 +61,18 @@ pub struct DeleteForm {
 
 pub async fn show(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket) -> Result<HttpResponse> {
     ok(&page(&viewer, &ctx, &bucket.0).await?)
+}
+
+pub async fn probe(editor: Editor, ctx: web::Data<Context>, bucket: Bucket) -> Result<HttpResponse> {
+    let flash = match domain::abilities::probe(&ctx, &editor.actor, &bucket.0).await {
+        Ok(_) => Flash::done("The store was tried again. What it can do stands below."),
+        Err(domain::Error::Conflict(why)) => Flash::warn(why),
+        Err(domain::Error::S3(s3::Error::Unreachable(_) | s3::Error::SlowDown)) => {
+            Flash::bad("The store did not answer, so nothing could be tried. What was found before still stands below.")
+        }
+        Err(fault) => return Err(fault.into()),
+    };
+    Ok(editor.redirect(&paths::settings(&bucket.0), flash))
 }
 
 pub async fn delete(admin: Admin, ctx: web::Data<Context>, bucket: Bucket, form: Form<DeleteForm>) -> Result<HttpResponse> {

@@ -3,6 +3,7 @@
 use crate::config::{Config, Stores};
 use crate::console::layout::{Flash, Frame, Layout, Person, Section, Theme};
 use crate::console::pages::Refusal;
+use crate::domain::abilities::{Abilities, Ability, Probed};
 use crate::domain::actor::Role;
 use crate::domain::audit::Event;
 use crate::domain::health::{Service, Snapshot, State};
@@ -10,6 +11,7 @@ use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{Entry, Folder, Listing, Origin};
 use crate::domain::sessions::Session;
 use crate::domain::uploads::{File, FileState};
+use crate::stores::s3::KeyRules;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
@@ -140,6 +142,29 @@ pub fn file(state: FileState) -> File {
 pub fn files() -> Vec<File> {
     use FileState::{Deleted, Deleting, Failed, Pending, Ready, Superseded};
     [Ready, Pending, Failed, Superseded, Deleting, Deleted].map(file).into()
+}
+
+pub fn probed() -> Probed {
+    let no = || Ability::No(HOSTILE.into());
+    let abilities = Abilities {
+        put_if_absent: Ability::Yes,
+        complete_if_absent: Ability::Yes,
+        put_if_match: no(),
+        delete_if_match: no(),
+        checksums: Ability::Yes,
+        range: Ability::Yes,
+        presigned: no(),
+        encoded_listing: Ability::Yes,
+        multipart_listing: no(),
+        tagging: Ability::Unknown(HOSTILE.into()),
+        versioning: no(),
+        lifecycle: Ability::Unknown(HOSTILE.into()),
+        policy: Ability::Yes,
+        cors: no(),
+        raw_open_keys: false,
+        keys: KeyRules::default(),
+    };
+    Probed { abilities, bucket: HOSTILE.into(), at: noon() }
 }
 
 pub fn entry(name: &str, origin: Origin, unreachable: Option<String>) -> Entry {

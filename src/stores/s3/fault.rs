@@ -37,6 +37,8 @@ pub enum Error {
     ChecksumMismatch,
     #[error("The multipart upload is not known to the store")]
     NoSuchUpload,
+    #[error("The store does not offer this")]
+    NotSupported,
     #[error("The store asks to slow down")]
     SlowDown,
     /// No answer within the deadline, or no connection.
@@ -98,6 +100,8 @@ fn classify(status: u16, code: &str, message: &str) -> Error {
             Error::InvalidKey("The store does not take this name.".into())
         }
         "SlowDown" | "SlowDownRead" | "SlowDownWrite" | "ServiceUnavailable" | "ServerBusy" | "TooManyRequests" => Error::SlowDown,
+        "NotImplemented" | "UnsupportedOperation" => Error::NotSupported,
+        _ if status == 501 => Error::NotSupported,
         _ if without_space || status == 507 => Error::NoSpace,
         _ => match status {
             304 => Error::NotModified,
@@ -127,6 +131,7 @@ mod tests {
         assert_eq!(classify(507, "XMinioStorageFull", ""), Error::NoSpace);
         assert_eq!(classify(500, "InternalError", "assign volume: no free volumes left"), Error::NoSpace);
         assert_eq!(classify(503, "SlowDown", ""), Error::SlowDown);
+        assert_eq!(classify(501, "NotImplemented", ""), Error::NotSupported);
         assert_eq!(classify(500, "InternalError", "boom"), Error::Other("500 InternalError".into()));
     }
 }

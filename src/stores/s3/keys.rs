@@ -1,15 +1,13 @@
 //! What a store does to unusual keys. Some strip a leading slash, fold `//` or turn `\` into `/`: an action on
 //! one key is then an action on another, so such keys are refused before they reach the store.
 
-use std::sync::{Arc, RwLock};
-
 use bytes::Bytes;
 
 use super::objects::PutOptions;
 use super::{Error, Store};
 
 /// Which unusual keys the store keeps exactly as they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct KeyRules {
     pub leading_slash: bool,
     pub double_slash: bool,
@@ -55,27 +53,22 @@ impl KeyRules {
     }
 }
 
-#[derive(Clone, Default)]
-pub(super) struct Remembered(Arc<RwLock<Option<KeyRules>>>);
-
 impl Store {
     /// What is known; nothing unusual is taken for safe until the store has been probed.
     pub fn key_rules(&self) -> KeyRules {
         if self.endpoint.is_none() {
             return KeyRules::EXACT;
         }
-        self.rules.0.read().ok().and_then(|rules| *rules).unwrap_or_default()
+        self.known(|abilities| abilities.keys).unwrap_or_default()
     }
 
     pub fn key_rules_known(&self) -> bool {
-        self.endpoint.is_none() || self.rules.0.read().is_ok_and(|rules| rules.is_some())
+        self.endpoint.is_none() || self.known(|_| ()).is_some()
     }
 
-    /// Stores, lists and deletes a few bytes under unusual keys in a scratch folder of `bucket`.
-    pub async fn probe_keys(&self, bucket: &str, nonce: &str) -> Result<KeyRules, Error> {
-        let scratch = format!(".larder-probe-{nonce}/");
-        let key = |name: &str| format!("{scratch}{name}");
-        let rules = KeyRules {
+    /// Stores and lists a few bytes under unusual keys; `key` puts a name into the scratch folder of a probe.
+    pub(super) async fn try_keys(&self, bucket: &str, key: impl Fn(&str) -> String) -> Result<KeyRules, Error> {
+        Ok(KeyRules {
             leading_slash: self.keeps(bucket, &format!("/{}", key("lead")), &key("lead")).await?,
             double_slash: self.keeps(bucket, &key("two//slashes"), &key("two/slashes")).await?,
             dot_segment: self.keeps(bucket, &key("a/../up"), &key("up")).await?
@@ -83,12 +76,7 @@ impl Store {
             backslash: self.keeps(bucket, &key("back\\slash"), &key("back/slash")).await?,
             control: self.keeps(bucket, &key("con\n\u{1}trol"), &key("control")).await?,
             trailing_slash_with_body: self.keeps(bucket, &key("trail/"), &key("trail")).await?,
-        };
-        self.sweep(bucket, &scratch).await?;
-        if let Ok(mut known) = self.rules.0.write() {
-            *known = Some(rules);
-        }
-        Ok(rules)
+        })
     }
 
     /// Whether a body stored under `key` is listed under exactly this key and given back, and has not become
@@ -106,20 +94,5 @@ impl Store {
         let read = matches!(self.head(bucket, key, None).await, Ok(head) if head.size == 6);
         let apart = matches!(self.head(bucket, twin, None).await, Err(Error::NoSuchKey));
         Ok(listed && read && apart)
-    }
-
-    /// Removes the scratch folder, and the object that a dropped leading slash has made.
-    async fn sweep(&self, bucket: &str, scratch: &str) -> Result<(), Error> {
-        for prefix in [scratch.to_owned(), format!("/{scratch}")] {
-            for object in self.list(bucket, &prefix, false, None, 100).await?.objects {
-                self.client.delete_object().bucket(bucket).key(&object.key).send().await.map_err(super::fault::of)?;
-            }
-        }
-        // A store over a file system keeps the folders; deepest first.
-        for folder in ["two/", "back/", "a/", ""] {
-            // Elsewhere there is nothing to delete, and saying so is no fault.
-            let _ = self.client.delete_object().bucket(bucket).key(format!("{scratch}{folder}")).send().await;
-        }
-        Ok(())
     }
 }

@@ -91,7 +91,7 @@ pub(super) fn unquoted(etag: Option<&str>) -> String {
 }
 
 /// Listed keys come form-encoded (`encoding-type=url`): plus is a space.
-fn decoded(key: &str) -> String {
+pub(super) fn decoded(key: &str) -> String {
     let spaced = key.replace('+', " ");
     percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
 }

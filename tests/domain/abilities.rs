@@ -1,0 +1,76 @@
+//! What the store can do: found out once, known to every replica, with or without Redis.
+
+use larder::domain::abilities::{self, Ability};
+use larder::domain::actor::{Actor, Role};
+use larder::domain::names::BucketName;
+use larder::domain::{Error, audit};
+
+use crate::support::{TestApp, eventually};
+
+fn actor() -> Actor {
+    Actor { role: Role::Editor, ..Actor::system("Tests") }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_takes_over_what_is_known_and_tries_nothing_itself() {
+    let app = TestApp::start().await;
+    app.rules_known().await;
+    let first = abilities::known(&app.ctx).await.unwrap();
+    assert_eq!((first.bucket.as_str(), &first.abilities.range), (app.bucket.as_str(), &Ability::Yes));
+    eventually("it stands in Redis", async || app.redis(&["EXISTS", &kept(&app)]).await == "1").await;
+    let replica = app.replica().await;
+    replica.rules_known().await;
+    assert_eq!(replica.ctx.s3.probed().unwrap().at, first.at, "not tried again");
+
+    let bucket = BucketName::parse(&app.bucket).unwrap();
+    // Whoever asks again at once hears what was just found.
+    assert_eq!(abilities::probe(&replica.ctx, &actor(), &bucket).await.map(|probed| probed.at).ok(), Some(first.at));
+    age(&app, first.at - chrono::TimeDelta::hours(30)).await;
+    app.ctx.s3.remember(abilities::Probed { at: first.at - chrono::TimeDelta::hours(30), ..first.clone() });
+    let again = abilities::probe(&app.ctx, &actor(), &bucket).await.unwrap();
+    assert!(again.at > first.at && again.abilities == first.abilities);
+    assert_eq!(abilities::known(&replica.ctx).await.unwrap().at, again.at, "the other replica hears of it");
+    let events = audit::of_resource(&app.ctx, &actor(), &audit::object(&app.bucket, ""), 10).await.unwrap();
+    assert_eq!(events[0].action, "store.probe");
+}
+
+fn kept(app: &TestApp) -> String {
+    format!("{}cache:store-abilities", app.ctx.config.redis.prefix)
+}
+
+/// As if it had been found out long ago.
+async fn age(app: &TestApp, at: chrono::DateTime<chrono::Utc>) {
+    let mut value: serde_json::Value = serde_json::from_str(&app.redis(&["GET", &kept(app)]).await).unwrap();
+    value["probed"]["at"] = serde_json::to_value(at).unwrap();
+    app.redis(&["SET", &kept(app), &value.to_string()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_stores_record_is_not_taken_over() {
+    let app = TestApp::start().await;
+    app.rules_known().await;
+    eventually("it stands in Redis", async || app.redis(&["EXISTS", &kept(&app)]).await == "1").await;
+    let mut value: serde_json::Value = serde_json::from_str(&app.redis(&["GET", &kept(&app)]).await).unwrap();
+    value["endpoint"] = "http://elsewhere.example".into();
+    app.redis(&["SET", &kept(&app), &value.to_string()]).await;
+    let replica = app.replica().await;
+    replica.rules_known().await;
+    assert!(replica.ctx.s3.probed().unwrap().at > app.ctx.s3.probed().unwrap().at, "it tried itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_the_process_knows_and_without_the_store_it_still_does() {
+    let app = TestApp::with_own_servers().await;
+    let bucket = BucketName::parse(&app.bucket).unwrap();
+    app.rules_known().await;
+    app.servers().redis().stop();
+    let first = abilities::known(&app.ctx).await.unwrap();
+    app.servers().s3().stop();
+    app.ctx.s3.remember(abilities::Probed { at: first.at - chrono::TimeDelta::hours(1), ..first.clone() });
+    assert!(matches!(abilities::probe(&app.ctx, &actor(), &bucket).await, Err(Error::S3(_))));
+    assert_eq!(abilities::known(&app.ctx).await.unwrap().abilities, first.abilities);
+    let nowhere = BucketName::parse("t-no-such-bucket").unwrap();
+    app.servers().s3().start().unwrap();
+    eventually("the store is back", async || app.ctx.s3.head_bucket(&app.bucket).await.is_ok()).await;
+    assert!(matches!(abilities::probe(&app.ctx, &actor(), &nowhere).await, Err(Error::NotFound(_))));
+}
