@@ -66,7 +66,7 @@ impl Store {
 
     /// Whether the store itself refuses to replace an object (`If-None-Match: *`), so that nobody has to look first.
     pub fn refuses_to_replace(&self) -> bool {
-        self.endpoint.is_none()
+        self.known(|can| can.put_if_absent == Ability::Yes && can.complete_if_absent == Ability::Yes).unwrap_or(self.endpoint.is_none())
     }
 
     /// Whether the bucket answers; the server's name where it gives one. The caller sets the deadline.
