@@ -72,7 +72,7 @@ async fn by_form(doors: Doors<'_>, prefix: &str, count: u32, content: &Bytes) ->
         .body(reqwest::Body::wrap_stream(body));
     let answer = request.send().await?;
     let (status, text) = (answer.status(), answer.text().await?);
-    ensure!(status == 201, "Larder answered {status} to the form: {:.300}", text);
+    ensure!(status == 201, "Larder answered {status} to the form: {text:.300}");
     let body: Value = serde_json::from_str(&text)?;
     let files = body["files"].as_array().context("Larder's answer has no files")?;
     ensure!(files.len() == count as usize, "Larder answered with {} files of {count}", files.len());
