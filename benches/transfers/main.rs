@@ -60,7 +60,9 @@ async fn bench(arguments: Arguments) -> Result<ExitCode> {
             Err(error) => {
                 println!("\n{}: could not be measured: {error:#}", name.as_str());
                 failures.push((name.as_str(), format!("{error:#}")));
-                stage.clear("").await?;
+                if let Err(error) = stage.clear("").await {
+                    eprintln!("  what it left cannot be deleted: {error:#}");
+                }
             }
         }
     }
