@@ -91,7 +91,7 @@ struct Answer {
 async fn curl(arguments: &[String]) -> Result<Answer> {
     let mut command = tokio::process::Command::new("curl");
     // First `-q`, so that nobody's own settings count.
-    command.args(["-q", "-sS", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code} %{size_download}"]).args(arguments);
+    command.args(["-q", "-sS", "--noproxy", "*", "-m", "1800", "-o", "/dev/null", "-w", "%{http_code} %{size_download}"]).args(arguments);
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.context("curl cannot be started")?;
     ensure!(output.status.success(), "curl: {}", String::from_utf8_lossy(&output.stderr).trim());
     let text = String::from_utf8(output.stdout)?;

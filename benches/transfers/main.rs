@@ -33,13 +33,16 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Runtime::new()?;
     // On the main thread: what is started here dies with the thread that started it.
-    runtime.block_on(async {
+    Ok(runtime.block_on(async {
         tokio::select! {
-            code = bench(arguments) => code,
+            outcome = bench(arguments) => outcome.unwrap_or_else(|error| {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }),
             // Returning stops the servers and removes the files.
-            _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(130)),
+            _ = tokio::signal::ctrl_c() => ExitCode::from(130),
         }
-    })
+    }))
 }
 
 async fn bench(arguments: Arguments) -> Result<ExitCode> {
@@ -57,7 +60,9 @@ async fn bench(arguments: Arguments) -> Result<ExitCode> {
             Err(error) => {
                 println!("\n{}: could not be measured: {error:#}", name.as_str());
                 failures.push((name.as_str(), format!("{error:#}")));
-                stage.clear("").await?;
+                if let Err(error) = stage.clear("").await {
+                    eprintln!("  what it left cannot be deleted: {error:#}");
+                }
             }
         }
     }

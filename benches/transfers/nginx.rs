@@ -1,4 +1,4 @@
-//! nginx in front of the store, as its manual has it for large bodies: the cheapest thing that can stand there.
+//! nginx in front of the store, set up for large bodies: the cheapest thing that can stand there.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
@@ -44,6 +44,10 @@ http {{
             proxy_set_header Connection \"\";
             proxy_request_buffering off;
             proxy_buffering off;
+            # Its own 4 KiB and 16 KiB cost it twice the processor time.
+            proxy_buffer_size 64k;
+            proxy_buffers 8 64k;
+            client_body_buffer_size 64k;
         }}
     }}
 }}

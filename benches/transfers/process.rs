@@ -47,6 +47,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if self.check().is_err() {
+            return;
+        }
         let pid = self.0.id().to_string();
         drop(Command::new("kill").args(["-s", "TERM", &pid]).status());
         for _ in 0..100 {

@@ -19,7 +19,7 @@ impl Profile {
     pub fn start(row: &str, pid: u32) -> Result<Self> {
         let data = report::directory()?.join(format!("{row}.perf"));
         let mut command = Command::new("perf");
-        command.args(["record", "--quiet", "-F", "499", "-p", &pid.to_string(), "-o"]).arg(&data);
+        command.args(["record", "--quiet", "-F", "1999", "-p", &pid.to_string(), "-o"]).arg(&data);
         let perf = command.stdin(Stdio::null()).spawn().context("--profile needs perf (Debian package linux-perf)")?;
         // It attaches a moment after its start.
         std::thread::sleep(std::time::Duration::from_millis(500));
@@ -34,7 +34,8 @@ impl Profile {
         println!("\nProfile of Larder, kept in {}:", self.data.display());
         let text = String::from_utf8_lossy(&output.stdout);
         for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()).take(TOP) {
-            println!("  {:.150}", line.trim_end());
+            // Columns that are empty here stand behind the name.
+            println!("  {:.150}", line.trim().split("    ").next().unwrap_or_default());
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Many small files in one form, as a browser sends a folder, against the SDK with sixteen at a time.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
@@ -62,7 +64,7 @@ async fn by_form(doors: Doors<'_>, prefix: &str, count: u32, content: &Bytes) ->
         Ok::<_, std::convert::Infallible>(Bytes::from(some.flat_map(|number| part(number, &content)).collect::<Vec<u8>>()))
     });
     let body = parts.chain(stream::once(async move { Ok(Bytes::from(end)) }));
-    let request = larder.http.post(larder.form_url(BUCKET, prefix, false));
+    let request = larder.http.post(larder.form_url(BUCKET, prefix, false)).timeout(Duration::from_secs(1800));
     let request = request
         .header(COOKIE, &larder.cookie)
         .header(ORIGIN, &larder.base)
@@ -72,7 +74,7 @@ async fn by_form(doors: Doors<'_>, prefix: &str, count: u32, content: &Bytes) ->
         .body(reqwest::Body::wrap_stream(body));
     let answer = request.send().await?;
     let (status, text) = (answer.status(), answer.text().await?);
-    ensure!(status == 201, "Larder answered {status} to the form: {:.300}", text);
+    ensure!(status == 201, "Larder answered {status} to the form: {text:.300}");
     let body: Value = serde_json::from_str(&text)?;
     let files = body["files"].as_array().context("Larder's answer has no files")?;
     ensure!(files.len() == count as usize, "Larder answered with {} files of {count}", files.len());
