@@ -14,6 +14,7 @@ use tempfile::TempDir;
 /// Every file of `static/`.
 pub const FILES: &[(&str, &[u8])] = &[
     ("app.js", include_bytes!("../../static/app.js")),
+    ("digest.js", include_bytes!("../../static/digest.js")),
     ("icon.svg", include_bytes!("../../static/icon.svg")),
     ("open.svg", include_bytes!("../../static/open.svg")),
     ("folders.js", include_bytes!("../../static/folders.js")),
@@ -21,6 +22,8 @@ pub const FILES: &[(&str, &[u8])] = &[
     ("narrow.css", include_bytes!("../../static/narrow.css")),
     ("pages.css", include_bytes!("../../static/pages.css")),
     ("parts.css", include_bytes!("../../static/parts.css")),
+    ("rows.js", include_bytes!("../../static/rows.js")),
+    ("transfer.js", include_bytes!("../../static/transfer.js")),
     ("upload.js", include_bytes!("../../static/upload.js")),
 ];
 

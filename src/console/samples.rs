@@ -131,6 +131,7 @@ fn upload_pages() -> Vec<(&'static str, String)> {
         prefix: HOSTILE.into(),
         overwrite: true,
         max_size: 5_000_000_000_000,
+        keep_days: 7,
     };
     vec![
         ("uploads", uploads::index_page(editor(), uploads::IndexQuery::default(), page(files())).render().unwrap()),

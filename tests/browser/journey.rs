@@ -109,7 +109,7 @@ async fn upload(app: &TestApp, browser: &Browser, (bucket, photo_name): (&str, &
     }
     browser.goto(&format!("{}/uploads/new?bucket={bucket}", app.base)).await;
     if script {
-        browser.find("[data-live]:not([hidden])").await;
+        browser.find(".actions[data-live]:not([hidden])").await;
         // The file input is there for script too, only not to be seen.
         let show = "const input = document.querySelector('input[type=file]'); input.closest('[data-plain]').hidden = false;";
         browser.client.execute(show, Vec::new()).await.unwrap();

@@ -13,6 +13,7 @@
 mod app;
 mod browser;
 mod client;
+mod door;
 mod janitor;
 mod page;
 mod servers;
@@ -21,6 +22,7 @@ mod wait;
 pub use app::{PASSWORD, TestApp};
 pub use browser::{Browser, Settings};
 pub use client::Client;
+pub use door::Door;
 pub use page::Page;
 pub use servers::Set;
 pub use wait::{eventually, eventually_within};

@@ -4,7 +4,8 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,10 +18,11 @@ use super::receive::as_row;
 use crate::console::error::{Error, Result};
 use crate::console::multipart::drain_payload;
 use crate::console::query::{Bucket, Form, Query};
+use crate::console::request;
 use crate::console::session::Editor;
-use crate::domain::Context;
 use crate::domain::uploads::Receiver;
 use crate::domain::uploads::resume::{self, Resumable, Wanted};
+use crate::domain::{self, Context};
 
 #[derive(Deserialize)]
 pub struct CreateForm {
@@ -100,7 +102,23 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
         fingerprint: &form.fingerprint,
         anew: is_one(form.anew.as_deref()),
     };
-    Ok(HttpResponse::Ok().json(progress(&resume::open(&receiver, &wanted).await?)))
+    match resume::open(&receiver, &wanted).await {
+        Ok(upload) => Ok(HttpResponse::Ok().json(progress(&upload))),
+        // The sender may start over, which is no other mistake's remedy.
+        Err(domain::Error::Refused { field: "fingerprint", why }) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            let problem = json!({
+                "type": "about:blank",
+                "title": status.canonical_reason(),
+                "status": status.as_u16(),
+                "detail": why,
+                "changed": true,
+                "request_id": request::current_id(),
+            });
+            Ok(HttpResponse::build(status).insert_header((CONTENT_TYPE, "application/problem+json")).body(problem.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub async fn show(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id)) -> Result<HttpResponse> {

@@ -104,6 +104,7 @@ pub struct NewPage {
     pub prefix: String,
     pub overwrite: bool,
     pub max_size: u64,
+    pub keep_days: u64,
 }
 
 impl NewPage {
@@ -217,6 +218,7 @@ pub async fn new(editor: Editor, ctx: web::Data<Context>, query: Query) -> Resul
         prefix: super::folder(query.prefix),
         overwrite: query.overwrite == "1",
         max_size: ctx.config.upload.max_size,
+        keep_days: ctx.config.upload.keep.as_secs() / 86_400,
     })
 }
 

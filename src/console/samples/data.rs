@@ -132,6 +132,7 @@ pub fn file(state: FileState) -> File {
         etag: Some("7d79".into()),
         state,
         stalled: true,
+        resumable: None,
         uploaded_by: HOSTILE.into(),
         error: (state == FileState::Failed).then(|| HOSTILE.into()),
         created_at: noon(),

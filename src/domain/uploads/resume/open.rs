@@ -25,7 +25,8 @@ pub struct Wanted<'a> {
     pub anew: bool,
 }
 
-/// The actor's open upload of this file to this key, else a new one. Conflict where one of another file is open.
+/// The actor's open upload of this file to this key, else a new one. Refused{"fingerprint"} where one of another file
+/// is open, Conflict where an object is there that may not be replaced.
 pub async fn open(receiver: &Receiver, wanted: &Wanted<'_>) -> Result<Resumable> {
     let (ctx, actor) = (&receiver.ctx, &receiver.actor);
     let target = receiver.target(wanted.name, wanted.content_type);
@@ -52,10 +53,9 @@ pub async fn open(receiver: &Receiver, wanted: &Wanted<'_>) -> Result<Resumable>
                 return ready_to_go_on(ctx, actor, found).await;
             }
             if !wanted.anew {
-                return Err(Error::Conflict(format!(
-                    "An unfinished upload of another file named {} is kept. Choose that file to go on with it, or start anew with this one.",
-                    target.name
-                )));
+                let why = "An unfinished upload of another file of this name is kept, or this file has changed since. \
+                           Choose the other file to go on with it, or start over with this one.";
+                return Err(Error::refused("fingerprint", why));
             }
             complete::give_up(ctx, actor, found, "It was started anew with another file.").await?;
         }

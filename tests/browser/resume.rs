@@ -1,0 +1,177 @@
+//! Large files in the browser: paused, gone on with after a reload and after a restart of Larder, refused when changed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fantoccini::Locator;
+use larder::domain::actor::Role;
+use serde_json::json;
+
+use crate::signed_in_at;
+use crate::support::{Browser, Door, Settings, TestApp, eventually, eventually_within};
+
+const PART: usize = 8 << 20;
+
+/// Somebody at a browser, with files to upload.
+struct Desk {
+    browser: Browser,
+    directory: tempfile::TempDir,
+    /// The upload page.
+    page: String,
+}
+
+impl Desk {
+    async fn new(app: &TestApp, base: &str) -> Self {
+        let browser = signed_in_at(app, base, Role::Editor, Settings::default()).await;
+        let page = format!("{base}/uploads/new?bucket={}", app.bucket);
+        Self { browser, directory: tempfile::tempdir().unwrap(), page }
+    }
+
+    fn file(&self, name: &str, length: usize) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, (0..length).map(|at| (at / 253 + at % 251) as u8).collect::<Vec<_>>()).unwrap();
+        path
+    }
+
+    /// Opens the upload page anew and chooses a file.
+    async fn choose(&self, path: &Path) {
+        self.browser.goto(&self.page).await;
+        self.browser.find(".actions[data-live]:not([hidden])").await;
+        let show = "document.querySelector('input[type=file]').closest('[data-plain]').hidden = false;";
+        self.browser.client.execute(show, Vec::new()).await.unwrap();
+        self.browser.choose("#upload-files", &[path]).await;
+    }
+
+    /// Bytes a second that the browser may send; without, as many as it can.
+    async fn throttle(&self, bytes: Option<u64>) {
+        let speed = bytes.map_or(json!(-1), |bytes| json!(bytes));
+        self.browser.devtools("Network.enable", json!({})).await;
+        let conditions = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": speed });
+        self.browser.devtools("Network.emulateNetworkConditions", conditions).await;
+    }
+
+    async fn shows(&self, selector: &str) -> bool {
+        !self.browser.client.find_all(Locator::Css(selector)).await.unwrap().is_empty()
+    }
+
+    async fn is_stored(&self) {
+        eventually_within(Duration::from_secs(60), "the file is stored", async || self.shows(".queue-row.is-stored").await).await;
+    }
+}
+
+async fn parts(app: &TestApp) -> i64 {
+    let query = "SELECT coalesce(max(parts_done), 0)::bigint FROM files WHERE state = 'pending'";
+    app.sql().await.query_one(query, &[]).await.unwrap().get(0)
+}
+
+async fn ready(app: &TestApp, key: &str) -> (i64, String) {
+    let query = "SELECT size, encode(sha256, 'hex') FROM files WHERE object_key = $1 AND state = 'ready'";
+    let row = app.sql().await.query_one(query, &[&key]).await.unwrap();
+    (row.get(0), row.get(1))
+}
+
+fn digest(path: &Path) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(std::fs::read(path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_and_a_restart_cost_no_more_than_a_part() {
+    let app = TestApp::start().await;
+    let desk = Desk::new(&app, &app.base).await;
+    let path = desk.file("big.bin", 4 * PART + 1_000);
+    desk.throttle(Some(2 << 20)).await;
+    desk.choose(&path).await;
+    eventually_within(Duration::from_secs(60), "a part has arrived", async || parts(&app).await >= 1).await;
+    // The page is left in the middle, as by a reload.
+    let before = parts(&app).await;
+    desk.choose(&path).await;
+    eventually_within(Duration::from_secs(60), "it goes on", async || parts(&app).await > before).await;
+    let recorded = "SELECT count(*)::bigint, count(DISTINCT number)::bigint FROM upload_parts";
+    let row = app.sql().await.query_one(recorded, &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), row.get::<_, i64>(1), "no part was recorded twice");
+    desk.throttle(None).await;
+    desk.is_stored().await;
+    assert_eq!(ready(&app, "big.bin").await, (4 * PART as i64 + 1_000, digest(&path)));
+    let text = desk.browser.text(".queue-row.is-stored").await;
+    assert!(text.contains("checksum matches") && text.contains(&digest(&path)[..8]), "{text}");
+    // The page asks before it is left in the middle, which a browser that nobody has touched does not let it.
+    let errors = desk.browser.unexpected_errors().await;
+    assert!(errors.iter().all(|error| error.contains("beforeunload")), "{errors:?}");
+    desk.browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_upload_goes_on_and_a_changed_file_starts_over() {
+    let app = TestApp::start().await;
+    let desk = Desk::new(&app, &app.base).await;
+    let path = desk.file("film.bin", 5 * PART);
+    desk.throttle(Some(2 << 20)).await;
+    desk.choose(&path).await;
+    eventually_within(Duration::from_secs(60), "a part has arrived", async || parts(&app).await >= 1).await;
+    desk.browser.click("[data-pause]").await;
+    eventually("it is paused", async || desk.browser.text(".queue-row").await.contains("Paused at")).await;
+    assert!(desk.browser.text(".queue-row").await.contains("kept until"));
+    desk.browser.picture("upload-paused").await;
+    desk.browser.click("[data-resume]").await;
+    eventually_within(Duration::from_secs(60), "it goes on", async || parts(&app).await >= 2).await;
+
+    // The same name, other bytes: said, and not mixed.
+    let path = desk.file("film.bin", 2 * PART);
+    desk.throttle(None).await;
+    desk.choose(&path).await;
+    eventually("it is refused", async || desk.browser.text(".queue-row").await.contains("another file")).await;
+    desk.browser.click("[data-anew]").await;
+    desk.is_stored().await;
+    assert_eq!(ready(&app, "film.bin").await, (2 * PART as i64, digest(&path)));
+    desk.browser.close().await;
+}
+
+/// The browser goes through one address, behind which one Larder ends and another takes its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_outlives_the_larder_that_it_began_at() {
+    let app = TestApp::start().await;
+    let other = app.replica().await;
+    let door = Door::open(&app.base).await;
+    let desk = Desk::new(&app, &door.base).await;
+    let path = desk.file("long.bin", 4 * PART);
+    desk.throttle(Some(2 << 20)).await;
+    desk.choose(&path).await;
+    eventually_within(Duration::from_secs(60), "a part has arrived", async || parts(&other).await >= 1).await;
+    door.lead_to(&other.base);
+    app.stop().await;
+    desk.throttle(None).await;
+    desk.is_stored().await;
+    assert_eq!(ready(&other, "long.bin").await, (4 * PART as i64, digest(&path)));
+    desk.browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_thousand_files_do_not_fill_the_document() {
+    let app = TestApp::start().await;
+    let desk = Desk::new(&app, &app.base).await;
+    let first = desk.file("first.txt", 10);
+    desk.choose(&first).await;
+    desk.is_stored().await;
+    let add = "const chosen = new DataTransfer();
+               for (let at = 0; at < 5000; at += 1) chosen.items.add(new File([`file ${at}`], `file-${String(at).padStart(4, '0')}.txt`));
+               const input = document.querySelector('#upload-files');
+               input.files = chosen.files;
+               input.dispatchEvent(new Event('change'));";
+    desk.browser.client.execute(add, Vec::new()).await.unwrap();
+    let rows = async || desk.browser.client.find_all(Locator::Css(".queue-row")).await.unwrap().len();
+    eventually("the list is shown", async || desk.browser.text("[data-count]").await == "5,001 files").await;
+    assert!((5..80).contains(&rows().await), "{}", rows().await);
+    eventually_within(Duration::from_secs(60), "some are stored", async || desk.browser.text("[data-sums]").await.contains("0 stored")).await;
+    std::fs::write("target/tmp/pictures/upload-many.png", desk.browser.client.screenshot().await.unwrap()).unwrap();
+    desk.browser.client.execute("window.scrollTo(0, document.body.scrollHeight)", Vec::new()).await.unwrap();
+    eventually("the last row is there", async || desk.browser.text("[data-list]").await.contains("file-4999.txt")).await;
+    assert!(rows().await < 80, "{}", rows().await);
+    desk.browser.click("[data-pause-all]").await;
+    eventually("all pause", async || desk.browser.text("[data-sums]").await.contains("paused")).await;
+    desk.browser.client.execute("window.scrollTo(0, 0)", Vec::new()).await.unwrap();
+    desk.browser.click("[data-cancel-all]").await;
+    eventually("all are cancelled", async || desk.browser.text("[data-sums]").await.contains("cancelled")).await;
+    assert_eq!(desk.browser.unexpected_errors().await, Vec::<String>::new());
+    desk.browser.close().await;
+}

@@ -1,0 +1,36 @@
+//! One address before several Larders, as a load balancer has.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::net::{TcpListener, TcpStream};
+
+pub struct Door {
+    /// `http://127.0.0.1:<port>`
+    pub base: String,
+    behind: Arc<Mutex<String>>,
+}
+
+impl Door {
+    pub async fn open(to: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let behind = Arc::new(Mutex::new(to.to_owned()));
+        let leads_to = behind.clone();
+        tokio::spawn(async move {
+            while let Ok((mut from, _)) = listener.accept().await {
+                let to = leads_to.lock().unwrap().replace("http://", "");
+                tokio::spawn(async move {
+                    if let Ok(mut to) = TcpStream::connect(to).await {
+                        let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+                    }
+                });
+            }
+        });
+        Self { base, behind }
+    }
+
+    /// Where new connections go from now on.
+    pub fn lead_to(&self, base: &str) {
+        base.clone_into(&mut self.behind.lock().unwrap());
+    }
+}
