@@ -9,4 +9,5 @@ mod abilities;
 mod deletions;
 mod people;
 mod sign_in;
+mod unfinished;
 mod uploads;

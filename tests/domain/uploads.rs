@@ -20,7 +20,7 @@ async fn receiver(app: &TestApp, overwrite: bool) -> Receiver {
     Receiver::open(&app.ctx, &actor(), BucketName::parse(&app.bucket).unwrap(), "", overwrite).await.unwrap()
 }
 
-async fn upload(app: &TestApp, name: &str, content: &[u8], overwrite: bool) -> Result<File> {
+pub async fn upload(app: &TestApp, name: &str, content: &[u8], overwrite: bool) -> Result<File> {
     let receiver = receiver(app, overwrite).await;
     let mut upload = receiver.begin(name, Some("text/plain"), None).await.map_err(|refused| refused.error)?;
     for chunk in content.chunks(64 << 10) {
@@ -38,7 +38,7 @@ async fn stored(app: &TestApp, key: &str) -> Vec<u8> {
     bytes
 }
 
-async fn states(app: &TestApp, key: &str) -> Vec<String> {
+pub async fn states(app: &TestApp, key: &str) -> Vec<String> {
     let rows = app.sql().await.query("SELECT state FROM files WHERE object_key = $1 ORDER BY id", &[&key]).await.unwrap();
     rows.iter().map(|row| row.get(0)).collect()
 }

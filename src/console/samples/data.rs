@@ -162,6 +162,7 @@ pub fn probed() -> Probed {
         policy: Ability::Yes,
         cors: no(),
         raw_open_keys: false,
+        lists_by_folder: false,
         keys: KeyRules::default(),
     };
     Probed { abilities, bucket: HOSTILE.into(), at: noon() }
