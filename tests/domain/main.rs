@@ -8,6 +8,7 @@ mod support;
 mod abilities;
 mod deletions;
 mod people;
+mod reconcile;
 mod sign_in;
 mod unfinished;
 mod uploads;
