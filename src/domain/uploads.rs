@@ -6,6 +6,7 @@
 mod budget;
 mod engine;
 mod history;
+pub mod open;
 mod publish;
 pub mod reaper;
 mod receiver;
