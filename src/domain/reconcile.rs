@@ -54,24 +54,21 @@ enum Mended {
 
 impl Run<'_> {
     /// A difference, in a line. `done` says what mending it has made of it.
-    fn differs(&mut self, bucket: &str, key: &str, what: &str, done: &str, mended: &Mended) {
-        let place = audit::object(bucket, key);
+    fn differs(&mut self, place: (&str, &str), what: &str, done: &str, mended: Result<Mended>) {
+        let named = audit::object(place.0, place.1);
         match mended {
-            Mended::Overtaken => return,
-            Mended::Yes => {
+            Ok(Mended::Overtaken) => return,
+            Ok(Mended::Yes) => {
                 self.report.mended += 1;
-                (self.say)(&format!("mended   {place:?}: {what} {done}"));
+                (self.say)(&format!("mended   {named:?}: {what} {done}"));
             }
-            Mended::NotTold => (self.say)(&format!("differs  {place:?}: {what}")),
+            Ok(Mended::NotTold) => (self.say)(&format!("differs  {named:?}: {what}")),
+            Err(why) => {
+                log::info!("{named:?} was not mended: {why}");
+                (self.say)(&format!("stays    {named:?}: {what} It could not be mended: {}", reason(&why)));
+            }
         }
         self.report.differences += 1;
-    }
-
-    /// Something that could not be mended.
-    fn stays(&mut self, bucket: &str, key: &str, what: &str, why: &Error) {
-        log::info!("not mended: {why}");
-        self.report.differences += 1;
-        (self.say)(&format!("stays    {:?}: {what} It could not be mended: {}", audit::object(bucket, key), reason(why)));
     }
 
     fn note(&mut self, bucket: &str, key: &str, what: &str) {

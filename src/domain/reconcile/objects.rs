@@ -7,7 +7,7 @@ use super::rows::{self, Order, Row};
 use super::{Mended, Run, mend};
 use crate::domain::Result;
 use crate::domain::uploads::OWNER;
-use crate::stores::s3::{self, Listing, ObjectEntry};
+use crate::stores::s3::{self, Head, Listing, ObjectEntry};
 
 pub(super) async fn compare(run: &mut Run<'_>, bucket: &str, by_folder: bool) -> Result<()> {
     let order = Order { by_folder };
@@ -73,36 +73,29 @@ async fn judge(run: &mut Run<'_>, bucket: &str, object: &ObjectEntry, rows: &[Ro
         Err(s3::Error::NoSuchKey) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
+    let place = (bucket, object.key.as_str());
     if let Some(row) = ready {
         if row.etag.as_deref() == Some(&head.etag) {
             return Ok(());
         }
-        let what = "The object was changed outside Larder.";
         let mended = if run.mend { mend::supersede(run.ctx, row, &head.etag).await } else { Ok(Mended::NotTold) };
-        match mended {
-            Ok(mended) => {
-                run.differs(bucket, &object.key, what, "It was left as it is, and what was recorded counts as replaced.", &mended)
-            }
-            Err(error) => {
-                run.stays(bucket, &object.key, what, &error);
-                return Ok(());
-            }
-        }
+        let done = "It was left as it is, and what was recorded counts as replaced.";
+        run.differs(place, "The object was changed outside Larder.", done, mended);
     }
-    let owner = head.metadata.iter().find(|(name, _)| name == OWNER).map(|(_, id)| id.as_str());
-    let proven = rows.iter().find(|row| {
-        let whole = row.size.is_none_or(|size| u64::try_from(size).is_ok_and(|size| size == head.size));
-        row.state == "failed" && whole && owner == Some(row.id.to_string().as_str())
-    });
-    if let Some(row) = proven {
-        let what = "The object is whole and carries the number of an upload that is recorded as failed.";
+    if let Some(row) = rows.iter().find(|row| made(row, &head)) {
         let mended = if run.mend { mend::roll_forward(run.ctx, row, &head).await } else { Ok(Mended::NotTold) };
-        match mended {
-            Ok(mended) => run.differs(bucket, &object.key, what, "It is recorded as stored.", &mended),
-            Err(error) => run.stays(bucket, &object.key, what, &error),
-        }
+        let what = "The object is whole and carries the number of an upload that is recorded as failed.";
+        run.differs(place, what, "It is recorded as stored.", mended);
     }
     Ok(())
+}
+
+/// The object carries the number of this failed upload, and nothing of it is missing.
+fn made(row: &Row, head: &Head) -> bool {
+    let id = row.id.to_string();
+    let ours = head.metadata.iter().any(|(name, value)| name == OWNER && *value == id);
+    let whole = row.size.is_none_or(|size| u64::try_from(size).is_ok_and(|size| size == head.size));
+    row.state == "failed" && ours && whole
 }
 
 /// Rows whose objects should have been on this page of the listing and were not.
@@ -129,11 +122,8 @@ async fn gone(run: &mut Run<'_>, bucket: &str, row: &Row) -> Result<()> {
         Ok(_) => return Ok(()),
         Err(error) => return Err(error.into()),
     }
-    let what = "The object is recorded and is not in the store.";
     let mended = if run.mend { mend::delete(run.ctx, row).await } else { Ok(Mended::NotTold) };
-    match mended {
-        Ok(mended) => run.differs(bucket, &row.object_key, what, "It is recorded as deleted.", &mended),
-        Err(error) => run.stays(bucket, &row.object_key, what, &error),
-    }
+    let what = "The object is recorded and is not in the store.";
+    run.differs((bucket, &row.object_key), what, "It is recorded as deleted.", mended);
     Ok(())
 }

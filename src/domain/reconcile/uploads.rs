@@ -27,11 +27,12 @@ pub(super) async fn stopped(run: &mut Run<'_>, bucket: Option<&BucketName>) -> R
     }
     for row in &found {
         let what = if row.state == "deleting" { "A deletion stopped halfway." } else { "An upload stopped, and nobody sends it any more." };
-        match (run.mend, left.contains(&row.id)) {
-            (false, _) => run.differs(&row.bucket, &row.object_key, what, "", &Mended::NotTold),
-            (true, false) => run.differs(&row.bucket, &row.object_key, what, "It was settled by what the store holds.", &Mended::Yes),
-            (true, true) => run.stays(&row.bucket, &row.object_key, what, &Error::S3(s3::Error::Unreachable(String::new()))),
-        }
+        let mended = match (run.mend, left.contains(&row.id)) {
+            (false, _) => Ok(Mended::NotTold),
+            (true, false) => Ok(Mended::Yes),
+            (true, true) => Err(Error::S3(s3::Error::Unreachable("its object could not be looked at".into()))),
+        };
+        run.differs((&row.bucket, &row.object_key), what, "It was settled by what the store holds.", mended);
     }
     Ok(())
 }
@@ -65,14 +66,11 @@ pub(super) async fn compare(run: &mut Run<'_>, bucket: &str) -> Result<()> {
             let what = "The parts of an upload that is over are still in the store.";
             let mended = if run.mend {
                 let aborted = run.ctx.s3.abort_multipart(bucket, &row.object_key, &upload.upload_id).await;
-                aborted.map(|()| Mended::Yes)
+                aborted.map(|()| Mended::Yes).map_err(Error::from)
             } else {
                 Ok(Mended::NotTold)
             };
-            match mended {
-                Ok(mended) => run.differs(bucket, &upload.key, what, "They are removed.", &mended),
-                Err(error) => run.stays(bucket, &upload.key, what, &error.into()),
-            }
+            run.differs((bucket, &upload.key), what, "They are removed.", mended);
         }
         marker = page.next;
         if marker.is_none() {
