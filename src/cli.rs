@@ -1,9 +1,10 @@
-//! The command line: `larder [serve] [--embedded]`, `migrate`, `user`, `doctor`.
+//! The command line: `larder [serve] [--embedded]`, `migrate`, `user`, `doctor`, `reconcile`.
 
 mod announce;
 mod doctor;
 mod logging;
 mod people;
+mod reconcile;
 
 use std::io::Write;
 
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app;
 use crate::config::{Config, EmbeddedUrls, Stores};
+use crate::domain::names::BucketName;
 use crate::embedded::{self, Servers};
 use crate::stores::postgres;
 
@@ -46,6 +48,15 @@ enum Command {
     },
     /// Check the configuration and every store; says what is wrong and how to mend it.
     Doctor,
+    /// Compare what is recorded with what the store holds, and mend the difference; never deletes an object.
+    Reconcile {
+        /// Only say what differs.
+        #[arg(long)]
+        dry_run: bool,
+        /// Only this bucket.
+        #[arg(long, value_name = "NAME", value_parser = reconcile::bucket)]
+        bucket: Option<BucketName>,
+    },
 }
 
 /// Does what the command line says. An error is for the person at the terminal.
@@ -58,6 +69,9 @@ pub async fn run() -> anyhow::Result<()> {
         Command::Migrate { revert } => with_stores(embedded, async |config| migrate(&config, revert).await).await,
         Command::User { action } => with_stores(embedded, async |config| people::run(config, action).await).await,
         Command::Doctor => doctor::run(embedded).await,
+        Command::Reconcile { dry_run, bucket } => {
+            with_stores(embedded, async |config| reconcile::run(config, dry_run, bucket.as_ref()).await).await
+        }
     }
 }
 

@@ -33,7 +33,7 @@ use error::Error;
 use layout::Flash;
 use pages::{
     audit, bucket, buckets, deletions, download, folders, links, object, overview, receive, resumable, sessions, settings, setup, theme,
-    uploads, users,
+    unfinished, uploads, users,
 };
 pub(crate) use routes::routes;
 pub use routes::{Access, Route};
@@ -48,6 +48,9 @@ routes! {
     "/counts" { POST Viewer buckets::count; }
     "/buckets/{bucket}" { GET Viewer bucket::show; }
     "/buckets/{bucket}/settings" { GET Viewer settings::show; }
+    "/buckets/{bucket}/abilities" { POST Editor settings::probe; }
+    "/buckets/{bucket}/unfinished" { GET Viewer unfinished::index; }
+    "/buckets/{bucket}/unfinished/deletion" { POST Editor unfinished::delete; }
     "/buckets/{bucket}/deletion" { POST Admin settings::delete; }
     "/buckets/{bucket}/folders" { POST Editor folders::create; }
     "/buckets/{bucket}/object" { GET Viewer object::show; }

@@ -11,6 +11,7 @@ pub mod objects;
 pub mod overview;
 pub(crate) mod password;
 pub mod preview;
+pub mod reconcile;
 pub mod secrets;
 pub mod sessions;
 pub mod setup;

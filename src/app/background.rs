@@ -8,7 +8,7 @@ use tokio::sync::SetOnce;
 use tokio::task::AbortHandle;
 
 use crate::api::health::Ready;
-use crate::domain::{Context, abilities, buckets, health, setup, uploads};
+use crate::domain::{Context, abilities, buckets, health, objects, setup, uploads};
 use crate::stores::postgres;
 
 /// The link that the log shows on a first start.
@@ -27,7 +27,7 @@ pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: So
     let (for_database, ready, setup) = (ctx.clone(), ready.clone(), setup.clone());
     let database = async move {
         prepare_database(&for_database, &ready, &setup, address).await;
-        uploads::reaper::run(for_database).await;
+        tokio::join!(uploads::reaper::run(for_database.clone()), objects::unfinished::run(for_database));
     };
     let for_store = ctx.clone();
     let store = async move {

@@ -16,6 +16,7 @@ pub mod sessions;
 pub mod settings;
 pub mod setup;
 pub mod theme;
+pub mod unfinished;
 pub mod uploads;
 pub mod users;
 

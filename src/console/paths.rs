@@ -64,6 +64,15 @@ pub fn abilities(bucket: &BucketName) -> String {
     format!("/buckets/{bucket}/abilities")
 }
 
+/// One page of the open uploads: `parameters` are the store's cursor.
+pub fn unfinished(bucket: &BucketName, parameters: &[(&str, &str)]) -> String {
+    with(&format!("/buckets/{bucket}/unfinished"), parameters)
+}
+
+pub fn unfinished_deletion(bucket: &BucketName) -> String {
+    format!("/buckets/{bucket}/unfinished/deletion")
+}
+
 pub fn bucket_deletion(bucket: &BucketName) -> String {
     format!("/buckets/{bucket}/deletion")
 }

@@ -6,17 +6,21 @@ mod data;
 use askama::Template;
 use uuid::Uuid;
 
-use data::{HOSTILE, bucket, config, events, files, key, layout, listing, noon, probed, refusal, snapshots};
+use data::{HOSTILE, bucket, config, events, files, key, layout, listing, noon, open_uploads, probed, refusal, snapshots};
 
-use super::pages::{audit, bucket, buckets, deletions, health, links, object, overview, sessions, settings, setup, uploads, users};
+use super::pages::{
+    audit, bucket, buckets, deletions, health, links, object, overview, sessions, settings, setup, unfinished, uploads, users,
+};
 use crate::domain::actor::Role;
 use crate::domain::buckets::{Bucket, BucketList, Figures, Settings, Versioning};
 use crate::domain::names::BucketName;
 use crate::domain::objects::{Doomed, Fate, Listing, Object, Origin, SharedLink};
 use crate::domain::overview::{Overview, Stored};
 use crate::domain::preview::{MediaKind, Preview};
+use crate::domain::uploads::open::Unfinished;
 use crate::domain::uploads::{File, Page};
 use crate::domain::users::User;
+use crate::stores::s3::OpenMarker;
 
 fn listed(listing: Listing, place: bucket::Location) -> String {
     let layout = layout(HOSTILE, Some(Role::Editor));
@@ -120,6 +124,22 @@ fn deletion_pages() -> Vec<(&'static str, String)> {
     ]
 }
 
+fn unfinished_pages() -> Vec<(&'static str, String)> {
+    let layout = || layout("Unfinished uploads", Some(Role::Editor));
+    let page = |uploads, next, incomplete, first| {
+        let found = Unfinished { uploads, next, incomplete };
+        unfinished::IndexPage::of(layout(), bucket(), found, first).render().unwrap()
+    };
+    let marker = OpenMarker { key: Some(HOSTILE.into()), upload_id: Some(HOSTILE.into()) };
+    let row = unfinished::Row { open: open_uploads().remove(0) };
+    vec![
+        ("unfinished", page(open_uploads(), Some(marker), Some("It may miss some."), true)),
+        ("unfinished-empty", page(Vec::new(), None, None, true)),
+        ("unfinished-last", page(Vec::new(), None, None, false)),
+        ("unfinished-confirm", unfinished::ConfirmPage { layout: layout(), bucket: bucket(), row }.render().unwrap()),
+    ]
+}
+
 fn upload_pages() -> Vec<(&'static str, String)> {
     let page =
         |files: Vec<File>| Page { unfinished: files.clone(), arrived: files, next: Some("1".into()), today_files: 1, today_bytes: 5 };
@@ -208,6 +228,7 @@ fn all() -> Vec<(&'static str, String)> {
     pages.extend(objects());
     pages.extend(deletion_pages());
     pages.extend(upload_pages());
+    pages.extend(unfinished_pages());
     pages.extend(other_pages());
     pages
 }

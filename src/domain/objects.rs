@@ -3,6 +3,7 @@
 mod delete;
 mod download;
 mod listing;
+pub mod unfinished;
 
 use std::time::Duration;
 

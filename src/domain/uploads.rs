@@ -9,7 +9,9 @@ mod budget;
 mod engine;
 mod history;
 mod intake;
+pub mod open;
 mod parts;
+mod places;
 mod publish;
 pub mod reaper;
 mod receiver;
@@ -17,8 +19,11 @@ pub mod resume;
 mod row;
 mod target;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
+
+use super::Context;
+use crate::clock;
 
 pub use budget::Budget;
 pub use engine::Upload;
@@ -89,5 +94,12 @@ impl FileState {
     }
 }
 
+/// Nobody has given a sign of life for longer than the lease. The reaper goes by the database's clock; this is
+/// only for the eye.
+fn is_silent(ctx: &Context, beat: DateTime<Utc>) -> bool {
+    let lease = TimeDelta::from_std(ctx.config.upload.lease).unwrap_or(TimeDelta::minutes(15));
+    clock::now() - beat > lease
+}
+
 /// The metadata name under which an object carries the id of the row that made it.
-const OWNER: &str = "larder-upload";
+pub(in crate::domain) const OWNER: &str = "larder-upload";

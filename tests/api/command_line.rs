@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use larder::domain::actor::Actor;
+use larder::domain::actor::{Actor, Role};
 use larder::domain::sign_in::{self, SignIn};
 
 use crate::support::{PASSWORD, TestApp};
@@ -69,10 +69,27 @@ async fn doctor_says_what_is_well_and_what_is_not() {
     assert!(!output.status.success() && text(&output).contains("no user"), "{}", text(&output));
 
     let output = larder(&["migrate", "--revert", "1"], &environment, "");
-    assert!(output.status.success() && text(&output).contains("Reverted 20261121000500"), "{}", text(&output));
+    assert!(output.status.success() && text(&output).contains("Reverted 20261121000650"), "{}", text(&output));
     let output = larder(&["migrate"], &environment, "");
-    assert!(text(&output).contains("Ran 20261121000500"), "{}", text(&output));
+    assert!(text(&output).contains("Ran 20261121000650"), "{}", text(&output));
     assert!(text(&larder(&["migrate"], &environment, "")).contains("Nothing to do"));
+
+    app.rules_known().await;
+    app.sign_in(Role::Editor).await.upload(&app.bucket, "gone.txt", "x").await.expect_status(303);
+    let etag = app.ctx.s3.head(&app.bucket, "gone.txt", None).await.unwrap().etag;
+    app.ctx.s3.delete_if(&app.bucket, "gone.txt", &etag).await.unwrap();
+    let only = ["--bucket", app.bucket.as_str()];
+    let output = larder(&[&["reconcile", "--dry-run"], &only[..]].concat(), &environment, "");
+    let said = text(&output);
+    assert!(!output.status.success() && said.contains("gone.txt") && said.contains("1 difference, nothing changed"), "{said}");
+    let output = larder(&[&["reconcile"], &only[..]].concat(), &environment, "");
+    assert!(output.status.success() && text(&output).contains("1 difference, 1 mended"), "{}", text(&output));
+    let output = larder(&[&["reconcile"], &only[..]].concat(), &environment, "");
+    assert!(output.status.success() && text(&output).contains("no difference"), "{}", text(&output));
+    environment.push(("READ_ONLY", "true"));
+    let output = larder(&["reconcile"], &environment, "");
+    assert!(!output.status.success() && text(&output).contains("--dry-run"), "{}", text(&output));
+    environment.pop();
 
     environment[3].1 = "wrong";
     let output = larder(&["doctor"], &environment, "");

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use larder::domain::actor::Role;
-use larder::stores::s3::PutOptions;
+use larder::stores::s3::{Part, PutOptions};
 
 use crate::signed_in;
 use crate::support::{Browser, Settings, TestApp};
@@ -24,6 +24,10 @@ async fn furnish(app: &TestApp) {
     editor.post(&format!("/buckets/{}/folders", app.bucket), &[("name", "Annexes")]).await.expect_status(303);
     let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
     app.ctx.s3.put(&app.bucket, "minutes\n2026-11-04.txt", Bytes::from_static(b"outside"), &options).await.unwrap();
+    for key in ["backup-2026-11-03.tar", "archive/framework-agreement-2026-v7-final-countersigned-by-both-parties.zip"] {
+        let upload = app.ctx.s3.begin_multipart(&app.bucket, key, &options).await.unwrap();
+        app.ctx.s3.put_part(&app.bucket, key, &upload, Part { number: 1, body: Bytes::from(vec![b'x'; 70_000]) }).await.unwrap();
+    }
 }
 
 async fn pages(app: &TestApp, admin: &crate::support::Client) -> Vec<(&'static str, String)> {
@@ -41,6 +45,8 @@ async fn pages(app: &TestApp, admin: &crate::support::Client) -> Vec<(&'static s
         ("object-outside", format!("/buckets/{bucket}/object?key=minutes%0A2026-11-04.txt")),
         ("object-audio", format!("/buckets/{bucket}/object?key=voice-note-0017.m4a")),
         ("settings", format!("/buckets/{bucket}/settings")),
+        ("unfinished", format!("/buckets/{bucket}/unfinished")),
+        ("unfinished-none", format!("/buckets/{}/unfinished", app.ctx.config.s3.buckets[1])),
         ("upload", format!("/uploads/new?bucket={bucket}")),
         ("result", batch),
         ("uploads", "/uploads".into()),
@@ -63,7 +69,7 @@ async fn look(browser: &Browser, app: &TestApp, name: &str, path: &str, settings
 }
 
 async fn every_page(dark: bool, width: u32) {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(|config| config.s3.buckets.push(format!("{}-two", config.s3.buckets[0]))).await;
     furnish(&app).await;
     let settings = Settings { dark, width, ..Settings::default() };
     let visitor = Browser::open(settings).await;

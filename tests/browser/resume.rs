@@ -162,7 +162,8 @@ async fn five_thousand_files_do_not_fill_the_document() {
     let rows = async || desk.browser.client.find_all(Locator::Css(".queue-row")).await.unwrap().len();
     eventually("the list is shown", async || desk.browser.text("[data-count]").await == "5,001 files").await;
     assert!((5..80).contains(&rows().await), "{}", rows().await);
-    eventually_within(Duration::from_secs(60), "some are stored", async || desk.browser.text("[data-sums]").await.contains("0 stored")).await;
+    eventually_within(Duration::from_secs(60), "some are stored", async || desk.browser.text("[data-sums]").await.contains("0 stored"))
+        .await;
     std::fs::write("target/tmp/pictures/upload-many.png", desk.browser.client.screenshot().await.unwrap()).unwrap();
     desk.browser.client.execute("window.scrollTo(0, document.body.scrollHeight)", Vec::new()).await.unwrap();
     eventually("the last row is there", async || desk.browser.text("[data-list]").await.contains("file-4999.txt")).await;

@@ -16,6 +16,7 @@ mod lifecycle;
 mod roles;
 mod settings;
 mod transfers;
+mod unfinished;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_signs_in_and_sees_the_overview() {

@@ -6,7 +6,7 @@ use reqwest::Method;
 
 use crate::support::TestApp;
 
-const REVIEWED: [(&str, &str, Access); 31] = [
+const REVIEWED: [(&str, &str, Access); 38] = [
     ("GET", "/", Access::Viewer),
     ("GET", "/setup", Access::Public),
     ("POST", "/setup", Access::Public),
@@ -20,6 +20,8 @@ const REVIEWED: [(&str, &str, Access); 31] = [
     ("GET", "/buckets/{bucket}", Access::Viewer),
     ("GET", "/buckets/{bucket}/settings", Access::Viewer),
     ("POST", "/buckets/{bucket}/abilities", Access::Editor),
+    ("GET", "/buckets/{bucket}/unfinished", Access::Viewer),
+    ("POST", "/buckets/{bucket}/unfinished/deletion", Access::Editor),
     ("POST", "/buckets/{bucket}/deletion", Access::Admin),
     ("POST", "/buckets/{bucket}/folders", Access::Editor),
     ("GET", "/buckets/{bucket}/object", Access::Viewer),

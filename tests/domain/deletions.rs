@@ -22,6 +22,7 @@ async fn put(app: &TestApp, key: &str, content: &'static [u8]) -> Doomed {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_object_has_its_own_fate_and_only_the_seen_one_goes() {
     let app = TestApp::start().await;
+    app.rules_known().await;
     let bucket = BucketName::parse(&app.bucket).unwrap();
     let seen = put(&app, "seen", b"1").await;
     let changed = put(&app, "changed", b"1").await;

@@ -8,6 +8,8 @@ mod support;
 mod abilities;
 mod deletions;
 mod people;
+mod reconcile;
 mod resume;
 mod sign_in;
+mod unfinished;
 mod uploads;

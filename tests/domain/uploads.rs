@@ -20,7 +20,7 @@ async fn receiver(app: &TestApp, overwrite: bool) -> Receiver {
     Receiver::open(&app.ctx, &actor(), BucketName::parse(&app.bucket).unwrap(), "", overwrite).await.unwrap()
 }
 
-async fn upload(app: &TestApp, name: &str, content: &[u8], overwrite: bool) -> Result<File> {
+pub async fn upload(app: &TestApp, name: &str, content: &[u8], overwrite: bool) -> Result<File> {
     let receiver = receiver(app, overwrite).await;
     let mut upload = receiver.begin(name, Some("text/plain"), None).await.map_err(|refused| refused.error)?;
     for chunk in content.chunks(64 << 10) {

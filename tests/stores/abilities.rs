@@ -40,6 +40,7 @@ async fn probing_finds_what_the_store_can_do_and_leaves_nothing_behind() {
         (found.delete_if_match.is_no(), found.multipart_listing.is_no(), found.raw_open_keys),
         (is_minio(), is_minio(), !is_minio())
     );
+    assert_eq!(found.lists_by_folder, !is_minio());
     assert!(found.keys.mangled("plain ü?#%2F+.txt").is_none() && found.keys.mangled("a/../b").is_some());
 
     store.remember(probed(&found, &bucket));

@@ -95,6 +95,10 @@ impl ShowPage {
         paths::settings(&self.bucket)
     }
 
+    pub fn unfinished_url(&self) -> String {
+        paths::unfinished(&self.bucket, &[])
+    }
+
     pub fn url(&self) -> String {
         paths::bucket(&self.bucket)
     }

@@ -48,6 +48,10 @@ impl ShowPage {
         paths::abilities(&self.settings.name)
     }
 
+    fn unfinished_url(&self) -> String {
+        paths::unfinished(&self.settings.name, &[])
+    }
+
     fn deletion_url(&self) -> String {
         paths::bucket_deletion(&self.settings.name)
     }

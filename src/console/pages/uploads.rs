@@ -1,5 +1,7 @@
 //! `/uploads`: what came in through Larder; `/uploads/new`: the form; `/uploads/{batch}`: what became of it.
 
+use std::collections::BTreeSet;
+
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
@@ -22,6 +24,8 @@ const STATES: [(FileState, &str, &str); 4] = [
     (FileState::Superseded, "superseded", "Replaced"),
     (FileState::Deleted, "deleted", "Deleted"),
 ];
+
+const MOST_LINKS: usize = 5;
 
 #[derive(Template)]
 #[template(path = "pages/uploads.html")]
@@ -51,6 +55,13 @@ impl IndexPage {
 
     fn is_empty(&self) -> bool {
         self.has_nothing() && self.unfinished.is_empty()
+    }
+
+    /// Where everything is that is open in the buckets of the unfinished ones.
+    fn open_in(&self) -> Vec<(String, String)> {
+        let names: BTreeSet<&str> = self.unfinished.iter().map(|row| row.file.bucket.as_str()).collect();
+        let buckets = names.into_iter().filter_map(BucketName::parse).take(MOST_LINKS);
+        buckets.map(|bucket| (bucket.to_string(), paths::unfinished(&bucket, &[]))).collect()
     }
 
     fn states(&self) -> [(FileState, &'static str, &'static str); 4] {
@@ -86,11 +97,13 @@ impl Row {
     pub fn badge(&self) -> (&'static str, &'static str, &'static str) {
         match self.file.state {
             FileState::Ready => ("ok", "check", "Stored"),
+            FileState::Pending if self.file.stalled && self.file.resumable.is_some() => ("off", "pause", "Can be resumed"),
             FileState::Pending if self.file.stalled => ("warn", "pause", "Stopped"),
             FileState::Pending => ("off", "upload", "Uploading"),
             FileState::Failed => ("bad", "close", "Failed"),
             FileState::Superseded => ("off", "minus", "Replaced"),
-            FileState::Deleting | FileState::Deleted => ("off", "minus", "Deleted"),
+            FileState::Deleting => ("off", "minus", "Being deleted"),
+            FileState::Deleted => ("off", "minus", "Deleted"),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::domain::health::{Service, Snapshot, State};
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{Entry, Folder, Listing, Origin};
 use crate::domain::sessions::Session;
+use crate::domain::uploads::open::{Open, Owner, Progress};
 use crate::domain::uploads::{File, FileState};
 use crate::stores::s3::KeyRules;
 use chrono::{DateTime, Utc};
@@ -132,7 +133,7 @@ pub fn file(state: FileState) -> File {
         etag: Some("7d79".into()),
         state,
         stalled: true,
-        resumable: None,
+        resumable: Some(crate::domain::uploads::Progress { length: 1_240_000_000, received: 781_000_000, kept_until: noon() }),
         uploaded_by: HOSTILE.into(),
         error: (state == FileState::Failed).then(|| HOSTILE.into()),
         created_at: noon(),
@@ -163,9 +164,26 @@ pub fn probed() -> Probed {
         policy: Ability::Yes,
         cors: no(),
         raw_open_keys: false,
+        lists_by_folder: false,
         keys: KeyRules::default(),
     };
     Probed { abilities, bucket: HOSTILE.into(), at: noon() }
+}
+
+pub fn open_uploads() -> Vec<Open> {
+    let ours = |sending, publishing, over| Owner::Larder { by: HOSTILE.into(), sending, publishing, over };
+    let owners = [ours(true, false, false), ours(true, true, false), ours(false, false, true), ours(false, false, false), Owner::Other];
+    let open = |owner| Open {
+        key: key(&format!("a/{HOSTILE}")),
+        upload_id: HOSTILE.into(),
+        initiated: Some(noon()),
+        progress: Some(Progress { parts: 3, bytes: 25_165_824 }),
+        owner,
+        unreachable: None,
+    };
+    let mut all: Vec<Open> = owners.map(open).into();
+    all.push(Open { progress: None, initiated: None, unreachable: Some("The store would take it for another."), ..open(Owner::Other) });
+    all
 }
 
 pub fn entry(name: &str, origin: Origin, unreachable: Option<String>) -> Entry {

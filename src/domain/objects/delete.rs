@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::unfinished;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::names::{BucketName, ObjectKey};
@@ -85,13 +86,21 @@ async fn delete_one(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &
     if let Some(why) = ctx.s3.key_rules().mangled(key) {
         return Tried::Settled(Fate::Failed(why.to_owned()));
     }
+    let begun = match unfinished::begin(ctx, bucket, doomed).await {
+        Ok(begun) => begun,
+        // What could not be recorded is not done.
+        Err(error) => {
+            log::warn!("{bucket} {key:?} was not deleted: {error}");
+            return Tried::Settled(Fate::Failed("The database did not answer, so it was not deleted.".into()));
+        }
+    };
     let fate = match ctx.s3.delete_if(bucket.as_str(), key, &doomed.etag).await {
         Ok(()) => Fate::Deleted,
         Err(s3::Error::PreconditionFailed) => Fate::Changed,
         Err(s3::Error::NoSuchKey) => Fate::Gone,
         Err(error @ (s3::Error::Unreachable(_) | s3::Error::SlowDown)) => {
             let fate = Fate::Failed("The store did not answer.".into());
-            record(ctx, actor, bucket, doomed, &fate).await;
+            record(ctx, actor, bucket, doomed, &fate, &Row::Unheard).await;
             return Tried::Unheard(error);
         }
         Err(s3::Error::AccessDenied) => Fate::Failed("The store refused: Larder's key may not delete here.".into()),
@@ -100,23 +109,34 @@ async fn delete_one(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &
             Fate::Failed("The store answered with an error.".into())
         }
     };
-    record(ctx, actor, bucket, doomed, &fate).await;
+    record(ctx, actor, bucket, doomed, &fate, &begun.map_or(Row::Unmarked, Row::Begun)).await;
     Tried::Settled(fate)
 }
 
+/// What there is to settle beside the audit.
+#[derive(Clone)]
+enum Row {
+    /// It says `deleting`.
+    Begun(Uuid),
+    /// There was none when the deletion began.
+    Unmarked,
+    /// Whether the object is gone is not known: the row says `deleting` until somebody has looked.
+    Unheard,
+}
+
 /// Whatever was tried is recorded, also what changed nothing.
-async fn record(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doomed, fate: &Fate) {
-    if settle(ctx, actor, bucket, doomed, fate).await.is_err() {
+async fn record(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doomed, fate: &Fate, row: &Row) {
+    if settle(ctx, actor, bucket, doomed, fate, row).await.is_err() {
         let what = format!("deletion of {bucket} {:?} by {}", doomed.key.as_str(), actor.label);
-        let held = (ctx.clone(), actor.clone(), bucket.clone(), doomed.clone(), fate.clone());
+        let held = (ctx.clone(), actor.clone(), bucket.clone(), doomed.clone(), fate.clone(), row.clone());
         ctx.keep_trying(what, move || {
-            let (all, actor, bucket, doomed, fate) = held.clone();
-            async move { settle(&all, &actor, &bucket, &doomed, &fate).await }
+            let (all, actor, bucket, doomed, fate, row) = held.clone();
+            async move { settle(&all, &actor, &bucket, &doomed, &fate, &row).await }
         });
     }
 }
 
-async fn settle(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doomed, fate: &Fate) -> Result<()> {
+async fn settle(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doomed, fate: &Fate, row: &Row) -> Result<()> {
     let (outcome, detail) = match fate {
         Fate::Deleted => (Outcome::Ok, json!({ "etag": doomed.etag })),
         Fate::Changed => (Outcome::Refused, json!({ "etag": doomed.etag, "reason": "changed" })),
@@ -128,14 +148,20 @@ async fn settle(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doom
         .within(async {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
-                if matches!(fate, Fate::Deleted | Fate::Gone) {
-                    let row = files::table
-                        .filter(files::bucket.eq(bucket.as_str()))
-                        .filter(files::object_key.eq(doomed.key.as_str()))
-                        .filter(files::state.eq("ready"))
-                        .filter(files::etag.eq(&doomed.etag));
-                    diesel::update(row).set((files::state.eq("deleted"), files::updated_at.eq(now))).execute(conn).await?;
-                }
+                match row {
+                    Row::Begun(file) if matches!(fate, Fate::Deleted | Fate::Gone) => unfinished::end(conn, *file).await?,
+                    Row::Begun(file) => unfinished::take_back(conn, *file).await?,
+                    // An upload may have published it just before and recorded it since.
+                    Row::Unmarked if matches!(fate, Fate::Deleted | Fate::Gone) => {
+                        let row = files::table
+                            .filter(files::bucket.eq(bucket.as_str()))
+                            .filter(files::object_key.eq(doomed.key.as_str()))
+                            .filter(files::state.eq("ready"))
+                            .filter(files::etag.eq(&doomed.etag));
+                        diesel::update(row).set((files::state.eq("deleted"), files::updated_at.eq(now))).execute(conn).await?
+                    }
+                    Row::Unmarked | Row::Unheard => 0,
+                };
                 audit::record(conn, actor, "object.delete", &resource, outcome, detail).await
             })
             .await

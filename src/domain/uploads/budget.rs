@@ -1,15 +1,14 @@
 //! What every upload of the process shares: memory for parts, which stays flat however many upload at once, and
 //! places, of which nobody may have all.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use uuid::Uuid;
 
+use super::places::{Place, Places};
 use crate::config::UploadConfig;
 use crate::domain::actor::Actor;
 use crate::domain::{Error, Result};
@@ -26,23 +25,68 @@ pub struct Budget {
     waiting: Arc<AtomicUsize>,
     /// For small files that wait for company: an eighth beside the rest, so that they never wait for large ones.
     small: Arc<Semaphore>,
-    places: Arc<Places>,
-}
-
-struct Places {
-    most: usize,
-    most_each: usize,
-    taken: Mutex<HashMap<Option<Uuid>, usize>>,
-}
-
-/// A place that is given back when this is dropped.
-pub struct Place {
-    places: Arc<Places>,
-    person: Option<Uuid>,
+    places: Places,
+    spare: Spare,
 }
 
 /// Memory that is given back when this is dropped.
-pub struct Reserved(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub(super) struct Reserved(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+/// Room for a part: memory that counts until the last who reads its bytes is done with them.
+pub(super) struct Room {
+    bytes: Vec<u8>,
+    share: usize,
+    budget: Budget,
+    _reserved: Reserved,
+}
+
+/// Buffers to be used again: fresh memory costs a fault for every page.
+type Spare = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// Only parts of the usual size are worth keeping, and only so many while others are being filled.
+const USUAL: usize = 8 << 20;
+const SPARE: usize = 4;
+
+impl Room {
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() == self.share
+    }
+
+    /// Takes as much as there is room for; the rest.
+    pub fn fill(&mut self, mut chunk: Bytes) -> Bytes {
+        let rest = chunk.split_off(chunk.len().min(self.share - self.bytes.len()));
+        self.bytes.extend_from_slice(&chunk);
+        rest
+    }
+
+    pub fn freeze(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Room {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut spare = self.budget.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = self.budget.in_use() > self.share.next_multiple_of(UNIT);
+        if !others {
+            spare.clear();
+        } else if self.bytes.capacity() == USUAL && spare.len() < SPARE {
+            let mut bytes = std::mem::take(&mut self.bytes);
+            bytes.clear();
+            spare.push(bytes);
+        }
+    }
+}
 
 /// Counts one who waits, for as long as it waits.
 struct Waiting<'a>(&'a AtomicUsize);
@@ -62,26 +106,31 @@ impl Budget {
             total,
             waiting: Arc::default(),
             small,
-            places: Arc::new(Places::new(config)),
+            places: Places::new(config),
+            spare: Spare::default(),
         }
     }
 
-    /// A place among the uploads of the process and of the person.
+    /// A place among the uploads of the process and of the person; Busy where there is none.
     pub fn enter(&self, actor: &Actor) -> Result<Place> {
-        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.values().sum::<usize>() >= self.places.most {
-            return Err(full(format!("{} uploads are under way, which is as many as Larder takes at once.", self.places.most)));
-        }
-        let own = taken.entry(actor.id).or_default();
-        if *own >= self.places.most_each {
-            return Err(full(format!("{own} of your uploads are under way, which is as many as one person may have.")));
-        }
-        *own += 1;
-        Ok(Place { places: Arc::clone(&self.places), person: actor.id })
+        self.places.enter(actor)
+    }
+
+    /// Room for so many bytes, as [`Self::reserve`].
+    pub(super) async fn room(&self, share: usize) -> Result<Room> {
+        let reserved = self.reserve(share).await?;
+        let used = (share == USUAL).then(|| self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop()).flatten();
+        let bytes = used.unwrap_or_else(|| Vec::with_capacity(share));
+        Ok(Room { bytes, share, budget: self.clone(), _reserved: reserved })
+    }
+
+    /// Uploads under way.
+    pub fn under_way(&self) -> usize {
+        self.places.count()
     }
 
     /// Waits its turn, first come first served, at most a minute.
-    pub async fn reserve(&self, bytes: usize) -> Result<Reserved> {
+    async fn reserve(&self, bytes: usize) -> Result<Reserved> {
         let wanted = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.total);
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&self.waiting);
@@ -92,7 +141,7 @@ impl Budget {
     }
 
     /// Memory to collect small files in, where there is some now.
-    pub fn reserve_small(&self, bytes: usize) -> Option<Reserved> {
+    pub(super) fn reserve_small(&self, bytes: usize) -> Option<Reserved> {
         let wanted = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
         Arc::clone(&self.small).try_acquire_many_owned(wanted).ok().map(Reserved)
     }
@@ -111,28 +160,6 @@ impl Budget {
     pub fn in_use(&self) -> usize {
         (self.total as usize - self.semaphore.available_permits()) * UNIT
     }
-}
-
-impl Places {
-    fn new(config: &UploadConfig) -> Self {
-        Self { most: config.at_once, most_each: config.at_once_each, taken: Mutex::default() }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut own) = taken.entry(self.person) {
-            *own.get_mut() -= 1;
-            if *own.get() == 0 {
-                own.remove();
-            }
-        }
-    }
-}
-
-fn full(why: String) -> Error {
-    Error::Busy { why: why + " Try again when some are done.", retry_after: Duration::from_secs(10) }
 }
 
 pub(super) fn busy(why: &str) -> Error {

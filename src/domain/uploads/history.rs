@@ -66,9 +66,7 @@ pub(super) struct Row {
 impl Row {
     pub fn into_file(self, ctx: &Context) -> File {
         let state = FileState::parse(&self.state).unwrap_or(FileState::Failed);
-        let lease = TimeDelta::from_std(ctx.config.upload.lease).unwrap_or(TimeDelta::minutes(15));
-        // The reaper goes by the database's clock; this is only for the eye.
-        let silent = self.heartbeat_at.is_some_and(|beat| clock::now() - beat > lease);
+        let silent = self.heartbeat_at.is_some_and(|beat| super::is_silent(ctx, beat));
         let resumable = match (state, self.length, self.part_size) {
             (FileState::Pending, Some(length), Some(part_size)) if self.fingerprint.is_some() => Some(Progress {
                 length,
@@ -202,7 +200,7 @@ impl Known {
 
 type KnownRow = (String, Option<String>, String, Option<Vec<u8>>, Option<DateTime<Utc>>);
 
-/// By key, for those that have a `ready` row.
+/// By key, for those that have a `ready` row, or one whose object may be gone any moment.
 pub(in crate::domain) async fn known(ctx: &Context, bucket: &BucketName, keys: &[&str]) -> Result<HashMap<String, Known>> {
     // Postgres keeps no NUL, so it knows no key that has one.
     let keys: Vec<&str> = keys.iter().copied().filter(|key| !key.contains('\0')).collect();
@@ -216,7 +214,9 @@ pub(in crate::domain) async fn known(ctx: &Context, bucket: &BucketName, keys: &
             files::table
                 .filter(files::bucket.eq(bucket.as_str()))
                 .filter(files::object_key.eq_any(&keys))
-                .filter(files::state.eq("ready"))
+                .filter(files::state.eq_any(["deleting", "ready"]))
+                // In this order, so that of two rows of one key the ready one stays.
+                .order(files::state.asc())
                 .select((files::object_key, files::etag, files::uploaded_by_label, files::sha256, files::expires_at))
                 .load(&mut conn)
                 .await

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::OWNER;
 use super::attempt::{Attempt, Beating};
-use super::budget::{Reserved, busy};
+use super::budget::{Room, busy};
 use super::publish::Whole;
 use super::row::{self, Digest};
 use crate::domain::faults::crash_point;
@@ -42,9 +42,8 @@ pub(super) struct Parts {
     part_size: usize,
     /// What a part may need at most: the whole body may be smaller than one.
     share: usize,
-    buffer: BytesMut,
-    /// Memory for the buffer that is being filled, and since when it is held.
-    reserved: Option<(Reserved, Instant)>,
+    /// The part that is being filled, and since when its memory is held.
+    room: Option<(Room, Instant)>,
     /// Taken while it is awaited; without it the upload is over.
     hash: Option<Hash>,
     next: i32,
@@ -58,7 +57,7 @@ pub(super) struct Arrived {
     pub attempt: Attempt,
     pub whole: Whole,
     pub digest: Digest,
-    pub held: (Option<Reserved>, Beating),
+    pub held: Beating,
 }
 
 impl Parts {
@@ -71,8 +70,7 @@ impl Parts {
             part_size,
             share,
             attempt,
-            buffer: BytesMut::new(),
-            reserved: None,
+            room: None,
             hash: Some(Hash::Here(digest::Context::new(&digest::SHA256))),
             next: 1,
             sending: JoinSet::new(),
@@ -84,10 +82,9 @@ impl Parts {
     /// Takes the next bytes; waits while memory or the store is busy.
     pub async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
         while !chunk.is_empty() {
-            self.see_to_memory().await?;
-            let room = self.part_size - self.buffer.len();
-            self.buffer.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
-            if self.buffer.len() == self.part_size {
+            let room = self.room().await?;
+            chunk = room.fill(chunk);
+            if room.is_full() {
                 self.send().await?;
             }
         }
@@ -96,7 +93,7 @@ impl Parts {
 
     /// Sends the rest, and waits until all of it is hashed and all parts are at the store.
     pub async fn finish(&mut self) -> Result<()> {
-        if self.next > 1 && !self.buffer.is_empty() {
+        if self.next > 1 && self.room.as_ref().is_some_and(|(room, _)| room.len() > 0) {
             self.send().await?;
         }
         while let Some(sent) = self.sending.join_next().await {
@@ -114,12 +111,12 @@ impl Parts {
         let whole = if self.attempt.multipart.is_some() {
             Whole::Parts(self.receipts)
         } else {
-            hash.update(&self.buffer);
-            Whole::Body(self.buffer.freeze())
+            let body = self.room.map(|(room, _)| room.freeze()).unwrap_or_default();
+            hash.update(&body);
+            Whole::Body(body)
         };
         let digest = Digest { size: i64::try_from(size).unwrap_or(i64::MAX), sha256: hash.finish().as_ref().to_vec() };
-        let held = (self.reserved.map(|(reserved, _)| reserved), self.beating);
-        Ok(Arrived { attempt: self.attempt, whole, digest, held })
+        Ok(Arrived { attempt: self.attempt, whole, digest, held: self.beating })
     }
 
     /// Nothing of it travels any more, and the attempt can be undone.
@@ -128,19 +125,16 @@ impl Parts {
         self.attempt
     }
 
-    /// Memory for a whole part before any of it is held.
-    async fn see_to_memory(&mut self) -> Result<()> {
-        match &self.reserved {
-            None => {
-                self.reserved = Some((self.attempt.ctx.budget.reserve(self.share).await?, Instant::now()));
-                self.buffer.reserve(self.share);
-                Ok(())
-            }
-            Some((_, since)) if !may_go_on(&self.attempt.ctx, *since) => {
-                Err(busy("The file arrived too slowly while others were waiting. Try again when less is being uploaded."))
-            }
-            Some(_) => Ok(()),
+    /// The part that is being filled: memory for all of it before any of it is held.
+    async fn room(&mut self) -> Result<&mut Room> {
+        let (room, since) = match self.room.take() {
+            Some(filling) => filling,
+            None => (self.attempt.ctx.budget.room(self.share).await?, Instant::now()),
+        };
+        if !may_go_on(&self.attempt.ctx, since) {
+            return Err(busy("The file arrived too slowly while others were waiting. Try again when less is being uploaded."));
         }
+        Ok(&mut self.room.insert((room, since)).0)
     }
 
     async fn send(&mut self) -> Result<()> {
@@ -151,7 +145,8 @@ impl Parts {
             )));
         }
         let upload = self.multipart().await?;
-        let body = std::mem::take(&mut self.buffer).freeze();
+        let Some((room, _)) = self.room.take() else { return Ok(()) };
+        let body = room.freeze();
         let mut hash = self.hash_here().await?;
         let to_hash = body.clone();
         let attempt = &self.attempt;
@@ -161,16 +156,8 @@ impl Parts {
         })));
         let part = Part { number: self.next, body };
         self.next += 1;
-        let reserved = self.reserved.take();
         let (store, bucket, key) = (attempt.ctx.s3.clone(), attempt.target.bucket.clone(), attempt.target.key.clone());
-        self.sending.spawn_on(
-            async move {
-                let receipt = store.put_part(&bucket, &key, &upload, part).await;
-                drop(reserved);
-                receipt
-            },
-            &attempt.ctx.runtime,
-        );
+        self.sending.spawn_on(async move { store.put_part(&bucket, &key, &upload, part).await }, &attempt.ctx.runtime);
         crash_point("upload::part_sent")?;
         while self.sending.len() >= IN_FLIGHT {
             if let Some(sent) = self.sending.join_next().await {

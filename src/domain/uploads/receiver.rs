@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::File;
-use super::budget::Place;
 use super::engine::{Upload, refuse};
+use super::places::Place;
 use super::publish::exists;
 use super::target::Target;
 use crate::domain::actor::Actor;

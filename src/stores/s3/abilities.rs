@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
-use futures_util::future::{try_join3, try_join4};
+use futures_util::future::try_join4;
 use uuid::Uuid;
 
 use super::{Error, KeyRules, Store};
@@ -61,6 +61,8 @@ pub struct Abilities {
     pub cors: Ability,
     /// The store says that it has encoded the keys of open uploads, and has not.
     pub raw_open_keys: bool,
+    /// Keys are listed as in a file system, what is in a folder where the folder's name stands.
+    pub lists_by_folder: bool,
     pub keys: KeyRules,
 }
 
@@ -130,12 +132,13 @@ impl Scratch<'_> {
         );
         let bytes = try_join4(self.checksums().boxed(), self.range().boxed(), self.presigned().boxed(), self.encoded_listing().boxed());
         let bucket = try_join4(self.versioning().boxed(), self.lifecycle().boxed(), self.policy().boxed(), self.cors().boxed());
-        let rest = try_join3(self.multipart_listing().boxed(), self.tagging().boxed(), self.key_rules().boxed());
+        let rest =
+            try_join4(self.multipart_listing().boxed(), self.tagging().boxed(), self.lists_by_folder().boxed(), self.key_rules().boxed());
         let (conditions, bytes, bucket, rest) = try_join4(conditions, bytes, bucket, rest).await?;
         let (put_if_absent, complete_if_absent, put_if_match, delete_if_match) = conditions;
         let (checksums, range, presigned, encoded_listing) = bytes;
         let (versioning, lifecycle, policy, cors) = bucket;
-        let ((multipart_listing, raw_open_keys), tagging, keys) = rest;
+        let ((multipart_listing, raw_open_keys), tagging, lists_by_folder, keys) = rest;
         Ok(Abilities {
             put_if_absent,
             complete_if_absent,
@@ -152,6 +155,7 @@ impl Scratch<'_> {
             policy,
             cors,
             raw_open_keys,
+            lists_by_folder,
             keys,
         })
     }

@@ -122,7 +122,7 @@ fn is_raw(key: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/*+".contains(&byte);
     let bytes = key.as_bytes();
     let escape = |at: usize| bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
-    bytes.iter().enumerate().any(|(at, byte)| !plain(*byte) && !(*byte == b'%' && escape(at)))
+    bytes.iter().enumerate().any(|(at, byte)| !(plain(*byte) || *byte == b'%' && escape(at)))
 }
 
 /// What a store that ignores the marker has sent again. Where the marked upload itself is over by now, its key

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -11,8 +11,9 @@ use super::row::{self, Row};
 use super::{StoredPart, count, size_of};
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
-use crate::domain::uploads::budget::{Place, Reserved};
+use crate::domain::uploads::budget::Room;
 use crate::domain::uploads::parts::may_go_on;
+use crate::domain::uploads::places::Place;
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3::{Part, PartReceipt};
 
@@ -28,9 +29,8 @@ pub struct PartUpload {
     row: Row,
     number: i32,
     size: usize,
-    buffer: BytesMut,
+    room: Room,
     since: Instant,
-    _reserved: Reserved,
     _place: Place,
 }
 
@@ -53,33 +53,19 @@ pub async fn begin_part(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid, nu
         return Err(Error::Conflict("This upload has not begun at the store. Open it again.".into()));
     }
     row::touch(ctx, id).await?;
-    let reserved = ctx.budget.reserve(size).await?;
-    Ok(PartUpload {
-        ctx: ctx.clone(),
-        actor: actor.clone(),
-        row: found,
-        number,
-        size,
-        buffer: BytesMut::with_capacity(size),
-        since: Instant::now(),
-        _reserved: reserved,
-        _place: place,
-    })
+    let room = ctx.budget.room(size).await?;
+    Ok(PartUpload { ctx: ctx.clone(), actor: actor.clone(), row: found, number, size, room, since: Instant::now(), _place: place })
 }
 
 impl PartUpload {
-    pub fn write(&mut self, chunk: &Bytes) -> Result<()> {
-        if self.buffer.len() + chunk.len() > self.size {
-            return Err(self.wrong_size());
-        }
+    pub fn write(&mut self, chunk: Bytes) -> Result<()> {
         if !may_go_on(&self.ctx, self.since) {
             return Err(Error::Busy {
                 why: "The part arrived too slowly while others were waiting. Try again.".into(),
                 retry_after: Duration::from_secs(5),
             });
         }
-        self.buffer.extend_from_slice(chunk);
-        Ok(())
+        if self.room.fill(chunk).is_empty() { Ok(()) } else { Err(self.wrong_size()) }
     }
 
     /// Stores and records the part; `sha256` is what the sender says it is. Runs to its end even where the sender
@@ -91,11 +77,11 @@ impl PartUpload {
     }
 
     async fn store(self, told: Option<Vec<u8>>) -> Result<StoredPart> {
-        if self.buffer.len() != self.size {
+        if !self.room.is_full() {
             return Err(self.wrong_size());
         }
-        let Self { ctx, actor, row, number, size, buffer, _reserved, _place, .. } = self;
-        let body = buffer.freeze();
+        let Self { ctx, actor, row, number, size, room, _place, .. } = self;
+        let body = room.freeze();
         let sha256 = Sha256::digest(&body).to_vec();
         if told.is_some_and(|told| told != sha256) {
             return Err(Error::refused("digest", format!("Part {number} is not what its digest says. It was not stored.")));

@@ -109,7 +109,7 @@ impl<'a> Scratch<'a> {
 
     /// A store over a file system keeps the folders; deepest first.
     async fn sweep_folders(&self) {
-        for folder in ["two/", "back/", "a/", ""] {
+        for folder in ["two/", "back/", "order/", "a/", ""] {
             let _ = self.delete(folder).await;
         }
     }

@@ -146,6 +146,14 @@ impl Scratch<'_> {
         }
     }
 
+    /// By bytes `order-` comes before `order/`.
+    pub async fn lists_by_folder(&self) -> Result<bool, Error> {
+        self.put("order/a").await?;
+        self.put("order-a").await?;
+        let listed = self.store.list(self.bucket, &self.key("order"), false, None, 10).await?;
+        Ok(listed.objects.first().is_some_and(|first| first.key == self.key("order/a")))
+    }
+
     /// And whether the names come as they are, where they should have been encoded.
     pub async fn multipart_listing(&self) -> Result<(Ability, bool), Error> {
         let key = self.key("open+here");

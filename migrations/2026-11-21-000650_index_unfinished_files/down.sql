@@ -1,0 +1,2 @@
+DROP INDEX files_s3_upload_idx;
+DROP INDEX files_deleting_idx;

@@ -1,0 +1,48 @@
+//! `larder reconcile`: what is recorded against what the store holds.
+
+use anyhow::bail;
+
+use super::say;
+use crate::app;
+use crate::config::Config;
+use crate::domain::names::BucketName;
+use crate::domain::reconcile::{self, Options, Report};
+
+/// An error, and so exit code 1, where differences remain.
+pub(super) async fn run(config: Config, dry_run: bool, bucket: Option<&BucketName>) -> anyhow::Result<()> {
+    if config.read_only && !dry_run {
+        bail!("READ_ONLY is set, so nothing may be mended. Run: larder reconcile --dry-run");
+    }
+    let ctx = app::context(config)?;
+    let report = reconcile::run(&ctx, &Options { bucket, mend: !dry_run }, &mut |line| say(line)).await?;
+    say(&summary(&report, dry_run));
+    if report.left() > 0 {
+        let hint = if dry_run { " To mend them, leave out --dry-run." } else { "" };
+        bail!("{} remain.{hint}", counted(report.left(), "difference"));
+    }
+    Ok(())
+}
+
+pub(super) fn bucket(name: &str) -> Result<BucketName, String> {
+    BucketName::parse(name).ok_or_else(|| "no bucket can have this name".into())
+}
+
+fn counted(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+fn summary(report: &Report, dry_run: bool) -> String {
+    let compared = format!(
+        "Compared {} and {} in {}",
+        counted(report.objects, "object"),
+        counted(report.uploads, "unfinished upload"),
+        counted(report.buckets, "bucket")
+    );
+    let found = match (report.differences, dry_run) {
+        (0, _) => "no difference".to_owned(),
+        (differences, true) => format!("{}, nothing changed", counted(differences, "difference")),
+        (differences, false) => format!("{}, {} mended", counted(differences, "difference"), report.mended),
+    };
+    let notes = if report.notes == 0 { String::new() } else { format!(", {} left alone", report.notes) };
+    format!("{compared}: {found}{notes}.")
+}

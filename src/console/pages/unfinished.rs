@@ -1,0 +1,169 @@
+//! `/buckets/{bucket}/unfinished`: every multipart upload that is open at the store, ours or another program's.
+//! `/buckets/{bucket}/unfinished/deletion`: asks once, then aborts one.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::{ok, with_status};
+use crate::console::error::{Error, Result};
+use crate::console::layout::{Flash, Layout, Section};
+use crate::console::query::{self, Bucket, Form, Query};
+use crate::console::session::{Editor, SignedIn, Viewer};
+use crate::console::{filters, names, paths};
+use crate::domain::names::BucketName;
+use crate::domain::uploads::open::{self, Open, Owner, Unfinished};
+use crate::domain::{self, Context};
+use crate::stores::s3::OpenMarker;
+
+/// No store names an upload at greater length.
+const LONGEST_ID: usize = 1024;
+
+#[derive(Template)]
+#[template(path = "pages/unfinished.html")]
+pub struct IndexPage {
+    pub layout: Layout,
+    pub bucket: BucketName,
+    pub rows: Vec<Row>,
+    pub incomplete: Option<&'static str>,
+    pub first_url: Option<String>,
+    pub next_url: Option<String>,
+}
+
+pub struct Row {
+    pub open: Open,
+}
+
+impl Row {
+    /// Tone, icon and word.
+    pub fn badge(&self) -> (&'static str, &'static str, &'static str) {
+        match &self.open.owner {
+            Owner::Larder { publishing: true, .. } => ("ok", "check", "Being stored"),
+            Owner::Larder { sending: true, .. } => ("off", "upload", "Uploading"),
+            Owner::Larder { over: true, .. } => ("warn", "minus", "Over, parts left"),
+            Owner::Larder { .. } => ("warn", "pause", "Stopped"),
+            Owner::Other => ("off", "note", "Not ours"),
+        }
+    }
+
+    pub fn by(&self) -> &str {
+        match &self.open.owner {
+            Owner::Larder { by, .. } => by,
+            Owner::Other => "another program",
+        }
+    }
+
+    pub fn is_sending(&self) -> bool {
+        matches!(self.open.owner, Owner::Larder { sending: true, .. })
+    }
+
+    pub fn may_be_aborted(&self) -> bool {
+        self.open.unreachable.is_none() && !matches!(self.open.owner, Owner::Larder { publishing: true, .. })
+    }
+
+    pub fn field(&self) -> String {
+        paths::field(self.open.key.as_str())
+    }
+}
+
+impl IndexPage {
+    pub fn of(layout: Layout, bucket: BucketName, found: Unfinished, first: bool) -> Self {
+        let next_url = found.next.map(|marker| {
+            let (key, upload) = (marker.key.unwrap_or_default(), marker.upload_id.unwrap_or_default());
+            paths::unfinished(&bucket, &[("key", &key), ("upload", &upload)])
+        });
+        let first_url = (!first).then(|| paths::unfinished(&bucket, &[]));
+        let rows = found.uploads.into_iter().map(|open| Row { open }).collect();
+        Self { layout, bucket, rows, incomplete: found.incomplete, first_url, next_url }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.next_url.is_none() && self.first_url.is_none()
+    }
+
+    fn deletion_url(&self) -> String {
+        paths::unfinished_deletion(&self.bucket)
+    }
+
+    fn bucket_url(&self) -> String {
+        paths::bucket(&self.bucket)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "pages/unfinished_confirm.html")]
+pub struct ConfirmPage {
+    pub layout: Layout,
+    pub bucket: BucketName,
+    pub row: Row,
+}
+
+impl ConfirmPage {
+    fn url(&self) -> String {
+        paths::unfinished_deletion(&self.bucket)
+    }
+
+    fn back_url(&self) -> String {
+        paths::unfinished(&self.bucket, &[])
+    }
+}
+
+/// The cursor, as the store named it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct IndexQuery {
+    key: String,
+    upload: String,
+}
+
+#[derive(Deserialize)]
+pub struct DeleteForm {
+    k: String,
+    upload: String,
+    #[serde(default)]
+    confirm: String,
+}
+
+pub async fn index(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket, query: Query) -> Result<HttpResponse> {
+    let query: IndexQuery = query.read()?;
+    let some = |text: String| Some(text).filter(|text| !text.is_empty());
+    let marker = OpenMarker { key: some(query.key), upload_id: some(query.upload) };
+    let first = marker == OpenMarker::default();
+    let found = open::unfinished(&ctx, &bucket.0, (!first).then_some(&marker)).await?;
+    let layout = viewer.layout("Unfinished uploads", Section::Buckets).under(above(&bucket.0));
+    ok(&IndexPage::of(layout, bucket.0, found, first))
+}
+
+pub async fn delete(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, form: Form<DeleteForm>) -> Result<HttpResponse> {
+    let form = form.read().await?;
+    let key = query::key_of_field(&form.k)?;
+    if form.upload.is_empty() || form.upload.len() > LONGEST_ID || form.upload.chars().any(char::is_control) {
+        return Err(Error::BadRequest("The form names an upload in a way that cannot be read.".to_owned()));
+    }
+    let back = paths::unfinished(&bucket.0, &[]);
+    let name = names::text(key.name());
+    if form.confirm != "1" {
+        return match open::one(&ctx, &bucket.0, &key, &form.upload).await {
+            Ok(open) => with_status(StatusCode::OK, &confirm_page(&editor, bucket.0, open)),
+            Err(domain::Error::NotFound(why)) => Ok(editor.redirect(&back, Flash::warn(why))),
+            Err(fault) => Err(fault.into()),
+        };
+    }
+    match open::abort(&ctx, &editor.actor, &bucket.0, &key, &form.upload).await {
+        Ok(()) => Ok(editor.redirect(&back, Flash::done(format!("The upload of {name} is aborted. Its parts are gone.")))),
+        Err(domain::Error::Conflict(why)) => Ok(editor.redirect(&back, Flash::warn(why))),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+fn confirm_page(editor: &SignedIn, bucket: BucketName, open: Open) -> ConfirmPage {
+    let title = format!("Abort the upload of {}?", names::text(open.key.name()));
+    let mut above: Vec<_> = above(&bucket).into();
+    above.push(("Unfinished uploads".to_owned(), paths::unfinished(&bucket, &[])));
+    ConfirmPage { layout: editor.layout(title, Section::Buckets).under(above), bucket, row: Row { open } }
+}
+
+fn above(bucket: &BucketName) -> [(String, String); 2] {
+    [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(bucket))]
+}

@@ -1,0 +1,94 @@
+//! Changes to what is recorded, each only where the row is still as it was found, each with its audit event.
+
+use diesel::PgExpressionMethods;
+use diesel::QueryResult;
+use diesel::dsl::now;
+use diesel::prelude::{ExpressionMethods, OptionalExtension, QueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Mended;
+use super::rows::Row;
+use crate::domain::actor::Actor;
+use crate::domain::audit::{self, Outcome};
+use crate::domain::{Context, Error, Result};
+use crate::schema::files;
+use crate::stores::postgres;
+use crate::stores::s3::Head;
+
+/// The row, locked, if its state and ETag are still those that were compared.
+async fn unchanged(conn: &mut AsyncPgConnection, row: &Row) -> QueryResult<bool> {
+    let same = files::table.find(row.id).filter(files::state.eq(&row.state)).filter(files::etag.is_not_distinct_from(row.etag.as_deref()));
+    Ok(same.select(files::id).for_update().first::<Uuid>(conn).await.optional()?.is_some())
+}
+
+/// What a row becomes.
+enum Change<'a> {
+    State(&'static str),
+    /// `ready`, with what the store tells of its object.
+    Ready(&'a Head),
+}
+
+impl Change<'_> {
+    async fn make(&self, conn: &mut AsyncPgConnection, row: &Row) -> QueryResult<usize> {
+        let row = files::table.find(row.id);
+        match self {
+            Self::State(state) => diesel::update(row).set((files::state.eq(*state), files::updated_at.eq(now))).execute(conn).await,
+            Self::Ready(head) => {
+                let values = (
+                    files::state.eq("ready"),
+                    files::size.eq(i64::try_from(head.size).unwrap_or(i64::MAX)),
+                    files::etag.eq(&head.etag),
+                    files::version_id.eq(&head.version_id),
+                    files::error.eq(None::<String>),
+                    files::finished_at.eq(now),
+                    files::updated_at.eq(now),
+                );
+                diesel::update(row).set(values).execute(conn).await
+            }
+        }
+    }
+}
+
+async fn mend(ctx: &Context, row: &Row, change: Change<'_>, detail: Value) -> Result<Mended> {
+    let actor = Actor { tenant: row.tenant_id, ..Actor::system("Reconciliation") };
+    let resource = audit::object(&row.bucket, &row.object_key);
+    let changed = ctx
+        .db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            conn.transaction(async |conn| {
+                if !unchanged(conn, row).await? {
+                    return Ok(Mended::Overtaken);
+                }
+                change.make(conn, row).await?;
+                audit::record(conn, &actor, "file.reconcile", &resource, Outcome::Ok, detail).await?;
+                Ok(Mended::Yes)
+            })
+            .await
+            .map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))
+        })
+        .await;
+    match changed {
+        // An upload has become the ready one in the meantime.
+        Err(Error::Postgres(error)) if error.unique_violation().is_some() => Ok(Mended::Overtaken),
+        changed => changed,
+    }
+}
+
+pub(super) async fn delete(ctx: &Context, row: &Row) -> Result<Mended> {
+    let detail = json!({ "etag": row.etag, "found": "not in the store", "state": "deleted" });
+    mend(ctx, row, Change::State("deleted"), detail).await
+}
+
+pub(super) async fn supersede(ctx: &Context, row: &Row, etag: &str) -> Result<Mended> {
+    let detail = json!({ "etag": row.etag, "found": "changed outside Larder", "found_etag": etag, "state": "superseded" });
+    mend(ctx, row, Change::State("superseded"), detail).await
+}
+
+/// The object carries the number of this row: it was published, and what came after was lost.
+pub(super) async fn roll_forward(ctx: &Context, row: &Row, head: &Head) -> Result<Mended> {
+    let detail = json!({ "etag": head.etag, "found": "whole in the store", "state": "ready" });
+    mend(ctx, row, Change::Ready(head), detail).await
+}

@@ -1,0 +1,123 @@
+//! What is recorded, read in pages so that memory stays flat.
+
+use std::collections::BTreeSet;
+
+use diesel::prelude::QueryDsl;
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use crate::domain::{Context, Error, Result};
+use crate::schema::files;
+use crate::stores::postgres;
+
+/// Rows of one page.
+pub(super) const PAGE: i64 = 1000;
+
+#[derive(Clone, Debug, diesel::QueryableByName)]
+pub(super) struct Row {
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    pub tenant_id: Uuid,
+    #[diesel(sql_type = Text)]
+    pub bucket: String,
+    #[diesel(sql_type = Text)]
+    pub object_key: String,
+    #[diesel(sql_type = Text)]
+    pub state: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub etag: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub size: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub s3_upload_id: Option<String>,
+    /// Nobody has given a sign of life for longer than the lease.
+    #[diesel(sql_type = Bool)]
+    pub silent: bool,
+}
+
+const COLUMNS: &str = "id, tenant_id, bucket, object_key, state, etag, size, s3_upload_id";
+
+fn columns(ctx: &Context) -> String {
+    let lease = ctx.config.upload.lease.as_secs();
+    format!("{COLUMNS}, coalesce(heartbeat_at < now() - {lease} * interval '1 second', true) AS silent")
+}
+
+macro_rules! load {
+    ($ctx:expr, $query:expr) => {
+        $ctx.db
+            .within(async {
+                let mut conn = $ctx.db.get().await?;
+                $query.load(&mut conn).await.map_err(|error| Error::from(postgres::Error::from(error)))
+            })
+            .await
+    };
+}
+
+/// Every bucket in which something is recorded.
+pub(super) async fn buckets(ctx: &Context) -> Result<BTreeSet<String>> {
+    let names: Result<Vec<String>> = load!(ctx, files::table.select(files::bucket).distinct());
+    Ok(names?.into_iter().collect())
+}
+
+/// What may explain the objects under these keys.
+pub(super) async fn at_keys(ctx: &Context, bucket: &str, keys: &[&str]) -> Result<Vec<Row>> {
+    let sql = format!(
+        "SELECT {} FROM files WHERE bucket = $1 AND object_key = ANY($2) AND state IN ('ready', 'pending', 'deleting', 'failed')",
+        columns(ctx)
+    );
+    load!(ctx, diesel::sql_query(&sql).bind::<Text, _>(bucket).bind::<Array<Text>, _>(keys))
+}
+
+/// In which order the store lists keys.
+#[derive(Clone, Copy)]
+pub(super) struct Order {
+    /// As a store over a file system does: what is in a folder stands where the folder's name does.
+    pub by_folder: bool,
+}
+
+impl Order {
+    pub fn place(self, key: &str) -> String {
+        if self.by_folder { key.replace('/', "\u{1}") } else { key.to_owned() }
+    }
+
+    fn expression(self) -> &'static str {
+        if self.by_folder { "replace(object_key, '/', E'\\x01')" } else { "object_key" }
+    }
+}
+
+/// `ready` rows behind one place in the order and up to another, one page.
+pub(super) async fn ready_between(ctx: &Context, bucket: &str, order: Order, after: &str, until: Option<&str>) -> Result<Vec<Row>> {
+    let (columns, place) = (columns(ctx), order.expression());
+    let sql = format!(
+        "SELECT {columns} FROM files WHERE bucket = $1 AND state = 'ready' AND {place} > $2 AND ($3 IS NULL OR {place} <= $3)
+         ORDER BY {place} LIMIT {PAGE}"
+    );
+    let query = diesel::sql_query(&sql).bind::<Text, _>(bucket).bind::<Text, _>(after).bind::<Nullable<Text>, _>(until);
+    load!(ctx, query)
+}
+
+/// By the ids of their multipart uploads.
+pub(super) async fn of_uploads(ctx: &Context, bucket: &str, uploads: &[&str]) -> Result<Vec<Row>> {
+    let sql = format!("SELECT {} FROM files WHERE bucket = $1 AND s3_upload_id = ANY($2)", columns(ctx));
+    load!(ctx, diesel::sql_query(&sql).bind::<Text, _>(bucket).bind::<Array<Text>, _>(uploads))
+}
+
+/// Uploads and deletions that nobody is at any more.
+pub(super) async fn stopped(ctx: &Context, bucket: Option<&str>) -> Result<Vec<Row>> {
+    let lease = ctx.config.upload.lease.as_secs();
+    let sql = format!(
+        "SELECT {} FROM files WHERE state IN ('pending', 'deleting') AND heartbeat_at < now() - {lease} * interval '1 second'
+         AND ($1 IS NULL OR bucket = $1) ORDER BY id LIMIT {PAGE}",
+        columns(ctx)
+    );
+    load!(ctx, diesel::sql_query(&sql).bind::<Nullable<Text>, _>(bucket))
+}
+
+/// Which of these are still neither here nor there.
+pub(super) async fn still_unfinished(ctx: &Context, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+    use diesel::prelude::ExpressionMethods;
+    let query = files::table.filter(files::id.eq_any(ids)).filter(files::state.eq_any(["pending", "deleting"])).select(files::id);
+    load!(ctx, query)
+}

@@ -1,0 +1,80 @@
+//! What has stopped halfway, and multipart uploads that are open at the store.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::rows::{self, Row};
+use super::{Mended, Run};
+use crate::domain::names::BucketName;
+use crate::domain::objects::unfinished;
+use crate::domain::uploads::reaper;
+use crate::domain::{Error, Result};
+use crate::stores::s3;
+
+/// Uploads and deletions that nobody is at any more are settled as a Larder that runs settles them: in all
+/// buckets, whichever was asked for.
+pub(super) async fn stopped(run: &mut Run<'_>, bucket: Option<&BucketName>) -> Result<()> {
+    let found = rows::stopped(run.ctx, bucket.map(BucketName::as_str)).await?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let mut left: Vec<Uuid> = Vec::new();
+    if run.mend {
+        while reaper::pass(run.ctx).await? + unfinished::pass(run.ctx).await? > 0 {}
+        let ids: Vec<Uuid> = found.iter().map(|row| row.id).collect();
+        left = rows::still_unfinished(run.ctx, &ids).await?;
+    }
+    for row in &found {
+        let what = if row.state == "deleting" { "A deletion stopped halfway." } else { "An upload stopped, and nobody sends it any more." };
+        let mended = match (run.mend, left.contains(&row.id)) {
+            (false, _) => Ok(Mended::NotTold),
+            (true, false) => Ok(Mended::Yes),
+            (true, true) => Err(Error::S3(s3::Error::Unreachable("its object could not be looked at".into()))),
+        };
+        run.differs((&row.bucket, &row.object_key), what, "It was settled by what the store holds.", mended);
+    }
+    Ok(())
+}
+
+/// Ours that are over are aborted. What no row names cannot be told from another program's: it is only named.
+pub(super) async fn compare(run: &mut Run<'_>, bucket: &str) -> Result<()> {
+    let mut marker = None;
+    loop {
+        let page = match run.ctx.s3.list_multipart(bucket, None, marker.as_ref(), 1000).await {
+            Ok(page) => page,
+            Err(s3::Error::NoSuchBucket) => return Ok(()),
+            Err(s3::Error::AccessDenied | s3::Error::NotSupported) => {
+                run.note(bucket, "", "The store does not list the unfinished uploads of this bucket, so they were not compared.");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        run.report.uploads += page.uploads.len() as u64;
+        let ids: Vec<&str> = page.uploads.iter().map(|upload| upload.upload_id.as_str()).filter(|id| !id.contains('\0')).collect();
+        let known = rows::of_uploads(run.ctx, bucket, &ids).await?;
+        let known: HashMap<&str, &Row> = known.iter().filter_map(|row| Some((row.s3_upload_id.as_deref()?, row))).collect();
+        for upload in &page.uploads {
+            let Some(row) = known.get(upload.upload_id.as_str()) else {
+                run.note(bucket, &upload.key, "An unfinished upload that is not ours or not known; it was left as it is.");
+                continue;
+            };
+            // The state only ever leads away from `pending`, so there is nothing to be overtaken by.
+            if row.state == "pending" {
+                continue;
+            }
+            let what = "The parts of an upload that is over are still in the store.";
+            let mended = if run.mend {
+                let aborted = run.ctx.s3.abort_multipart(bucket, &row.object_key, &upload.upload_id).await;
+                aborted.map(|()| Mended::Yes).map_err(Error::from)
+            } else {
+                Ok(Mended::NotTold)
+            };
+            run.differs((bucket, &upload.key), what, "They are removed.", mended);
+        }
+        marker = page.next;
+        if marker.is_none() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! What is on its way into a bucket: every multipart upload that is open at the store, ours or another program's,
+//! and how one is aborted.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::now;
+use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, QueryDsl};
+use diesel_async::RunQueryDsl;
+use futures_util::{FutureExt, StreamExt};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::FileState;
+use crate::domain::actor::Actor;
+use crate::domain::names::{BucketName, ObjectKey, storable};
+use crate::domain::{Context, Error, Result, abilities, audit, objects};
+use crate::schema::files;
+use crate::stores::s3::OpenMarker;
+use crate::stores::{postgres, s3};
+
+/// Rows of one page: each is asked for its parts.
+pub const PAGE: i32 = 20;
+/// Parts are asked for so many uploads at once, and all of them within this time.
+const AT_ONCE: usize = 6;
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// One open upload.
+#[derive(Clone, Debug)]
+pub struct Open {
+    pub key: ObjectKey,
+    pub upload_id: String,
+    pub initiated: Option<DateTime<Utc>>,
+    /// `None`: the store has not said in time.
+    pub progress: Option<Progress>,
+    pub owner: Owner,
+    /// The store would take this key for another, so nothing is done to it.
+    pub unreachable: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub parts: u64,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    Larder {
+        by: String,
+        /// A sign of life within the lease.
+        sending: bool,
+        /// All parts are there, and the object is being made of them.
+        publishing: bool,
+        /// Failed, or stored otherwise: only its parts are left.
+        over: bool,
+    },
+    /// No row of ours has its id.
+    Other,
+}
+
+pub struct Unfinished {
+    pub uploads: Vec<Open>,
+    pub next: Option<OpenMarker>,
+    /// Why the list may lack some, a sentence.
+    pub incomplete: Option<&'static str>,
+}
+
+const DENIED: &str = "The store does not let Larder's key list unfinished uploads, so only those that Larder began are shown.";
+const LACKING: &str = "This store does not list unfinished uploads, so only those that Larder began are shown.";
+const PARTIAL: &str = "This store's list may miss uploads of other programs. Those that Larder began are all shown.";
+
+/// One page, in the order of the store; on the first one, those of ours that the store has not listed as well.
+pub async fn unfinished(ctx: &Context, bucket: &BucketName, marker: Option<&OpenMarker>) -> Result<Unfinished> {
+    let (page, known) = futures_util::join!(ctx.s3.list_multipart(bucket.as_str(), None, marker, PAGE).boxed(), abilities::known(ctx));
+    let partial = known.is_some_and(|probed| probed.abilities.multipart_listing.is_no());
+    let (listed, next, incomplete) = match page {
+        Ok(page) => (page.uploads, page.next, partial.then_some(PARTIAL)),
+        Err(s3::Error::AccessDenied) => (Vec::new(), None, Some(DENIED)),
+        Err(s3::Error::NotSupported) => (Vec::new(), None, Some(LACKING)),
+        Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("There is no bucket named {bucket}."))),
+        Err(error) => return Err(error.into()),
+    };
+    let rows = rows(ctx, bucket, &listed, incomplete.is_some() && marker.is_none()).await?;
+    let mut owners: HashMap<String, Row> = rows.into_iter().filter_map(|row| Some((row.s3_upload_id.clone()?, row))).collect();
+    let rules = ctx.s3.key_rules();
+    let open = |key: &str, upload_id: String, initiated, owner| {
+        Some(Open { key: ObjectKey::parse(key)?, upload_id, initiated, progress: None, owner, unreachable: rules.mangled(key) })
+    };
+    let mut uploads: Vec<Open> = listed
+        .into_iter()
+        .filter_map(|upload| {
+            let owner = owners.remove(&upload.upload_id).map_or(Owner::Other, |row| row.owner(ctx));
+            open(&upload.key, upload.upload_id, upload.initiated, owner)
+        })
+        .collect();
+    let listed = uploads.len();
+    let mut unlisted: Vec<Row> = owners.into_values().collect();
+    unlisted.sort_by(|one, other| one.object_key.cmp(&other.object_key));
+    for row in unlisted {
+        let owner = row.owner(ctx);
+        uploads.extend(open(&row.object_key, row.s3_upload_id.unwrap_or_default(), Some(row.created_at), owner));
+    }
+    ask_for_parts(ctx, bucket, &mut uploads, listed).await;
+    Ok(Unfinished { uploads, next, incomplete })
+}
+
+type Columns = (String, Option<String>, String, bool, Option<DateTime<Utc>>, String, DateTime<Utc>);
+
+struct Row {
+    object_key: String,
+    s3_upload_id: Option<String>,
+    state: String,
+    publishing: bool,
+    heartbeat_at: Option<DateTime<Utc>>,
+    by: String,
+    created_at: DateTime<Utc>,
+}
+
+impl Row {
+    fn owner(&self, ctx: &Context) -> Owner {
+        let pending = self.state == FileState::Pending.as_str();
+        let sending = pending && self.heartbeat_at.is_some_and(|beat| !super::is_silent(ctx, beat));
+        Owner::Larder { by: self.by.clone(), sending, publishing: pending && self.publishing, over: !pending }
+    }
+}
+
+/// Of the uploads listed, and where `others` of those that are under way.
+async fn rows(ctx: &Context, bucket: &BucketName, listed: &[s3::OpenUpload], others: bool) -> Result<Vec<Row>> {
+    let ids: Vec<&str> = listed.iter().map(|upload| upload.upload_id.as_str()).filter(|id| !id.contains('\0')).collect();
+    let found: Vec<Columns> = ctx
+        .db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            let under_way = files::state.eq("pending").and(files::s3_upload_id.is_not_null());
+            let mut query = files::table
+                .filter(files::bucket.eq(bucket.as_str()))
+                .filter(files::s3_upload_id.eq_any(ids))
+                .select((
+                    files::object_key,
+                    files::s3_upload_id,
+                    files::state,
+                    files::publishing,
+                    files::heartbeat_at,
+                    files::uploaded_by_label,
+                    files::created_at,
+                ))
+                .limit(2 * i64::from(PAGE))
+                .into_boxed();
+            if others {
+                query = query.or_filter(files::bucket.eq(bucket.as_str()).and(under_way));
+            }
+            query.load(&mut conn).await.map_err(|error| Error::from(postgres::Error::from(error)))
+        })
+        .await?;
+    Ok(found
+        .into_iter()
+        .map(|(object_key, s3_upload_id, state, publishing, heartbeat_at, by, created_at)| Row {
+            object_key,
+            s3_upload_id,
+            state,
+            publishing,
+            heartbeat_at,
+            by,
+            created_at,
+        })
+        .collect())
+}
+
+/// Fills in what has arrived. Of those that the store has not listed, the ones that are over are left out.
+async fn ask_for_parts(ctx: &Context, bucket: &BucketName, uploads: &mut Vec<Open>, listed: usize) {
+    let mut found: Vec<Option<std::result::Result<Progress, s3::Error>>> = vec![None; uploads.len()];
+    let asking = async {
+        let questions = uploads.iter().enumerate().filter(|(_, open)| open.unreachable.is_none());
+        let questions =
+            questions.map(|(at, open)| async move { (at, progress(ctx, bucket, open.key.as_str(), &open.upload_id).await) }.boxed());
+        let mut answers = futures_util::stream::iter(questions).buffer_unordered(AT_ONCE);
+        while let Some((at, answer)) = answers.next().await {
+            found[at] = Some(answer);
+        }
+    };
+    // What was not heard in time is not known.
+    let _ = tokio::time::timeout(PATIENCE, asking).await;
+    let mut at = 0;
+    uploads.retain_mut(|open| {
+        let answer = found[at].take();
+        at += 1;
+        open.progress = match &answer {
+            Some(Ok(progress)) => Some(*progress),
+            _ => None,
+        };
+        at <= listed || !matches!(answer, Some(Err(s3::Error::NoSuchUpload)))
+    });
+}
+
+async fn progress(ctx: &Context, bucket: &BucketName, key: &str, upload: &str) -> std::result::Result<Progress, s3::Error> {
+    let (mut progress, mut marker) = (Progress::default(), None);
+    loop {
+        let page = ctx.s3.list_parts(bucket.as_str(), key, upload, marker, 1000).await?;
+        for part in &page.parts {
+            progress.parts += 1;
+            progress.bytes += part.size;
+        }
+        marker = page.next;
+        if marker.is_none() {
+            return Ok(progress);
+        }
+    }
+}
+
+/// One open upload, for the page that asks before it is aborted. `NotFound` where it is over.
+pub async fn one(ctx: &Context, bucket: &BucketName, key: &ObjectKey, upload: &str) -> Result<Open> {
+    objects::reachable(ctx, key)?;
+    let listed = [s3::OpenUpload { key: key.to_string(), upload_id: upload.to_owned(), initiated: None }];
+    let (progress, rows) = futures_util::join!(progress(ctx, bucket, key.as_str(), upload).boxed(), rows(ctx, bucket, &listed, false));
+    let progress = match progress {
+        Ok(progress) => progress,
+        Err(s3::Error::NoSuchUpload | s3::Error::NoSuchKey | s3::Error::InvalidRequest(_)) => {
+            return Err(Error::NotFound("This upload is over already: it was finished or aborted.".into()));
+        }
+        Err(error) => return Err(objects::not_found(error, bucket, key)),
+    };
+    let row = rows?.into_iter().next();
+    let initiated = row.as_ref().map(|row| row.created_at);
+    let owner = row.map_or(Owner::Other, |row| row.owner(ctx));
+    Ok(Open { key: key.clone(), upload_id: upload.to_owned(), initiated, progress: Some(progress), owner, unreachable: None })
+}
+
+/// Throws the parts away; an upload of ours counts as failed. Conflict where it is being stored at this moment.
+pub async fn abort(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &ObjectKey, upload: &str) -> Result<()> {
+    objects::reachable(ctx, key)?;
+    ctx.db.answers().await?;
+    let (all, actor, bucket, key, upload) = (ctx.clone(), actor.clone(), bucket.clone(), key.clone(), upload.to_owned());
+    ctx.see_through(async move {
+        let ours = give_up(&all, &actor, &bucket, &key, &upload).await?;
+        all.s3.abort_multipart(bucket.as_str(), key.as_str(), &upload).await?;
+        let detail = json!({ "upload": upload, "file": ours });
+        audit::record_at_last(&all, &actor, "upload.abort", &audit::object(bucket.as_str(), key.as_str()), detail).await
+    })
+    .await
+}
+
+/// The row first: whoever sends can then publish no more. The id of the row that was under way.
+async fn give_up(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &ObjectKey, upload: &str) -> Result<Option<Uuid>> {
+    let why = format!("Aborted by {}.", actor.label);
+    let (given_up, publishing) = ctx
+        .db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            let under_way = || {
+                files::table
+                    .filter(files::bucket.eq(bucket.as_str()))
+                    .filter(files::object_key.eq(storable(key.as_str())))
+                    .filter(files::s3_upload_id.eq(storable(upload)))
+                    .filter(files::state.eq("pending"))
+            };
+            let values = (files::state.eq("failed"), files::error.eq(&why), files::finished_at.eq(now), files::updated_at.eq(now));
+            let given_up: Vec<Uuid> = diesel::update(under_way().filter(files::publishing.eq(false)))
+                .set(values)
+                .returning(files::id)
+                .get_results(&mut conn)
+                .await
+                .map_err(postgres::Error::from)?;
+            let publishing: i64 = under_way().count().get_result(&mut conn).await.map_err(postgres::Error::from)?;
+            Ok::<_, Error>((given_up, publishing > 0))
+        })
+        .await?;
+    if publishing {
+        return Err(Error::Conflict(format!(
+            "{} has arrived whole and is being stored at this moment, so it was not aborted.",
+            key.name()
+        )));
+    }
+    Ok(given_up.into_iter().next())
+}

@@ -1,0 +1,169 @@
+//! Unfinished uploads of a bucket: all of them, whoever began them, and aborting one.
+
+use bytes::Bytes;
+use larder::console::paths;
+use larder::domain::actor::Role;
+use larder::stores::s3::{Error, Part, PutOptions};
+
+use crate::support::{Client, Page, TestApp, eventually};
+
+const TEXT: PutOptions<'static> = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
+
+fn path(app: &TestApp) -> String {
+    format!("/buckets/{}/unfinished", app.bucket)
+}
+
+/// By another program, with one part of so many bytes.
+async fn begin(app: &TestApp, key: &str, length: usize) -> String {
+    let upload = app.ctx.s3.begin_multipart(&app.bucket, key, &TEXT).await.unwrap();
+    let part = Part { number: 1, body: Bytes::from(vec![b'x'; length]) };
+    app.ctx.s3.put_part(&app.bucket, key, &upload, part).await.unwrap();
+    upload
+}
+
+async fn is_open(app: &TestApp, key: &str, upload: &str) -> bool {
+    !matches!(app.ctx.s3.list_parts(&app.bucket, key, upload, None, 1).await, Err(Error::NoSuchUpload))
+}
+
+/// A form that has sent its first part and goes on when it is told to.
+struct Slow {
+    send: tokio::sync::mpsc::Sender<Result<Bytes, std::io::Error>>,
+    answer: tokio::task::JoinHandle<Page>,
+}
+
+async fn slow(app: &TestApp, editor: Client, name: &str) -> Slow {
+    let (send, hear) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+    let body = reqwest::Body::wrap_stream(futures_util::stream::unfold(hear, |mut hear| async move { Some((hear.recv().await?, hear)) }));
+    let form = reqwest::multipart::Form::new().part("file", reqwest::multipart::Part::stream(body).file_name(name.to_owned()));
+    let target = format!("/buckets/{}/uploads", app.bucket);
+    let answer = tokio::spawn(async move { editor.post_files(&target, form).await });
+    send.send(Ok(Bytes::from(vec![b'x'; 9 << 20]))).await.unwrap();
+    let sql = app.sql().await;
+    let begun = "SELECT 1 FROM files WHERE s3_upload_id IS NOT NULL AND state = 'pending'";
+    eventually("a part is on its way", async || !sql.query(begun, &[]).await.unwrap().is_empty()).await;
+    Slow { send, answer }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_of_ours_and_of_others_are_listed_with_what_has_arrived() {
+    let app = TestApp::start().await;
+    app.rules_known().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let empty = viewer.get(&path(&app)).await.expect_status(200);
+    assert!(empty.text_of("main").contains("Nothing is unfinished"), "{}", empty.text_of("main"));
+    begin(&app, "in/ü <b>.bin", 1_500).await;
+    let uploading = slow(&app, app.sign_in(Role::Editor).await, "ours.bin").await;
+    eventually("the first part of ours has arrived", async || {
+        viewer.get(&path(&app)).await.texts("tbody tr").iter().any(|row| row.contains("ours.bin") && row.contains("8.4 MB"))
+    })
+    .await;
+    let page = viewer.get(&path(&app)).await.expect_status(200);
+    let row = |name: &str| page.texts("tbody tr").into_iter().find(|row| row.contains(name)).unwrap_or_default();
+    let theirs = row("ü <b>.bin");
+    assert!(theirs.contains("another program") && theirs.contains("Not ours") && theirs.contains("1.5"), "{theirs}");
+    let ours = row("ours.bin");
+    assert!(ours.contains("Tess Test") && ours.contains("Uploading") && ours.contains("1 part"), "{ours}");
+    assert!(!page.has("form[action$='/unfinished/deletion']"), "a viewer aborts nothing");
+    assert!(viewer.get("/uploads").await.has(&format!("a[href='{}']", path(&app))));
+    assert!(viewer.get(&format!("/buckets/{}/settings", app.bucket)).await.has(&format!("a[href='{}']", path(&app))));
+    assert!(viewer.get(&format!("/buckets/{}", app.bucket)).await.has(&format!("a[href='{}']", path(&app))));
+    drop(uploading.send);
+    uploading.answer.await.unwrap().expect_status(303);
+    assert!(!viewer.get(&path(&app)).await.text_of("main").contains("ours.bin"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aborting_asks_once_and_takes_only_what_was_named() {
+    let app = TestApp::start().await;
+    app.rules_known().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let (one, other) = (begin(&app, "same.bin", 10).await, begin(&app, "same.bin", 10).await);
+    let target = format!("{}/deletion", path(&app));
+    let k = paths::field("same.bin");
+    let asked = editor.post(&target, &[("k", &k), ("upload", &one)]).await.expect_status(200);
+    assert!(asked.text_of("form.confirm").contains("same.bin") && is_open(&app, "same.bin", &one).await);
+    let done = editor.post(&target, &[("k", &k), ("upload", &one), ("confirm", "1")]).await.expect_status(303);
+    assert_eq!(done.location(), path(&app));
+    assert!(!is_open(&app, "same.bin", &one).await && is_open(&app, "same.bin", &other).await);
+    assert!(editor.get(&path(&app)).await.text_of(".flash").contains("aborted"));
+    // Over already: said, and nothing to confirm.
+    assert_eq!(editor.post(&target, &[("k", &k), ("upload", &one)]).await.expect_status(303).location(), path(&app));
+    assert!(editor.get(&path(&app)).await.text_of(".flash").contains("over already"));
+    let audit = app.sign_in(Role::Admin).await.get("/audit?action=upload.abort").await.expect_status(200);
+    assert_eq!(audit.count("tbody tr"), 1);
+    for bad in [vec![("k", "%%%"), ("upload", "x")], vec![("k", k.as_str()), ("upload", "")], vec![("k", k.as_str())]] {
+        editor.post(&target, &bad).await.expect_status(400);
+    }
+    app.visitor().get(&path(&app)).await.expect_status(303);
+    editor.get("/buckets/t-no-such-bucket/unfinished").await.expect_status(404);
+    let status = editor.get(&format!("{}?key=garbage&upload=garbage", path(&app))).await.status;
+    assert!((200..500).contains(&status), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_ours_that_is_aborted_counts_as_failed_and_stores_nothing() {
+    let app = TestApp::start().await;
+    app.rules_known().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let uploading = slow(&app, app.sign_in(Role::Editor).await, "ours.bin").await;
+    let sql = app.sql().await;
+    let row = sql.query_one("SELECT s3_upload_id FROM files WHERE state = 'pending'", &[]).await.unwrap();
+    let upload: String = row.get(0);
+    let target = format!("{}/deletion", path(&app));
+    let k = paths::field("ours.bin");
+    // Not while it is being made an object.
+    sql.execute("UPDATE files SET publishing = true WHERE state = 'pending'", &[]).await.unwrap();
+    editor.post(&target, &[("k", &k), ("upload", &upload), ("confirm", "1")]).await.expect_status(303);
+    assert!(editor.get(&path(&app)).await.text_of(".flash").contains("being stored"));
+    assert!(is_open(&app, "ours.bin", &upload).await);
+    sql.execute("UPDATE files SET publishing = false WHERE state = 'pending'", &[]).await.unwrap();
+
+    editor.post(&target, &[("k", &k), ("upload", &upload), ("confirm", "1")]).await.expect_status(303);
+    let row = sql.query_one("SELECT state, error FROM files", &[]).await.unwrap();
+    assert_eq!((row.get::<_, String>(0), row.get::<_, String>(1)), ("failed".into(), "Aborted by Tess Test.".into()));
+    drop(uploading.send);
+    let answer = uploading.answer.await.unwrap();
+    assert!(answer.status >= 300, "{}", answer.status);
+    assert!(app.ctx.s3.head(&app.bucket, "ours.bin", None).await.is_err());
+    let row = sql.query_one("SELECT error FROM files", &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), "Aborted by Tess Test.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_are_paged_and_none_is_missed() {
+    let app = TestApp::start().await;
+    app.rules_known().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    for n in 0..45 {
+        app.ctx.s3.begin_multipart(&app.bucket, &format!("many/{n:02}+.bin"), &TEXT).await.unwrap();
+    }
+    let (mut next, mut seen, mut pages) = (path(&app), Vec::new(), 0);
+    loop {
+        let page = viewer.get(&next).await.expect_status(200);
+        let names = page.texts("tbody .row-name");
+        assert!(names.len() <= 20);
+        seen.extend(names);
+        pages += 1;
+        match page.attributes("a[rel=next]", "href").first() {
+            Some(url) => next = url.clone(),
+            None => break,
+        }
+    }
+    seen.sort();
+    let expected: Vec<String> = (0..45).map(|n| format!("{n:02}+.bin")).collect();
+    assert_eq!((seen, pages), (expected, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_store_the_page_says_so_in_time() {
+    let app = TestApp::with_own_servers().await;
+    app.rules_known().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    app.servers().s3().freeze();
+    let started = std::time::Instant::now();
+    let page = viewer.get(&path(&app)).await.expect_status(503);
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(page.text_of("h1").contains("object store"));
+    app.servers().s3().thaw();
+    eventually("the page is back", async || viewer.get(&path(&app)).await.status == 200).await;
+}
