@@ -97,6 +97,8 @@ impl S3 {
             .chain(["-s3.allowDeleteBucketNotEmpty=false", "-s3.autoCreateBucket=false"])
             // On by default too: nothing here tells anyone that it runs.
             .chain(["-master.telemetry=false"])
+            // By default as many as the disk has room for when they are full: on a small disk too few for one a bucket.
+            .chain(["-volume.max=1000"])
             .chain(["-filer.exposeDirectoryData=false", "-volume.preStopSeconds=0"])
             .map(str::to_owned)
             .collect();

@@ -154,6 +154,30 @@ async fn many_are_paged_and_none_is_missed() {
     assert_eq!((seen, pages), (expected, 3));
 }
 
+/// MinIO keeps its list of all in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn ours_are_listed_even_where_the_store_has_forgotten_them_in_its_list() {
+    let app = TestApp::with_own_servers().await;
+    app.rules_known().await;
+    let editor = app.sign_in(Role::Editor).await;
+    editor.upload(&app.bucket, "ours.bin", "x").await.expect_status(303);
+    let upload = begin(&app, "ours.bin", 2_500).await;
+    let over = begin(&app, "over.bin", 10).await;
+    editor.upload(&app.bucket, "over.bin", "x").await.expect_status(303);
+    let sql = app.sql().await;
+    for (name, upload) in [("ours.bin", &upload), ("over.bin", &over)] {
+        let set = "UPDATE files SET state = 'pending', lease = gen_random_uuid(), heartbeat_at = now(), s3_upload_id = $2 WHERE name = $1";
+        sql.execute(set, &[&name, upload]).await.unwrap();
+    }
+    app.ctx.s3.abort_multipart(&app.bucket, "over.bin", &over).await.unwrap();
+    app.servers().s3().stop();
+    app.servers().s3().start().unwrap();
+    eventually("the store is back", async || app.ctx.s3.head_bucket(&app.bucket).await.is_ok()).await;
+    let page = editor.get(&path(&app)).await.expect_status(200);
+    assert_eq!(page.texts("tbody .row-name"), ["ours.bin"]);
+    assert!(page.text_of("tbody tr").contains("2.5"), "{}", page.text_of("tbody tr"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_store_the_page_says_so_in_time() {
     let app = TestApp::with_own_servers().await;

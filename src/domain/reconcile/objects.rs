@@ -58,7 +58,8 @@ async fn listed(run: &mut Run<'_>, bucket: &str, objects: &[ObjectEntry]) -> Res
 
 async fn judge(run: &mut Run<'_>, bucket: &str, object: &ObjectEntry, rows: &[Row]) -> Result<()> {
     let ready = rows.iter().find(|row| row.state == "ready");
-    let busy = rows.iter().any(|row| matches!(row.state.as_str(), "pending" | "deleting") && !row.silent);
+    // Whoever is at it settles it; what had stopped was settled, or said, before.
+    let busy = rows.iter().any(|row| matches!(row.state.as_str(), "pending" | "deleting"));
     let explained = ready.is_some_and(|row| row.etag.as_deref() == Some(&object.etag));
     let explicable = ready.is_some() || rows.iter().any(|row| row.state == "failed" && row.size.is_some());
     if explained || busy || !explicable {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use diesel::prelude::QueryDsl;
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -32,17 +32,9 @@ pub(super) struct Row {
     pub size: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
     pub s3_upload_id: Option<String>,
-    /// Nobody has given a sign of life for longer than the lease.
-    #[diesel(sql_type = Bool)]
-    pub silent: bool,
 }
 
 const COLUMNS: &str = "id, tenant_id, bucket, object_key, state, etag, size, s3_upload_id";
-
-fn columns(ctx: &Context) -> String {
-    let lease = ctx.config.upload.lease.as_secs();
-    format!("{COLUMNS}, coalesce(heartbeat_at < now() - {lease} * interval '1 second', true) AS silent")
-}
 
 macro_rules! load {
     ($ctx:expr, $query:expr) => {
@@ -64,8 +56,7 @@ pub(super) async fn buckets(ctx: &Context) -> Result<BTreeSet<String>> {
 /// What may explain the objects under these keys.
 pub(super) async fn at_keys(ctx: &Context, bucket: &str, keys: &[&str]) -> Result<Vec<Row>> {
     let sql = format!(
-        "SELECT {} FROM files WHERE bucket = $1 AND object_key = ANY($2) AND state IN ('ready', 'pending', 'deleting', 'failed')",
-        columns(ctx)
+        "SELECT {COLUMNS} FROM files WHERE bucket = $1 AND object_key = ANY($2) AND state IN ('ready', 'pending', 'deleting', 'failed')"
     );
     load!(ctx, diesel::sql_query(&sql).bind::<Text, _>(bucket).bind::<Array<Text>, _>(keys))
 }
@@ -89,9 +80,9 @@ impl Order {
 
 /// `ready` rows behind one place in the order and up to another, one page.
 pub(super) async fn ready_between(ctx: &Context, bucket: &str, order: Order, after: &str, until: Option<&str>) -> Result<Vec<Row>> {
-    let (columns, place) = (columns(ctx), order.expression());
+    let place = order.expression();
     let sql = format!(
-        "SELECT {columns} FROM files WHERE bucket = $1 AND state = 'ready' AND {place} > $2 AND ($3 IS NULL OR {place} <= $3)
+        "SELECT {COLUMNS} FROM files WHERE bucket = $1 AND state = 'ready' AND {place} > $2 AND ($3 IS NULL OR {place} <= $3)
          ORDER BY {place} LIMIT {PAGE}"
     );
     let query = diesel::sql_query(&sql).bind::<Text, _>(bucket).bind::<Text, _>(after).bind::<Nullable<Text>, _>(until);
@@ -100,7 +91,7 @@ pub(super) async fn ready_between(ctx: &Context, bucket: &str, order: Order, aft
 
 /// By the ids of their multipart uploads.
 pub(super) async fn of_uploads(ctx: &Context, bucket: &str, uploads: &[&str]) -> Result<Vec<Row>> {
-    let sql = format!("SELECT {} FROM files WHERE bucket = $1 AND s3_upload_id = ANY($2)", columns(ctx));
+    let sql = format!("SELECT {COLUMNS} FROM files WHERE bucket = $1 AND s3_upload_id = ANY($2)");
     load!(ctx, diesel::sql_query(&sql).bind::<Text, _>(bucket).bind::<Array<Text>, _>(uploads))
 }
 
@@ -108,9 +99,8 @@ pub(super) async fn of_uploads(ctx: &Context, bucket: &str, uploads: &[&str]) ->
 pub(super) async fn stopped(ctx: &Context, bucket: Option<&str>) -> Result<Vec<Row>> {
     let lease = ctx.config.upload.lease.as_secs();
     let sql = format!(
-        "SELECT {} FROM files WHERE state IN ('pending', 'deleting') AND heartbeat_at < now() - {lease} * interval '1 second'
-         AND ($1 IS NULL OR bucket = $1) ORDER BY id LIMIT {PAGE}",
-        columns(ctx)
+        "SELECT {COLUMNS} FROM files WHERE state IN ('pending', 'deleting') AND heartbeat_at < now() - {lease} * interval '1 second'
+         AND ($1 IS NULL OR bucket = $1) ORDER BY id LIMIT {PAGE}"
     );
     load!(ctx, diesel::sql_query(&sql).bind::<Nullable<Text>, _>(bucket))
 }
