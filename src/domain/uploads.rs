@@ -10,12 +10,14 @@ mod engine;
 mod history;
 mod intake;
 pub mod open;
+mod pace;
 mod parts;
 mod places;
 mod publish;
 pub mod reaper;
 mod receiver;
 pub mod resume;
+mod room;
 mod row;
 mod target;
 

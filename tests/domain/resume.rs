@@ -47,7 +47,7 @@ impl<'a> Sender<'a> {
     async fn part_with(&self, upload: &Resumable, number: i32, body: &[u8], digest: Option<Vec<u8>>) -> Result<StoredPart> {
         let mut part = resume::begin_part(&self.app.ctx, &self.actor, &self.app.bucket, upload.file.id, number).await?;
         for chunk in body.chunks(100_000) {
-            part.write(Bytes::copy_from_slice(chunk))?;
+            part.write(Bytes::copy_from_slice(chunk)).await?;
         }
         part.finish(digest).await
     }

@@ -10,7 +10,7 @@ use larder::domain::uploads::{self, File, Receiver, Upload, reaper};
 use larder::domain::{Error, Result};
 use larder::stores::s3::PutOptions;
 
-use crate::support::{TestApp, eventually};
+use crate::support::{TestApp, eventually, eventually_within};
 
 fn actor() -> Actor {
     Actor { role: Role::Editor, ..Actor::system("Tests") }
@@ -200,45 +200,64 @@ async fn history_shows_unfinished_first_then_newest_and_pages() {
     drop(open);
 }
 
-/// Two that hold all the memory and send no more, and one that has everything to send.
+/// Far more than could each have a part's memory, and one that has everything to send.
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_uploads_make_room_for_a_fast_one() {
-    let app = TestApp::start_with(|config| config.upload.memory = 16 << 20).await;
-    let (one, two) = (receiver(&app, false).await, receiver(&app, false).await);
+async fn two_hundred_slow_uploads_do_not_keep_a_fast_one_waiting() {
+    let app = TestApp::start().await;
     let mut slow = Vec::new();
-    for (name, receiver) in [("slow1", &one), ("slow2", &two)] {
-        let mut upload = receiver.begin(name, None, None).await.map_err(|refused| refused.error).unwrap();
-        upload.write(Bytes::from(vec![0; 100_000])).await.unwrap();
-        slow.push(upload);
+    for n in 0..200 {
+        slow.push(begun(&app, &format!("slow{n}"), false).await);
     }
-    assert_eq!(app.ctx.budget.in_use(), 16 << 20);
+    assert!(app.ctx.budget.in_use() < 32 << 20, "{}", app.ctx.budget.in_use());
+    let fast = tokio::time::timeout(Duration::from_secs(15), upload(&app, "fast", &content(20 << 20), false)).await;
+    assert_eq!(fast.unwrap().unwrap().size, Some(20 << 20));
+    let mut last = slow.pop().unwrap();
+    last.write(Bytes::from_static(b"the end")).await.unwrap();
+    assert_eq!(last.finish().await.unwrap().size, Some(100_007));
+    drop(slow);
+    eventually_within(Duration::from_secs(30), "the memory is back", async || app.ctx.budget.in_use() == 0).await;
+}
+
+/// One that has shown that it is fast, has all the memory there is, and sends no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_stops_sending_makes_room_for_those_who_wait() {
+    let app = TestApp::start_with(|config| config.upload.memory = 16 << 20).await;
+    let mut stopped = begun(&app, "stopped", false).await;
+    for chunk in content(3 << 20).chunks(64 << 10) {
+        stopped.write(Bytes::copy_from_slice(chunk)).await.unwrap();
+    }
+    assert!(app.ctx.budget.in_use() >= 8 << 20);
     // A small file needs no part's memory, and waits for nobody.
     upload(&app, "small", &content(50_000), false).await.unwrap();
-    let fast = async {
-        let sent = content(10 << 20);
-        upload(&app, "fast", &sent, false).await
-    };
+    let sent = content(10 << 20);
+    let fast = upload(&app, "fast", &sent, false);
     let dripping = async {
-        let mut refused = 0;
-        for mut upload in slow {
-            loop {
-                match upload.write(Bytes::from_static(b"drip")).await {
-                    Ok(()) => tokio::time::sleep(Duration::from_millis(200)).await,
-                    Err(error) => {
-                        assert!(matches!(error, Error::Busy { .. }), "{error}");
-                        upload.abandon(&error).await;
-                        refused += 1;
-                        break;
-                    }
-                }
-                if app.ctx.s3.head(&app.bucket, "fast", None).await.is_ok() {
-                    break;
-                }
+        loop {
+            match stopped.write(Bytes::from_static(b"drip")).await {
+                Ok(()) => tokio::time::sleep(Duration::from_millis(200)).await,
+                Err(error) => break stopped.abandon(&error).await,
             }
         }
-        refused
     };
     let (fast, refused) = tokio::join!(fast, dripping);
     assert_eq!(fast.unwrap().size, Some(10 << 20));
-    assert!(refused >= 1);
+    assert!(refused.error.unwrap().contains("too slowly"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_has_all_the_places_and_a_full_house_says_when_to_come_back() {
+    let app = TestApp::start_with(|config| (config.upload.at_once, config.upload.at_once_each) = (3, 2)).await;
+    let open = async |who: &Actor| Receiver::open(&app.ctx, who, BucketName::parse(&app.bucket).unwrap(), "", false).await;
+    let person = |id: u128| Actor { id: Some(uuid::Uuid::from_u128(id)), ..actor() };
+    let held = [open(&person(1)).await.unwrap(), open(&person(1)).await.unwrap()];
+    let refused = open(&person(1)).await.map(|_| ());
+    assert!(matches!(&refused, Err(Error::Busy { why, .. }) if why.contains("one person")), "{refused:?}");
+    let third = open(&person(2)).await.unwrap();
+    let refused = open(&person(3)).await.map(|_| ());
+    assert!(matches!(&refused, Err(Error::Busy { why, .. }) if why.contains("at once")), "{refused:?}");
+    assert_eq!(app.ctx.budget.under_way(), 3);
+    drop(held);
+    open(&person(3)).await.unwrap();
+    drop(third);
+    assert_eq!(app.ctx.budget.under_way(), 0);
 }

@@ -143,7 +143,7 @@ pub async fn receive(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id
     };
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|_| Error::BadRequest("The part did not arrive whole. Send it again.".to_owned()))?;
-        if let Err(error) = part.write(chunk) {
+        if let Err(error) = part.write(chunk).await {
             drain_payload(&mut body).await;
             return Err(error.into());
         }

@@ -1,25 +1,22 @@
 //! A large file on its way: parts that fill, are hashed and travel at the same time.
 
-use std::time::{Duration, Instant};
-
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::OWNER;
 use super::attempt::{Attempt, Beating};
-use super::budget::{Room, busy};
+use super::pace::Pace;
 use super::publish::Whole;
+use super::room::Room;
 use super::row::{self, Digest};
 use crate::domain::faults::crash_point;
-use crate::domain::{Context, Error, Result};
+use crate::domain::{Error, Result};
 use crate::stores::s3::{self, Part, PartReceipt, PutOptions};
 
 const MIB: u64 = 1 << 20;
 /// Parts of one upload that travel at once.
 const IN_FLIGHT: usize = 4;
-/// While others wait for memory, nobody may take longer than this to fill a part with it.
-const FILLING: Duration = Duration::from_secs(20);
 /// S3 takes no more parts of one object.
 pub(super) const MAX_PARTS: i32 = 10_000;
 
@@ -42,8 +39,9 @@ pub(super) struct Parts {
     part_size: usize,
     /// What a part may need at most: the whole body may be smaller than one.
     share: usize,
-    /// The part that is being filled, and since when its memory is held.
-    room: Option<(Room, Instant)>,
+    /// The part that is being filled.
+    room: Room,
+    pace: Pace,
     /// Taken while it is awaited; without it the upload is over.
     hash: Option<Hash>,
     next: i32,
@@ -69,8 +67,9 @@ impl Parts {
         Self {
             part_size,
             share,
+            room: Room::new(&attempt.ctx.budget, share),
+            pace: Pace::new(),
             attempt,
-            room: None,
             hash: Some(Hash::Here(digest::Context::new(&digest::SHA256))),
             next: 1,
             sending: JoinSet::new(),
@@ -81,19 +80,20 @@ impl Parts {
 
     /// Takes the next bytes; waits while memory or the store is busy.
     pub async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
+        self.pace.came(chunk.len());
         while !chunk.is_empty() {
-            let room = self.room().await?;
-            chunk = room.fill(chunk);
-            if room.is_full() {
+            chunk = self.room.fill(chunk, &self.pace).await?;
+            if self.room.is_full() {
                 self.send().await?;
             }
         }
+        self.pace.ask();
         Ok(())
     }
 
     /// Sends the rest, and waits until all of it is hashed and all parts are at the store.
     pub async fn finish(&mut self) -> Result<()> {
-        if self.next > 1 && self.room.as_ref().is_some_and(|(room, _)| room.len() > 0) {
+        if self.next > 1 && self.room.len() > 0 {
             self.send().await?;
         }
         while let Some(sent) = self.sending.join_next().await {
@@ -111,7 +111,7 @@ impl Parts {
         let whole = if self.attempt.multipart.is_some() {
             Whole::Parts(self.receipts)
         } else {
-            let body = self.room.map(|(room, _)| room.freeze()).unwrap_or_default();
+            let body = self.room.freeze();
             hash.update(&body);
             Whole::Body(body)
         };
@@ -125,18 +125,6 @@ impl Parts {
         self.attempt
     }
 
-    /// The part that is being filled: memory for all of it before any of it is held.
-    async fn room(&mut self) -> Result<&mut Room> {
-        let (room, since) = match self.room.take() {
-            Some(filling) => filling,
-            None => (self.attempt.ctx.budget.room(self.share).await?, Instant::now()),
-        };
-        if !may_go_on(&self.attempt.ctx, since) {
-            return Err(busy("The file arrived too slowly while others were waiting. Try again when less is being uploaded."));
-        }
-        Ok(&mut self.room.insert((room, since)).0)
-    }
-
     async fn send(&mut self) -> Result<()> {
         if self.next > MAX_PARTS {
             return Err(Error::TooLarge(format!(
@@ -145,8 +133,7 @@ impl Parts {
             )));
         }
         let upload = self.multipart().await?;
-        let Some((room, _)) = self.room.take() else { return Ok(()) };
-        let body = room.freeze();
+        let body = std::mem::replace(&mut self.room, Room::new(&self.attempt.ctx.budget, self.share)).freeze();
         let mut hash = self.hash_here().await?;
         let to_hash = body.clone();
         let attempt = &self.attempt;
@@ -212,11 +199,6 @@ fn already_over() -> Error {
 /// The SHA-256 and the length of bytes that are all here.
 pub(super) fn digest_of(body: &[u8]) -> Digest {
     Digest { size: i64::try_from(body.len()).unwrap_or(i64::MAX), sha256: digest::digest(&digest::SHA256, body).as_ref().to_vec() }
-}
-
-/// Whether whoever holds memory for a part since then may hold it longer.
-pub(super) fn may_go_on(ctx: &Context, since: Instant) -> bool {
-    since.elapsed() <= FILLING || !ctx.budget.is_short()
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use crate::config::UploadConfig;
 use crate::domain::actor::Actor;
 use crate::domain::{Error, Result};
 
-#[derive(Clone)]
 pub(super) struct Places(Arc<Shared>);
 
 struct Shared {

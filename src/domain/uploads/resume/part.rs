@@ -11,9 +11,9 @@ use super::row::{self, Row};
 use super::{StoredPart, count, size_of};
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
-use crate::domain::uploads::budget::Room;
-use crate::domain::uploads::parts::may_go_on;
+use crate::domain::uploads::pace::Pace;
 use crate::domain::uploads::places::Place;
+use crate::domain::uploads::room::Room;
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3::{Part, PartReceipt};
 
@@ -30,7 +30,7 @@ pub struct PartUpload {
     number: i32,
     size: usize,
     room: Room,
-    since: Instant,
+    pace: Pace,
     _place: Place,
 }
 
@@ -53,19 +53,17 @@ pub async fn begin_part(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid, nu
         return Err(Error::Conflict("This upload has not begun at the store. Open it again.".into()));
     }
     row::touch(ctx, id).await?;
-    let room = ctx.budget.room(size).await?;
-    Ok(PartUpload { ctx: ctx.clone(), actor: actor.clone(), row: found, number, size, room, since: Instant::now(), _place: place })
+    let room = Room::new(&ctx.budget, size);
+    Ok(PartUpload { ctx: ctx.clone(), actor: actor.clone(), row: found, number, size, room, pace: Pace::new(), _place: place })
 }
 
 impl PartUpload {
-    pub fn write(&mut self, chunk: Bytes) -> Result<()> {
-        if !may_go_on(&self.ctx, self.since) {
-            return Err(Error::Busy {
-                why: "The part arrived too slowly while others were waiting. Try again.".into(),
-                retry_after: Duration::from_secs(5),
-            });
-        }
-        if self.room.fill(chunk).is_empty() { Ok(()) } else { Err(self.wrong_size()) }
+    /// Takes the next bytes; waits while memory is short.
+    pub async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        self.pace.came(chunk.len());
+        let rest = self.room.fill(chunk, &self.pace).await?;
+        self.pace.ask();
+        if rest.is_empty() { Ok(()) } else { Err(self.wrong_size()) }
     }
 
     /// Stores and records the part; `sha256` is what the sender says it is. Runs to its end even where the sender

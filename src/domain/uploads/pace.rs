@@ -1,0 +1,63 @@
+//! How fast a sender is, by the time that it keeps us waiting: while we keep it waiting it is not to blame.
+
+use std::time::{Duration, Instant};
+
+/// A sender is fast while so many bytes take no longer than this: 256 KiB/s.
+const WINDOW: usize = 1 << 20;
+const LIMIT: Duration = Duration::from_secs(4);
+
+pub(super) struct Pace {
+    /// Since when the sender has the word.
+    asked: Instant,
+    bytes: usize,
+    waited: Duration,
+    fast: bool,
+}
+
+impl Pace {
+    /// Nobody is fast before they have shown it.
+    pub fn new() -> Self {
+        Self { asked: Instant::now(), bytes: 0, waited: Duration::ZERO, fast: false }
+    }
+
+    /// So many bytes have come.
+    pub fn came(&mut self, bytes: usize) {
+        self.add(bytes, self.asked.elapsed());
+    }
+
+    fn add(&mut self, bytes: usize, waited: Duration) {
+        self.bytes += bytes;
+        self.waited += waited;
+        if self.waited > LIMIT || self.bytes >= WINDOW {
+            self.fast = self.waited <= LIMIT;
+            (self.bytes, self.waited) = (0, Duration::ZERO);
+        }
+    }
+
+    /// More may come.
+    pub fn ask(&mut self) {
+        self.asked = Instant::now();
+    }
+
+    pub fn is_fast(&self) -> bool {
+        self.fast
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_is_fast_once_it_has_shown_it_and_until_it_slackens() {
+        let mut pace = Pace::new();
+        pace.add(WINDOW - 1, Duration::ZERO);
+        assert!(!pace.is_fast(), "a burst of less than the window shows nothing");
+        pace.add(1, Duration::from_secs(1));
+        assert!(pace.is_fast());
+        pace.add(1_000, Duration::from_secs(4));
+        assert!(pace.is_fast(), "a pause alone");
+        pace.add(1_000, Duration::from_secs(1));
+        assert!(!pace.is_fast());
+    }
+}
