@@ -25,6 +25,11 @@ use crate::{api, console};
 /// How long requests that are under way may take after SIGTERM; with what comes before and after, 30 s in all.
 const DRAIN: Duration = Duration::from_secs(25);
 
+/// How long a connection may stay without taking what is sent to it. actix sets no limit of its own.
+const SILENCE: Duration = Duration::from_secs(60);
+/// What a download may be ahead of its connection: fewer, larger writes.
+const WRITE_BUFFER: usize = 128 << 10;
+
 /// A running Larder.
 pub struct Running {
     pub address: SocketAddr,
@@ -61,6 +66,8 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
 pub async fn start(config: Config) -> anyhow::Result<Running> {
     let listener = TcpListener::bind(config.bind).with_context(|| format!("BIND={}", config.bind))?;
     let address = listener.local_addr()?;
+    // Every connection inherits it: whoever takes nothing of an answer for so long is gone.
+    socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(SILENCE)).context("TCP_USER_TIMEOUT")?;
     let ctx = context(config)?;
     let assets = Assets::write().context("static files")?;
     let ready = Ready::default();
@@ -81,6 +88,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     .listen(listener)?
     .disable_signals()
     .shutdown_timeout(DRAIN.as_secs())
+    .h1_write_buffer_size(WRITE_BUFFER)
     .run();
     let handle = server.handle();
     let serving = tokio::spawn(server);
