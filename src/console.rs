@@ -32,8 +32,8 @@ use actix_web::middleware::Next;
 use error::Error;
 use layout::Flash;
 use pages::{
-    audit, bucket, buckets, deletions, download, folders, links, object, overview, receive, resumable, sessions, settings, setup, theme,
-    unfinished, uploads, users,
+    audit, batch, bucket, buckets, deletions, download, folders, links, object, overview, receive, resumable, sessions, settings, setup,
+    theme, unfinished, uploads, users,
 };
 pub(crate) use routes::routes;
 pub use routes::{Access, Route};
@@ -66,7 +66,7 @@ routes! {
     "/buckets/{bucket}/uploads/{id}/deletion" { POST Editor resumable::delete; }
     "/uploads" { GET Viewer uploads::index; }
     "/uploads/new" { GET Editor uploads::new; }
-    "/uploads/{batch}" { GET Viewer uploads::show; }
+    "/uploads/{batch}" { GET Viewer batch::show; }
     "/audit" { GET Admin audit::index; }
     "/users" { GET Admin users::index; POST Admin users::create; }
     "/users/{id}/role" { POST Admin users::set_role; }

@@ -1,6 +1,7 @@
 //! One file a page.
 
 pub mod audit;
+pub mod batch;
 pub mod bucket;
 pub mod buckets;
 pub mod deletions;

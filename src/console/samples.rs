@@ -9,7 +9,7 @@ use uuid::Uuid;
 use data::{HOSTILE, bucket, config, events, files, key, layout, listing, noon, open_uploads, probed, refusal, snapshots};
 
 use super::pages::{
-    audit, bucket, buckets, deletions, health, links, object, overview, sessions, settings, setup, unfinished, uploads, users,
+    audit, batch, bucket, buckets, deletions, health, links, object, overview, sessions, settings, setup, unfinished, uploads, users,
 };
 use crate::domain::actor::Role;
 use crate::domain::buckets::{Bucket, BucketList, Figures, Settings, Versioning};
@@ -17,6 +17,7 @@ use crate::domain::names::BucketName;
 use crate::domain::objects::{Doomed, Fate, Listing, Object, Origin, SharedLink};
 use crate::domain::overview::{Overview, Stored};
 use crate::domain::preview::{MediaKind, Preview};
+use crate::domain::uploads::Batch;
 use crate::domain::uploads::open::Unfinished;
 use crate::domain::uploads::{File, Page};
 use crate::domain::users::User;
@@ -161,7 +162,12 @@ fn upload_pages() -> Vec<(&'static str, String)> {
         ),
         ("uploads-new", new(Some(bucket())).render().unwrap()),
         ("uploads-new-none", new(None).render().unwrap()),
-        ("uploads-show", uploads::ShowPage::of(editor(), files()).render().unwrap()),
+        (
+            "batch",
+            batch::ShowPage::of(editor(), Uuid::nil(), 500, Batch { files: files(), total: 1_500, stored: 1_499, failed: 1 })
+                .render()
+                .unwrap(),
+        ),
     ]
 }
 

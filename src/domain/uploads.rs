@@ -30,7 +30,7 @@ use crate::clock;
 pub use budget::Budget;
 pub use engine::Upload;
 pub(super) use history::known;
-pub use history::{Filter, Page, batch, list};
+pub use history::{BATCH_PAGE, Batch, Filter, Page, batch, list};
 pub use intake::Intake;
 pub use receiver::{Ended, Receiver};
 

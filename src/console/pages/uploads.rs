@@ -1,14 +1,13 @@
-//! `/uploads`: what came in through Larder; `/uploads/new`: the form; `/uploads/{batch}`: what became of it.
+//! `/uploads`: what came in through Larder; `/uploads/new`: the form.
 
 use std::collections::BTreeSet;
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
-use uuid::Uuid;
 
 use super::{Refusal, ok};
-use crate::console::error::{Error, Result};
+use crate::console::error::Result;
 use crate::console::layout::{Layout, Section};
 use crate::console::query::Query;
 use crate::console::session::{Editor, Viewer};
@@ -134,31 +133,6 @@ impl NewPage {
     }
 }
 
-#[derive(Template)]
-#[template(path = "pages/uploads_show.html")]
-pub struct ShowPage {
-    pub layout: Layout,
-    pub rows: Vec<Row>,
-    pub again_url: String,
-}
-
-impl ShowPage {
-    pub fn stored(&self) -> usize {
-        self.rows.iter().filter(|row| matches!(row.file.state, FileState::Ready | FileState::Superseded)).count()
-    }
-
-    pub fn failed(&self) -> usize {
-        self.rows.iter().filter(|row| row.file.state == FileState::Failed).count()
-    }
-
-    pub fn of(layout: Layout, files: Vec<File>) -> Self {
-        let rows: Vec<Row> = files.into_iter().map(Row::of).collect();
-        let first = rows.first().and_then(|row| Some((BucketName::parse(&row.file.bucket)?, row.folder.split_once('/')?.1.to_owned())));
-        let again_url = first.map_or_else(|| "/uploads/new".to_owned(), |(bucket, prefix)| paths::new_upload(Some(&bucket), &prefix));
-        Self { layout, rows, again_url }
-    }
-}
-
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct IndexQuery {
@@ -233,11 +207,4 @@ pub async fn new(editor: Editor, ctx: web::Data<Context>, query: Query) -> Resul
         max_size: ctx.config.upload.max_size,
         keep_days: ctx.config.upload.keep.as_secs() / 86_400,
     })
-}
-
-pub async fn show(viewer: Viewer, ctx: web::Data<Context>, batch: web::Path<String>) -> Result<HttpResponse> {
-    let id = Uuid::parse_str(&batch).map_err(|_| Error::NotFound("There is no upload of this number.".to_owned()))?;
-    let files = uploads::batch(&ctx, &viewer.actor, id).await?;
-    let layout = viewer.layout("Upload", Section::Uploads).under([("Uploads".to_owned(), "/uploads".to_owned())]);
-    ok(&ShowPage::of(layout, files))
 }

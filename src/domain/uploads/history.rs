@@ -161,25 +161,42 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
         .await
 }
 
-/// The files of one form, in the order in which they came. `NotFound` where there is none.
-pub async fn batch(ctx: &Context, actor: &Actor, id: Uuid) -> Result<Vec<File>> {
-    let rows: Vec<Row> = ctx
+/// The files of one form, and how many of them there are.
+pub struct Batch {
+    /// Those that failed first, then in the order in which they came; at most [`BATCH_PAGE`].
+    pub files: Vec<File>,
+    pub total: i64,
+    /// Also those that have been replaced or deleted since.
+    pub stored: i64,
+    pub failed: i64,
+}
+
+/// Files of one form that a page shows.
+pub const BATCH_PAGE: i64 = 500;
+
+/// `NotFound` where there is no such form. `from`: how many files to pass over.
+pub async fn batch(ctx: &Context, actor: &Actor, id: Uuid, from: i64) -> Result<Batch> {
+    let of_batch = || files::table.filter(files::tenant_id.eq(actor.tenant)).filter(files::batch_id.eq(id));
+    let (rows, counts): (Vec<Row>, Vec<(String, i64)>) = ctx
         .db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            let query = files::table
-                .filter(files::tenant_id.eq(actor.tenant))
-                .filter(files::batch_id.eq(id))
-                .order(files::id.asc())
-                .limit(10_000)
-                .select(Row::as_select());
-            query.load(&mut conn).await.map_err(|error| Error::from(postgres::Error::from(error)))
+            let page = of_batch().order((files::state.ne("failed"), files::id)).offset(from).limit(BATCH_PAGE).select(Row::as_select());
+            let rows = page.load(&mut conn).await.map_err(postgres::Error::from)?;
+            let counts = of_batch().group_by(files::state).select((files::state, diesel::dsl::count_star()));
+            Ok::<_, Error>((rows, counts.load(&mut conn).await.map_err(postgres::Error::from)?))
         })
         .await?;
-    if rows.is_empty() {
+    if counts.is_empty() {
         return Err(Error::NotFound("There is no such upload. Nothing arrived under this address.".into()));
     }
-    Ok(rows.into_iter().map(|row| row.into_file(ctx)).collect())
+    let count = |wanted: &dyn Fn(&str) -> bool| counts.iter().filter(|(state, _)| wanted(state)).map(|(_, count)| count).sum();
+    Ok(Batch {
+        files: rows.into_iter().map(|row| row.into_file(ctx)).collect(),
+        total: count(&|_| true),
+        stored: count(&|state| state != "failed" && state != "pending"),
+        failed: count(&|state| state == "failed"),
+    })
 }
 
 /// What Larder knows of an object that it once stored.

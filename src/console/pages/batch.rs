@@ -1,0 +1,63 @@
+//! `/uploads/{batch}`: what became of the files of one form.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::ok;
+use super::uploads::Row;
+use crate::console::error::{Error, Result};
+use crate::console::layout::{Layout, Section};
+use crate::console::query::Query;
+use crate::console::session::Viewer;
+use crate::console::{filters, paths};
+use crate::domain::Context;
+use crate::domain::names::BucketName;
+use crate::domain::uploads::{self, BATCH_PAGE, Batch};
+
+#[derive(Template)]
+#[template(path = "pages/batch.html")]
+pub struct ShowPage {
+    pub layout: Layout,
+    pub rows: Vec<Row>,
+    pub total: i64,
+    pub stored: i64,
+    pub failed: i64,
+    pub again_url: String,
+    pub first_url: Option<String>,
+    pub next_url: Option<String>,
+}
+
+impl ShowPage {
+    pub fn of(layout: Layout, id: Uuid, from: i64, batch: Batch) -> Self {
+        let rows: Vec<Row> = batch.files.into_iter().map(Row::of).collect();
+        let first = rows.first().and_then(|row| Some((BucketName::parse(&row.file.bucket)?, row.folder.split_once('/')?.1.to_owned())));
+        let again_url = first.map_or_else(|| "/uploads/new".to_owned(), |(bucket, prefix)| paths::new_upload(Some(&bucket), &prefix));
+        let next = from + BATCH_PAGE;
+        Self {
+            layout,
+            rows,
+            total: batch.total,
+            stored: batch.stored,
+            failed: batch.failed,
+            again_url,
+            first_url: (from > 0).then(|| paths::batch(id)),
+            next_url: (next < batch.total).then(|| format!("{}?from={next}", paths::batch(id))),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ShowQuery {
+    from: u32,
+}
+
+pub async fn show(viewer: Viewer, ctx: web::Data<Context>, batch: web::Path<String>, query: Query) -> Result<HttpResponse> {
+    let id = Uuid::parse_str(&batch).map_err(|_| Error::NotFound("There is no upload of this number.".to_owned()))?;
+    let from = i64::from(query.read::<ShowQuery>()?.from);
+    let batch = uploads::batch(&ctx, &viewer.actor, id, from).await?;
+    let layout = viewer.layout("Upload", Section::Uploads).under([("Uploads".to_owned(), "/uploads".to_owned())]);
+    ok(&ShowPage::of(layout, id, from, batch))
+}
