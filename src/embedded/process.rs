@@ -150,10 +150,27 @@ pub(super) struct Stat {
 }
 
 pub(super) fn stat(pid: u32) -> Option<Stat> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    read_stat(Path::new(&format!("/proc/{pid}/stat")))
+}
+
+fn read_stat(file: &Path) -> Option<Stat> {
+    let text = std::fs::read_to_string(file).ok()?;
     // The second field is the program's name in brackets, and may itself hold spaces and brackets.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     Some(Stat { state: fields.first()?.chars().next()?, parent: fields.get(1)?.parse().ok()?, started: fields.get(19)?.parse().ok()? })
+}
+
+/// Waits, at most a second, until every thread stands still: on a busy machine STOP reaches them one by one, and
+/// those that it has not reached yet still answer.
+pub(super) fn wait_until_still(pids: &[u32]) {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let still = |pid: &u32| {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        threads.filter_map(|thread| read_stat(&thread.path().join("stat"))).all(|stat| matches!(stat.state, 'T' | 't' | 'Z' | 'X'))
+    };
+    while !pids.iter().all(still) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Whether the process runs: one that has ended and waits to be reaped does not.

@@ -100,7 +100,9 @@ impl Server {
     /// Stops all its processes where they stand: connections stay open and nothing answers.
     pub fn freeze(&self) {
         if let Some(pid) = self.pid() {
-            process::signal(&process::family(pid), "STOP");
+            let family = process::family(pid);
+            process::signal(&family, "STOP");
+            process::wait_until_still(&family);
         }
     }
 

@@ -10,6 +10,7 @@ use larder::domain::uploads::Receiver;
 use larder::stores::s3::PutOptions;
 
 use crate::support::TestApp;
+use crate::unfinished::impatient;
 use crate::uploads::states;
 
 const TEXT: PutOptions<'static> = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
@@ -28,7 +29,7 @@ async fn reconcile(app: &TestApp, mend: bool) -> (Report, Vec<String>) {
     let bucket = BucketName::parse(&app.bucket).unwrap();
     let mut lines = Vec::new();
     let options = Options { bucket: Some(&bucket), mend };
-    let report = run(&app.ctx, &options, &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
+    let report = run(&impatient(app), &options, &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
     (report, lines)
 }
 
@@ -56,8 +57,8 @@ async fn disorder(app: &TestApp) -> (String, String) {
     put(app, "changed").await;
     put(app, "foreign").await;
     set(app, "whole", "state = 'failed', error = 'lost', etag = NULL").await;
-    set(app, "stopped", "state = 'pending', lease = gen_random_uuid(), heartbeat_at = now() - interval '1 day'").await;
-    set(app, "half-deleted", "state = 'deleting', lease = gen_random_uuid(), heartbeat_at = now() - interval '1 day'").await;
+    set(app, "stopped", "state = 'pending', lease = gen_random_uuid(), heartbeat_at = now() - interval '100 seconds'").await;
+    set(app, "half-deleted", "state = 'deleting', lease = gen_random_uuid(), heartbeat_at = now() - interval '100 seconds'").await;
     let ours = app.ctx.s3.begin_multipart(&app.bucket, "leftover", &TEXT).await.unwrap();
     set(app, "leftover", &format!("s3_upload_id = '{ours}'")).await;
     let theirs = app.ctx.s3.begin_multipart(&app.bucket, "theirs", &TEXT).await.unwrap();

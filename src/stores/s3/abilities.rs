@@ -77,7 +77,7 @@ pub struct Probed {
 #[derive(Clone, Default)]
 pub(super) struct Remembered {
     found: Arc<RwLock<Option<Probed>>>,
-    /// Probes that failed: what they sent may have arrived after they had swept.
+    /// Probes that failed: what they sent may arrive long after they have swept.
     unswept: Arc<Mutex<Vec<Uuid>>>,
 }
 
@@ -108,11 +108,11 @@ impl Store {
         let outcome = tried.map_err(too_slow).flatten();
         let outcome = outcome.and_then(|abilities| swept.map_err(too_slow).flatten().map(|()| abilities));
         if let Ok(mut unswept) = self.probed.unswept.lock() {
-            match &outcome {
-                Ok(_) => unswept.retain(|nonce| !earlier.contains(nonce)),
-                Err(_) if unswept.len() < UNSWEPT => unswept.push(nonce),
-                Err(_) => {}
+            if outcome.is_err() {
+                unswept.push(nonce);
             }
+            let surplus = unswept.len().saturating_sub(UNSWEPT);
+            unswept.drain(..surplus);
         }
         outcome
     }
