@@ -3,9 +3,6 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // Before any thread exists, because it changes the environment.
     if Path::new(".env").is_file()

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::places::{Place, Places};
@@ -104,13 +105,13 @@ impl Budget {
         Arc::clone(&self.0.small.semaphore).try_acquire_many_owned(wanted).ok().map(Reserved)
     }
 
-    /// A buffer of this capacity, perhaps used before.
-    pub(super) fn spare(&self, capacity: usize) -> Vec<u8> {
-        self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).take(capacity)
+    /// Memory of this size, perhaps used before.
+    pub(super) fn spare(&self, size: usize) -> Result<MmapMut> {
+        self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).take(size)
     }
 
     /// Kept for the next part while anybody sends one.
-    pub(super) fn give_back(&self, bytes: Vec<u8>) {
+    pub(super) fn give_back(&self, bytes: MmapMut) {
         let mut spare = self.0.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if self.in_use() == 0 { spare.clear() } else { spare.keep(bytes) }
     }

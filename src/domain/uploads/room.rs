@@ -4,58 +4,82 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use memmap2::MmapMut;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::budget::{Budget, busy};
 use super::pace::Pace;
-use crate::domain::Result;
+use crate::domain::{Error, Result};
 
 /// What a slow sender is given at a time, so that hundreds of them cannot hold the memory that fast ones need.
-pub(super) const STEP: usize = 128 << 10;
+const STEP: usize = 128 << 10;
 /// While others wait for memory, nobody may take longer than this to fill a whole part.
 const FILLING: Duration = Duration::from_secs(20);
 /// Only buffers of the usual size are worth keeping, and only so many.
-pub(super) const USUAL: usize = 8 << 20;
+const USUAL: usize = 8 << 20;
 const SPARE: usize = 4;
 
 pub(super) struct Room {
     budget: Budget,
-    bytes: Vec<u8>,
+    memory: Memory,
+    /// Bytes that have come.
+    len: usize,
     /// Bytes of the whole part.
     share: usize,
-    /// Bytes that may be held now.
-    held: usize,
     permit: Option<OwnedSemaphorePermit>,
     /// Since when memory for the whole part is held.
     whole_since: Option<Instant>,
 }
 
+/// Zeroed as far as it is not used.
+enum Memory {
+    Steps(Vec<u8>),
+    Whole(MmapMut),
+}
+
+impl Memory {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Steps(bytes) => bytes,
+            Self::Whole(bytes) => bytes,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Steps(bytes) => bytes,
+            Self::Whole(bytes) => bytes,
+        }
+    }
+}
+
 impl Room {
     pub fn new(budget: &Budget, share: usize) -> Self {
-        Self { budget: budget.clone(), bytes: Vec::new(), share, held: 0, permit: None, whole_since: None }
+        Self { budget: budget.clone(), memory: Memory::Steps(Vec::new()), len: 0, share, permit: None, whole_since: None }
     }
 
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.len
     }
 
     pub fn is_full(&self) -> bool {
-        self.bytes.len() == self.share
+        self.len == self.share
     }
 
     /// Takes as much as the part has room for, waiting for memory where it must; the rest. Busy where there is none
     /// in time, or where the sender is too slow for those who wait.
     pub async fn fill(&mut self, mut chunk: Bytes, pace: &Pace) -> Result<Bytes> {
         while !chunk.is_empty() && !self.is_full() {
-            if self.bytes.len() == self.held {
+            if self.len == self.memory.bytes().len() {
                 self.grow(pace).await?;
             }
             if self.whole_since.is_some_and(|since| since.elapsed() > FILLING) && self.budget.is_short() {
                 return Err(busy("It arrived too slowly while others were waiting. Try again when less is being uploaded."));
             }
-            let rest = chunk.split_off(chunk.len().min(self.held - self.bytes.len()));
-            self.bytes.extend_from_slice(&chunk);
-            chunk = rest;
+            let room = &mut self.memory.bytes_mut()[self.len..];
+            let taken = chunk.split_to(chunk.len().min(room.len()));
+            room[..taken.len()].copy_from_slice(&taken);
+            self.len += taken.len();
         }
         Ok(chunk)
     }
@@ -63,22 +87,21 @@ impl Room {
     /// Nobody who holds memory for a whole part waits for more of it, so those who wait for one get theirs.
     async fn grow(&mut self, pace: &Pace) -> Result<()> {
         if pace.is_fast() && self.share > STEP {
-            let whole = self.budget.whole(self.share).await?;
-            let mut bytes = self.budget.spare(self.share);
-            bytes.extend_from_slice(&self.bytes);
-            self.bytes = bytes;
-            self.permit = Some(whole);
-            self.held = self.share;
+            let permit = self.budget.whole(self.share).await?;
+            let mut whole = self.budget.spare(self.share)?;
+            whole[..self.len].copy_from_slice(self.memory.bytes());
+            self.memory = Memory::Whole(whole);
+            self.permit = Some(permit);
             self.whole_since = Some(Instant::now());
-        } else {
-            let step = STEP.min(self.share - self.held);
+        } else if let Memory::Steps(bytes) = &mut self.memory {
+            let step = STEP.min(self.share - bytes.len());
             let more = self.budget.step(step).await?;
             match &mut self.permit {
                 Some(permit) => permit.merge(more),
                 None => self.permit = Some(more),
             }
-            self.held += step;
-            self.bytes.reserve_exact(step);
+            bytes.reserve_exact(step);
+            bytes.resize(bytes.len() + step, 0);
         }
         Ok(())
     }
@@ -90,30 +113,34 @@ impl Room {
 
 impl AsRef<[u8]> for Room {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        &self.memory.bytes()[..self.len]
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
         drop(self.permit.take());
-        self.budget.give_back(std::mem::take(&mut self.bytes));
+        if let Memory::Whole(bytes) = std::mem::replace(&mut self.memory, Memory::Steps(Vec::new())) {
+            self.budget.give_back(bytes);
+        }
     }
 }
 
-/// Buffers to be used again: fresh memory costs a fault for every page.
+/// Memory to be used again: fresh memory costs a fault for every page.
 #[derive(Default)]
-pub(super) struct Spare(Vec<Vec<u8>>);
+pub(super) struct Spare(Vec<MmapMut>);
 
 impl Spare {
-    pub fn take(&mut self, capacity: usize) -> Vec<u8> {
-        let kept = if capacity == USUAL { self.0.pop() } else { None };
-        kept.unwrap_or_else(|| Vec::with_capacity(capacity))
+    /// `Internal` where the machine has no more.
+    pub fn take(&mut self, size: usize) -> Result<MmapMut> {
+        match self.0.pop_if(|spare| spare.len() == size) {
+            Some(spare) => Ok(spare),
+            None => MmapMut::map_anon(size).map_err(|error| Error::Internal(format!("no memory for a part: {error}"))),
+        }
     }
 
-    pub fn keep(&mut self, mut bytes: Vec<u8>) {
-        if bytes.capacity() == USUAL && self.0.len() < SPARE {
-            bytes.clear();
+    pub fn keep(&mut self, bytes: MmapMut) {
+        if bytes.len() == USUAL && self.0.len() < SPARE {
             self.0.push(bytes);
         }
     }
