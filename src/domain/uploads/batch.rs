@@ -149,7 +149,9 @@ async fn commit_all(ctx: &Context, actor: &Actor, placed: Vec<(usize, Placed)>) 
         .within(async {
             let mut conn = ctx.db.get().await?;
             let done = conn.transaction(async |conn| commit(conn, actor, &placed).await).await;
-            done.map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))
+            let done = done.map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))?;
+            crash_point("batch::committed")?;
+            Ok(done)
         })
         .await;
     match committed {

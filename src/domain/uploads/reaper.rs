@@ -12,6 +12,7 @@ use super::attempt::Attempt;
 use super::row::{self, Digest, Lease};
 use super::target::Target;
 use crate::domain::actor::{Actor, ActorKind, Role};
+use crate::domain::faults::crash_point;
 use crate::domain::{Context, Error, Result};
 use crate::stores::postgres;
 use crate::stores::s3::{self, Stored};
@@ -117,6 +118,7 @@ async fn claim(ctx: &Context) -> Result<Vec<Lapsed>> {
 }
 
 async fn settle(ctx: &Context, lapsed: Lapsed) -> Result<()> {
+    crash_point("reaper::claimed")?;
     let lease = Lease { file: lapsed.id, lease: lapsed.lease };
     let actor = Actor {
         tenant: lapsed.tenant_id,

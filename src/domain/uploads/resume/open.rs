@@ -88,6 +88,7 @@ async fn ready_to_go_on(ctx: &Context, actor: &Actor, found: Row) -> Result<Resu
         if !row::keep_multipart(ctx, id, &upload).await? {
             ctx.s3.abort_multipart(&found.file.bucket, &found.file.object_key, &upload).await?;
         }
+        crash_point("resume::multipart_recorded")?;
     }
     let parts = row::parts(ctx, id).await?.into_iter().map(|(part, _)| part).collect();
     Ok(found.into_resumable(ctx, parts))
