@@ -88,7 +88,10 @@ async fn try_publish(attempt: &Attempt, whole: Whole, digest: &Digest) -> Result
     crash_point("upload::key_claimed")?;
     let stored = at_store(attempt, whole).await?;
     crash_point("upload::stored")?;
-    row::commit(ctx, &attempt.actor, *lease, target, digest, &stored).await?;
+    match row::commit(ctx, &attempt.actor, *lease, target, digest, &stored).await {
+        Err(Error::Conflict(_)) if row::is_settled(ctx, lease.file, &stored.etag).await? => {}
+        committed => committed?,
+    }
     crash_point("upload::committed")?;
     Ok(finished(attempt, digest, stored))
 }
@@ -101,6 +104,7 @@ pub(super) async fn at_store(attempt: &Attempt, whole: Whole) -> Result<Stored> 
         // The lease makes looking first safe against other uploads of ours.
         receiver::look_first(ctx, target).await?;
     }
+    row::confirm(ctx, *lease).await?;
     let stored = match whole {
         Whole::Body(body) => {
             let id = lease.file.to_string();

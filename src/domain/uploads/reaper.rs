@@ -119,7 +119,7 @@ async fn claim(ctx: &Context) -> Result<Vec<Lapsed>> {
 
 async fn settle(ctx: &Context, lapsed: Lapsed) -> Result<()> {
     crash_point("reaper::claimed")?;
-    let lease = Lease { file: lapsed.id, lease: lapsed.lease };
+    let lease = Lease::on(lapsed.id, lapsed.lease);
     let actor = Actor {
         tenant: lapsed.tenant_id,
         kind: if lapsed.uploaded_by.is_some() { ActorKind::User } else { ActorKind::System },
