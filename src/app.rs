@@ -69,7 +69,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     // Every connection inherits it: whoever takes nothing of an answer for so long is gone.
     socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(SILENCE)).context("TCP_USER_TIMEOUT")?;
     let ctx = context(config)?;
-    let assets = Assets::write().context("static files")?;
+    let assets = Assets::write().with_context(|| {
+        format!("The static files cannot be written to {}; TMPDIR names another directory", std::env::temp_dir().display())
+    })?;
     let ready = Ready::default();
     let setup = background::SetupLink::default();
     let background = background::start(&ctx, &ready, &setup, address);

@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app;
 use crate::config::{Config, EmbeddedUrls, Stores};
+use crate::domain::faults;
 use crate::domain::names::BucketName;
 use crate::embedded::{self, Servers};
 use crate::stores::postgres;
@@ -62,6 +63,7 @@ enum Command {
 /// Does what the command line says. An error is for the person at the terminal.
 pub async fn run() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    faults::set_from_environment();
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let embedded = arguments.embedded;
     match arguments.command.unwrap_or(Command::Serve) {

@@ -97,7 +97,10 @@ impl From<s3::Error> for Error {
             }
             s3::Error::NotSupported => Self::Unprocessable("This store does not offer what was asked for.".to_owned()),
             s3::Error::NoSpace => Self::NoSpace,
-            s3::Error::SlowDown | s3::Error::Unreachable(_) => Self::Unavailable { service: Service::S3, cause: fault.to_string() },
+            // A fault of the store's, whatever it says: it may be over in a moment.
+            s3::Error::SlowDown | s3::Error::Unreachable(_) | s3::Error::ChecksumMismatch | s3::Error::Other(_) => {
+                Self::Unavailable { service: Service::S3, cause: fault.to_string() }
+            }
             fault => Self::Internal(fault.to_string()),
         }
     }

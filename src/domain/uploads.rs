@@ -10,6 +10,7 @@ mod engine;
 mod history;
 mod intake;
 pub mod open;
+mod orphans;
 mod pace;
 mod parts;
 mod places;

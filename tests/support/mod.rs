@@ -16,6 +16,7 @@ mod client;
 mod door;
 mod janitor;
 mod page;
+mod proxy;
 mod servers;
 mod wait;
 
@@ -23,6 +24,8 @@ pub use app::{PASSWORD, TestApp};
 pub use browser::{Browser, Settings};
 pub use client::Client;
 pub use door::Door;
+pub use janitor::directory as scratch;
 pub use page::Page;
+pub use proxy::{Fault, Proxy};
 pub use servers::Set;
 pub use wait::{eventually, eventually_within};

@@ -21,22 +21,34 @@ impl Set {
     /// The servers of this test binary. Leave them running and well.
     pub async fn shared() -> Arc<Self> {
         static SHARED: OnceLock<Arc<Set>> = OnceLock::new();
-        tokio::task::spawn_blocking(|| SHARED.get_or_init(|| Arc::new(Self::start())).clone()).await.unwrap()
+        tokio::task::spawn_blocking(|| SHARED.get_or_init(|| Arc::new(Self::start(janitor::directory("servers")))).clone()).await.unwrap()
     }
 
     /// Servers for one test alone, which may do to them what it likes.
     pub async fn own() -> Arc<Self> {
-        tokio::task::spawn_blocking(|| Arc::new(Self::start())).await.unwrap()
+        Self::own_in(janitor::directory("servers")).await
+    }
+
+    /// As `own`, with their data in this directory.
+    pub async fn own_in(directory: PathBuf) -> Arc<Self> {
+        tokio::task::spawn_blocking(|| Arc::new(Self::start(directory))).await.unwrap()
     }
 
     /// `LARDER_TEST_S3=minio` tests with MinIO instead of SeaweedFS.
-    fn start() -> Self {
-        let s3 = match std::env::var_os("LARDER_TEST_S3").as_deref().and_then(|kind| kind.to_str()) {
+    fn kind() -> S3Kind {
+        match std::env::var_os("LARDER_TEST_S3").as_deref().and_then(|kind| kind.to_str()) {
             None | Some("" | "weed") => S3Kind::SeaweedFs,
             Some("minio") => S3Kind::MinIo,
             Some(other) => panic!("LARDER_TEST_S3 is {other:?}: write minio or weed"),
-        };
-        let directory = janitor::directory("servers");
+        }
+    }
+
+    pub fn is_seaweedfs() -> bool {
+        matches!(Self::kind(), S3Kind::SeaweedFs)
+    }
+
+    fn start(directory: PathBuf) -> Self {
+        let s3 = Self::kind();
         let servers = Servers::start(&directory, Options { durable: false, s3 }).unwrap();
         let janitor = Janitor::hire(None, left_behind(&servers, directory));
         let set = Self { servers, _janitor: janitor };

@@ -149,16 +149,20 @@ async fn commit_all(ctx: &Context, actor: &Actor, placed: Vec<(usize, Placed)>) 
         .within(async {
             let mut conn = ctx.db.get().await?;
             let done = conn.transaction(async |conn| commit(conn, actor, &placed).await).await;
-            done.map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))
+            let done = done.map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))?;
+            crash_point("batch::committed")?;
+            Ok(done)
         })
         .await;
     match committed {
         Ok(ids) => {
-            let settled = placed.into_iter().map(|(at, Placed { attempt, digest, stored })| {
-                let is_ready = ids.contains(&attempt.lease.file);
-                (at, if is_ready { Ok(finished(&attempt, &digest, stored)) } else { Err(given_up()) })
-            });
-            settled.collect()
+            let mut settled = Vec::with_capacity(placed.len());
+            for (at, Placed { attempt, digest, stored }) in placed {
+                let file = attempt.lease.file;
+                let is_ready = ids.contains(&file) || row::is_settled(ctx, file, &stored.etag).await.unwrap_or_default();
+                settled.push((at, if is_ready { Ok(finished(&attempt, &digest, stored)) } else { Err(given_up()) }));
+            }
+            settled
         }
         Err(error) => {
             let count = placed.len();

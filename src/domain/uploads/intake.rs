@@ -29,8 +29,11 @@ pub struct Intake {
     waiting: Vec<(usize, Small)>,
     waiting_bytes: usize,
     memory: Option<Reserved>,
-    flights: VecDeque<JoinHandle<Vec<(usize, Result<File>)>>>,
+    flights: VecDeque<Flight>,
 }
+
+/// A batch on its way: what became of each file, by its place among those of the form.
+type Flight = JoinHandle<Vec<(usize, Result<File>)>>;
 
 impl Intake {
     pub fn new(receiver: Receiver) -> Self {

@@ -46,6 +46,11 @@ pub(super) async fn publish_or_release(attempt: Attempt, whole: Whole, digest: D
             attempt.fail("The store does not know this upload any more.").await;
             Err(error)
         }
+        // It will never take the parts as they are recorded.
+        Err(error @ Error::S3(s3::Error::ChecksumMismatch)) => {
+            attempt.fail(&sentence(&error)).await;
+            Err(error)
+        }
         other => other,
     }
 }
@@ -63,6 +68,8 @@ pub(super) fn sentence(error: &Error) -> String {
         Error::S3(s3::Error::NoSuchBucket | s3::Error::NoSuchKey) => "The bucket does not exist any more.".into(),
         Error::S3(s3::Error::ChecksumMismatch) => "What the store received did not match its checksum. Try again.".into(),
         Error::S3(s3::Error::InvalidKey(_)) => "The store does not take this name.".into(),
+        Error::S3(s3::Error::SlowDown) => "The store has too much to do. Try again in a moment.".into(),
+        Error::S3(s3::Error::Other(_)) => "The store answered with an error of its own. Try again, or ask whoever runs it.".into(),
         Error::S3(_) => "The store did not answer in time. Try again.".into(),
         Error::Postgres(_) => "The database did not answer in time. Try again.".into(),
         other => other.to_string(),
@@ -81,7 +88,10 @@ async fn try_publish(attempt: &Attempt, whole: Whole, digest: &Digest) -> Result
     crash_point("upload::key_claimed")?;
     let stored = at_store(attempt, whole).await?;
     crash_point("upload::stored")?;
-    row::commit(ctx, &attempt.actor, *lease, target, digest, &stored).await?;
+    match row::commit(ctx, &attempt.actor, *lease, target, digest, &stored).await {
+        Err(Error::Conflict(_)) if row::is_settled(ctx, lease.file, &stored.etag).await? => {}
+        committed => committed?,
+    }
     crash_point("upload::committed")?;
     Ok(finished(attempt, digest, stored))
 }
@@ -94,6 +104,7 @@ pub(super) async fn at_store(attempt: &Attempt, whole: Whole) -> Result<Stored> 
         // The lease makes looking first safe against other uploads of ours.
         receiver::look_first(ctx, target).await?;
     }
+    row::confirm(ctx, *lease).await?;
     let stored = match whole {
         Whole::Body(body) => {
             let id = lease.file.to_string();

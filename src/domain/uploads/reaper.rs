@@ -1,17 +1,18 @@
 //! Attempts that nobody beats for any more: rolled forward where their object is published, undone otherwise.
 //! Never deletes an object.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::sql_types::{BigInt, Bool, Bytea, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::OWNER;
 use super::attempt::Attempt;
 use super::row::{self, Digest, Lease};
 use super::target::Target;
+use super::{OWNER, orphans};
 use crate::domain::actor::{Actor, ActorKind, Role};
+use crate::domain::faults::crash_point;
 use crate::domain::{Context, Error, Result};
 use crate::stores::postgres;
 use crate::stores::s3::{self, Stored};
@@ -54,7 +55,16 @@ struct Lapsed {
 /// Passes for ever, a few times a lease.
 pub async fn run(ctx: Context) {
     let every = (ctx.config.upload.lease / 4).clamp(Duration::from_secs(1), Duration::from_secs(60));
+    let mut swept: Option<Instant> = None;
     loop {
+        if swept.is_none_or(|last| last.elapsed() >= ctx.config.upload.lease) {
+            swept = Some(Instant::now());
+            match orphans::sweep(&ctx).await {
+                Ok(0) => {}
+                Ok(count) => log::info!("gave up {count} multipart upload(s) that no row knew of"),
+                Err(error) => log::debug!("open uploads were not looked at: {error}"),
+            }
+        }
         match pass(&ctx).await {
             Ok(0) => {}
             Ok(count) => {
@@ -117,7 +127,8 @@ async fn claim(ctx: &Context) -> Result<Vec<Lapsed>> {
 }
 
 async fn settle(ctx: &Context, lapsed: Lapsed) -> Result<()> {
-    let lease = Lease { file: lapsed.id, lease: lapsed.lease };
+    crash_point("reaper::claimed")?;
+    let lease = Lease::on(lapsed.id, lapsed.lease);
     let actor = Actor {
         tenant: lapsed.tenant_id,
         kind: if lapsed.uploaded_by.is_some() { ActorKind::User } else { ActorKind::System },

@@ -1,5 +1,7 @@
 //! The states of a `files` row, each change fenced by the lease of whoever makes it. Times are the database's.
 
+use std::time::Instant;
+
 use diesel::dsl::now;
 use diesel::prelude::{ExpressionMethods, Insertable, QueryDsl};
 use diesel::sql_types::{BigInt, Text};
@@ -21,11 +23,17 @@ use crate::stores::s3::Stored;
 pub(super) struct Lease {
     pub file: Uuid,
     pub lease: Uuid,
+    /// When it was taken, by a clock that no other machine sees.
+    taken: Instant,
 }
 
 impl Lease {
     pub fn new() -> Self {
-        Self { file: Uuid::now_v7(), lease: Uuid::now_v7() }
+        Self::on(Uuid::now_v7(), Uuid::now_v7())
+    }
+
+    pub fn on(file: Uuid, lease: Uuid) -> Self {
+        Self { file, lease, taken: Instant::now() }
     }
 }
 
@@ -119,6 +127,28 @@ pub(super) async fn beat(ctx: &Context, leases: &[Lease]) -> Result<()> {
     let (files, leases): (Vec<Uuid>, Vec<Uuid>) = leases.iter().map(|lease| (lease.file, lease.lease)).unzip();
     let held = files::table.filter(files::id.eq_any(files)).filter(files::lease.eq_any(leases)).filter(files::state.eq("pending"));
     execute(ctx, async |conn| diesel::update(held).set(files::heartbeat_at.eq(now)).execute(conn).await).await.map(|_| ())
+}
+
+/// Conflict where somebody else has been given the lease: whoever stood still for too long may publish no more.
+/// Asked of the database only where that is possible at all.
+pub(super) async fn confirm(ctx: &Context, lease: Lease) -> Result<()> {
+    if lease.taken.elapsed() < ctx.config.upload.lease / 2 {
+        return Ok(());
+    }
+    let held = held(lease);
+    still_ours(execute(ctx, async |conn| diesel::update(held).set(files::heartbeat_at.eq(now)).execute(conn).await).await?)
+}
+
+/// Whether the row says already that this very object is stored: the reaper was faster.
+pub(super) async fn is_settled(ctx: &Context, file: Uuid, etag: &str) -> Result<bool> {
+    let settled = files::table.find(file).filter(files::state.eq_any(["ready", "superseded"])).filter(files::etag.eq(etag)).count();
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            let found: i64 = settled.get_result(&mut conn).await.map_err(postgres::Error::from)?;
+            Ok(found == 1)
+        })
+        .await
 }
 
 type Held = diesel::dsl::Filter<

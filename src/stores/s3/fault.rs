@@ -93,7 +93,9 @@ fn classify(status: u16, code: &str, message: &str) -> Error {
         "BucketNotEmpty" => Error::BucketNotEmpty,
         "BucketAlreadyExists" | "BucketAlreadyOwnedByYou" => Error::BucketExists,
         "XMinioStorageFull" | "InsufficientStorage" | "EntityTooLarge" if status == 507 || code == "XMinioStorageFull" => Error::NoSpace,
-        "BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" => Error::ChecksumMismatch,
+        "BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" | "InvalidPart" => {
+            Error::ChecksumMismatch
+        }
         "InvalidRange" => Error::InvalidRange,
         "NotModified" => Error::NotModified,
         "KeyTooLongError" | "XMinioInvalidObjectName" | "XMinioInvalidResourceName" => {
@@ -132,6 +134,7 @@ mod tests {
         assert_eq!(classify(500, "InternalError", "assign volume: no free volumes left"), Error::NoSpace);
         assert_eq!(classify(503, "SlowDown", ""), Error::SlowDown);
         assert_eq!(classify(501, "NotImplemented", ""), Error::NotSupported);
+        assert_eq!(classify(400, "InvalidPart", ""), Error::ChecksumMismatch);
         assert_eq!(classify(500, "InternalError", "boom"), Error::Other("500 InternalError".into()));
     }
 }

@@ -81,13 +81,14 @@ pub async fn state(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid) -> Resu
 async fn ready_to_go_on(ctx: &Context, actor: &Actor, found: Row) -> Result<Resumable> {
     let id = found.file.id;
     if found.s3_upload_id.is_none() {
-        let lease = Lease { file: id, lease: Uuid::nil() };
+        let lease = Lease::on(id, Uuid::nil());
         let attempt = Attempt { ctx: ctx.clone(), actor: actor.clone(), lease, target: found.target(), multipart: None };
         let upload = begin_multipart(&attempt).await?;
         crash_point("resume::multipart_begun")?;
         if !row::keep_multipart(ctx, id, &upload).await? {
             ctx.s3.abort_multipart(&found.file.bucket, &found.file.object_key, &upload).await?;
         }
+        crash_point("resume::multipart_recorded")?;
     }
     let parts = row::parts(ctx, id).await?.into_iter().map(|(part, _)| part).collect();
     Ok(found.into_resumable(ctx, parts))

@@ -203,7 +203,7 @@ pub(super) async fn record_part(
 
 /// A new lease for whoever publishes or ends the upload now. Conflict where somebody is publishing it.
 pub(super) async fn take(ctx: &Context, row: &Row) -> Result<Lease> {
-    let lease = Lease { file: row.file.id, lease: Uuid::now_v7() };
+    let lease = Lease::on(row.file.id, Uuid::now_v7());
     let query = diesel::sql_query(
         "UPDATE files SET lease = $2, overwrite = $3, heartbeat_at = now(), updated_at = now()
          WHERE id = $1 AND state = 'pending' AND NOT (publishing AND heartbeat_at > now() - interval '1 minute')",

@@ -1,0 +1,130 @@
+//! Every named crash point of the source × panic, error, sleep: afterwards nothing is lost, torn or left over.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::child::{Child, LEASE, World, free_port};
+use super::either;
+use super::ledger::Outcome;
+use super::random::Random;
+use super::raw;
+use super::sender::Sender;
+use crate::support::{Set, eventually_within};
+
+const MIB: usize = 1 << 20;
+/// Larders that run at once: each has its connections to Postgres.
+const AT_ONCE: usize = 7;
+
+/// Of the points of uploads; those of other actions are tried beside those actions' own tests.
+fn points() -> BTreeSet<String> {
+    let mut points = BTreeSet::new();
+    read(Path::new("src"), &mut points);
+    points.retain(|point| ["upload::", "batch::", "resume::", "reaper::"].iter().any(|prefix| point.starts_with(prefix)));
+    points
+}
+
+fn read(directory: &Path, points: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        if entry.path().is_dir() {
+            read(&entry.path(), points);
+        } else if entry.path().extension().is_some_and(|kind| kind == "rs") {
+            let text = std::fs::read_to_string(entry.path()).unwrap();
+            let named = text.split("crash_point(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            points.extend(named.map(str::to_owned));
+        }
+    }
+}
+
+/// Uploads that pass the point, under keys that begin with `key`: each to an end that the ledger knows.
+async fn pass(point: &str, key: &str, sender: &Sender, random: &mut Random) {
+    let soon = Instant::now() + Duration::from_secs(3);
+    let large = random.bytes(9 * MIB);
+    match point {
+        // A body that breaks off is undone.
+        "upload::aborted" => {
+            let mut cut = raw::Upload::form(sender, &[(format!("{key}-cut"), large.clone())], false).begin().await;
+            cut.send_up_to(8 * MIB + 100_000).await;
+            cut.reset();
+        }
+        _ if point.starts_with("upload::") => {
+            let middle = random.bytes(300_000);
+            let _ = sender.file(&format!("{key}-middle"), &middle, false).await;
+            let _ = sender.file(&format!("{key}-large"), &large, false).await;
+            let _ = sender.file(&format!("{key}-large"), &random.bytes(9 * MIB), true).await;
+        }
+        _ if point.starts_with("batch::") => {
+            let files: Vec<(String, Bytes)> = (0..4).map(|at| (format!("{key}-{at}"), random.bytes(5_000))).collect();
+            let _ = sender.form(&files, false).await;
+            let files: Vec<(String, Bytes)> = (0..2).map(|at| (format!("{key}-{at}"), random.bytes(4_000))).collect();
+            let _ = sender.form(&files, true).await;
+        }
+        _ => {
+            sender.resumable(&format!("{key}-parts"), &large, false, soon).await;
+        }
+    }
+}
+
+/// A few points, one Larder each, all of them replicas of one another; each must be seen to reach its point.
+async fn wave(world: &World, wave: &[(String, String)], random: &mut Random) {
+    let larders = join_all(wave.iter().map(|(point, action)| async move {
+        let points = format!("{point}={action}");
+        world.start(free_port(), &[("FAILPOINTS", &points)]).await
+    }));
+    let larders: Vec<Child> = larders.await;
+    let tries = wave.iter().zip(&larders).map(|((point, action), larder)| {
+        let mut random = random.fork();
+        async move {
+            let sender = world.sender(larder).await;
+            let kind = action.split('(').next().unwrap_or(action).trim_start_matches("1*");
+            let key = format!("{}-{kind}", point.replace("::", "-"));
+            let began = Instant::now();
+            pass(point, &key, &sender, &mut random).await;
+            let reached = async || match kind {
+                "sleep" => began.elapsed() > LEASE,
+                _ => larder.log().contains(point.as_str()),
+            };
+            eventually_within(Duration::from_secs(20), &format!("{point} is reached ({action})"), reached).await;
+        }
+    });
+    join_all(tries).await;
+    larders.into_iter().for_each(Child::kill);
+}
+
+async fn all(action: &str) {
+    let mut random = Random::announced(action);
+    let world = World::new(Set::shared().await).await;
+    let points = points();
+    assert!(points.len() >= 12, "{points:?}");
+    let (reaper, others): (Vec<_>, Vec<_>) = points.into_iter().partition(|point| point.starts_with("reaper::"));
+    let cases: Vec<_> = others.into_iter().map(|point| (point, action.to_owned())).collect();
+    for some in cases.chunks(AT_ONCE) {
+        wave(&world, some, &mut random).await;
+    }
+    for point in reaper {
+        // What the waves have left is what it finds.
+        let larder = world.start(free_port(), &[("FAILPOINTS", &format!("{point}={action}"))]).await;
+        if !action.contains("sleep") {
+            eventually_within(LEASE * 4, &format!("{point} is reached"), async || larder.log().contains(&point)).await;
+        }
+        larder.kill();
+    }
+    let (stored, unknown) = (world.ledger.count(Outcome::Stored), world.ledger.count(Outcome::Unknown));
+    eprintln!("{action}: {stored} files acknowledged, {unknown} cut off, {} refused", world.ledger.count(Outcome::Refused));
+    let _healthy = world.start(free_port(), &[]).await;
+    world.checker().await.check(&world.ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_or_an_error_at_any_point_loses_nothing() {
+    tokio::join!(all("panic"), all("return"));
+}
+
+/// Longer than the lease, under the eyes of other replicas' reapers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sleep_at_any_point_loses_nothing() {
+    all(either("1*sleep(6500)", "1*sleep(30000)")).await;
+}
