@@ -99,6 +99,12 @@ impl Context {
     }
 }
 
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        postgres::Error::from(error).into()
+    }
+}
+
 impl Error {
     pub fn refused(field: &'static str, why: impl Into<String>) -> Self {
         Self::Refused { field, why: why.into() }

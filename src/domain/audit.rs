@@ -13,7 +13,6 @@ use super::actor::Actor;
 use super::names::storable;
 use super::{Context, Result};
 use crate::schema::audit::events;
-use crate::stores::postgres;
 
 pub use export::csv;
 
@@ -196,7 +195,7 @@ pub(super) async fn record_alone(
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            record(&mut conn, actor, action, resource, outcome, detail).await.map_err(postgres::Error::from)?;
+            record(&mut conn, actor, action, resource, outcome, detail).await?;
             Ok(())
         })
         .await
@@ -207,7 +206,7 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter, limit: i64) -> 
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            let mut found: Vec<Event> = matching(actor, filter).limit(limit + 1).load(&mut conn).await.map_err(postgres::Error::from)?;
+            let mut found: Vec<Event> = matching(actor, filter).limit(limit + 1).load(&mut conn).await?;
             let more = i64::try_from(found.len()).unwrap_or(i64::MAX) > limit;
             if more {
                 found.pop();
@@ -229,7 +228,7 @@ pub async fn of_resource(ctx: &Context, actor: &Actor, resource: &str, limit: i6
                 .order(events::sequence.desc())
                 .limit(limit)
                 .select(Event::as_select());
-            Ok(query.load(&mut conn).await.map_err(postgres::Error::from)?)
+            Ok(query.load(&mut conn).await?)
         })
         .await
 }

@@ -8,7 +8,6 @@ use super::actor::Actor;
 use super::audit::{self, Event};
 use super::{Context, Error, Result, buckets};
 use crate::clock;
-use crate::stores::postgres;
 
 pub struct Overview {
     /// `None`: nothing is counted yet.
@@ -88,7 +87,7 @@ async fn today(ctx: &Context, actor: &Actor) -> Result<Vec<Hour>> {
             .bind::<Timestamptz, _>(midnight)
             .load(&mut conn)
             .await
-            .map_err(|error| Error::from(postgres::Error::from(error)))
+            .map_err(Error::from)
         })
         .await
 }

@@ -21,7 +21,6 @@ use super::secrets::{hex, new_token, sha256};
 use super::{Context, Error, Result};
 use crate::clock;
 use crate::schema::{sessions, users};
-use crate::stores::postgres;
 
 /// How long a person stays signed in.
 pub const LIFETIME: Duration = Duration::from_secs(14 * 86_400);
@@ -123,17 +122,12 @@ async fn find_in_postgres(ctx: &Context, hash: Vec<u8>) -> Result<Option<Session
         .select((sessions::id, sessions::tenant_id, users::id, users::name, users::email, users::role))
         .first(&mut conn)
         .await
-        .optional()
-        .map_err(postgres::Error::from)?;
+        .optional()?;
     let Some((id, tenant, user, name, email, role)) = found else { return Ok(None) };
     let Some(role) = Role::parse(&role) else { return Ok(None) };
     // Once a minute is enough for "last seen", and the copy in Redis hides most requests anyway.
     let stale = users::last_seen_at.is_null().or(users::last_seen_at.lt(clock::now() - TimeDelta::minutes(1)));
-    diesel::update(users::table.filter(users::id.eq(user)).filter(stale))
-        .set(users::last_seen_at.eq(now))
-        .execute(&mut conn)
-        .await
-        .map_err(postgres::Error::from)?;
+    diesel::update(users::table.filter(users::id.eq(user)).filter(stale)).set(users::last_seen_at.eq(now)).execute(&mut conn).await?;
     Ok(Some(Session { id, tenant, user, name, email, role }))
 }
 
@@ -160,7 +154,7 @@ pub async fn end(ctx: &Context, token: &str, address: Option<IpAddr>, request_id
                     audit::record(conn, &actor, "session.end", "session", Outcome::Ok, json!({})).await
                 })
                 .await
-                .map_err(|error| Error::from(postgres::Error::from(error)))
+                .map_err(Error::from)
             })
             .await?;
         forget(&all, vec![hash]).await;

@@ -13,7 +13,6 @@ use super::secrets::{new_token, sha256};
 use super::{Context, Error, Result, password, users as people};
 use crate::clock;
 use crate::schema::{setup_tokens, tenants, users};
-use crate::stores::postgres;
 
 pub struct FirstUser<'a> {
     pub email: &'a str,
@@ -37,7 +36,7 @@ pub async fn is_needed(ctx: &Context) -> Result<bool> {
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            Ok(no_user(&mut conn).await.map_err(postgres::Error::from)?)
+            Ok(no_user(&mut conn).await?)
         })
         .await
 }
@@ -81,7 +80,7 @@ async fn is_valid(ctx: &Context, token: &str) -> Result<bool> {
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            Ok(known(&mut conn, hash).await.map_err(postgres::Error::from)?)
+            Ok(known(&mut conn, hash).await?)
         })
         .await
 }
@@ -133,7 +132,7 @@ pub async fn issue_token(ctx: &Context) -> Result<Option<String>> {
                 Ok(Some(token))
             })
             .await
-            .map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))
+            .map_err(Error::from)
         })
         .await
 }

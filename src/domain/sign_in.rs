@@ -23,7 +23,6 @@ use super::secrets::{hex, sha256};
 use super::{Context, Error, Result, password, sessions};
 use crate::clock;
 use crate::schema::{sign_in_failures, users};
-use crate::stores::postgres;
 
 /// Wrong passwords from one address before it waits.
 pub const TRIES: i64 = 10;
@@ -133,8 +132,7 @@ async fn find_user(ctx: &Context, email: &str) -> Result<Option<(Found, Option<S
         .select((users::id, users::tenant_id, users::name, users::role, users::session_epoch, users::status, users::password_hash))
         .first(&mut conn)
         .await
-        .optional()
-        .map_err(postgres::Error::from)?;
+        .optional()?;
     Ok(row.and_then(|(id, tenant, name, role, epoch, status, hash)| {
         Some((Found { id, tenant, name, role: Role::parse(&role)?, epoch, active: status == "active" }, hash))
     }))
@@ -161,7 +159,7 @@ async fn enter(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Opti
         Ok(None)
     })
     .await
-    .map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))
+    .map_err(Error::from)
 }
 
 async fn must_wait(conn: &mut AsyncPgConnection, attempt: &Attempt) -> QueryResult<Option<Duration>> {
@@ -209,7 +207,7 @@ async fn welcome(ctx: &Context, visitor: &Actor, attempt: &Attempt, user: Found)
                 audit::record(conn, &actor, "session.begin", "session", Outcome::Ok, json!({})).await
             })
             .await
-            .map_err(|error| Error::from(postgres::Error::from(error)))
+            .map_err(Error::from)
         })
         .await?;
     let _ = ctx.redis.briefly(PATIENCE).delete(&attempt.counter).await;
@@ -231,7 +229,7 @@ async fn refuse(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Sig
                 audit::record(conn, visitor, "session.refuse", "session", Outcome::Refused, json!({})).await
             })
             .await
-            .map_err(|error| Error::from(postgres::Error::from(error)))
+            .map_err(Error::from)
         })
         .await?;
     let redis = ctx.redis.briefly(PATIENCE);

@@ -82,8 +82,7 @@ pub async fn list(ctx: &Context, actor: &Actor) -> Result<Vec<User>> {
                 .order((users::name.asc(), users::email.asc()))
                 .select(Row::as_select())
                 .load(&mut conn)
-                .await
-                .map_err(postgres::Error::from)?;
+                .await?;
             Ok(rows.into_iter().map(User::from).collect())
         })
         .await
@@ -104,8 +103,7 @@ pub async fn find_by_email(ctx: &Context, actor: &Actor, email: &str) -> Result<
                 .select(Row::as_select())
                 .first(&mut conn)
                 .await
-                .optional()
-                .map_err(postgres::Error::from)?;
+                .optional()?;
             row.map(User::from).ok_or_else(|| Error::NotFound(format!("There is no user with the e-mail {email}.")))
         })
         .await
@@ -222,9 +220,7 @@ async fn change_now(ctx: &Context, actor: &Actor, id: Uuid, change: Change) -> R
         .db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| apply(conn, actor, id, &change).await)
-                .await
-                .map_err(|error| Error::from(postgres::Error::from(error)))
+            conn.transaction(async |conn| apply(conn, actor, id, &change).await).await.map_err(Error::from)
         })
         .await?;
     match changed {

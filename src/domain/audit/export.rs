@@ -7,7 +7,6 @@ use serde_json::json;
 use super::{Event, Filter, Outcome, matching, record};
 use crate::domain::actor::Actor;
 use crate::domain::{Context, Error, Result};
-use crate::stores::postgres;
 
 /// Rows at most in one file.
 const LIMIT: i64 = 100_000;
@@ -19,9 +18,9 @@ pub async fn csv(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<String
         .db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            let found: Vec<Event> = matching(actor, filter).limit(LIMIT).load(&mut conn).await.map_err(postgres::Error::from)?;
+            let found: Vec<Event> = matching(actor, filter).limit(LIMIT).load(&mut conn).await?;
             let detail = json!({ "rows": found.len() });
-            record(&mut conn, actor, "audit.export", "audit", Outcome::Ok, detail).await.map_err(postgres::Error::from)?;
+            record(&mut conn, actor, "audit.export", "audit", Outcome::Ok, detail).await?;
             Ok::<_, Error>(found)
         })
         .await?;

@@ -15,7 +15,7 @@ use crate::domain::audit::{self, Outcome};
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
-use crate::stores::{postgres, s3};
+use crate::stores::s3;
 
 /// One object to delete, with the ETag that the person saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +165,7 @@ async fn settle(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doom
                 audit::record(conn, actor, "object.delete", &resource, outcome, detail).await
             })
             .await
-            .map_err(|error| Error::from(postgres::Error::from(error)))
+            .map_err(Error::from)
         })
         .await
 }

@@ -17,7 +17,7 @@ use crate::domain::audit::{self, Outcome};
 use crate::domain::names::BucketName;
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
-use crate::stores::{postgres, s3};
+use crate::stores::s3;
 
 /// Deletions that one pass takes at most.
 const BATCH: i64 = 50;
@@ -35,7 +35,7 @@ pub(super) async fn begin(ctx: &Context, bucket: &BucketName, doomed: &Doomed) -
             let values =
                 (files::state.eq("deleting"), files::lease.eq(Uuid::now_v7()), files::heartbeat_at.eq(now), files::updated_at.eq(now));
             let begun = diesel::update(row).set(values).returning(files::id).get_result(&mut conn).await.optional();
-            begun.map_err(|error| Error::from(postgres::Error::from(error)))
+            begun.map_err(Error::from)
         })
         .await
 }
@@ -114,7 +114,7 @@ async fn claim(ctx: &Context) -> Result<Vec<Silent>> {
     .bind::<BigInt, _>(BATCH)
     .load(&mut conn)
     .await;
-    claimed.map_err(|error| Error::from(postgres::Error::from(error)))
+    claimed.map_err(Error::from)
 }
 
 /// What the store says of the object.
@@ -156,7 +156,7 @@ async fn settle(ctx: &Context, row: Silent) -> Result<()> {
                 }
             })
             .await
-            .map_err(|error| Error::from(postgres::Error::from(error)))
+            .map_err(Error::from)
         })
         .await
 }

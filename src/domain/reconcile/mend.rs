@@ -14,7 +14,6 @@ use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
-use crate::stores::postgres;
 use crate::stores::s3::Head;
 
 /// The row, locked, if its state and ETag are still those that were compared.
@@ -67,7 +66,7 @@ async fn mend(ctx: &Context, row: &Row, change: Change<'_>, detail: Value) -> Re
                 Ok(Mended::Yes)
             })
             .await
-            .map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))
+            .map_err(Error::from)
         })
         .await;
     match changed {

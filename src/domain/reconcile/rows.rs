@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
-use crate::stores::postgres;
 
 /// Rows of one page.
 pub(super) const PAGE: i64 = 1000;
@@ -41,7 +40,7 @@ macro_rules! load {
         $ctx.db
             .within(async {
                 let mut conn = $ctx.db.get().await?;
-                $query.load(&mut conn).await.map_err(|error| Error::from(postgres::Error::from(error)))
+                $query.load(&mut conn).await.map_err(Error::from)
             })
             .await
     };

@@ -135,8 +135,7 @@ async fn insert(ctx: &Context, actor: &Actor, files: &[Small], leases: &[Lease])
     .bind::<Nullable<SqlUuid>, _>(actor.id)
     .bind::<Text, _>(&actor.label)
     .load(&mut conn)
-    .await
-    .map_err(postgres::Error::from)?;
+    .await?;
     Ok(inserted.into_iter().map(|row| row.id).collect())
 }
 
@@ -149,7 +148,7 @@ async fn commit_all(ctx: &Context, actor: &Actor, placed: Vec<(usize, Placed)>) 
         .within(async {
             let mut conn = ctx.db.get().await?;
             let done = conn.transaction(async |conn| commit(conn, actor, &placed).await).await;
-            let done = done.map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))?;
+            let done = done.map_err(Error::from)?;
             crash_point("batch::committed")?;
             Ok(done)
         })

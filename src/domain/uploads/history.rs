@@ -18,7 +18,6 @@ use crate::domain::objects::Origin;
 use crate::domain::secrets::hex;
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
-use crate::stores::postgres;
 
 const PAGE: i64 = 100;
 
@@ -126,11 +125,8 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
                 }
                 query
             };
-            let unfinished: Vec<Row> = if first_page {
-                base().filter(files::state.eq("pending")).limit(PAGE).load(&mut conn).await.map_err(postgres::Error::from)?
-            } else {
-                Vec::new()
-            };
+            let unfinished: Vec<Row> =
+                if first_page { base().filter(files::state.eq("pending")).limit(PAGE).load(&mut conn).await? } else { Vec::new() };
             let mut arrived = base().limit(PAGE + 1);
             arrived = match filter.state {
                 Some(state) => arrived.filter(files::state.eq(state.as_str())),
@@ -139,7 +135,7 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
             if let Some(before) = before {
                 arrived = arrived.filter(files::id.lt(before));
             }
-            let mut arrived: Vec<Row> = arrived.load(&mut conn).await.map_err(postgres::Error::from)?;
+            let mut arrived: Vec<Row> = arrived.load(&mut conn).await?;
             let more = i64::try_from(arrived.len()).is_ok_and(|found| found > PAGE);
             if more {
                 arrived.pop();
@@ -153,8 +149,7 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
             .bind::<SqlUuid, _>(actor.tenant)
             .bind::<Timestamptz, _>(midnight)
             .get_result(&mut conn)
-            .await
-            .map_err(postgres::Error::from)?;
+            .await?;
             let files = |rows: Vec<Row>| rows.into_iter().map(|row| row.into_file(ctx)).collect();
             Ok(Page { unfinished: files(unfinished), arrived: files(arrived), next, today_files: today.files, today_bytes: today.bytes })
         })
@@ -182,9 +177,9 @@ pub async fn batch(ctx: &Context, actor: &Actor, id: Uuid, from: i64) -> Result<
         .within(async {
             let mut conn = ctx.db.get().await?;
             let page = of_batch().order((files::state.ne("failed"), files::id)).offset(from).limit(BATCH_PAGE).select(Row::as_select());
-            let rows = page.load(&mut conn).await.map_err(postgres::Error::from)?;
+            let rows = page.load(&mut conn).await?;
             let counts = of_batch().group_by(files::state).select((files::state, diesel::dsl::count_star()));
-            Ok::<_, Error>((rows, counts.load(&mut conn).await.map_err(postgres::Error::from)?))
+            Ok::<_, Error>((rows, counts.load(&mut conn).await?))
         })
         .await?;
     if counts.is_empty() {
@@ -237,7 +232,7 @@ pub(in crate::domain) async fn known(ctx: &Context, bucket: &BucketName, keys: &
                 .select((files::object_key, files::etag, files::uploaded_by_label, files::sha256, files::expires_at))
                 .load(&mut conn)
                 .await
-                .map_err(|error| Error::from(postgres::Error::from(error)))
+                .map_err(Error::from)
         })
         .await?;
     Ok(rows

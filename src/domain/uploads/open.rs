@@ -17,8 +17,8 @@ use crate::domain::actor::Actor;
 use crate::domain::names::{BucketName, ObjectKey, storable};
 use crate::domain::{Context, Error, Result, abilities, audit, objects};
 use crate::schema::files;
+use crate::stores::s3;
 use crate::stores::s3::OpenMarker;
-use crate::stores::{postgres, s3};
 
 /// Rows of one page: each is asked for its parts.
 pub const PAGE: i32 = 20;
@@ -151,7 +151,7 @@ async fn rows(ctx: &Context, bucket: &BucketName, listed: &[s3::OpenUpload], oth
             if others {
                 query = query.or_filter(files::bucket.eq(bucket.as_str()).and(under_way));
             }
-            query.load(&mut conn).await.map_err(|error| Error::from(postgres::Error::from(error)))
+            query.load(&mut conn).await.map_err(Error::from)
         })
         .await?;
     Ok(found
@@ -260,9 +260,8 @@ async fn give_up(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Object
                 .set(values)
                 .returning(files::id)
                 .get_results(&mut conn)
-                .await
-                .map_err(postgres::Error::from)?;
-            let publishing: i64 = under_way().count().get_result(&mut conn).await.map_err(postgres::Error::from)?;
+                .await?;
+            let publishing: i64 = under_way().count().get_result(&mut conn).await?;
             Ok::<_, Error>((given_up, publishing > 0))
         })
         .await?;

@@ -12,7 +12,6 @@ use diesel_async::RunQueryDsl;
 
 use crate::clock;
 use crate::domain::{Context, Error, Result};
-use crate::stores::postgres;
 use crate::stores::s3::OpenUpload;
 
 const PAGE: i32 = 1000;
@@ -83,8 +82,7 @@ async fn is_ours(ctx: &Context, bucket: &str, upload: &OpenUpload, began: DateTi
     .bind::<Timestamptz, _>(began)
     .bind::<Text, _>(&upload.upload_id)
     .get_result(&mut conn)
-    .await
-    .map_err(postgres::Error::from)?;
+    .await?;
     Ok(judgement.ours)
 }
 
@@ -101,6 +99,6 @@ async fn buckets(ctx: &Context) -> Result<Vec<String>> {
     )
     .load(&mut conn)
     .await
-    .map_err(|error| Error::from(postgres::Error::from(error)))?;
+    .map_err(Error::from)?;
     Ok(found.into_iter().map(|found| found.bucket).collect())
 }

@@ -14,7 +14,6 @@ use super::{OWNER, orphans};
 use crate::domain::actor::{Actor, ActorKind, Role};
 use crate::domain::faults::crash_point;
 use crate::domain::{Context, Error, Result};
-use crate::stores::postgres;
 use crate::stores::s3::{self, Stored};
 
 /// Attempts that one pass takes at most.
@@ -99,7 +98,7 @@ pub async fn pass(ctx: &Context) -> Result<usize> {
 async fn forget_parts(ctx: &Context) -> Result<()> {
     let mut conn = ctx.db.get().await?;
     let forgotten = diesel::sql_query("DELETE FROM upload_parts p USING files f WHERE f.id = p.file_id AND f.state <> 'pending'");
-    forgotten.execute(&mut conn).await.map_err(postgres::Error::from)?;
+    forgotten.execute(&mut conn).await?;
     Ok(())
 }
 
@@ -123,7 +122,7 @@ async fn claim(ctx: &Context) -> Result<Vec<Lapsed>> {
     .bind::<BigInt, _>(keep)
     .load(&mut conn)
     .await;
-    claimed.map_err(|error| Error::from(postgres::Error::from(error)))
+    claimed.map_err(Error::from)
 }
 
 async fn settle(ctx: &Context, lapsed: Lapsed) -> Result<()> {

@@ -67,7 +67,7 @@ pub(super) async fn execute(ctx: &Context, work: impl AsyncFnOnce(&mut AsyncPgCo
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            Ok(work(&mut conn).await.map_err(postgres::Error::from)?)
+            Ok(work(&mut conn).await?)
         })
         .await
 }
@@ -110,7 +110,7 @@ pub(super) async fn insert_refused(ctx: &Context, actor: &Actor, target: &Target
                 audit::record(conn, actor, "upload.fail", &resource, Outcome::Refused, json!({ "reason": why })).await
             })
             .await
-            .map_err(|error| Error::from(postgres::Error::from(error)))
+            .map_err(Error::from)
         })
         .await?;
     Ok(id)
@@ -145,7 +145,7 @@ pub(super) async fn is_settled(ctx: &Context, file: Uuid, etag: &str) -> Result<
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            let found: i64 = settled.get_result(&mut conn).await.map_err(postgres::Error::from)?;
+            let found: i64 = settled.get_result(&mut conn).await?;
             Ok(found == 1)
         })
         .await
@@ -258,7 +258,7 @@ pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Ta
                 Ok(())
             })
             .await
-            .map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))
+            .map_err(Error::from)
         })
         .await
 }

@@ -14,7 +14,6 @@ use crate::domain::uploads::row::{Lease, execute};
 use crate::domain::uploads::target::Target;
 use crate::domain::{Context, Error, Result};
 use crate::schema::{files, upload_parts};
-use crate::stores::postgres;
 use crate::stores::s3::PartReceipt;
 
 #[derive(Clone, Queryable, Selectable)]
@@ -84,7 +83,7 @@ pub(super) async fn find(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid) -
         .db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            own.first(&mut conn).await.optional().map_err(|error| Error::from(postgres::Error::from(error)))
+            own.first(&mut conn).await.optional().map_err(Error::from)
         })
         .await?;
     found.ok_or_else(|| Error::NotFound("There is no such unfinished upload of yours.".into()))
@@ -101,7 +100,7 @@ pub(super) async fn find_open(ctx: &Context, actor: &Actor, bucket: &str, key: &
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            open.first(&mut conn).await.optional().map_err(|error| Error::from(postgres::Error::from(error)))
+            open.first(&mut conn).await.optional().map_err(Error::from)
         })
         .await
 }
@@ -150,7 +149,7 @@ pub(super) async fn parts(ctx: &Context, id: Uuid) -> Result<Vec<(StoredPart, Pa
             let mut conn = ctx.db.get().await?;
             let columns = (upload_parts::number, upload_parts::size, upload_parts::sha256, upload_parts::etag, upload_parts::crc32);
             let query = upload_parts::table.filter(upload_parts::file_id.eq(id)).order(upload_parts::number).select(columns);
-            query.load(&mut conn).await.map_err(|error| Error::from(postgres::Error::from(error)))
+            query.load(&mut conn).await.map_err(Error::from)
         })
         .await?;
     let parts = rows.into_iter().map(|(number, size, sha256, etag, crc32)| {
@@ -196,7 +195,7 @@ pub(super) async fn record_part(
                 Ok(true)
             })
             .await
-            .map_err(|error: diesel::result::Error| Error::from(postgres::Error::from(error)))
+            .map_err(Error::from)
         })
         .await
 }
