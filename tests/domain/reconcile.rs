@@ -147,3 +147,17 @@ async fn a_bucket_that_is_gone_and_one_that_never_was() {
     let options = Options { bucket: Some(&never), mend: true };
     assert!(matches!(run(&app.ctx, &options, &mut |_| {}).await, Err(Error::NotFound(_))));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_can_be_resumed_is_no_difference() {
+    let app = TestApp::start().await;
+    app.rules_known().await;
+    upload(&app, "a").await;
+    remove(&app, "a").await;
+    let open = app.ctx.s3.begin_multipart(&app.bucket, "a", &TEXT).await.unwrap();
+    let silent = "state = 'pending', lease = gen_random_uuid(), heartbeat_at = now() - interval '100 seconds', fingerprint = 'f', length = 7, part_size = 8388608";
+    set(&app, "a", &format!("{silent}, s3_upload_id = '{open}'")).await;
+    let (report, lines) = reconcile(&app, true).await;
+    assert_eq!((report.differences, report.notes), (0, 0), "{lines:#?}");
+    assert!(app.ctx.s3.list_parts(&app.bucket, "a", &open, None, 1).await.is_ok(), "its parts are kept");
+}

@@ -94,11 +94,13 @@ pub(super) async fn of_uploads(ctx: &Context, bucket: &str, uploads: &[&str]) ->
     load!(ctx, diesel::sql_query(&sql).bind::<Text, _>(bucket).bind::<Array<Text>, _>(uploads))
 }
 
-/// Uploads and deletions that nobody is at any more.
+/// Uploads and deletions that nobody is at any more. An upload that can be resumed is its sender's for longer, as
+/// it is for the reaper.
 pub(super) async fn stopped(ctx: &Context, bucket: Option<&str>) -> Result<Vec<Row>> {
-    let lease = ctx.config.upload.lease.as_secs();
+    let (lease, keep) = (ctx.config.upload.lease.as_secs(), ctx.config.upload.keep.as_secs());
     let sql = format!(
         "SELECT {COLUMNS} FROM files WHERE state IN ('pending', 'deleting') AND heartbeat_at < now() - {lease} * interval '1 second'
+         AND (state = 'deleting' OR fingerprint IS NULL OR publishing OR heartbeat_at < now() - {keep} * interval '1 second')
          AND ($1 IS NULL OR bucket = $1) ORDER BY id LIMIT {PAGE}"
     );
     load!(ctx, diesel::sql_query(&sql).bind::<Nullable<Text>, _>(bucket))
