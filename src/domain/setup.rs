@@ -132,7 +132,7 @@ pub async fn issue_token(ctx: &Context) -> Result<Option<String>> {
                 Ok(Some(token))
             })
             .await
-            .map_err(Error::from)
+            .map_err(|error: diesel::result::Error| error.into())
         })
         .await
 }

@@ -159,7 +159,7 @@ async fn enter(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Opti
         Ok(None)
     })
     .await
-    .map_err(Error::from)
+    .map_err(|error: diesel::result::Error| error.into())
 }
 
 async fn must_wait(conn: &mut AsyncPgConnection, attempt: &Attempt) -> QueryResult<Option<Duration>> {

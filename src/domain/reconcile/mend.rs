@@ -66,7 +66,7 @@ async fn mend(ctx: &Context, row: &Row, change: Change<'_>, detail: Value) -> Re
                 Ok(Mended::Yes)
             })
             .await
-            .map_err(Error::from)
+            .map_err(|error: diesel::result::Error| error.into())
         })
         .await;
     match changed {

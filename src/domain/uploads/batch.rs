@@ -148,7 +148,7 @@ async fn commit_all(ctx: &Context, actor: &Actor, placed: Vec<(usize, Placed)>) 
         .within(async {
             let mut conn = ctx.db.get().await?;
             let done = conn.transaction(async |conn| commit(conn, actor, &placed).await).await;
-            let done = done.map_err(Error::from)?;
+            let done = done.map_err(|error: diesel::result::Error| Error::from(error))?;
             crash_point("batch::committed")?;
             Ok(done)
         })

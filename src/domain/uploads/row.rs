@@ -258,7 +258,7 @@ pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Ta
                 Ok(())
             })
             .await
-            .map_err(Error::from)
+            .map_err(|error: diesel::result::Error| error.into())
         })
         .await
 }

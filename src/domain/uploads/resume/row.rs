@@ -195,7 +195,7 @@ pub(super) async fn record_part(
                 Ok(true)
             })
             .await
-            .map_err(Error::from)
+            .map_err(|error: diesel::result::Error| error.into())
         })
         .await
 }
