@@ -26,6 +26,6 @@ pub use client::Client;
 pub use door::Door;
 pub use janitor::directory as scratch;
 pub use page::Page;
-pub use proxy::{Fault, Proxy};
+pub use proxy::{Fault, Proxy, Which};
 pub use servers::Set;
 pub use wait::{eventually, eventually_within};

@@ -16,6 +16,8 @@ pub enum Fault {
     Freeze,
     /// This status, in the store's own words.
     Answer(u16),
+    /// The answer to a first try is lost, and each further try hears 503.
+    LoseThenRefuse,
     /// Half of the body reaches the store.
     CutRequest,
     /// Half of the answer's body comes back; nothing at all where it has none.
@@ -26,11 +28,19 @@ pub enum Fault {
     AlterEtag,
 }
 
+/// Which requests it befalls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    All,
+    Third,
+    /// Those that change something.
+    Writes,
+}
+
 #[derive(Clone, Copy)]
 struct Rule {
     fault: Fault,
-    /// It befalls each `every`th request.
-    every: usize,
+    which: Which,
 }
 
 pub struct Proxy {
@@ -52,7 +62,7 @@ impl Proxy {
         let store: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let (rule, heard) = watch::channel(Rule { fault: Fault::None, every: 1 });
+        let (rule, heard) = watch::channel(Rule { fault: Fault::None, which: Which::All });
         let (counter, struck) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let strikes = struck.clone();
         tokio::spawn(async move {
@@ -65,9 +75,14 @@ impl Proxy {
         Self { endpoint, rule, struck }
     }
 
-    pub fn set(&self, fault: Fault, every: usize) {
+    pub fn set(&self, fault: Fault, which: Which) {
         self.struck.store(0, Ordering::Relaxed);
-        self.rule.send_replace(Rule { fault, every });
+        self.rule.send_replace(Rule { fault, which });
+    }
+
+    /// As the real one is.
+    pub fn heal(&self) {
+        self.rule.send_replace(Rule { fault: Fault::None, which: Which::All });
     }
 
     /// How many requests the fault has befallen.
@@ -85,8 +100,18 @@ async fn serve(
 ) -> std::io::Result<()> {
     let Some(request) = read_request(&mut client).await? else { return Ok(()) };
     let rule = *heard.borrow();
-    let is_due = counter.fetch_add(1, Ordering::Relaxed).is_multiple_of(rule.every);
-    let fault = if is_due { rule.fault } else { Fault::None };
+    let is_due = match rule.which {
+        Which::All => true,
+        Which::Third => counter.fetch_add(1, Ordering::Relaxed).is_multiple_of(3),
+        Which::Writes => ["PUT", "POST", "DELETE"].iter().any(|method| request.head.starts_with(method)),
+    };
+    let fault = match rule.fault {
+        _ if !is_due => Fault::None,
+        Fault::LoseThenRefuse if header(&request.head, "amz-sdk-request").is_some_and(|sent| !sent.contains("attempt=1")) => {
+            Fault::Answer(503)
+        }
+        fault => fault,
+    };
     let changes_nothing =
         matches!(fault, Fault::CutRequest | Fault::AlterBody) && (request.length == 0 || !request.head.starts_with("PUT"));
     if fault != Fault::None && !changes_nothing {
@@ -128,7 +153,7 @@ async fn serve(
     let (head, begun) = read_head(&mut store).await?;
     let length = header(&head, "content-length").and_then(|length| length.parse::<usize>().ok());
     let bodiless = request.head.starts_with("HEAD") || length == Some(0);
-    if fault == Fault::CutAnswer && bodiless {
+    if fault == Fault::LoseThenRefuse || (fault == Fault::CutAnswer && bodiless) {
         return Ok(());
     }
     let mut most = if fault == Fault::CutAnswer { length.map_or(100, |length| length / 2) } else { usize::MAX };

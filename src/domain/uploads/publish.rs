@@ -119,22 +119,28 @@ pub(super) async fn at_store(attempt: &Attempt, whole: Whole) -> Result<Stored> 
     };
     match stored {
         Ok(stored) => Ok(stored),
-        // Perhaps the retry of a request whose first answer was lost.
-        Err(error @ (s3::Error::PreconditionFailed | s3::Error::NoSuchUpload)) => match ours(attempt).await {
-            Some(stored) => Ok(stored),
-            None if error == s3::Error::PreconditionFailed => Err(exists(&target.name)),
-            None => Err(error.into()),
+        Err(error @ s3::Error::Unreachable(_)) => Err(error.into()),
+        // Perhaps the answer to a retry, and the request whose answer was lost has stored it.
+        Err(error) => match ours(attempt).await {
+            Ok(Some(stored)) => Ok(stored),
+            Ok(None) if error == s3::Error::PreconditionFailed => Err(exists(&target.name)),
+            Ok(None) => Err(error.into()),
+            Err(fault) => Err(s3::Error::Unreachable(format!("{error}, and whether it is stored is not known: {fault}")).into()),
         },
-        Err(error) => Err(error.into()),
     }
 }
 
 /// The object, if this very upload has made it.
-pub(super) async fn ours(attempt: &Attempt) -> Option<Stored> {
-    let head = attempt.ctx.s3.head(&attempt.target.bucket, &attempt.target.key, None).await.ok()?;
+async fn ours(attempt: &Attempt) -> std::result::Result<Option<Stored>, s3::Error> {
+    let head = match attempt.ctx.s3.head(&attempt.target.bucket, &attempt.target.key, None).await {
+        Ok(head) => head,
+        // Where the key may not look, the store's first answer stands.
+        Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket | s3::Error::AccessDenied | s3::Error::InvalidKey(_)) => return Ok(None),
+        Err(fault) => return Err(fault),
+    };
     let id = attempt.lease.file.to_string();
     let made_by_us = head.metadata.iter().any(|(name, value)| name == OWNER && *value == id);
-    made_by_us.then_some(Stored { etag: head.etag, version_id: head.version_id })
+    Ok(made_by_us.then_some(Stored { etag: head.etag, version_id: head.version_id }))
 }
 
 pub(super) fn exists(name: &str) -> Error {
