@@ -4,6 +4,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{ok, with_status};
@@ -42,6 +43,7 @@ impl Row {
             Owner::Larder { publishing: true, .. } => ("ok", "check", "Being stored"),
             Owner::Larder { sending: true, .. } => ("off", "upload", "Uploading"),
             Owner::Larder { over: true, .. } => ("warn", "minus", "Over, parts left"),
+            Owner::Larder { kept_until: Some(_), .. } => ("off", "pause", "Can be resumed"),
             Owner::Larder { .. } => ("warn", "pause", "Stopped"),
             Owner::Other => ("off", "note", "Not ours"),
         }
@@ -51,6 +53,13 @@ impl Row {
         match &self.open.owner {
             Owner::Larder { by, .. } => by,
             Owner::Other => "another program",
+        }
+    }
+
+    pub fn kept_until(&self) -> Option<DateTime<Utc>> {
+        match self.open.owner {
+            Owner::Larder { kept_until, .. } => kept_until,
+            Owner::Other => None,
         }
     }
 

@@ -171,8 +171,10 @@ pub fn probed() -> Probed {
 }
 
 pub fn open_uploads() -> Vec<Open> {
-    let ours = |sending, publishing, over| Owner::Larder { by: HOSTILE.into(), sending, publishing, over };
-    let owners = [ours(true, false, false), ours(true, true, false), ours(false, false, true), ours(false, false, false), Owner::Other];
+    let ours = |sending, publishing, over| Owner::Larder { by: HOSTILE.into(), sending, publishing, over, kept_until: None };
+    let kept = Owner::Larder { by: HOSTILE.into(), sending: false, publishing: false, over: false, kept_until: Some(noon()) };
+    let owners =
+        [ours(true, false, false), ours(true, true, false), ours(false, false, true), ours(false, false, false), kept, Owner::Other];
     let open = |owner| Open {
         key: key(&format!("a/{HOSTILE}")),
         upload_id: HOSTILE.into(),

@@ -7,12 +7,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::dsl::now;
 use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, QueryDsl};
+use diesel::{Queryable, Selectable, SelectableHelper};
 use diesel_async::RunQueryDsl;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::FileState;
+use super::{FileState, history};
 use crate::domain::actor::Actor;
 use crate::domain::names::{BucketName, ObjectKey, storable};
 use crate::domain::{Context, Error, Result, abilities, audit, objects};
@@ -55,6 +56,8 @@ pub enum Owner {
         publishing: bool,
         /// Failed, or stored otherwise: only its parts are left.
         over: bool,
+        /// It can be gone on with, and is given up then.
+        kept_until: Option<DateTime<Utc>>,
     },
     /// No row of ours has its id.
     Other,
@@ -106,46 +109,40 @@ pub async fn unfinished(ctx: &Context, bucket: &BucketName, marker: Option<&Open
     Ok(Unfinished { uploads, next, incomplete })
 }
 
-type Columns = (String, Option<String>, String, bool, Option<DateTime<Utc>>, String, DateTime<Utc>);
-
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = files)]
 struct Row {
     object_key: String,
     s3_upload_id: Option<String>,
     state: String,
     publishing: bool,
     heartbeat_at: Option<DateTime<Utc>>,
-    by: String,
+    uploaded_by_label: String,
     created_at: DateTime<Utc>,
+    fingerprint: Option<String>,
 }
 
 impl Row {
     fn owner(&self, ctx: &Context) -> Owner {
         let pending = self.state == FileState::Pending.as_str();
         let sending = pending && self.heartbeat_at.is_some_and(|beat| !super::is_silent(ctx, beat));
-        Owner::Larder { by: self.by.clone(), sending, publishing: pending && self.publishing, over: !pending }
+        let kept_until = self.fingerprint.as_ref().filter(|_| pending);
+        let kept_until = kept_until.map(|_| history::kept_until(ctx, self.heartbeat_at.unwrap_or(self.created_at)));
+        Owner::Larder { by: self.uploaded_by_label.clone(), sending, publishing: pending && self.publishing, over: !pending, kept_until }
     }
 }
 
 /// Of the uploads listed, and where `others` of those that are under way.
 async fn rows(ctx: &Context, bucket: &BucketName, listed: &[s3::OpenUpload], others: bool) -> Result<Vec<Row>> {
     let ids: Vec<&str> = listed.iter().map(|upload| upload.upload_id.as_str()).filter(|id| !id.contains('\0')).collect();
-    let found: Vec<Columns> = ctx
-        .db
+    ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
             let under_way = files::state.eq("pending").and(files::s3_upload_id.is_not_null());
             let mut query = files::table
                 .filter(files::bucket.eq(bucket.as_str()))
                 .filter(files::s3_upload_id.eq_any(ids))
-                .select((
-                    files::object_key,
-                    files::s3_upload_id,
-                    files::state,
-                    files::publishing,
-                    files::heartbeat_at,
-                    files::uploaded_by_label,
-                    files::created_at,
-                ))
+                .select(Row::as_select())
                 .limit(2 * i64::from(PAGE))
                 .into_boxed();
             if others {
@@ -153,19 +150,7 @@ async fn rows(ctx: &Context, bucket: &BucketName, listed: &[s3::OpenUpload], oth
             }
             query.load(&mut conn).await.map_err(Error::from)
         })
-        .await?;
-    Ok(found
-        .into_iter()
-        .map(|(object_key, s3_upload_id, state, publishing, heartbeat_at, by, created_at)| Row {
-            object_key,
-            s3_upload_id,
-            state,
-            publishing,
-            heartbeat_at,
-            by,
-            created_at,
-        })
-        .collect())
+        .await
 }
 
 /// Fills in what has arrived. Of those that the store has not listed, the ones that are over are left out.
