@@ -55,7 +55,9 @@ impl From<DieselError> for Error {
                 Self::Unreachable(info.message().to_owned())
             }
             DieselError::BrokenTransactionManager => Self::Unreachable("the connection broke inside a transaction".into()),
-            DieselError::DatabaseError(_, info) if info.message().contains("statement timeout") => Self::Timeout,
+            DieselError::DatabaseError(_, info) if ["statement timeout", "lock timeout"].iter().any(|why| info.message().contains(why)) => {
+                Self::Timeout
+            }
             // Class 57P: the server is stopping or starting. Diesel keeps the message, not the code.
             DieselError::DatabaseError(_, info)
                 if ["terminating connection", "the database system is", "connection closed"]

@@ -52,6 +52,16 @@ async fn a_full_pool_and_a_slow_statement_end_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_others_hold_for_too_long_is_a_database_without_time() {
+    let set = Set::shared().await;
+    let database = set.new_database().await;
+    let pool = Pool::new(&Secret::new(set.database_url(&database)), &tokio::runtime::Handle::current());
+    let other = set.connect(&database).await;
+    other.batch_execute("SELECT pg_advisory_lock(7)").await.unwrap();
+    assert!(matches!(ask(&pool, "SELECT pg_advisory_lock(7)").await, Err(Error::Timeout)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_of_the_server_the_pool_works_without_one_of_ours() {
     let set = Set::own().await;
     let pool = pool(&set).await;
