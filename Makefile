@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 help:
 	@echo "make run    installs what is missing, builds, and starts Larder with servers of its own under ./data"
 	@echo "make test   installs what the tests need, then checks formatting and lints and runs every test"
-	@echo "make faults kills, cuts and starves Larder and its stores for longer than make test does (about 15 minutes)"
+	@echo "make faults kills, cuts and starves Larder and its stores for longer than make test does (about 6 minutes)"
 	@echo "make audit  looks for unused and unwelcome dependencies"
 	@echo "make minio  builds MinIO into .cache, for LARDER_TEST_S3=minio make test (about 3 minutes)"
 	@echo "make bench  measures transfers against the store itself and nginx: STORE=minio|weed, ARGS=--help"

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use larder::config::{Config, Stores};
 use larder::stores::s3::Store;
+use tokio::sync::OnceCell;
 
 use super::checker::Checker;
 use super::ledger::Ledger;
@@ -27,6 +28,7 @@ pub struct World {
     /// Where the store is, if not where it runs.
     pub endpoint: Option<String>,
     pub database: String,
+    person: OnceCell<Sender>,
     directory: PathBuf,
 }
 
@@ -48,7 +50,7 @@ impl World {
     pub async fn new(set: Arc<Set>) -> Self {
         let database = set.new_database().await;
         let bucket = format!("f-{}", uuid::Uuid::now_v7().simple());
-        Self { set, bucket, ledger: Ledger::default(), endpoint: None, database, directory: scratch("faults") }
+        Self { set, bucket, ledger: Ledger::default(), endpoint: None, database, person: OnceCell::new(), directory: scratch("faults") }
     }
 
     pub fn store(&self) -> Store {
@@ -104,7 +106,8 @@ impl World {
 
     /// Somebody who is signed in at every Larder of this world.
     pub async fn sender(&self, child: &Child) -> Sender {
-        Sender::sign_in(&child.base, &self.bucket, EMAIL, self.ledger.clone()).await
+        let signing_in = Sender::sign_in(&child.base, &self.bucket, EMAIL, self.ledger.clone());
+        self.person.get_or_init(|| signing_in).await.at(&child.base)
     }
 }
 
