@@ -149,7 +149,7 @@ function words(item, share) {
 /** What stands at the end of the second line. */
 function beside(item) {
   if (item.state === "stored") {
-    const checked = item.matches === true ? ", checksum matches" : item.matches === false ? ", not what this computer has now" : "";
+    const checked = item.matches === true ? ", checksum matches" : item.matches === false ? ", and changed here since" : "";
     return `in ${seconds((item.ended - item.began) / 1000)}${checked} · SHA-256 ${item.sha256.slice(0, 8)}…`;
   }
   if (item.state === "paused" || item.state === "failed") {

@@ -11,6 +11,9 @@ const TRIES = 7;
 
 class Stopped extends Error {}
 
+/** The file is not the one of which parts have arrived. */
+class Changed extends Error {}
+
 /** An answer that says no; `message` is its sentence. */
 class Refused extends Error {
   constructor(answer, sentence) {
@@ -20,23 +23,27 @@ class Refused extends Error {
   }
 }
 
-/** Sends the item until it is stored, has failed, or is paused or cancelled; never throws. */
+/** Sends the item: "stored" or "failed" in the end, nothing where it was paused or cancelled; never throws. */
 export async function send(item, changed) {
   const stop = new AbortController();
   item.stop = stop;
   try {
     const told = item.file.size > SMALL ? await sendParts(item, changed, stop.signal) : await sendForm(item, changed, stop.signal);
-    item.state = "stored";
     item.sent = item.file.size;
     item.sha256 = told.sha256;
     item.url = `${item.place.path.replace(/uploads$/, "object")}?key=${encodeURIComponent(told.key)}`;
+    return "stored";
   } catch (error) {
-    if (!(error instanceof Stopped)) fail(item, error);
+    if (error instanceof Stopped) return null;
+    explain(item, error);
+    return "failed";
   } finally {
     // The other parts of a file that has failed need not travel on.
     stop.abort();
-    item.stop = null;
-    item.waits = false;
+    if (item.stop === stop) {
+      item.stop = null;
+      item.waits = false;
+    }
   }
 }
 
@@ -47,14 +54,13 @@ export function discard(item) {
   item.upload = null;
 }
 
-function fail(item, error) {
-  item.state = "failed";
+function explain(item, error) {
   const status = error instanceof Refused ? error.answer.status : -1;
-  item.changed = error.answer?.json?.changed === true;
+  item.changed = error instanceof Changed || error.answer?.json?.changed === true;
   item.exists = status === 409 && !item.place.overwrite && error.exists === true;
   if (status === 401) item.why = "You are signed out. Sign in in another tab, then retry.";
   else if (status === 0) item.why = item.upload ? "The connection broke. Retry sends only what is missing." : "The connection broke. Nothing of this file was stored; retry sends it again.";
-  else if (error instanceof Refused) item.why = error.message;
+  else if (error instanceof Refused || error instanceof Changed) item.why = error.message;
   else item.why = "The browser cannot read this file any more: it was changed, moved or deleted.";
 }
 
@@ -84,13 +90,15 @@ function ask(method, url, { body = null, headers = {}, signal = null, progress =
   });
 }
 
+/** Nothing has been stored, for sure. */
+const isBusy = (status) => status === 429 || status === 503;
 const passes = (status) => status === 0 || status === 408 || status === 429 || status === 502 || status === 503 || status === 504;
 
 /** Asks again, ever more slowly, while the server or the way to it is away. */
-async function insist(item, changed, signal, once) {
+async function insist(item, changed, signal, once, again = passes) {
   for (let attempt = 1; ; attempt += 1) {
     const answer = await once();
-    if (!passes(answer.status) || attempt === TRIES) return answer;
+    if (!again(answer.status) || attempt === TRIES) return answer;
     item.waits = true;
     changed();
     await pause(Math.max(answer.wait, Math.min(2 ** (attempt - 1), 20)) * 1000, signal);
@@ -121,20 +129,24 @@ async function sendForm(item, changed, signal) {
   const body = new FormData();
   body.append("file", item.file, item.file.name);
   const url = `${item.place.path}?prefix=${encoded(item.place.prefix + item.directory)}${overwrite}&single=1`;
-  const answer = await ask("POST", url, {
-    body,
-    signal,
-    // The form around the file is a few hundred bytes.
-    progress: (loaded) => {
-      item.sent = Math.min(item.file.size, loaded);
-      changed();
-    },
-  });
+  // The form around the file is a few hundred bytes.
+  const progress = (loaded) => {
+    item.sent = Math.min(item.file.size, loaded);
+    changed();
+  };
+  const answer = await insist(item, changed, signal, () => ask("POST", url, { body, signal, progress }), isBusy);
   const told = answer.json?.files?.[0];
   if (answer.status !== 201 || told?.status !== "stored") {
     throw Object.assign(new Refused(answer, told?.error), { exists: true });
   }
-  if (isFast) item.matches = hex(await sha256(await item.file.arrayBuffer())) === told.sha256;
+  if (isFast) {
+    try {
+      item.matches = hex(await sha256(await item.file.arrayBuffer())) === told.sha256;
+    } catch {
+      // It is stored; that the browser cannot read it any more is no fault of the upload.
+      item.matches = undefined;
+    }
+  }
   return told;
 }
 
@@ -152,12 +164,11 @@ async function sendParts(item, changed, signal) {
   };
   item.from = done;
   count();
-  let matches = isFast;
+  await compare(item, upload, signal);
   const one = async (number) => {
     const bytes = await item.file.slice((number - 1) * size, number * size).arrayBuffer();
     const headers = { "Content-Type": "application/octet-stream" };
     if (isFast) headers["Content-Digest"] = `sha-256=:${base64(await sha256(bytes))}:`;
-    else matches = false;
     const answer = await insist(item, changed, signal, () =>
       ask("POST", `${item.place.path}/${upload.id}/parts?number=${number}`, {
         body: bytes,
@@ -171,6 +182,7 @@ async function sendParts(item, changed, signal) {
     );
     if (answer.status !== 200) throw new Refused(answer);
     loaded.set(number, bytes.byteLength);
+    item.compared = Math.max(item.compared, number);
     count();
   };
   const work = async () => {
@@ -180,9 +192,22 @@ async function sendParts(item, changed, signal) {
   const body = new URLSearchParams(item.place.overwrite ? { overwrite: "1" } : {});
   const answer = await insist(item, changed, signal, () => ask("POST", `${item.place.path}/${upload.id}/completion`, { body, signal }));
   if (answer.status !== 200) throw Object.assign(new Refused(answer), { exists: true });
-  item.matches = matches;
+  item.matches = isFast || undefined;
   item.upload = null;
   return answer.json.files[0];
+}
+
+/** Whether what has arrived earlier is what this file has: a change need not show in its size, time or edges. */
+async function compare(item, upload, signal) {
+  item.compared ??= 0;
+  if (!isFast) return;
+  for (const part of upload.parts.slice(item.compared)) {
+    if (signal.aborted) throw new Stopped();
+    const begin = (part.number - 1) * upload.part_size;
+    const digest = hex(await sha256(await item.file.slice(begin, begin + part.size).arrayBuffer()));
+    if (digest !== part.sha256) throw new Changed("The file has changed since its first parts were sent. Start over with this one, or choose the file as it was.");
+    item.compared = part.number;
+  }
 }
 
 /** Begins the upload at the server, or finds how far it has come. */
@@ -196,9 +221,15 @@ async function open(item, changed, signal) {
   });
   if (item.place.overwrite) body.set("overwrite", "1");
   if (item.anew) body.set("anew", "1");
-  const answer = await insist(item, changed, signal, () => ask("POST", `${item.place.path}/resumable`, { body, signal }));
+  // Not cut off by a pause: what the server has begun must be known, to be gone on with or given up.
+  const answer = await insist(item, changed, signal, () => ask("POST", `${item.place.path}/resumable`, { body }));
   if (answer.status !== 200) throw Object.assign(new Refused(answer), { exists: true });
   item.anew = false;
+  if (item.upload !== answer.json.id) item.compared = 0;
   item.upload = answer.json.id;
+  if (signal.aborted) {
+    if (item.state === "cancelled") discard(item);
+    throw new Stopped();
+  }
   return answer.json;
 }

@@ -88,20 +88,15 @@ function start(root) {
     running += 1;
     become(item, "sending");
     Object.assign(item, { began: performance.now(), speed: 0, from: 0, mark: { at: performance.now(), sent: item.sent } });
-    const before = item.state;
-    await send(item, () => {
+    const ended = await send(item, () => {
       measure(item);
       rows.changed(item);
       summary();
     });
     running -= 1;
     item.ended = performance.now();
-    // Paused and cancelled ones have been counted; what `send` has decided has not.
-    const after = item.state;
-    if (after === "stored" || after === "failed") {
-      item.state = before;
-      become(item, after);
-    }
+    // What is stored is stored, even if somebody has paused or cancelled it in its last moment.
+    if (ended === "stored" || (ended === "failed" && item.state === "sending")) become(item, ended);
     rows.changed(item);
     pump();
   }

@@ -158,7 +158,10 @@ pub async fn complete(editor: Editor, ctx: web::Data<Context>, place: (Bucket, I
     let digest = form.sha256.as_deref().map(unhex).transpose()?;
     let overwrite = is_one(form.overwrite.as_deref());
     let file = resume::complete(&ctx, &editor.actor, bucket.as_str(), id, overwrite, digest).await?;
-    Ok(HttpResponse::Ok().json(json!({ "batch": file.batch_id, "files": [as_row(&file)] })))
+    let mut stored = as_row(&file);
+    // Also where it has been replaced or deleted since: asked again, the answer is the same.
+    stored["status"] = json!("stored");
+    Ok(HttpResponse::Ok().json(json!({ "batch": file.batch_id, "files": [stored] })))
 }
 
 pub async fn delete(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id)) -> Result<HttpResponse> {

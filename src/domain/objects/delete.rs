@@ -98,7 +98,7 @@ async fn delete_one(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &
         Ok(()) => Fate::Deleted,
         Err(s3::Error::PreconditionFailed) => Fate::Changed,
         Err(s3::Error::NoSuchKey) => Fate::Gone,
-        Err(error @ (s3::Error::Unreachable(_) | s3::Error::SlowDown)) => {
+        Err(error @ (s3::Error::Unreachable(_) | s3::Error::SlowDown | s3::Error::Other(_))) => {
             let fate = Fate::Failed("The store did not answer.".into());
             record(ctx, actor, bucket, doomed, &fate, &Row::Unheard).await;
             return Tried::Unheard(error);

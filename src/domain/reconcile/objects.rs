@@ -7,7 +7,7 @@ use super::rows::{self, Order, Row};
 use super::{Mended, Run, mend};
 use crate::domain::Result;
 use crate::domain::uploads::OWNER;
-use crate::stores::s3::{self, Head, Listing, ObjectEntry};
+use crate::stores::s3::{self, Head, ObjectEntry};
 
 pub(super) async fn compare(run: &mut Run<'_>, bucket: &str, by_folder: bool) -> Result<()> {
     let order = Order { by_folder };
@@ -15,7 +15,11 @@ pub(super) async fn compare(run: &mut Run<'_>, bucket: &str, by_folder: bool) ->
     loop {
         let page = match run.ctx.s3.list(bucket, "", false, cursor.as_deref(), 1000).await {
             Ok(page) => page,
-            Err(s3::Error::NoSuchBucket) => Listing { prefixes: Vec::new(), objects: Vec::new(), next: None },
+            // The wrong store, perhaps: every row of the bucket would be declared gone.
+            Err(s3::Error::NoSuchBucket) => {
+                run.note(bucket, "", "The store has no such bucket, so nothing that is recorded of it was compared or changed.");
+                return Ok(());
+            }
             Err(s3::Error::AccessDenied) => {
                 run.note(bucket, "", "The store refuses to list this bucket with Larder's key, so its objects were not compared.");
                 return Ok(());

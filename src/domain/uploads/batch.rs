@@ -1,5 +1,7 @@
 //! Small files together: one statement records them all, one transaction makes them all `ready`.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use diesel::sql_types::{Array, BigInt, Bool, Bytea, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
@@ -44,13 +46,14 @@ pub(super) async fn store(ctx: &Context, actor: &Actor, files: Vec<Small>) -> Ve
         Ok(claimed) => claimed,
         Err(error) => return for_each(error, files.len()),
     };
+    let claimed_at = Instant::now();
     let beating = Beating::start(ctx, leases.clone());
     let mut outcomes: Vec<(usize, Result<File>)> = Vec::with_capacity(files.len());
     let (mut ours, mut others) = (Vec::new(), Vec::new());
     for ((at, small), lease) in files.into_iter().enumerate().zip(leases) {
         if claimed.contains(&lease.file) { ours.push((at, small, lease)) } else { others.push((at, small)) }
     }
-    let placing = ours.into_iter().map(|(at, small, lease)| async move { (at, place(ctx, actor, small, lease).await) });
+    let placing = ours.into_iter().map(|(at, small, lease)| async move { (at, place(ctx, actor, small, lease, claimed_at).await) });
     let mut placing = futures_util::stream::iter(placing).buffer_unordered(AT_ONCE);
     let mut placed = Vec::new();
     while let Some((at, outcome)) = placing.next().await {
@@ -82,12 +85,12 @@ fn for_each(error: Error, count: usize) -> Vec<Result<File>> {
     std::iter::once(error).chain(again).take(count).map(Err).collect()
 }
 
-async fn place(ctx: &Context, actor: &Actor, small: Small, lease: Lease) -> Result<Placed> {
+async fn place(ctx: &Context, actor: &Actor, small: Small, lease: Lease, claimed: Instant) -> Result<Placed> {
     let Small { target, body, digest } = small;
     let attempt = Attempt { ctx: ctx.clone(), actor: actor.clone(), lease, target, multipart: None };
     let stored = async {
         crash_point("batch::rows_written")?;
-        let stored = at_store(&attempt, Whole::Body(body)).await?;
+        let stored = at_store(&attempt, Whole::Body(body), claimed).await?;
         crash_point("batch::stored")?;
         Ok(stored)
     };
@@ -173,7 +176,7 @@ async fn commit_all(ctx: &Context, actor: &Actor, placed: Vec<(usize, Placed)>) 
 async fn commit(conn: &mut AsyncPgConnection, actor: &Actor, placed: &[(usize, Placed)]) -> diesel::QueryResult<Vec<Uuid>> {
     let (ids, leases): (Vec<Uuid>, Vec<Uuid>) = placed.iter().map(|(_, one)| (one.attempt.lease.file, one.attempt.lease.lease)).unzip();
     let held = "SELECT f.id FROM files f JOIN unnest($1, $2) AS ours (id, lease) ON f.id = ours.id AND f.lease = ours.lease
-                WHERE f.state = 'pending' ORDER BY f.id FOR UPDATE OF f";
+                WHERE f.state = 'pending' AND f.publishing ORDER BY f.id FOR UPDATE OF f";
     let held: Vec<Id> = diesel::sql_query(held).bind::<Array<SqlUuid>, _>(&ids).bind::<Array<SqlUuid>, _>(&leases).load(conn).await?;
     let held: Vec<Uuid> = held.into_iter().map(|row| row.id).collect();
     let ours: Vec<&Placed> = placed.iter().map(|(_, one)| one).filter(|one| held.contains(&one.attempt.lease.file)).collect();

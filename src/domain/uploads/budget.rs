@@ -94,7 +94,13 @@ impl Budget {
         wait(&self.0.parts, bytes).await
     }
 
-    /// Memory for a little of a part, likewise.
+    /// Memory for a little of a part, where there is some now.
+    pub(super) fn try_step(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let wanted = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
+        Arc::clone(&self.0.steps.semaphore).try_acquire_many_owned(wanted).ok()
+    }
+
+    /// Memory for a little of a part; waits for it as [`Self::whole`] does.
     pub(super) async fn step(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
         wait(&self.0.steps, bytes).await
     }

@@ -4,8 +4,6 @@
 //! uploaded when it began, no row has its name, no part of it has ever come, and whoever begins one has long
 //! named it: giving it up loses nobody a byte.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::sql_types::{Bool, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
@@ -42,8 +40,7 @@ pub(super) async fn sweep(ctx: &Context) -> Result<usize> {
 }
 
 async fn sweep_bucket(ctx: &Context, bucket: &str) -> Result<usize> {
-    let grace = (ctx.config.upload.lease / 2).min(Duration::from_secs(60));
-    let before = clock::now() - TimeDelta::from_std(grace).unwrap_or(TimeDelta::minutes(1));
+    let before = clock::now() - TimeDelta::from_std(ctx.config.upload.lease).unwrap_or(TimeDelta::minutes(15));
     let (mut given_up, mut marker) = (0, None);
     loop {
         let page = ctx.s3.list_multipart(bucket, None, marker.as_ref(), PAGE).await?;
@@ -51,6 +48,7 @@ async fn sweep_bucket(ctx: &Context, bucket: &str) -> Result<usize> {
             let Some(began) = upload.initiated.filter(|began| *began < before) else { continue };
             if ctx.db.within(is_ours(ctx, bucket, &upload, began)).await? && is_empty(ctx, bucket, &upload).await? {
                 ctx.s3.abort_multipart(bucket, &upload.key, &upload.upload_id).await?;
+                log::warn!("gave up the empty multipart upload of {bucket} {:?} that began at {began}", upload.key);
                 given_up += 1;
             }
         }

@@ -11,13 +11,13 @@ pub(super) struct Pace {
     asked: Instant,
     bytes: usize,
     waited: Duration,
-    fast: bool,
+    fast: Option<bool>,
 }
 
 impl Pace {
     /// Nobody is fast before they have shown it.
     pub fn new() -> Self {
-        Self { asked: Instant::now(), bytes: 0, waited: Duration::ZERO, fast: false }
+        Self { asked: Instant::now(), bytes: 0, waited: Duration::ZERO, fast: None }
     }
 
     /// So many bytes have come.
@@ -29,7 +29,7 @@ impl Pace {
         self.bytes += bytes;
         self.waited += waited;
         if self.waited > LIMIT || self.bytes >= WINDOW {
-            self.fast = self.waited <= LIMIT;
+            self.fast = Some(self.waited <= LIMIT);
             (self.bytes, self.waited) = (0, Duration::ZERO);
         }
     }
@@ -39,8 +39,14 @@ impl Pace {
         self.asked = Instant::now();
     }
 
+    /// It has shown that it is.
     pub fn is_fast(&self) -> bool {
-        self.fast
+        self.fast == Some(true)
+    }
+
+    /// It has shown that it is not.
+    pub fn is_slow(&self) -> bool {
+        self.fast == Some(false)
     }
 }
 
@@ -52,12 +58,12 @@ mod tests {
     fn a_sender_is_fast_once_it_has_shown_it_and_until_it_slackens() {
         let mut pace = Pace::new();
         pace.add(WINDOW - 1, Duration::ZERO);
-        assert!(!pace.is_fast(), "a burst of less than the window shows nothing");
+        assert!(!pace.is_fast() && !pace.is_slow(), "a burst of less than the window shows nothing");
         pace.add(1, Duration::from_secs(1));
         assert!(pace.is_fast());
         pace.add(1_000, Duration::from_secs(4));
         assert!(pace.is_fast(), "a pause alone");
         pace.add(1_000, Duration::from_secs(1));
-        assert!(!pace.is_fast());
+        assert!(pace.is_slow() && !pace.is_fast());
     }
 }

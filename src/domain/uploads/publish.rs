@@ -1,6 +1,6 @@
 //! From parts that have arrived to an object that people see: the lease on the key, the store, the row.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -38,10 +38,6 @@ pub(super) async fn publish(attempt: Attempt, whole: Whole, digest: Digest) -> R
 /// As [`publish`], for what need not be sent again: where another object is in its way it stays as it is.
 pub(super) async fn publish_or_release(attempt: Attempt, whole: Whole, digest: Digest) -> Result<File> {
     match try_publish(&attempt, whole, &digest).await {
-        Err(error @ Error::Conflict(_)) => {
-            row::release(&attempt.ctx, attempt.lease).await?;
-            Err(error)
-        }
         Err(error @ Error::S3(s3::Error::NoSuchUpload)) => {
             attempt.fail("The store does not know this upload any more.").await;
             Err(error)
@@ -51,13 +47,17 @@ pub(super) async fn publish_or_release(attempt: Attempt, whole: Whole, digest: D
             attempt.fail(&sentence(&error)).await;
             Err(error)
         }
+        Err(error) if !is_uncertain(&error) => {
+            row::release(&attempt.ctx, attempt.lease).await?;
+            Err(error)
+        }
         other => other,
     }
 }
 
 /// Whether the store may have published it all the same: the reaper looks, and rolls it forward or undoes it.
 pub(super) fn is_uncertain(error: &Error) -> bool {
-    matches!(error, Error::S3(s3::Error::Unreachable(_) | s3::Error::Other(_)) | Error::Internal(_))
+    matches!(error, Error::S3(s3::Error::Unreachable(_) | s3::Error::Other(_)) | Error::Postgres(_) | Error::Internal(_))
 }
 
 /// What a person is told, on the row as in the answer.
@@ -81,12 +81,13 @@ async fn try_publish(attempt: &Attempt, whole: Whole, digest: &Digest) -> Result
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !row::claim_key(ctx, *lease, target, digest).await? {
         if tokio::time::Instant::now() > deadline {
-            return Err(Error::Conflict(format!("Another upload of {} is being stored. Try again.", target.name)));
+            return Err(being_stored());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    let claimed = Instant::now();
     crash_point("upload::key_claimed")?;
-    let stored = at_store(attempt, whole).await?;
+    let stored = at_store(attempt, whole, claimed).await?;
     crash_point("upload::stored")?;
     match row::commit(ctx, &attempt.actor, *lease, target, digest, &stored).await {
         Err(Error::Conflict(_)) if row::is_settled(ctx, lease.file, &stored.etag).await? => {}
@@ -96,15 +97,19 @@ async fn try_publish(attempt: &Attempt, whole: Whole, digest: &Digest) -> Result
     Ok(finished(attempt, digest, stored))
 }
 
-/// At the store under its key, by an attempt that holds the lease on the key.
-pub(super) async fn at_store(attempt: &Attempt, whole: Whole) -> Result<Stored> {
+pub(super) fn being_stored() -> Error {
+    Error::Busy { why: "An upload of this name is being stored at this moment. Try again.".into(), retry_after: Duration::from_secs(2) }
+}
+
+/// At the store under its key, by an attempt that has held the lease on the key since `claimed`.
+pub(super) async fn at_store(attempt: &Attempt, whole: Whole, claimed: Instant) -> Result<Stored> {
     let Attempt { ctx, lease, target, .. } = attempt;
     let only_if_absent = !target.overwrite;
     if only_if_absent && !ctx.s3.refuses_to_replace() {
         // The lease makes looking first safe against other uploads of ours.
         receiver::look_first(ctx, target).await?;
     }
-    row::confirm(ctx, *lease).await?;
+    row::confirm(ctx, *lease, claimed).await?;
     let stored = match whole {
         Whole::Body(body) => {
             let id = lease.file.to_string();

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::attempt::Attempt;
 use super::row::{self, Digest, Lease};
 use super::target::Target;
-use super::{OWNER, orphans};
+use super::{OWNER, orphans, publish};
 use crate::domain::actor::{Actor, ActorKind, Role};
 use crate::domain::faults::crash_point;
 use crate::domain::{Context, Error, Result};
@@ -18,6 +18,8 @@ use crate::stores::s3::{self, Stored};
 
 /// Attempts that one pass takes at most.
 const BATCH: usize = 50;
+/// What has lapsed does not wait longer than this for a slow store to list its open uploads.
+const SWEEPING: Duration = Duration::from_secs(60);
 
 #[derive(diesel::QueryableByName)]
 struct Lapsed {
@@ -58,7 +60,7 @@ pub async fn run(ctx: Context) {
     loop {
         if swept.is_none_or(|last| last.elapsed() >= ctx.config.upload.lease) {
             swept = Some(Instant::now());
-            match orphans::sweep(&ctx).await {
+            match tokio::time::timeout(SWEEPING, orphans::sweep(&ctx)).await.unwrap_or(Ok(0)) {
                 Ok(0) => {}
                 Ok(count) => log::info!("gave up {count} multipart upload(s) that no row knew of"),
                 Err(error) => log::debug!("open uploads were not looked at: {error}"),
@@ -81,7 +83,6 @@ pub async fn run(ctx: Context) {
 /// Settles what has lapsed; how many. Any number of replicas may do this at once.
 pub async fn pass(ctx: &Context) -> Result<usize> {
     let lapsed = ctx.db.within(claim(ctx)).await?;
-    ctx.db.within(forget_parts(ctx)).await?;
     let mut settled = 0;
     for row in lapsed {
         let id = row.id;
@@ -91,13 +92,20 @@ pub async fn pass(ctx: &Context) -> Result<usize> {
             Err(error) => log::warn!("the upload {id} was not settled: {error}"),
         }
     }
+    if let Err(error) = ctx.db.within(forget_parts(ctx)).await {
+        log::warn!("the parts of uploads that are over are still recorded: {error}");
+    }
     Ok(settled)
 }
 
 /// The recorded parts of uploads that are over.
 async fn forget_parts(ctx: &Context) -> Result<()> {
     let mut conn = ctx.db.get().await?;
-    let forgotten = diesel::sql_query("DELETE FROM upload_parts p USING files f WHERE f.id = p.file_id AND f.state <> 'pending'");
+    let forgotten = diesel::sql_query(
+        "DELETE FROM upload_parts WHERE id IN
+             (SELECT p.id FROM upload_parts p JOIN files f ON f.id = p.file_id WHERE f.state <> 'pending'
+              LIMIT 1000 FOR UPDATE OF p SKIP LOCKED)",
+    );
     forgotten.execute(&mut conn).await?;
     Ok(())
 }
@@ -148,11 +156,21 @@ async fn settle(ctx: &Context, lapsed: Lapsed) -> Result<()> {
     match ctx.s3.head(&target.bucket, &target.key, None).await {
         Ok(head) if head.metadata.iter().any(|(name, value)| name == OWNER && *value == lapsed.id.to_string()) => {
             let digest = Digest { size: i64::try_from(head.size).unwrap_or(i64::MAX), sha256: lapsed.sha256.unwrap_or_default() };
-            row::commit(ctx, &actor, lease, &target, &digest, &Stored { etag: head.etag, version_id: head.version_id }).await
+            if !row::claim_key(ctx, lease, &target, &digest).await? {
+                return Err(publish::being_stored());
+            }
+            // Nobody else publishes this key from here on; somebody may have until now.
+            match ctx.s3.head(&target.bucket, &target.key, None).await?.etag {
+                etag if etag == head.etag => {
+                    row::commit(ctx, &actor, lease, &target, &digest, &Stored { etag, version_id: head.version_id }).await
+                }
+                _ => Err(publish::being_stored()),
+            }
         }
-        Ok(_) | Err(s3::Error::NoSuchKey) if lapsed.stays_open => row::release(ctx, lease).await,
+        Ok(_) | Err(s3::Error::NoSuchKey | s3::Error::AccessDenied) if lapsed.stays_open => row::release(ctx, lease).await,
         // Another object, or none: what this attempt has stored so far is undone.
-        Ok(_) | Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket) => {
+        // On AWS a key that may not list buckets hears 403 for what is missing.
+        Ok(_) | Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket | s3::Error::AccessDenied | s3::Error::InvalidKey(_)) => {
             let attempt = Attempt { ctx: ctx.clone(), actor, lease, target, multipart: lapsed.s3_upload_id };
             attempt.fail("The upload stopped before the whole file had arrived.").await;
             Ok(())

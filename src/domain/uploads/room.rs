@@ -84,25 +84,34 @@ impl Room {
         Ok(chunk)
     }
 
-    /// Nobody who holds memory for a whole part waits for more of it, so those who wait for one get theirs.
+    /// A step for whoever has not shown that it is fast, else memory for the whole part. Where no step is left, those
+    /// who have shown that they are slow wait for one: they must not stand before fast ones in the other queue.
     async fn grow(&mut self, pace: &Pace) -> Result<()> {
-        if pace.is_fast() && self.share > STEP {
-            let permit = self.budget.whole(self.share).await?;
-            let mut whole = self.budget.spare(self.share)?;
-            whole[..self.len].copy_from_slice(self.memory.bytes());
-            self.memory = Memory::Whole(whole);
-            self.permit = Some(permit);
-            self.whole_since = Some(Instant::now());
-        } else if let Memory::Steps(bytes) = &mut self.memory {
+        let fast = pace.is_fast() && self.share > STEP;
+        if let Memory::Steps(bytes) = &mut self.memory
+            && !fast
+        {
             let step = STEP.min(self.share - bytes.len());
-            let more = self.budget.step(step).await?;
-            match &mut self.permit {
-                Some(permit) => permit.merge(more),
-                None => self.permit = Some(more),
+            let more = match self.budget.try_step(step) {
+                None if pace.is_slow() => Some(self.budget.step(step).await?),
+                more => more,
+            };
+            if let Some(more) = more {
+                match &mut self.permit {
+                    Some(permit) => permit.merge(more),
+                    None => self.permit = Some(more),
+                }
+                bytes.reserve_exact(step);
+                bytes.resize(bytes.len() + step, 0);
+                return Ok(());
             }
-            bytes.reserve_exact(step);
-            bytes.resize(bytes.len() + step, 0);
         }
+        let permit = self.budget.whole(self.share).await?;
+        let mut whole = self.budget.spare(self.share)?;
+        whole[..self.len].copy_from_slice(&self.memory.bytes()[..self.len]);
+        self.memory = Memory::Whole(whole);
+        self.permit = Some(permit);
+        self.whole_since = Some(Instant::now());
         Ok(())
     }
 

@@ -1,10 +1,10 @@
 //! The states of a `files` row, each change fenced by the lease of whoever makes it. Times are the database's.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use diesel::dsl::now;
 use diesel::prelude::{ExpressionMethods, Insertable, QueryDsl};
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
@@ -23,8 +23,6 @@ use crate::stores::s3::Stored;
 pub(super) struct Lease {
     pub file: Uuid,
     pub lease: Uuid,
-    /// When it was taken, by a clock that no other machine sees.
-    taken: Instant,
 }
 
 impl Lease {
@@ -33,7 +31,7 @@ impl Lease {
     }
 
     pub fn on(file: Uuid, lease: Uuid) -> Self {
-        Self { file, lease, taken: Instant::now() }
+        Self { file, lease }
     }
 }
 
@@ -125,17 +123,27 @@ pub(super) async fn set_multipart(ctx: &Context, lease: Lease, upload: &str, par
 /// Tells everybody that somebody is still at work.
 pub(super) async fn beat(ctx: &Context, leases: &[Lease]) -> Result<()> {
     let (files, leases): (Vec<Uuid>, Vec<Uuid>) = leases.iter().map(|lease| (lease.file, lease.lease)).unzip();
-    let held = files::table.filter(files::id.eq_any(files)).filter(files::lease.eq_any(leases)).filter(files::state.eq("pending"));
-    execute(ctx, async |conn| diesel::update(held).set(files::heartbeat_at.eq(now)).execute(conn).await).await.map(|_| ())
+    // What is locked is being committed, and needs no sign of life.
+    let query = diesel::sql_query(
+        "UPDATE files SET heartbeat_at = now() WHERE id IN
+             (SELECT id FROM files WHERE id = ANY ($1) AND lease = ANY ($2) AND state = 'pending' ORDER BY id FOR UPDATE SKIP LOCKED)",
+    );
+    let query = query.bind::<Array<SqlUuid>, _>(files).bind::<Array<SqlUuid>, _>(leases);
+    execute(ctx, async |conn| query.execute(conn).await).await.map(|_| ())
 }
 
-/// Conflict where somebody else has been given the lease: whoever stood still for too long may publish no more.
-/// Asked of the database only where that is possible at all.
-pub(super) async fn confirm(ctx: &Context, lease: Lease) -> Result<()> {
-    if lease.taken.elapsed() < ctx.config.upload.lease / 2 {
+/// How long a holder of the lease on a key may be silent before another takes it.
+fn silence(ctx: &Context) -> Duration {
+    ctx.config.upload.lease.min(Duration::from_secs(60))
+}
+
+/// Conflict where somebody else has been given the lease on the key: whoever stood still for too long may publish no
+/// more. Asked of the database only where that is possible at all; `claimed` is when it was given.
+pub(super) async fn confirm(ctx: &Context, lease: Lease, claimed: Instant) -> Result<()> {
+    if claimed.elapsed() < silence(ctx) / 2 {
         return Ok(());
     }
-    let held = held(lease);
+    let held = held(lease).filter(files::publishing.eq(true));
     still_ours(execute(ctx, async |conn| diesel::update(held).set(files::heartbeat_at.eq(now)).execute(conn).await).await?)
 }
 
@@ -172,15 +180,17 @@ pub(super) fn given_up() -> Error {
 /// Takes the lease on the key, with what arrived; whether it was free. A holder that has been silent for a
 /// minute has died in the middle of publishing, and loses it.
 pub(super) async fn claim_key(ctx: &Context, lease: Lease, target: &Target, digest: &Digest) -> Result<bool> {
-    let stale = "UPDATE files SET publishing = false
+    // Its old holder is fenced off: it can neither publish nor commit with the lease that it knows.
+    let stale = "UPDATE files SET publishing = false, lease = gen_random_uuid()
                  WHERE bucket = $1 AND object_key = $2 AND publishing AND heartbeat_at < now() - $3 * interval '1 second'";
-    let silence = i64::try_from(ctx.config.upload.lease.as_secs().min(60)).unwrap_or(60);
+    let silence = i64::try_from(silence(ctx).as_secs()).unwrap_or(60);
     execute(ctx, async |conn| {
         let query = diesel::sql_query(stale).bind::<Text, _>(&target.bucket).bind::<Text, _>(&target.key);
         query.bind::<BigInt, _>(silence).execute(conn).await
     })
     .await?;
-    let values = (files::publishing.eq(true), files::heartbeat_at.eq(now), files::size.eq(digest.size), files::sha256.eq(&digest.sha256));
+    let sha256 = files::sha256.eq(Some(&digest.sha256).filter(|sha256| !sha256.is_empty()));
+    let values = (files::publishing.eq(true), files::heartbeat_at.eq(now), files::size.eq(digest.size), sha256);
     let held = held(lease);
     match execute(ctx, async |conn| diesel::update(held).set(values).execute(conn).await).await {
         Ok(rows) => still_ours(rows).map(|()| true),
@@ -221,7 +231,7 @@ pub(super) async fn commit(ctx: &Context, actor: &Actor, lease: Lease, target: &
                     files::finished_at.eq(now),
                     files::updated_at.eq(now),
                 );
-                let rows = diesel::update(held(lease)).set(values).execute(conn).await?;
+                let rows = diesel::update(held(lease).filter(files::publishing.eq(true))).set(values).execute(conn).await?;
                 if rows == 0 {
                     return Err(diesel::result::Error::RollbackTransaction);
                 }

@@ -15,8 +15,8 @@ use crate::domain::uploads::row::{Digest, Lease};
 use crate::domain::{Context, Error, Result};
 
 /// Publishes the upload once all its parts are stored; the file that it has become, also when asked again. `sha256`
-/// is what the sender says of the whole. Conflict where parts are missing, or where an object is there and `overwrite`
-/// is not wanted: the upload stays open then.
+/// is what the sender says of the whole. Refused where parts are missing, Conflict where an object is there and
+/// `overwrite` is not wanted: the upload stays open then.
 pub async fn complete(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid, overwrite: bool, sha256: Option<Vec<u8>>) -> Result<File> {
     let mut found = row::find(ctx, actor, bucket, id).await?;
     match found.file.state.as_str() {
@@ -27,7 +27,7 @@ pub async fn complete(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid, over
     let parts = row::parts(ctx, id).await?;
     let wanted = count(found.length(), found.part_size());
     if parts.len() as u64 != wanted {
-        return Err(Error::Conflict(format!("Of {wanted} parts {} are stored. Send the others first.", parts.len())));
+        return Err(Error::refused("number", format!("Of {wanted} parts {} are stored. Send the others first.", parts.len())));
     }
     let whole = restored(found.hash_state.as_deref())?.finalize().to_vec();
     if sha256.is_some_and(|told| told != whole) {

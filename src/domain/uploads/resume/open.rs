@@ -45,7 +45,7 @@ pub async fn open(receiver: &Receiver, wanted: &Wanted<'_>) -> Result<Resumable>
     if super::count(wanted.length, part_size) > u64::try_from(MAX_PARTS).unwrap_or_default() {
         return Err(Error::TooLarge("The file has too many parts. With a larger UPLOAD_MEMORY it would fit.".into()));
     }
-    // Twice at most: what another tab inserts meanwhile is found.
+    // What another tab inserts meanwhile is found the next time.
     for _ in 0..3 {
         if let Some(found) = row::find_open(ctx, actor, &target.bucket, &target.key).await? {
             if found.file.fingerprint.as_deref() == Some(wanted.fingerprint) && found.length() == wanted.length {

@@ -17,7 +17,7 @@ use crate::domain::uploads::room::Room;
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3::{Part, PartReceipt};
 
-/// Parts that may arrive before their turn.
+/// How far a part may be ahead of those that are recorded: three may come before their turn.
 const AHEAD: i32 = 4;
 /// How long a part waits for those before it.
 const TURN: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ pub struct PartUpload {
     _place: Place,
 }
 
-/// May part `number` come? Conflict where the upload is over or other parts come first, Refused where it has no such part.
+/// May part `number` come? Conflict where other parts come first, Refused where it is over or has no such part.
 pub async fn begin_part(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid, number: i32) -> Result<PartUpload> {
     let place = ctx.budget.enter(actor)?;
     let found = row::find(ctx, actor, bucket, id).await?;
@@ -104,6 +104,7 @@ impl PartUpload {
 async fn record(ctx: &Context, actor: &Actor, mut row: Row, part: StoredPart, receipt: &PartReceipt, body: &[u8]) -> Result<StoredPart> {
     let id = row.file.id;
     let deadline = Instant::now() + TURN;
+    let mut pause = Duration::from_millis(10);
     loop {
         if row.parts_done() >= part.number {
             return same_as_recorded(ctx, id, part).await;
@@ -116,9 +117,11 @@ async fn record(ctx: &Context, actor: &Actor, mut row: Row, part: StoredPart, re
             }
         }
         if Instant::now() > deadline {
-            return Err(Error::Conflict(format!("Part {} has to come first.", row.parts_done() + 1)));
+            let why = format!("Part {} has to come first.", row.parts_done() + 1);
+            return Err(Error::Busy { why, retry_after: Duration::from_secs(1) });
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(500));
         row = row::find(ctx, actor, &row.file.bucket, id).await?;
         if !row.is_open() {
             return Err(row.over());

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{Resumable, StoredPart};
 use crate::domain::actor::Actor;
 use crate::domain::uploads::history;
+use crate::domain::uploads::publish::being_stored;
 use crate::domain::uploads::row::{Lease, execute};
 use crate::domain::uploads::target::Target;
 use crate::domain::{Context, Error, Result};
@@ -58,8 +59,8 @@ impl Row {
     /// Not pending: why nothing more can come.
     pub fn over(&self) -> Error {
         match self.file.state.as_str() {
-            "failed" => Error::Conflict(self.file.error.clone().unwrap_or_else(|| "This upload has failed.".into())),
-            _ => Error::Conflict("This upload is over: the file is stored.".into()),
+            "failed" => Error::refused("id", self.file.error.clone().unwrap_or_else(|| "This upload has failed.".into())),
+            _ => Error::refused("id", "This upload is over: the file is stored."),
         }
     }
 
@@ -200,7 +201,7 @@ pub(super) async fn record_part(
         .await
 }
 
-/// A new lease for whoever publishes or ends the upload now. Conflict where somebody is publishing it.
+/// A new lease for whoever publishes or ends the upload now. Busy where somebody is publishing it.
 pub(super) async fn take(ctx: &Context, row: &Row) -> Result<Lease> {
     let lease = Lease::on(row.file.id, Uuid::now_v7());
     let query = diesel::sql_query(
@@ -209,5 +210,5 @@ pub(super) async fn take(ctx: &Context, row: &Row) -> Result<Lease> {
     );
     let query = query.bind::<SqlUuid, _>(lease.file).bind::<SqlUuid, _>(lease.lease).bind::<Bool, _>(row.overwrite);
     let taken = execute(ctx, async |conn| query.execute(conn).await).await?;
-    if taken == 1 { Ok(lease) } else { Err(Error::Conflict("This upload is being stored at this moment.".into())) }
+    if taken == 1 { Ok(lease) } else { Err(being_stored()) }
 }
