@@ -40,6 +40,8 @@ impl Report {
 struct Run<'a> {
     ctx: &'a Context,
     mend: bool,
+    /// The bucket was named, so that it is known to be meant.
+    named: bool,
     say: &'a mut dyn FnMut(&str),
     report: Report,
 }
@@ -91,7 +93,7 @@ pub async fn run(ctx: &Context, options: &Options<'_>, say: &mut dyn FnMut(&str)
     // What the store makes of unusual names, where a Larder that runs has found out.
     let known = abilities::known(ctx).await;
     let by_folder = known.is_some_and(|probed| probed.abilities.lists_by_folder);
-    let mut run = Run { ctx, mend: options.mend, say, report: Report::default() };
+    let mut run = Run { ctx, mend: options.mend, named: options.bucket.is_some(), say, report: Report::default() };
     let buckets = buckets(ctx, options.bucket).await?;
     uploads::stopped(&mut run, options.bucket).await?;
     for bucket in &buckets {

@@ -141,6 +141,11 @@ async fn a_bucket_that_is_gone_and_one_that_never_was() {
     upload(&app, "a").await;
     remove(&app, "a").await;
     app.ctx.s3.delete_bucket(&app.bucket).await.unwrap();
+    let mut lines = Vec::new();
+    let all = Options { bucket: None, mend: true };
+    let report = run(&app.ctx, &all, &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
+    assert_eq!((report.differences, report.mended), (0, 0), "perhaps it is the wrong store: {lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("no such bucket")), "{lines:#?}");
     let (report, lines) = reconcile(&app, true).await;
     assert_eq!((report.differences, report.mended), (1, 1), "{lines:#?}");
     let never = BucketName::parse("t-never-was").unwrap();

@@ -7,7 +7,7 @@ use super::rows::{self, Order, Row};
 use super::{Mended, Run, mend};
 use crate::domain::Result;
 use crate::domain::uploads::OWNER;
-use crate::stores::s3::{self, Head, ObjectEntry};
+use crate::stores::s3::{self, Head, Listing, ObjectEntry};
 
 pub(super) async fn compare(run: &mut Run<'_>, bucket: &str, by_folder: bool) -> Result<()> {
     let order = Order { by_folder };
@@ -15,9 +15,11 @@ pub(super) async fn compare(run: &mut Run<'_>, bucket: &str, by_folder: bool) ->
     loop {
         let page = match run.ctx.s3.list(bucket, "", false, cursor.as_deref(), 1000).await {
             Ok(page) => page,
+            Err(s3::Error::NoSuchBucket) if run.named => Listing { prefixes: Vec::new(), objects: Vec::new(), next: None },
             // The wrong store, perhaps: every row of the bucket would be declared gone.
             Err(s3::Error::NoSuchBucket) => {
-                run.note(bucket, "", "The store has no such bucket, so nothing that is recorded of it was compared or changed.");
+                let what = "The store has no such bucket. If that is right, name it with --bucket to have its records mended.";
+                run.note(bucket, "", what);
                 return Ok(());
             }
             Err(s3::Error::AccessDenied) => {
