@@ -1,5 +1,6 @@
 //! Disks that are full: the store's, and the one for temporary files.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -33,7 +34,7 @@ impl Disk {
             return None;
         }
         let mut keeper = Command::new("sh");
-        keeper.args(["-c", "cat >/dev/null; umount -l \"$1\"", "sh"]).arg(path).stdin(Stdio::piped());
+        keeper.args(["-c", "cat >/dev/null; umount -l \"$1\"", "sh"]).arg(path).process_group(0).stdin(Stdio::piped());
         Some(Self { path: path.to_owned(), keeper: keeper.spawn().unwrap() })
     }
 
