@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::SetOnce;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::api::health::Ready;
 use crate::domain::{Context, abilities, buckets, health, objects, setup, uploads};
@@ -27,7 +27,11 @@ pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: So
     let (for_database, ready, setup) = (ctx.clone(), ready.clone(), setup.clone());
     let database = async move {
         prepare_database(&for_database, &ready, &setup, address).await;
-        tokio::join!(uploads::reaper::run(for_database.clone()), objects::unfinished::run(for_database));
+        let (for_uploads, for_deletions) = (for_database.clone(), for_database);
+        tokio::join!(
+            for_ever("settling uploads", move || uploads::reaper::run(for_uploads.clone())),
+            for_ever("settling deletions", move || objects::unfinished::run(for_deletions.clone())),
+        );
     };
     let for_store = ctx.clone();
     let store = async move {
@@ -71,4 +75,17 @@ async fn prepare_once(ctx: &Context, address: SocketAddr) -> anyhow::Result<Opti
     let link = format!("{base}/setup?token={token}");
     log::warn!("Larder has no users yet. Make the first admin at {link}");
     Ok(Some(link))
+}
+
+/// Begins again what has panicked: one bad row must not end the settling of all others.
+async fn for_ever<W: Future<Output = ()> + Send + 'static>(what: &str, work: impl Fn() -> W) {
+    loop {
+        // Aborted with this future.
+        let mut running = JoinSet::new();
+        running.spawn(work());
+        if let Some(Err(error)) = running.join_next().await {
+            log::error!("{what} broke off, and begins again: {error}");
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
 }
