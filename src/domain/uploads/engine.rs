@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::attempt::{Attempt, describe};
 use super::batch::{self, Small};
-use super::parts::{Arrived, Parts, digest_of};
+use super::parts::{Arrived, Parts, already_over, digest_of};
 use super::publish;
 use super::receiver;
 use super::row;
@@ -68,7 +68,7 @@ impl Upload {
                 parts.write(chunk).await
             }
             Some(Stage::Large(parts)) => parts.write(chunk).await,
-            None => Err(Error::Conflict("This upload is over.".into())),
+            None => Err(already_over()),
         }
     }
 
@@ -107,7 +107,7 @@ impl Upload {
                 Ok(Whole::Small(Small { digest: digest_of(&body), target: self.target.clone(), body }))
             }
             Some(Stage::Large(parts)) => Ok(Whole::Large(Box::new(parts.into_arrived(self.size)?))),
-            None => Err(Error::Conflict("This upload is over.".into())),
+            None => Err(already_over()),
         }
     }
 

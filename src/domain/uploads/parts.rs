@@ -192,7 +192,7 @@ pub(super) async fn begin_multipart(attempt: &Attempt) -> Result<String> {
     Ok(attempt.ctx.s3.begin_multipart(&attempt.target.bucket, &attempt.target.key, &options).await?)
 }
 
-fn already_over() -> Error {
+pub(super) fn already_over() -> Error {
     Error::Conflict("This upload is over.".into())
 }
 
