@@ -61,6 +61,8 @@ pub struct S3Config {
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
     pub url: Secret,
+    /// For the pages that show keys: a user who may only look, change lifetimes and delete. `None`: `url`.
+    pub browse_url: Option<Secret>,
     pub pool_size: usize,
     /// How long one command may take.
     pub timeout: Duration,
@@ -143,6 +145,13 @@ pub struct EmbeddedUrls {
     pub s3_secret_access_key: String,
 }
 
+impl EmbeddedUrls {
+    /// As the user of `deploy/redis/browse.acl`, who has the same password here.
+    pub fn redis_browse_url(&self) -> String {
+        self.redis_url.replacen("?pass=", "?user=larder-browse&pass=", 1)
+    }
+}
+
 impl Config {
     /// Reads the process environment (and `.env`, where `dotenvy` has loaded it before).
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
@@ -222,6 +231,13 @@ impl Config {
         let mut warnings = Vec::new();
         if self.environment == Environment::Production && !redis_url::has_password(self.redis.url.reveal()) {
             warnings.push("Redis is used without a password in production. Set REDIS_PASSWORD.".to_owned());
+        }
+        if self.environment == Environment::Production && self.redis.browse_url.is_none() {
+            warnings.push(
+                "The pages that show Redis' keys use Larder's own user. With REDIS_BROWSE_URL they use one who cannot do harm: see \
+                 deploy/redis/browse.acl."
+                    .to_owned(),
+            );
         }
         if self.environment == Environment::Production && self.trusted_proxies.is_empty() {
             warnings.push(

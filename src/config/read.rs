@@ -221,8 +221,16 @@ impl<'a> Reader<'a> {
         if !(0.05..=60.0).contains(&timeout) {
             self.fault("REDIS_SOCKET_TIMEOUT", &format!("is {timeout}, outside 0.05 to 60 seconds"), "REDIS_SOCKET_TIMEOUT=5");
         }
+        let browse_url = match embedded {
+            Some(urls) => Some(urls.redis_browse_url()),
+            None => self.text(&["REDIS_BROWSE_URL"]),
+        };
+        if let Some(Err(why)) = browse_url.as_deref().map(redis_url::check) {
+            self.fault("REDIS_BROWSE_URL", &why, "REDIS_BROWSE_URL=redis://larder-browse:PASSWORD@127.0.0.1:6379/0");
+        }
         RedisConfig {
             url: Secret::new(url),
+            browse_url: browse_url.map(Secret::new),
             pool_size: usize::try_from(pool_size).unwrap_or(10),
             timeout: Duration::try_from_secs_f64(timeout).unwrap_or(Duration::from_secs(5)),
             prefix: String::new(),

@@ -13,6 +13,9 @@ use super::directory::Directory;
 use super::process::{Invocation, User};
 use super::server::Recipe;
 
+/// Comments, and the line that `REDIS_BROWSE_URL` is for.
+const BROWSE: &str = include_str!("../../deploy/redis/browse.acl");
+
 /// What a path in a URL keeps as it is.
 pub(super) const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
@@ -44,9 +47,10 @@ impl Redis {
         let socket = self.socket.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
         let configuration = format!(
             "port 0\nunixsocket \"{socket}\"\nunixsocketperm 700\nrequirepass {}\ndir ./\nsave \"\"\nappendonly yes\n\
-             appendfsync {}\ndaemonize no\n",
+             appendfsync {}\ndaemonize no\n{}",
             self.password,
             if self.durable { "everysec" } else { "no" },
+            BROWSE.replace("PASSWORD", &self.password),
         );
         let path = self.directory.join("redis.conf");
         let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;

@@ -22,7 +22,7 @@ fn each_floor_names_only_what_is_its_own() {
     assert!(found.len() > 50);
     let rules: [(&str, &[&str]); 10] = [
         ("aws_sdk_s3", &["stores/s3"]),
-        ("deadpool_redis", &["stores/redis"]),
+        ("deadpool::managed", &["stores/redis"]),
         ("redis::cmd", &["stores/redis"]),
         ("actix_", &["console", "api", "app"]),
         ("askama", &["console"]),

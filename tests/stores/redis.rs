@@ -3,13 +3,20 @@
 use std::time::{Duration, Instant};
 
 use larder::config::{RedisConfig, Secret};
-use larder::stores::redis::{Error, Redis};
+use larder::stores::redis::{Error, Life, Redis};
 
 use crate::support::{Set, eventually};
 
 fn redis(set: &Set, size: usize, timeout: Duration) -> Redis {
     let prefix = format!("t-{}:", uuid::Uuid::now_v7().simple());
-    let config = RedisConfig { url: Secret::new(&set.servers().urls().redis_url), pool_size: size, timeout, prefix };
+    let urls = set.servers().urls();
+    let config = RedisConfig {
+        url: Secret::new(&urls.redis_url),
+        browse_url: Some(Secret::new(urls.redis_browse_url())),
+        pool_size: size,
+        timeout,
+        prefix,
+    };
     Redis::new(&config, &tokio::runtime::Handle::current()).unwrap()
 }
 
@@ -51,7 +58,7 @@ async fn two_hundred_callers_count_right_over_ten_connections() {
         outcome.unwrap();
     }
     assert_eq!(redis.patiently().get("count").await.unwrap().as_deref(), Some("200"));
-    assert!(redis.usage().1 == 10 && redis.usage().0 == 0);
+    assert!(redis.usage().limit == 10 && redis.usage().in_use == 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,8 +95,58 @@ async fn a_wrong_password_is_its_own_error() {
     let set = Set::shared().await;
     let url = set.servers().urls().redis_url.clone();
     let wrong = url.split("pass=").next().unwrap().to_owned() + "pass=hunter2secret";
-    let config = RedisConfig { url: Secret::new(wrong), pool_size: 1, timeout: Duration::from_secs(1), prefix: String::new() };
+    let config =
+        RedisConfig { url: Secret::new(wrong), browse_url: None, pool_size: 1, timeout: Duration::from_secs(1), prefix: String::new() };
     let redis = Redis::new(&config, &tokio::runtime::Handle::current()).unwrap();
     let error = redis.patiently().get("x").await.unwrap_err();
     assert!(error == Error::Auth && !error.to_string().contains("hunter2"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_browsing_user_looks_and_deletes_and_can_do_no_harm() {
+    let set = Set::shared().await;
+    let redis = redis(&set, 2, Duration::from_secs(5));
+    let name = |name: &str| format!("{}{name}", redis.prefix()).into_bytes();
+    redis.patiently().set("text", "hello", Some(Duration::from_secs(100))).await.unwrap();
+    let look = redis.look();
+    let described = look.describe(&[name("text"), name("gone")]).await.unwrap();
+    assert_eq!((described[0].kind.as_deref(), described[1].kind.as_deref()), (Some("string"), None));
+    assert!(
+        described[0].bytes.is_some_and(|bytes| bytes > 5) && matches!(described[0].life, Life::Left(_)) && described[1].life == Life::Over
+    );
+    assert_eq!(look.lengths(&[(name("text"), "string".into())]).await, Ok(vec![Some(5)]));
+    assert!(look.info("everything").await.unwrap().number("used_memory").is_some());
+    assert!(look.clients().await.unwrap().iter().any(|client| client.name == "larder-browse" && client.user == "larder-browse"));
+    assert!(look.slow_count().await.is_ok() && look.slow(5).await.is_ok() && !look.settings("max*").await.unwrap().is_empty());
+    assert!(look.set_life(&name("text"), None).await.unwrap() && look.count_keys().await.unwrap() > 0);
+    assert_eq!(redis.patiently().ttl("text").await, Ok(None));
+    assert_eq!(look.unlink(&[name("text"), name("gone")]).await, Ok(1));
+    assert!(look.cost().commands > 10 && look.cost().time > Duration::ZERO);
+    for forbidden in [
+        "KEYS *",
+        "MONITOR",
+        "FLUSHALL",
+        "FLUSHDB",
+        "CONFIG SET maxmemory 0",
+        "DEBUG SLEEP 0",
+        "SORT a",
+        "SAVE",
+        "BGSAVE",
+        "SHUTDOWN",
+        "SET a b",
+        "EVAL 1 0",
+        "CLIENT KILL ID 1",
+        "ACL LIST",
+        "SWAPDB 0 1",
+        "REPLICAOF NO ONE",
+    ] {
+        let client = ::redis::Client::open(set.servers().urls().redis_browse_url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut words = forbidden.split(' ');
+        let mut command = ::redis::cmd(words.next().unwrap());
+        command.arg(words.collect::<Vec<_>>());
+        let refused = command.query_async::<()>(&mut connection).await.unwrap_err();
+        // DEBUG is switched off besides.
+        assert!(refused.code() == Some("NOPERM") || refused.to_string().contains("not allowed"), "{forbidden}: {refused}");
+    }
 }

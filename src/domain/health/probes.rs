@@ -36,9 +36,6 @@ pub fn start(ctx: &Context) {
             loop {
                 ticks.tick().await;
                 let outcome = check(&ctx, service, &mut probes).await;
-                if service == Service::Redis {
-                    ctx.redis.drop_idle();
-                }
                 ctx.health.enter(service, outcome);
             }
         });

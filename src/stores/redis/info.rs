@@ -1,0 +1,70 @@
+//! What `INFO` tells: `field:value` lines in sections.
+
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, Default)]
+pub struct Info(BTreeMap<String, String>);
+
+impl Info {
+    pub fn parse(text: &str) -> Self {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        Self(lines.filter_map(|line| line.split_once(':')).map(|(field, value)| (field.to_owned(), value.trim_end().to_owned())).collect())
+    }
+
+    pub fn text(&self, field: &str) -> Option<&str> {
+        self.0.get(field).map(String::as_str)
+    }
+
+    /// `None` where the server does not tell it, or tells something that is not a number.
+    pub fn number(&self, field: &str) -> Option<u64> {
+        self.text(field)?.parse().ok()
+    }
+
+    pub fn signed(&self, field: &str) -> Option<i64> {
+        self.text(field)?.parse().ok()
+    }
+
+    pub fn fraction(&self, field: &str) -> Option<f64> {
+        self.text(field)?.trim_end_matches('%').parse().ok().filter(|value: &f64| value.is_finite())
+    }
+
+    pub fn is(&self, field: &str, value: &str) -> bool {
+        self.text(field) == Some(value)
+    }
+
+    /// A value that is a list itself: `db0:keys=1,expires=0,avg_ttl=0`.
+    pub fn part(&self, field: &str, part: &str) -> Option<&str> {
+        parts(self.text(field)?).find(|(name, _)| *name == part).map(|(_, value)| value)
+    }
+
+    /// Fields that begin with this, without it.
+    pub fn beginning<'a>(&'a self, start: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.range(start.to_owned()..).map_while(move |(field, value)| Some((field.strip_prefix(start)?, value.as_str())))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// `a=1,b=2`.
+pub fn parts(value: &str) -> impl Iterator<Item = (&str, &str)> {
+    value.split(',').filter_map(|part| part.split_once('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_and_headings_left_out() {
+        let info = Info::parse(
+            "# Server\r\nredis_version:7.0.15\r\nmem:\r\n\r\n# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=20\r\ncmdstat_get:calls=2\r\ncmdstat_set:calls=1\r\n",
+        );
+        assert_eq!(info.text("redis_version"), Some("7.0.15"));
+        assert_eq!((info.text("mem"), info.number("mem")), (Some(""), None));
+        assert_eq!(info.part("db0", "expires"), Some("1"));
+        assert_eq!(info.beginning("cmdstat_").collect::<Vec<_>>(), [("get", "calls=2"), ("set", "calls=1")]);
+        assert_eq!(info.text("absent"), None);
+    }
+}

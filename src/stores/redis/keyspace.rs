@@ -1,0 +1,175 @@
+//! Finding keys without ever asking for all of them, and what one key is.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::look::{Look, answer};
+use super::{Error, milliseconds};
+
+/// Of one key, as it was a moment ago.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Described {
+    /// `string`, `hash`, `list`, `set`, `zset`, `stream`, or a module's own; `None`: it is gone.
+    pub kind: Option<String>,
+    pub life: Life,
+    /// The server's estimate from a few of its elements; `None`: it would not say.
+    pub bytes: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    Endless,
+    Left(Duration),
+    /// It does not exist.
+    Over,
+}
+
+impl Life {
+    fn of(pttl: i64) -> Self {
+        match pttl {
+            -1 => Self::Endless,
+            left => u64::try_from(left).map_or(Self::Over, |left| Self::Left(Duration::from_millis(left))),
+        }
+    }
+}
+
+/// A pattern that only these bytes match.
+pub fn literal(bytes: &[u8]) -> Vec<u8> {
+    let mut pattern = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        if b"*?[]\\".contains(byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern
+}
+
+/// The one name that a pattern without wildcards matches.
+pub fn without_wildcards(pattern: &[u8]) -> Option<Vec<u8>> {
+    let mut name = Vec::with_capacity(pattern.len());
+    let mut bytes = pattern.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'*' | b'?' | b'[' => return None,
+            b'\\' => name.push(*bytes.next().unwrap_or(&b'\\')),
+            byte => name.push(*byte),
+        }
+    }
+    Some(name)
+}
+
+impl Look<'_> {
+    /// About `count` keys are looked at, and those that match are answered; any number of them, none included, and
+    /// some perhaps twice. The cursor is 0 at the beginning, and at the end.
+    pub async fn scan(&self, cursor: u64, pattern: Option<&[u8]>, kind: Option<&str>, count: usize) -> Result<(u64, Vec<Vec<u8>>), Error> {
+        let mut command = redis::cmd("SCAN");
+        command.arg(cursor).arg("COUNT").arg(count);
+        if let Some(pattern) = pattern {
+            command.arg("MATCH").arg(pattern);
+        }
+        if let Some(kind) = kind {
+            command.arg("TYPE").arg(kind);
+        }
+        self.run(command).await
+    }
+
+    /// In the order of `keys`, in one round trip.
+    pub async fn describe(&self, keys: &[Vec<u8>]) -> Result<Vec<Described>, Error> {
+        let mut pipeline = redis::pipe();
+        for key in keys {
+            pipeline.cmd("TYPE").arg(key).cmd("PTTL").arg(key);
+            pipeline.cmd("MEMORY").arg("USAGE").arg(key).arg("SAMPLES").arg(5);
+        }
+        let answers = self.run_all(pipeline).await?;
+        answers.chunks_exact(3).map(|answers| described(answers.to_vec())).collect()
+    }
+
+    /// Elements of each key, or bytes of a string, by the cheapest command of its type; `None`: gone, or not known.
+    pub async fn lengths(&self, keys: &[(Vec<u8>, String)]) -> Result<Vec<Option<u64>>, Error> {
+        let mut pipeline = redis::pipe();
+        for (key, kind) in keys {
+            match length_command(kind) {
+                Some(command) => pipeline.cmd(command).arg(key),
+                None => pipeline.cmd("EXISTS").arg(key),
+            };
+        }
+        let answers = self.run_all(pipeline).await?.into_iter().zip(keys);
+        Ok(answers.map(|(value, (_, kind))| length_command(kind).and_then(|_| answer(value).ok())).collect())
+    }
+
+    /// `listpack`, `hashtable`, `embstr` and so on.
+    pub async fn encoding(&self, key: &[u8]) -> Result<Option<String>, Error> {
+        let mut command = redis::cmd("OBJECT");
+        command.arg("ENCODING").arg(key);
+        match self.run(command).await {
+            Err(Error::Other(_)) => Ok(None),
+            encoding => encoding,
+        }
+    }
+
+    /// Whether it was there. Its memory is freed beside the server's work.
+    pub async fn unlink(&self, keys: &[Vec<u8>]) -> Result<u64, Error> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let mut command = redis::cmd("UNLINK");
+        command.arg(keys);
+        match self.run(command.clone()).await {
+            // Before Redis 4 there was only this.
+            Err(Error::NotPermitted) => {
+                let mut command = redis::cmd("DEL");
+                command.arg(keys);
+                self.run(command).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// A new end, or none; whether the key was there, and something changed.
+    pub async fn set_life(&self, key: &[u8], left: Option<Duration>) -> Result<bool, Error> {
+        let command = match left {
+            Some(left) => redis::Cmd::pexpire(key, milliseconds(left)),
+            None => redis::Cmd::persist(key),
+        };
+        self.run(command).await
+    }
+}
+
+/// Constant time for each of them.
+fn length_command(kind: &str) -> Option<&'static str> {
+    match kind {
+        "string" => Some("STRLEN"),
+        "hash" => Some("HLEN"),
+        "list" => Some("LLEN"),
+        "set" => Some("SCARD"),
+        "zset" => Some("ZCARD"),
+        "stream" => Some("XLEN"),
+        _ => None,
+    }
+}
+
+fn described(answers: Vec<Value>) -> Result<Described, Error> {
+    let mut answers = answers.into_iter();
+    let mut next = || answers.next().unwrap_or(Value::Nil);
+    let kind: String = answer(next())?;
+    let life = Life::of(answer(next())?);
+    let bytes = answer::<Option<u64>>(next()).ok().flatten();
+    Ok(Described { kind: (kind != "none").then_some(kind), life, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_literal_pattern_is_the_name_again() {
+        for name in [&b"plain"[..], b"a*b?c[d]e\\f", b"\xff\r\n\0"] {
+            assert_eq!(without_wildcards(&literal(name)).as_deref(), Some(name));
+        }
+        assert_eq!(without_wildcards(b"a*"), None);
+        assert_eq!(without_wildcards(b"a[b]"), None);
+        assert_eq!(without_wildcards(b"a\\"), Some(b"a\\".to_vec()));
+    }
+}

@@ -1,0 +1,251 @@
+//! A lazy pool with every time-out set, and a breaker, so that a frozen server slows one request and not all of
+//! them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use deadpool::Runtime;
+use deadpool::managed::{self, Metrics, Object, RecycleResult};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo, RedisError, TlsCertificates};
+use tokio::runtime::Handle;
+
+use super::Error;
+use crate::config::Secret;
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// Connections that were idle for longer are asked before they are used.
+const IDLE: Duration = Duration::from_secs(30);
+/// After a time-out or a lost connection, how long callers that can do without Redis are told so at once.
+const BREAK: Duration = Duration::from_secs(2);
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// What `CLIENT LIST` shows of our connections, and whether what they read becomes the most recently used.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    pub name: &'static str,
+    pub leaves_no_trace: bool,
+}
+
+#[derive(Clone)]
+pub(super) struct Line {
+    pool: managed::Pool<Manager>,
+    breaker: Arc<Breaker>,
+}
+
+struct Breaker {
+    started: Instant,
+    /// Milliseconds after `started` until which callers are refused.
+    open_until: AtomicU64,
+}
+
+impl Breaker {
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn is_open(&self) -> bool {
+        self.now() < self.open_until.load(Ordering::Relaxed)
+    }
+
+    fn open(&self) {
+        let until = self.now().saturating_add(u64::try_from(BREAK.as_millis()).unwrap_or(2000));
+        self.open_until.store(until, Ordering::Relaxed);
+    }
+
+    fn close(&self) {
+        self.open_until.store(0, Ordering::Relaxed);
+    }
+}
+
+/// What can be sent over one connection: a command, several at once, or a script.
+pub(super) trait Question {
+    type Answer: Send + 'static;
+    /// Whether it may be sent twice, where the connection broke before an answer came.
+    fn is_repeatable(&self) -> bool;
+    fn ask(&self, connection: &mut MultiplexedConnection) -> impl Future<Output = Result<Self::Answer, RedisError>> + Send;
+}
+
+impl Line {
+    pub fn new(url: &Secret, size: usize, timeout: Duration, manner: Manner, runtime: &Handle) -> Result<Self, Error> {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT.min(timeout))).set_response_timeout(Some(timeout));
+        let manager = Manager { client: client(url)?, config, manner, runtime: runtime.clone() };
+        let pool = managed::Pool::builder(manager)
+            .max_size(size)
+            .wait_timeout(Some(timeout))
+            .create_timeout(Some(CONNECT))
+            .recycle_timeout(Some(timeout))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| Error::Other(error.to_string()))?;
+        Ok(Self { pool, breaker: Arc::new(Breaker { started: Instant::now(), open_until: AtomicU64::new(0) }) })
+    }
+
+    /// Waits at most `limit`. Where `breaks` is set, not at all for two seconds after a time-out.
+    pub async fn ask<Q: Question + Sync>(&self, question: &Q, limit: Duration, breaks: bool) -> Result<Q::Answer, Error> {
+        if breaks && self.breaker.is_open() {
+            return Err(Error::Unreachable("it did not answer a moment ago".into()));
+        }
+        let outcome = tokio::time::timeout(limit, self.ask_twice(question)).await.unwrap_or(Err(Error::Timeout));
+        match &outcome {
+            Err(error) if error.is_outage() => self.breaker.open(),
+            _ => self.breaker.close(),
+        }
+        outcome
+    }
+
+    /// After a restart of the server every connection of the pool is dead: the first who finds out drops them all,
+    /// and asks again.
+    async fn ask_twice<Q: Question + Sync>(&self, question: &Q) -> Result<Q::Answer, Error> {
+        let mut connection = self.pool.get().await?;
+        let was_used = Object::metrics(&connection).recycle_count > 0;
+        match question.ask(&mut connection).await {
+            Err(error) if error.is_connection_dropped() || error.is_io_error() && !error.is_timeout() => {
+                drop(Object::take(connection));
+                self.pool.retain(|_, _| false);
+                if !was_used || !question.is_repeatable() {
+                    return Err(error.into());
+                }
+                Ok(question.ask(&mut *self.pool.get().await?).await?)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// Connections in use, at most, and callers waiting for one.
+    pub fn usage(&self) -> Usage {
+        let status = self.pool.status();
+        let idle = status.available.min(status.size);
+        Usage { in_use: status.size - idle, idle, waiting: status.waiting, limit: status.max_size }
+    }
+}
+
+/// Connections of a pool, and callers who wait for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    pub in_use: usize,
+    pub idle: usize,
+    pub waiting: usize,
+    pub limit: usize,
+}
+
+/// `?ssl_ca_certs=FILE`, as Python's client has it, names the authority that a private server's certificate is of.
+pub(super) fn client(url: &Secret) -> Result<Client, Error> {
+    let (url, authority) = split_authority(url.reveal());
+    let keep_alive = socket2::TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 6);
+    let mut info = url.as_str().into_connection_info()?;
+    let settings = info.tcp_settings().clone().set_nodelay(true).set_keepalive(keep_alive);
+    info = info.set_tcp_settings(settings);
+    let Some(path) = authority else { return Ok(Client::open(info)?) };
+    let root_cert = std::fs::read(&path).map_err(|error| Error::Other(format!("ssl_ca_certs={path} cannot be read: {error}")))?;
+    Ok(Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(root_cert) })?)
+}
+
+fn split_authority(url: &str) -> (String, Option<String>) {
+    let Some((base, query)) = url.split_once('?') else { return (url.to_owned(), None) };
+    let (mut rest, mut authority) = (Vec::new(), None);
+    for pair in query.split('&') {
+        match pair.strip_prefix("ssl_ca_certs=") {
+            Some(path) => authority = Some(percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned()),
+            None => rest.push(pair),
+        }
+    }
+    let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
+    (url, authority)
+}
+
+struct Manager {
+    client: Client,
+    config: AsyncConnectionConfig,
+    manner: Manner,
+    runtime: Handle,
+}
+
+impl managed::Manager for Manager {
+    type Type = MultiplexedConnection;
+    type Error = RedisError;
+
+    /// On the main runtime, so that a connection outlives the thread that asked for it.
+    async fn create(&self) -> Result<MultiplexedConnection, RedisError> {
+        let (client, config, manner) = (self.client.clone(), self.config.clone(), self.manner);
+        let connecting = self.runtime.spawn(async move {
+            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            introduce(&mut connection, manner).await;
+            Ok(connection)
+        });
+        connecting.await.unwrap_or_else(|error| Err(RedisError::from(std::io::Error::other(error))))
+    }
+
+    async fn recycle(&self, connection: &mut MultiplexedConnection, metrics: &Metrics) -> RecycleResult<RedisError> {
+        if metrics.last_used() > IDLE {
+            redis::cmd("PING").query_async::<()>(connection).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Best effort: not every server knows these, and not every user may.
+async fn introduce(connection: &mut MultiplexedConnection, manner: Manner) {
+    let mut pipeline = redis::pipe();
+    pipeline.ignore_errors().cmd("CLIENT").arg("SETNAME").arg(manner.name);
+    if manner.leaves_no_trace {
+        // From Redis 7.2 on: looking at a key does not keep it from being evicted.
+        pipeline.cmd("CLIENT").arg("NO-TOUCH").arg("ON");
+    }
+    let _: Result<redis::Value, RedisError> = pipeline.query_async(connection).await;
+}
+
+impl<T: FromRedisValue + Send + 'static> Question for Once<redis::Cmd, T> {
+    type Answer = T;
+
+    fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+
+    async fn ask(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {
+        self.what.query_async(connection).await
+    }
+}
+
+impl<T: FromRedisValue + Send + 'static> Question for Once<redis::Pipeline, T> {
+    type Answer = T;
+
+    fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+
+    async fn ask(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {
+        self.what.query_async(connection).await
+    }
+}
+
+/// A command or several, and the type of the answer.
+pub(super) struct Once<C, T> {
+    what: C,
+    repeatable: bool,
+    answer: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<C, T> Once<C, T> {
+    pub fn repeatable(what: C) -> Self {
+        Self { what, repeatable: true, answer: std::marker::PhantomData }
+    }
+
+    pub fn single(what: C) -> Self {
+        Self { what, repeatable: false, answer: std::marker::PhantomData }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authority_is_taken_out_of_the_url() {
+        let split = |url| split_authority(url);
+        assert_eq!(split("rediss://h/0"), ("rediss://h/0".into(), None));
+        assert_eq!(split("rediss://h/0?ssl_ca_certs=/etc/my%20ca.pem"), ("rediss://h/0".into(), Some("/etc/my ca.pem".into())));
+        assert_eq!(split("unix:///s?db=1&ssl_ca_certs=a&pass=x"), ("unix:///s?db=1&pass=x".into(), Some("a".into())));
+    }
+}

@@ -1,0 +1,42 @@
+//! Scripts that run inside the server, all or nothing.
+
+use std::marker::PhantomData;
+
+use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, RedisError, Script};
+
+use super::line::Question;
+
+pub(super) struct Invocation<'a, T> {
+    script: &'a Script,
+    keys: Vec<String>,
+    arguments: Vec<String>,
+    answer: PhantomData<fn() -> T>,
+}
+
+impl<'a, T> Invocation<'a, T> {
+    pub fn new(script: &'a Script, keys: Vec<String>, arguments: Vec<String>) -> Self {
+        Self { script, keys, arguments, answer: PhantomData }
+    }
+}
+
+impl<T: FromRedisValue + Send + 'static> Question for Invocation<'_, T> {
+    type Answer = T;
+
+    /// It may have run.
+    fn is_repeatable(&self) -> bool {
+        false
+    }
+
+    /// By its digest; sent whole only where the server does not know it yet.
+    async fn ask(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {
+        let mut invocation = self.script.prepare_invoke();
+        for key in &self.keys {
+            invocation.key(key);
+        }
+        for argument in &self.arguments {
+            invocation.arg(argument);
+        }
+        invocation.invoke_async(connection).await
+    }
+}

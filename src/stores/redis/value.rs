@@ -1,0 +1,157 @@
+//! A page of a key's value, whatever its type, and never more of it than a page can show.
+
+use redis::{FromRedisValue, Value};
+
+use super::Error;
+use super::look::Look;
+
+/// Elements of a page.
+pub const ELEMENTS: u64 = 100;
+/// Bytes of a string that are read at once.
+pub const BYTES: u64 = 64 << 10;
+/// Pages of larger elements have fewer of them, down to one.
+const PAGE_BYTES: u64 = 4 << 20;
+/// Elements that are larger on average are not read at all: one of them would have to come whole.
+const LARGEST: u64 = 16 << 20;
+/// Small collections come whole, whatever count was asked for.
+const MOST: usize = 1000;
+
+/// Fields and their values.
+pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    pub elements: Elements,
+    /// Bytes of a string, elements of anything else.
+    pub total: u64,
+    /// Where the next page begins; `None`: this is the last.
+    pub next: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Elements {
+    Bytes(Vec<u8>),
+    Hash(Pairs),
+    /// In the order of the list.
+    List(Vec<Vec<u8>>),
+    Set(Vec<Vec<u8>>),
+    /// With scores as the server writes them, lowest first.
+    SortedSet(Vec<(Vec<u8>, String)>),
+    /// Id and fields, oldest first.
+    Stream(Vec<(String, Pairs)>),
+    /// Each of them has about so many bytes.
+    TooLarge(u64),
+    /// A type of a module.
+    Unknown,
+}
+
+/// How to read on: from an element's place, a cursor or an id.
+struct Reading<'a, 'b> {
+    look: &'a Look<'b>,
+    key: &'a [u8],
+    from: &'a str,
+    total: u64,
+    count: u64,
+}
+
+impl Look<'_> {
+    /// `from` is empty or what an earlier page named as `next`; `bytes` is the server's estimate of the whole. An error
+    /// where it cannot be one.
+    pub async fn value(&self, key: &[u8], kind: &str, bytes: Option<u64>, from: &str) -> Result<Page, Error> {
+        let total = self.lengths(&[(key.to_vec(), kind.to_owned())]).await?.into_iter().next().flatten().unwrap_or(0);
+        let each = bytes.unwrap_or(0) / total.max(1);
+        if kind != "string" && each > LARGEST {
+            return Ok(Page { elements: Elements::TooLarge(each), total, next: None });
+        }
+        let count = (PAGE_BYTES / each.max(1)).clamp(1, ELEMENTS);
+        let reading = Reading { look: self, key, from, total, count };
+        match kind {
+            "string" => reading.string().await,
+            "hash" => reading.by_cursor("HSCAN", |pairs| Elements::Hash(pairs_of(pairs))).await,
+            "set" => reading.by_cursor("SSCAN", Elements::Set).await,
+            "list" => reading.list().await,
+            "zset" => reading.sorted_set().await,
+            "stream" => reading.stream().await,
+            _ => Ok(Page { elements: Elements::Unknown, total, next: None }),
+        }
+    }
+
+    /// A piece of a string; shorter at its end.
+    pub async fn bytes(&self, key: &[u8], from: u64, count: u64) -> Result<Vec<u8>, Error> {
+        let mut command = redis::cmd("GETRANGE");
+        command.arg(key).arg(from).arg(from.saturating_add(count).saturating_sub(1));
+        self.run(command).await
+    }
+}
+
+impl Reading<'_, '_> {
+    async fn ask<T: FromRedisValue + Send + 'static>(&self, command: &str, arguments: &[&str]) -> Result<T, Error> {
+        let mut command = redis::cmd(command);
+        command.arg(self.key).arg(arguments);
+        self.look.run(command).await
+    }
+
+    fn offset(&self) -> Result<u64, Error> {
+        if self.from.is_empty() {
+            return Ok(0);
+        }
+        self.from.parse().map_err(|_| Error::Other("no such place in the value".into()))
+    }
+
+    fn next_offset(&self, offset: u64, read: usize) -> Option<String> {
+        let next = offset.saturating_add(read as u64);
+        (read > 0 && next < self.total).then(|| next.to_string())
+    }
+
+    fn page(&self, elements: Elements, next: Option<String>) -> Page {
+        Page { elements, total: self.total, next }
+    }
+
+    async fn string(&self) -> Result<Page, Error> {
+        let offset = self.offset()?;
+        let bytes = self.look.bytes(self.key, offset, BYTES).await?;
+        let next = self.next_offset(offset, bytes.len());
+        Ok(self.page(Elements::Bytes(bytes), next))
+    }
+
+    async fn by_cursor(&self, command: &str, elements: impl Fn(Vec<Vec<u8>>) -> Elements) -> Result<Page, Error> {
+        let cursor = self.offset()?.to_string();
+        let (next, mut found): (u64, Vec<Vec<u8>>) = self.ask(command, &[&cursor, "COUNT", &self.count.to_string()]).await?;
+        found.truncate(2 * MOST);
+        Ok(self.page(elements(found), (next != 0).then(|| next.to_string())))
+    }
+
+    async fn list(&self) -> Result<Page, Error> {
+        let offset = self.offset()?;
+        let last = offset.saturating_add(self.count - 1);
+        let found: Vec<Vec<u8>> = self.ask("LRANGE", &[&offset.to_string(), &last.to_string()]).await?;
+        let next = self.next_offset(offset, found.len());
+        Ok(self.page(Elements::List(found), next))
+    }
+
+    async fn sorted_set(&self) -> Result<Page, Error> {
+        let offset = self.offset()?;
+        let last = offset.saturating_add(self.count - 1);
+        let found: Vec<Vec<u8>> = self.ask("ZRANGE", &[&offset.to_string(), &last.to_string(), "WITHSCORES"]).await?;
+        let members: Vec<(Vec<u8>, String)> =
+            pairs_of(found).into_iter().map(|(member, score)| (member, String::from_utf8_lossy(&score).into_owned())).collect();
+        let next = self.next_offset(offset, members.len());
+        Ok(self.page(Elements::SortedSet(members), next))
+    }
+
+    async fn stream(&self) -> Result<Page, Error> {
+        let from = if self.from.is_empty() { "-".to_owned() } else { format!("({}", self.from) };
+        let found: Vec<(String, Value)> = self.ask("XRANGE", &[&from, "+", "COUNT", &self.count.to_string()]).await?;
+        let next = found.last().map(|(id, _)| id.clone()).filter(|_| found.len() as u64 == self.count);
+        let entries = found.into_iter().map(|(id, fields)| {
+            let fields: Vec<Vec<u8>> = redis::from_redis_value(fields).unwrap_or_default();
+            (id, pairs_of(fields))
+        });
+        Ok(self.page(Elements::Stream(entries.collect()), next))
+    }
+}
+
+fn pairs_of(flat: Vec<Vec<u8>>) -> Pairs {
+    let mut flat = flat.into_iter();
+    std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
+}
