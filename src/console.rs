@@ -32,8 +32,8 @@ use actix_web::middleware::Next;
 use error::Error;
 use layout::Flash;
 use pages::{
-    audit, batch, bucket, buckets, deletions, download, folders, links, object, overview, receive, resumable, sessions, settings, setup,
-    theme, unfinished, uploads, users,
+    audit, batch, bucket, buckets, cache, deletions, download, folders, links, object, overview, receive, resumable, sessions, settings,
+    setup, theme, unfinished, uploads, users,
 };
 pub(crate) use routes::routes;
 pub use routes::{Access, Route};
@@ -67,6 +67,15 @@ routes! {
     "/uploads" { GET Viewer uploads::index; }
     "/uploads/new" { GET Editor uploads::new; }
     "/uploads/{batch}" { GET Viewer batch::show; }
+    "/cache/keys" { GET Admin cache::keys::index; }
+    "/cache/keys/deletions" { POST Admin cache::walks::delete; }
+    "/cache/key" { GET Admin cache::key::show; }
+    "/cache/key/download" { GET Admin cache::key::download; }
+    "/cache/key/expiry" { POST Admin cache::key::expire; }
+    "/cache/key/deletion" { POST Admin cache::key::delete; }
+    "/cache/biggest" { GET Admin cache::walks::index; POST Admin cache::walks::create; }
+    "/cache/walks/{id}" { GET Admin cache::walks::show; }
+    "/cache/walks/{id}/stop" { POST Admin cache::walks::stop; }
     "/audit" { GET Admin audit::index; }
     "/users" { GET Admin users::index; POST Admin users::create; }
     "/users/{id}/role" { POST Admin users::set_role; }

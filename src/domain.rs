@@ -6,6 +6,7 @@ pub mod audit;
 pub mod buckets;
 pub(crate) mod faults;
 pub mod health;
+pub mod keyspace;
 pub mod names;
 pub mod objects;
 pub mod overview;
@@ -66,6 +67,8 @@ pub enum Error {
     Postgres(#[from] postgres::Error),
     #[error(transparent)]
     S3(#[from] s3::Error),
+    #[error(transparent)]
+    Redis(#[from] redis::Error),
 }
 
 impl Context {

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 /// Every file of `static/`.
 pub const FILES: &[(&str, &[u8])] = &[
     ("app.js", include_bytes!("../../static/app.js")),
+    ("cache.css", include_bytes!("../../static/cache.css")),
     ("digest.js", include_bytes!("../../static/digest.js")),
     ("icon.svg", include_bytes!("../../static/icon.svg")),
     ("open.svg", include_bytes!("../../static/open.svg")),

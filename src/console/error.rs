@@ -17,7 +17,7 @@ use super::{filters, paths};
 use crate::clock;
 use crate::domain;
 use crate::domain::health::Service;
-use crate::stores::{postgres, s3};
+use crate::stores::{postgres, redis, s3};
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -65,6 +65,7 @@ impl From<domain::Error> for Error {
             domain::Error::Internal(why) => Self::Internal(why),
             domain::Error::Postgres(fault) => fault.into(),
             domain::Error::S3(fault) => fault.into(),
+            domain::Error::Redis(fault) => fault.into(),
         }
     }
 }
@@ -102,6 +103,20 @@ impl From<s3::Error> for Error {
                 Self::Unavailable { service: Service::S3, cause: fault.to_string() }
             }
             fault => Self::Internal(fault.to_string()),
+        }
+    }
+}
+
+impl From<redis::Error> for Error {
+    fn from(fault: redis::Error) -> Self {
+        match fault {
+            redis::Error::NotPermitted => Self::Forbidden(
+                "Redis does not permit this to the user that Larder looks at it with. Whoever runs Redis can give it this right."
+                    .to_owned(),
+            ),
+            redis::Error::WrongType => Self::Conflict("The key has been replaced by one of another type. Look again.".to_owned()),
+            redis::Error::ReadOnly => Self::Conflict("This Redis is a replica, which takes no changes. Nothing was done.".to_owned()),
+            fault => Self::Unavailable { service: Service::Redis, cause: fault.to_string() },
         }
     }
 }

@@ -63,6 +63,10 @@ fn phrase(action: &str) -> (Option<&'static str>, &'static str) {
         "bucket.delete" => ("Deleted the bucket", ""),
         "file.reconcile" => ("Corrected what was known of", "in"),
         "folder.create" => ("Made the folder", "in"),
+        "cache.slowlog" => ("Read the values in the slow log", ""),
+        "key.delete" => ("Deleted the key", ""),
+        "key.delete_matching" => ("Deleted keys like", ""),
+        "key.expire" => ("Set the expiry of the key", ""),
         "object.delete" => ("Deleted", "from"),
         "object.download" => ("Downloaded", "from"),
         "object.share" => ("Made a link to", "in"),
@@ -109,7 +113,10 @@ fn things(action: &str, resource: &str) -> (Option<Thing>, Option<Thing>) {
     if let Some(email) = resource.strip_prefix("user:") {
         return (Some(Thing { text: email.to_owned(), url: None }), None);
     }
-    let said = matches!(resource, "" | "session" | "audit" | "setup");
+    if let Some(name) = resource.strip_prefix("redis:").filter(|name| !name.is_empty()) {
+        return (Some(Thing { text: name.to_owned(), url: None }), None);
+    }
+    let said = matches!(resource, "" | "redis:" | "session" | "audit" | "setup");
     ((!said).then(|| Thing { text: resource.to_owned(), url: None }), None)
 }
 

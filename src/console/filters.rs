@@ -4,7 +4,7 @@ use askama::filters::Safe;
 use askama::{Result, Values};
 use chrono::{DateTime, Utc};
 
-use super::units::{THIN, ago_text, clock_text, count_text, size_parts, size_text};
+use super::units::{THIN, ago_text, clock_text, count_text, memory_text, size_parts, size_text};
 use super::{assets, filetype, icons, names};
 use crate::clock;
 
@@ -193,6 +193,24 @@ pub fn short(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String
 #[askama::filter_fn]
 pub fn spelt(name: impl std::fmt::Display, _: &dyn Values) -> Result<String> {
     Ok(names::text(&name.to_string()))
+}
+
+/// Bytes, as text where they are some.
+#[askama::filter_fn]
+pub fn shown_bytes(bytes: impl AsRef<[u8]>, _: &dyn Values) -> Result<Safe<String>> {
+    Ok(Safe(names::bytes_html(bytes.as_ref())))
+}
+
+/// As `shown_bytes`, giving up the middle where there is no room.
+#[askama::filter_fn]
+pub fn short_bytes(bytes: impl AsRef<[u8]>, _: &dyn Values) -> Result<Safe<String>> {
+    Ok(Safe(names::bytes_short_html(bytes.as_ref())))
+}
+
+/// Memory, in binary units: `1.6 GiB`.
+#[askama::filter_fn]
+pub fn memory(bytes: impl Number, _: &dyn Values) -> Result<String> {
+    Ok(memory_text(bytes.number()))
 }
 
 /// The icon of a file by its name.

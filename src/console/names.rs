@@ -69,6 +69,23 @@ fn markup(name: &str) -> String {
     pieces(name).into_iter().map(piece).collect()
 }
 
+/// Bytes, most of which are text as a rule; the others are chips too.
+pub fn bytes_html(bytes: &[u8]) -> String {
+    let mut html = String::new();
+    for chunk in bytes.utf8_chunks() {
+        html.push_str(&markup(chunk.valid()));
+        for byte in chunk.invalid() {
+            html.push_str(&format!("<span class=\"chip\">\\x{byte:02x}</span>"));
+        }
+    }
+    format!("<bdi>{html}</bdi>")
+}
+
+/// As [`short_html`], for bytes.
+pub fn bytes_short_html(bytes: &[u8]) -> String {
+    std::str::from_utf8(bytes).map_or_else(|_| bytes_html(bytes), short_html)
+}
+
 pub fn html(name: &str) -> String {
     format!("<bdi>{}</bdi>", markup(name))
 }
@@ -123,6 +140,11 @@ mod tests {
     #[test]
     fn names_are_escaped_and_isolated() {
         assert_eq!(html("<script>\n"), "<bdi>&lt;script&gt;<span class=\"chip\">\\n</span></bdi>");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_too() {
+        assert_eq!(bytes_html(b"scan\xff<\0"), r#"<bdi>scan<span class="chip">\xff</span>&lt;<span class="chip">\x00</span></bdi>"#);
     }
 
     #[test]

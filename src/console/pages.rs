@@ -4,6 +4,7 @@ pub mod audit;
 pub mod batch;
 pub mod bucket;
 pub mod buckets;
+pub mod cache;
 pub mod deletions;
 pub mod download;
 pub mod folders;

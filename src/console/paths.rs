@@ -126,6 +126,36 @@ pub fn audit(parameters: &[(&str, &str)]) -> String {
     with("/audit", parameters)
 }
 
+/// The bytes of a Redis key, which always travel so.
+pub fn bytes_field(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The reverse of [`bytes_field`].
+pub fn bytes_from_field(value: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(value).ok()
+}
+
+/// A search: `parameters` of its form.
+pub fn cache_keys(parameters: &[(&str, &str)]) -> String {
+    with("/cache/keys", parameters)
+}
+
+/// One key, and where in its value; `parameters` beside `k`.
+pub fn cache_key(name: &[u8], parameters: &[(&str, &str)]) -> String {
+    let field = bytes_field(name);
+    with("/cache/key", &[&[("k", field.as_str())], parameters].concat())
+}
+
+pub fn cache_key_download(name: &[u8], parameters: &[(&str, &str)]) -> String {
+    let field = bytes_field(name);
+    with("/cache/key/download", &[&[("k", field.as_str())], parameters].concat())
+}
+
+pub fn cache_walk(id: Uuid) -> String {
+    format!("/cache/walks/{id}")
+}
+
 pub fn user(id: Uuid, what: &str) -> String {
     format!("/users/{id}/{what}")
 }

@@ -40,6 +40,30 @@ pub fn size_text(bytes: u64) -> String {
     format!("{figure}{THIN}{unit}")
 }
 
+/// A figure and its binary unit: memory is measured in KiB, MiB, GiB.
+pub fn memory_parts(bytes: u64) -> (String, &'static str) {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return (bytes.to_string(), "B");
+    }
+    let (mut value, mut unit) = (bytes as f64 / 1024.0, 0);
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let figure = match value {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    };
+    (figure, UNITS[unit])
+}
+
+pub fn memory_text(bytes: u64) -> String {
+    let (figure, unit) = memory_parts(bytes);
+    format!("{figure}{THIN}{unit}")
+}
+
 fn plural(number: i64, unit: &str) -> String {
     if number == 1 { format!("1 {unit} ago") } else { format!("{number} {unit}s ago") }
 }
@@ -113,6 +137,20 @@ mod tests {
             (1_400_000_000, "1.4 GB"),
         ] {
             assert_eq!(size_text(bytes).replace(THIN, " "), text);
+        }
+    }
+
+    #[test]
+    fn memory_is_binary_and_has_three_figures() {
+        for (bytes, text) in [
+            (412, "412 B"),
+            (1024, "1.00 KiB"),
+            (18_842, "18.4 KiB"),
+            (1_048_570, "1.00 MiB"),
+            (1_728_724_337, "1.61 GiB"),
+            (327_155_712, "312 MiB"),
+        ] {
+            assert_eq!(memory_text(bytes).replace(THIN, " "), text);
         }
     }
 

@@ -74,12 +74,16 @@ pub struct Page {
 }
 
 /// The actions that exist, for the filter.
-pub const ACTIONS: [&str; 21] = [
+pub const ACTIONS: [&str; 25] = [
     "audit.export",
     "bucket.create",
     "bucket.delete",
+    "cache.slowlog",
     "file.reconcile",
     "folder.create",
+    "key.delete",
+    "key.delete_matching",
+    "key.expire",
     "object.delete",
     "object.download",
     "object.share",

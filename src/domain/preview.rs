@@ -153,17 +153,19 @@ fn text_preview(bytes: &[u8], size: u64) -> Preview {
         return Preview::None("This file is neither text in UTF-8 nor of a kind that has a preview.".into());
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if !cut
-        && text.trim_start().starts_with(['{', '['])
-        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-        && let Some(text) = indented(text)
-    {
+    if !cut && let Some(text) = json(text) {
         return Preview::Json { text };
     }
     if let Some((head, rows, more)) = as_table(text) {
         return Preview::Csv { head, rows, cut: cut || more };
     }
     Preview::Text { text: text.to_owned(), cut }
+}
+
+/// An object or an array in JSON, indented; `None` for anything else.
+pub fn json(text: &str) -> Option<String> {
+    let is_json = text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    is_json.then(|| indented(text)).flatten()
 }
 
 /// JSON that is valid, indented without changing a character of its values: people compare identifiers here.

@@ -10,6 +10,7 @@ use support::TestApp;
 
 mod addresses;
 mod browsing;
+mod cache;
 mod faults;
 mod hostile;
 mod lifecycle;

@@ -6,7 +6,7 @@ use reqwest::Method;
 
 use crate::support::TestApp;
 
-const REVIEWED: [(&str, &str, Access); 38] = [
+const REVIEWED: [(&str, &str, Access); 48] = [
     ("GET", "/", Access::Viewer),
     ("GET", "/setup", Access::Public),
     ("POST", "/setup", Access::Public),
@@ -39,6 +39,16 @@ const REVIEWED: [(&str, &str, Access); 38] = [
     ("GET", "/uploads", Access::Viewer),
     ("GET", "/uploads/new", Access::Editor),
     ("GET", "/uploads/{batch}", Access::Viewer),
+    ("GET", "/cache/keys", Access::Admin),
+    ("POST", "/cache/keys/deletions", Access::Admin),
+    ("GET", "/cache/key", Access::Admin),
+    ("GET", "/cache/key/download", Access::Admin),
+    ("POST", "/cache/key/expiry", Access::Admin),
+    ("POST", "/cache/key/deletion", Access::Admin),
+    ("GET", "/cache/biggest", Access::Admin),
+    ("POST", "/cache/biggest", Access::Admin),
+    ("GET", "/cache/walks/{id}", Access::Admin),
+    ("POST", "/cache/walks/{id}/stop", Access::Admin),
     ("GET", "/audit", Access::Admin),
     ("GET", "/users", Access::Admin),
     ("POST", "/users", Access::Admin),

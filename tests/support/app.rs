@@ -87,6 +87,13 @@ impl TestApp {
         self.set.connect(&self.database).await
     }
 
+    /// A connection to this test's Redis server, for what Larder itself would never do.
+    pub async fn redis_connection(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.servers().urls().redis_url.as_str()).unwrap();
+        let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(std::time::Duration::from_secs(120)));
+        client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
+    }
+
     /// One command to this test's Redis server, as text.
     pub async fn redis(&self, command: &[&str]) -> String {
         let url = self.servers().urls().redis_url.clone();

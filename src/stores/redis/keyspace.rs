@@ -86,6 +86,16 @@ impl Look<'_> {
         answers.chunks_exact(3).map(|answers| described(answers.to_vec())).collect()
     }
 
+    /// In the order of `keys`; `None`: gone.
+    pub async fn kinds(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<String>>, Error> {
+        let mut pipeline = redis::pipe();
+        for key in keys {
+            pipeline.cmd("TYPE").arg(key);
+        }
+        let kinds: Result<Vec<String>, Error> = self.run_all(pipeline).await?.into_iter().map(answer).collect();
+        Ok(kinds?.into_iter().map(|kind| (kind != "none").then_some(kind)).collect())
+    }
+
     /// Elements of each key, or bytes of a string, by the cheapest command of its type; `None`: gone, or not known.
     pub async fn lengths(&self, keys: &[(Vec<u8>, String)]) -> Result<Vec<Option<u64>>, Error> {
         let mut pipeline = redis::pipe();

@@ -84,6 +84,22 @@ impl Look<'_> {
     }
 }
 
+impl Look<'_> {
+    /// One field of a hash, whole.
+    pub async fn field(&self, key: &[u8], field: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let mut command = redis::cmd("HGET");
+        command.arg(key).arg(field);
+        self.run(command).await
+    }
+
+    /// One element of a list, whole.
+    pub async fn at_index(&self, key: &[u8], index: u64) -> Result<Option<Vec<u8>>, Error> {
+        let mut command = redis::cmd("LINDEX");
+        command.arg(key).arg(index);
+        self.run(command).await
+    }
+}
+
 impl Reading<'_, '_> {
     async fn ask<T: FromRedisValue + Send + 'static>(&self, command: &str, arguments: &[&str]) -> Result<T, Error> {
         let mut command = redis::cmd(command);

@@ -1,0 +1,52 @@
+//! `/cache…`: what Redis does, and what is in it.
+
+pub mod key;
+pub mod keys;
+mod value;
+pub mod walks;
+
+use crate::console::layout::Layout;
+use crate::console::units;
+use crate::stores::redis::Cost;
+
+/// The pages of the cache, side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tab {
+    Keys,
+    Biggest,
+}
+
+impl Tab {
+    /// Those that a role may open: names and values are for admins.
+    const ALL: [(Self, &'static str, &'static str, bool); 2] =
+        [(Self::Keys, "Keys", "/cache/keys", true), (Self::Biggest, "Biggest keys", "/cache/biggest", true)];
+}
+
+/// The line of tabs, with one of them open.
+pub struct Tabs {
+    open: Option<Tab>,
+    admin: bool,
+}
+
+impl Tabs {
+    pub fn of(layout: &Layout, open: Option<Tab>) -> Self {
+        Self { open, admin: layout.is_admin() }
+    }
+
+    /// Word, address, and whether it is this page.
+    pub fn list(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let may = |needs_admin: bool| self.admin || !needs_admin;
+        Tab::ALL.iter().filter(|tab| may(tab.3)).map(|(tab, word, url, _)| (*word, *url, self.open == Some(*tab))).collect()
+    }
+}
+
+/// The pages above those below a tab.
+fn above(tab: &str, url: &str) -> [(String, String); 2] {
+    [("Cache".to_owned(), "/cache".to_owned()), (tab.to_owned(), url.to_owned())]
+}
+
+/// "6 commands, answered in 1.4 ms".
+fn cost_text(cost: Cost) -> String {
+    let word = if cost.commands == 1 { "command" } else { "commands" };
+    format!("{} {word}, answered in {:.1}{}ms", units::count_text(cost.commands as u64), cost.time.as_secs_f64() * 1000.0, units::THIN)
+}

@@ -1,0 +1,349 @@
+//! `/cache/key`: one key, its value page by page, its end, its deletion.
+
+use std::time::Duration;
+
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::keys::life_text;
+use super::value::{Cell, Shape, shaped};
+use super::{above, cost_text};
+use crate::console::error::{Error, Result};
+use crate::console::layout::{Flash, Layout, Section};
+use crate::console::pages::{Refusal, ok, unprocessable};
+use crate::console::query::{Form, Query};
+use crate::console::session::{Admin, SignedIn};
+use crate::console::{filters, paths};
+use crate::domain::keyspace::{self, Element, Name, Viewed};
+use crate::domain::objects::disposition;
+use crate::domain::{self, Context};
+use crate::stores::redis::{BYTES, Cost, Elements, Life};
+
+/// Bytes that a download asks the server for at once.
+const PIECE: u64 = 1 << 20;
+
+#[derive(Template)]
+#[template(path = "pages/cache_key.html")]
+pub struct ShowPage {
+    pub layout: Layout,
+    pub viewed: Viewed,
+    pub query: ShowQuery,
+    pub refusal: Refusal,
+    pub typed: (String, String),
+    pub cost: Cost,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ShowQuery {
+    pub k: String,
+    /// Where in the value this page begins.
+    pub from: String,
+    /// `text`, `json` or `hex`.
+    #[serde(rename = "as")]
+    pub shape: String,
+}
+
+/// What a table of elements has: head and rows.
+pub struct Listed {
+    pub head: Vec<&'static str>,
+    pub rows: Vec<Listing>,
+}
+
+pub struct Listing {
+    pub cells: Vec<Cell>,
+    /// The whole of an element that is cut.
+    pub download: Option<String>,
+}
+
+impl ShowPage {
+    fn life(&self) -> String {
+        life_text(self.viewed.described.life)
+    }
+
+    fn ends_at(&self) -> Option<chrono::DateTime<chrono::Utc>> {
+        match self.viewed.described.life {
+            Life::Left(left) => crate::clock::now().checked_add_signed(chrono::TimeDelta::from_std(left).ok()?),
+            Life::Endless | Life::Over => None,
+        }
+    }
+
+    fn is_endless(&self) -> bool {
+        self.viewed.described.life == Life::Endless
+    }
+
+    fn cost(&self) -> String {
+        cost_text(self.cost)
+    }
+
+    fn field(&self) -> String {
+        paths::bytes_field(self.viewed.name.as_bytes())
+    }
+
+    fn name(&self) -> &[u8] {
+        self.viewed.name.as_bytes()
+    }
+
+    fn url(&self, from: &str, shape: &str) -> String {
+        paths::cache_key(self.name(), &[("from", from), ("as", shape)])
+    }
+
+    fn next_url(&self) -> Option<String> {
+        self.viewed.page.next.as_ref().map(|next| self.url(next, &self.query.shape))
+    }
+
+    fn first_url(&self) -> Option<String> {
+        (!self.query.from.is_empty()).then(|| self.url("", &self.query.shape))
+    }
+
+    fn download_url(&self) -> Option<String> {
+        self.viewed.is_string().then(|| paths::cache_key_download(self.name(), &[]))
+    }
+
+    /// A string of this page, in its shape.
+    fn text(&self) -> Option<(Shape, String)> {
+        let Elements::Bytes(bytes) = &self.viewed.page.elements else { return None };
+        let offset = self.query.from.parse().unwrap_or(0);
+        let whole = offset == 0 && self.viewed.page.next.is_none();
+        Some(shaped(bytes, &self.query.shape, whole, offset))
+    }
+
+    fn shapes(&self, open: &Shape) -> Vec<(&'static str, String, bool)> {
+        Shape::ALL.into_iter().map(|shape| (shape.word(), self.url(&self.query.from, shape.as_str()), shape == *open)).collect()
+    }
+
+    fn listed(&self) -> Option<Listed> {
+        let row = |cells: Vec<&[u8]>| Listing { cells: cells.into_iter().map(Cell::of).collect(), download: None };
+        let (head, rows) = match &self.viewed.page.elements {
+            Elements::Hash(fields) => {
+                let whole = |field: &[u8]| paths::cache_key_download(self.name(), &[("field", &paths::bytes_field(field))]);
+                let row = |(field, value): &(Vec<u8>, Vec<u8>)| Listing { download: Some(whole(field)), ..row(vec![field, value]) };
+                (vec!["Field", "Value"], fields.iter().map(row).collect())
+            }
+            Elements::List(values) => {
+                let begin: u64 = self.query.from.parse().unwrap_or(0);
+                let whole = |index: &str| paths::cache_key_download(self.name(), &[("index", index)]);
+                let row = |(at, value): (usize, &Vec<u8>)| {
+                    let index = (begin + at as u64).to_string();
+                    Listing { download: Some(whole(&index)), ..row(vec![index.as_bytes(), value]) }
+                };
+                (vec!["Index", "Value"], values.iter().enumerate().map(row).collect())
+            }
+            Elements::Set(members) => (vec!["Member"], members.iter().map(|member| row(vec![member])).collect()),
+            Elements::SortedSet(members) => {
+                (vec!["Score", "Member"], members.iter().map(|(member, score)| row(vec![score.as_bytes(), member])).collect())
+            }
+            Elements::Stream(entries) => {
+                let of = |(id, fields): &(String, Vec<(Vec<u8>, Vec<u8>)>)| {
+                    let text: Vec<u8> = fields.iter().flat_map(|(field, value)| [field, &b": "[..], value, &b"  "[..]].concat()).collect();
+                    row(vec![id.as_bytes(), text.trim_ascii_end()])
+                };
+                (vec!["Id", "Fields"], entries.iter().map(of).collect())
+            }
+            Elements::Bytes(_) | Elements::TooLarge(_) | Elements::Unknown => return None,
+        };
+        Some(Listed { head, rows })
+    }
+
+    /// Why the value is not shown.
+    fn why_not(&self) -> Option<String> {
+        match self.viewed.page.elements {
+            Elements::TooLarge(bytes) => Some(format!(
+                "Its elements have about {} each. Larder does not read elements of more than 16 MiB: one of them would hold the server and \
+                 this page up.",
+                crate::console::units::memory_text(bytes)
+            )),
+            Elements::Unknown => Some("Values of this type, which a module brings, cannot be shown.".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// "7 fields".
+    fn length(&self) -> String {
+        let (one, many) = match self.viewed.kind() {
+            "string" => ("byte", "bytes"),
+            "hash" => ("field", "fields"),
+            "set" | "zset" => ("member", "members"),
+            "stream" => ("entry", "entries"),
+            _ => ("element", "elements"),
+        };
+        let total = self.viewed.page.total;
+        format!("{} {}", crate::console::units::count_text(total), if total == 1 { one } else { many })
+    }
+
+    fn is_page(&self) -> bool {
+        self.next_url().is_some() || self.first_url().is_some()
+    }
+
+    fn page_bytes() -> u64 {
+        BYTES
+    }
+}
+
+fn name(field: &str) -> Result<Name> {
+    let bytes = paths::bytes_from_field(field)
+        .ok_or_else(|| Error::BadRequest("The address names a key in a way that cannot be read: base64url is expected.".to_owned()))?;
+    Name::parse(bytes).map_err(|_| Error::BadRequest("The address names no key, or one that is longer than 8 KiB.".to_owned()))
+}
+
+async fn page(admin: &SignedIn, ctx: &Context, query: ShowQuery) -> Result<ShowPage> {
+    let name = name(&query.k)?;
+    let look = ctx.redis.look();
+    let viewed = match keyspace::view(ctx, &look, name, &query.from).await {
+        // A place that no value has; the key itself is fine.
+        Err(domain::Error::Redis(crate::stores::redis::Error::Other(_))) => {
+            return Err(Error::BadRequest("The address names no place in this value. Look at it from its beginning.".to_owned()));
+        }
+        viewed => viewed?,
+    };
+    let layout = admin.layout(viewed.name.to_string(), Section::Cache).under(above("Keys", "/cache/keys"));
+    Ok(ShowPage { layout, viewed, query, refusal: Refusal::default(), typed: (String::new(), "seconds".into()), cost: look.cost() })
+}
+
+pub async fn show(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
+    ok(&page(&admin, &ctx, query.read()?).await?)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct DownloadQuery {
+    k: String,
+    field: String,
+    index: String,
+}
+
+/// The bytes as they are: a string piece by piece, or one element of a hash or a list.
+pub async fn download(_admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
+    let query: DownloadQuery = query.read()?;
+    let name = name(&query.k)?;
+    let mut answer = HttpResponse::Ok();
+    answer
+        .insert_header((CONTENT_TYPE, "application/octet-stream"))
+        .insert_header((CONTENT_DISPOSITION, disposition(&format!("{}.bin", name.to_string().replace(['/', '\\'], "_")))))
+        .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
+    if query.field.is_empty() && query.index.is_empty() {
+        let first = keyspace::piece(&ctx, &name, 0, PIECE).await?;
+        return Ok(answer.streaming(pieces(ctx.into_inner(), name, first)));
+    }
+    let element = if query.index.is_empty() {
+        Element::Field(paths::bytes_from_field(&query.field).ok_or_else(|| Error::BadRequest("The address names no field.".to_owned()))?)
+    } else {
+        Element::Index(query.index.parse().map_err(|_| Error::BadRequest("The address names no index.".to_owned()))?)
+    };
+    Ok(answer.body(keyspace::element(&ctx, &name, &element).await?))
+}
+
+/// A piece is asked for when the one before it has been taken. A fault cuts the connection, so that nobody takes a part
+/// for the whole.
+fn pieces(
+    ctx: std::sync::Arc<Context>,
+    name: Name,
+    first: Vec<u8>,
+) -> impl futures_util::Stream<Item = std::result::Result<web::Bytes, Error>> {
+    futures_util::stream::try_unfold((Some(first), 0_u64), move |(piece, offset)| {
+        let (ctx, name) = (ctx.clone(), name.clone());
+        async move {
+            let piece = match piece {
+                Some(piece) => piece,
+                None => keyspace::piece(&ctx, &name, offset, PIECE).await?,
+            };
+            let read = piece.len() as u64;
+            Ok((read > 0).then(|| (web::Bytes::from(piece), (None, offset + read))))
+        }
+    })
+}
+
+#[derive(Deserialize)]
+pub struct ExpiryForm {
+    k: String,
+    /// Empty: without an end.
+    ttl: String,
+    #[serde(default)]
+    unit: String,
+}
+
+impl ExpiryForm {
+    fn life(&self) -> std::result::Result<Option<Duration>, Refusal> {
+        let refused = |why: &str| Refusal { field: "ttl", why: why.to_owned() };
+        let seconds = match self.unit.as_str() {
+            "" | "seconds" => 1,
+            "minutes" => 60,
+            "hours" => 3600,
+            "days" => 86_400,
+            _ => return Err(refused("Choose one of the units in the list.")),
+        };
+        if self.ttl.trim().is_empty() {
+            return Ok(None);
+        }
+        let number: u64 = self.ttl.trim().parse().map_err(|_| refused("Write a whole number, or nothing for no expiry."))?;
+        Ok(Some(Duration::from_secs(number.saturating_mul(seconds))))
+    }
+}
+
+pub async fn expire(admin: Admin, ctx: web::Data<Context>, form: Form<ExpiryForm>) -> Result<HttpResponse> {
+    let form = form.read().await?;
+    let name = name(&form.k)?;
+    let outcome = match form.life() {
+        Ok(life) => match keyspace::set_life(&ctx, &admin.actor, &name, life).await {
+            Ok(()) => Ok(life),
+            Err(domain::Error::Refused { field, why }) => Err(Refusal { field, why }),
+            Err(fault) => return Err(fault.into()),
+        },
+        Err(refusal) => Err(refusal),
+    };
+    match outcome {
+        Ok(life) => {
+            let words = match life {
+                Some(life) => format!("{name} expires in {}.", life_text(Life::Left(life))),
+                None => format!("{name} has no expiry any more."),
+            };
+            Ok(admin.redirect(&paths::cache_key(name.as_bytes(), &[]), Flash::done(words)))
+        }
+        Err(refusal) => {
+            let again = page(&admin, &ctx, ShowQuery { k: form.k.clone(), ..ShowQuery::default() }).await?;
+            unprocessable(&ShowPage { refusal, typed: (form.ttl, form.unit), ..again })
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct DeleteForm {
+    k: String,
+    #[serde(default)]
+    confirm: String,
+}
+
+#[derive(Template)]
+#[template(path = "pages/cache_key_delete.html")]
+pub struct ConfirmPage {
+    pub layout: Layout,
+    pub viewed: Viewed,
+}
+
+impl ConfirmPage {
+    fn field(&self) -> String {
+        paths::bytes_field(self.viewed.name.as_bytes())
+    }
+
+    fn back_url(&self) -> String {
+        paths::cache_key(self.viewed.name.as_bytes(), &[])
+    }
+}
+
+pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeleteForm>) -> Result<HttpResponse> {
+    let form = form.read().await?;
+    let name = name(&form.k)?;
+    if form.confirm != "1" {
+        let viewed = keyspace::view(&ctx, &ctx.redis.look(), name, "").await?;
+        let layout = admin.layout("Delete this key?", Section::Cache).under(above("Keys", "/cache/keys"));
+        return ok(&ConfirmPage { layout, viewed });
+    }
+    let words = if keyspace::delete(&ctx, &admin.actor, &name).await? {
+        Flash::done(format!("{name} is deleted."))
+    } else {
+        Flash::warn(format!("{name} was gone already."))
+    };
+    Ok(admin.redirect("/cache/keys", words))
+}

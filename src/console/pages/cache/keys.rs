@@ -1,0 +1,124 @@
+//! `/cache/keys`: an honest part of a search over the keys.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::{Tab, Tabs, above, cost_text};
+use crate::console::error::Result;
+use crate::console::layout::{Layout, Section};
+use crate::console::pages::{Refusal, ok, unprocessable};
+use crate::console::query::Query;
+use crate::console::session::Admin;
+use crate::console::{filters, paths, units};
+use crate::domain::keyspace::{self, Found, KINDS, Row, Search};
+use crate::domain::{self, Context};
+use crate::stores::redis::{Cost, Life};
+
+#[derive(Template)]
+#[template(path = "pages/cache_keys.html")]
+pub struct IndexPage {
+    pub layout: Layout,
+    pub tabs: Tabs,
+    pub query: IndexQuery,
+    pub refusal: Refusal,
+    pub found: Option<Found>,
+    pub cost: Cost,
+}
+
+/// As the form and its links have it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct IndexQuery {
+    #[serde(rename = "match")]
+    pub pattern: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where to go on; the server's own, up to 64 bits.
+    pub cursor: String,
+    /// Keys that the pages before this one have looked at.
+    pub seen: String,
+}
+
+impl IndexPage {
+    fn kinds(&self) -> [&'static str; 6] {
+        KINDS
+    }
+
+    /// Looked at since the search began.
+    fn looked_at(&self) -> u64 {
+        let before: u64 = self.query.seen.parse().unwrap_or(0);
+        let Some(found) = &self.found else { return before };
+        if found.next.is_none() && !found.exact { found.total } else { before.saturating_add(found.progress.looked_at).min(found.total) }
+    }
+
+    /// In percent.
+    fn share(&self) -> f64 {
+        let total = self.found.as_ref().map_or(0, |found| found.total).max(1);
+        self.looked_at() as f64 / total as f64 * 100.0
+    }
+
+    fn share_text(&self) -> String {
+        let share = self.share();
+        if share >= 10.0 { format!("{share:.0}") } else { format!("{share:.1}") }
+    }
+
+    fn next_url(&self) -> Option<String> {
+        let cursor = self.found.as_ref()?.next?.to_string();
+        let seen = self.looked_at().to_string();
+        Some(paths::cache_keys(&[("match", &self.query.pattern), ("type", &self.query.kind), ("cursor", &cursor), ("seen", &seen)]))
+    }
+
+    fn first_url(&self) -> Option<String> {
+        let further = !self.query.cursor.is_empty() && self.query.cursor != "0";
+        further.then(|| paths::cache_keys(&[("match", &self.query.pattern), ("type", &self.query.kind)]))
+    }
+
+    fn key_url(row: &Row) -> Option<String> {
+        row.name.fits_an_address().then(|| paths::cache_key(row.name.as_bytes(), &[]))
+    }
+
+    fn life(row: &Row) -> String {
+        life_text(row.described.life)
+    }
+
+    fn cost(&self) -> String {
+        cost_text(self.cost)
+    }
+
+    /// A deletion names a pattern: nobody deletes everything by leaving a field empty.
+    fn may_delete(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| !found.exact) && !self.query.pattern.is_empty() && self.query.kind.is_empty()
+    }
+}
+
+pub(super) fn life_text(life: Life) -> String {
+    match life {
+        Life::Endless => "no expiry".to_owned(),
+        Life::Left(left) if left.as_secs() == 0 => "under 1 second".to_owned(),
+        Life::Left(left) => units::lasting_text(i64::try_from(left.as_secs()).unwrap_or(i64::MAX)),
+        Life::Over => "expired".to_owned(),
+    }
+}
+
+pub async fn index(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
+    let query: IndexQuery = query.read()?;
+    let layout = admin.layout("Keys", Section::Cache).under([above("", "")[0].clone()]);
+    let tabs = Tabs::of(&layout, Some(Tab::Keys));
+    let look = ctx.redis.look();
+    let searched = async {
+        let cursor = if query.cursor.is_empty() { 0 } else { query.cursor.parse().map_err(|_| bad_cursor())? };
+        keyspace::search(&ctx, &look, &Search::new(query.pattern.trim(), &query.kind, cursor)?).await
+    };
+    match searched.await {
+        Ok(found) => ok(&IndexPage { layout, tabs, query, refusal: Refusal::default(), found: Some(found), cost: look.cost() }),
+        Err(domain::Error::Refused { field, why }) => {
+            unprocessable(&IndexPage { layout, tabs, query, refusal: Refusal { field, why }, found: None, cost: look.cost() })
+        }
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+fn bad_cursor() -> domain::Error {
+    domain::Error::refused("match", "The address of this page names no place in a search. Begin the search anew.")
+}

@@ -1,0 +1,188 @@
+//! `/cache/walks/{id}`: work over all keys, as it goes on. `/cache/keys/deletions`: counts what a pattern matches, and
+//! once that was read, deletes it. `/cache/biggest`: finds the biggest keys.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{Tab, Tabs, above};
+use crate::console::error::{Error, Result};
+use crate::console::layout::{Flash, Layout, Section};
+use crate::console::pages::{Refusal, ok, unprocessable};
+use crate::console::query::Form;
+use crate::console::session::{Admin, see_other};
+use crate::console::{filters, paths};
+use crate::domain::keyspace::{self, Big, Kind, State, Walk, typed};
+use crate::domain::{self, Context};
+
+#[derive(Template)]
+#[template(path = "pages/cache_walk.html")]
+pub struct ShowPage {
+    pub layout: Layout,
+    pub walk: Walk,
+    pub typed: String,
+    pub refusal: Refusal,
+}
+
+impl ShowPage {
+    fn share(&self) -> f64 {
+        if self.walk.state == State::Done { 100.0 } else { self.walk.looked_at as f64 / self.walk.total.max(1) as f64 * 100.0 }
+    }
+
+    fn share_text(&self) -> String {
+        format!("{:.0}", self.share())
+    }
+
+    fn stop_url(&self) -> String {
+        format!("{}/stop", paths::cache_walk(self.walk.id))
+    }
+
+    fn search_url(&self) -> String {
+        paths::cache_keys(&[("match", &self.walk.pattern_text())])
+    }
+
+    fn badge(&self) -> (&'static str, &'static str, &'static str) {
+        match self.walk.state {
+            State::Running => ("off", "retry", "Under way"),
+            State::Done => ("ok", "check", "Done"),
+            State::Stopped => ("warn", "pause", "Stopped"),
+            State::Failed(_) => ("bad", "close", "Broken off"),
+        }
+    }
+
+    fn why(&self) -> Option<&str> {
+        match &self.walk.state {
+            State::Failed(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// "Counted", "Deleted so far".
+    fn matched_word(&self) -> &'static str {
+        match (self.walk.kind, self.walk.is_running()) {
+            (Kind::Count, true) => "Matches so far",
+            (Kind::Count, false) => "Matches",
+            (Kind::Delete, true) => "Deleted so far",
+            (Kind::Delete, false) => "Deleted",
+            (Kind::Biggest, _) => "Keys weighed against each other",
+        }
+    }
+
+    fn may_be_deleted(&self) -> bool {
+        self.walk.kind == Kind::Count && self.walk.state == State::Done && self.walk.matched > 0
+    }
+
+    fn is(&self, kind: &str) -> bool {
+        let own = match self.walk.kind {
+            Kind::Count => "count",
+            Kind::Delete => "delete",
+            Kind::Biggest => "biggest",
+        };
+        own == kind
+    }
+
+    fn big_url(big: &Big) -> String {
+        paths::cache_key(&big.name, &[])
+    }
+
+    fn unit(big: &Big) -> &'static str {
+        match big.kind.as_str() {
+            "string" => "bytes",
+            "hash" => "fields",
+            "set" | "zset" => "members",
+            "stream" => "entries",
+            _ => "elements",
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "pages/cache_biggest.html")]
+pub struct BiggestPage {
+    pub layout: Layout,
+    pub tabs: Tabs,
+    pub running: Option<Uuid>,
+}
+
+fn id(path: &str) -> Result<Uuid> {
+    path.parse().map_err(|_| Error::NotFound("No walk over the keys has this address.".to_owned()))
+}
+
+fn show_page(admin: &Admin, walk: Walk) -> ShowPage {
+    let title = match walk.kind {
+        Kind::Count => "Delete by pattern",
+        Kind::Delete => "Deleting by pattern",
+        Kind::Biggest => "Biggest keys",
+    };
+    let above = match walk.kind {
+        Kind::Biggest => above("Biggest keys", "/cache/biggest"),
+        _ => above("Keys", "/cache/keys"),
+    };
+    ShowPage { layout: admin.layout(title, Section::Cache).under(above), walk, typed: String::new(), refusal: Refusal::default() }
+}
+
+pub async fn show(admin: Admin, ctx: web::Data<Context>, path: web::Path<String>) -> Result<HttpResponse> {
+    let walk = keyspace::show(&ctx, id(&path)?).await?;
+    let running = walk.is_running();
+    let mut answer = ok(&show_page(&admin, walk))?;
+    if running {
+        answer.headers_mut().insert(actix_web::http::header::REFRESH, actix_web::http::header::HeaderValue::from_static("1"));
+    }
+    Ok(answer)
+}
+
+pub async fn stop(admin: Admin, ctx: web::Data<Context>, path: web::Path<String>) -> Result<HttpResponse> {
+    let id = id(&path)?;
+    keyspace::stop(&ctx, id).await?;
+    Ok(admin.redirect(&paths::cache_walk(id), Flash::done("It stops at its next step.")))
+}
+
+pub async fn index(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
+    let running = keyspace::running(&ctx).await?;
+    let layout = admin.layout("Biggest keys", Section::Cache).under([above("", "")[0].clone()]);
+    let tabs = Tabs::of(&layout, Some(Tab::Biggest));
+    ok(&BiggestPage { layout, tabs, running })
+}
+
+pub async fn create(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
+    begin(&admin, &ctx, Kind::Biggest, Vec::new(), "/cache/biggest").await
+}
+
+#[derive(Deserialize)]
+pub struct DeletionForm {
+    #[serde(rename = "match")]
+    pattern: String,
+    /// The walk that counted what goes, and the pattern typed again.
+    #[serde(default)]
+    counted: String,
+    #[serde(default)]
+    confirm: String,
+}
+
+pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeletionForm>) -> Result<HttpResponse> {
+    let form = form.read().await?;
+    let pattern = typed(form.pattern.trim());
+    if form.counted.is_empty() {
+        return begin(&admin, &ctx, Kind::Count, pattern, "/cache/keys").await;
+    }
+    let walk = keyspace::show(&ctx, id(&form.counted)?).await?;
+    if walk.kind != Kind::Count || walk.state != State::Done || walk.pattern != pattern {
+        return Err(Error::Conflict("What this would delete has not been counted. Count it first.".to_owned()));
+    }
+    if form.confirm.trim() != walk.pattern_text() {
+        let why = format!("Type {} to delete what it matches.", walk.pattern_text());
+        let refusal = Refusal { field: "confirm", why };
+        return unprocessable(&ShowPage { typed: form.confirm, refusal, ..show_page(&admin, walk) });
+    }
+    begin(&admin, &ctx, Kind::Delete, pattern, &paths::cache_walk(walk.id)).await
+}
+
+async fn begin(admin: &Admin, ctx: &Context, kind: Kind, pattern: Vec<u8>, back: &str) -> Result<HttpResponse> {
+    match keyspace::begin(ctx, &admin.actor, kind, pattern).await {
+        Ok(id) => Ok(see_other(&paths::cache_walk(id))),
+        Err(domain::Error::Conflict(why)) => Ok(admin.redirect(back, Flash::warn(why))),
+        Err(domain::Error::Refused { why, .. }) => Ok(admin.redirect(back, Flash::bad(why))),
+        Err(fault) => Err(fault.into()),
+    }
+}

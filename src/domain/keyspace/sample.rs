@@ -1,0 +1,191 @@
+//! What a cache is full of, by the beginnings of its names: all keys of a small one, some thousand of a large one.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::name::is_own;
+use crate::clock;
+use crate::domain::{Context, Result};
+use crate::stores::redis::{Described, Life, Look};
+
+const KEY: &str = "larder:key-sample";
+const KEPT: Duration = Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Smaller ones are looked at whole.
+const SMALL: u64 = 10_000;
+/// Of a larger one: the share of a group is off by at most 1/√n, 1.6 %.
+const SAMPLED: usize = 4_000;
+/// Names of one round trip: the server is not held for longer than a millisecond or two.
+const ROUND: usize = 200;
+/// Parts of a name that make a group: `cache:listing:…` is in `cache:` and in `cache:listing:`.
+const DEPTH: usize = 3;
+const MOST_GROUPS: usize = 400;
+
+/// What is left of lives, in seconds; the last count of a group is of those without an end.
+pub const LIVES: [(u64, &str); 5] =
+    [(60, "under a minute"), (3600, "under an hour"), (86_400, "under a day"), (7 * 86_400, "under a week"), (u64::MAX, "longer")];
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sample {
+    pub at: DateTime<Utc>,
+    /// Keys in the database.
+    pub total: u64,
+    /// Keys that were looked at.
+    pub sampled: u64,
+    /// Whether these were all.
+    pub whole: bool,
+    /// Of those looked at: kept by Larder for itself.
+    pub own: u64,
+    pub own_bytes: u64,
+    /// Most keys first.
+    pub groups: Vec<Group>,
+}
+
+/// Keys whose names begin so. Figures are of the sample.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Group {
+    /// With the colon at its end; empty for names without one.
+    pub prefix: Vec<u8>,
+    pub depth: usize,
+    pub keys: u64,
+    /// By the server's estimate of each.
+    pub bytes: u64,
+    pub lives: [u64; LIVES.len() + 1],
+}
+
+impl Sample {
+    /// A figure of the sample, for the whole.
+    pub fn scaled(&self, figure: u64) -> u64 {
+        let scaled = u128::from(figure) * u128::from(self.total) / u128::from(self.sampled.max(1));
+        u64::try_from(scaled).unwrap_or(u64::MAX)
+    }
+
+    /// By how much of all keys a group's share may be wrong, in percent; 0 where all were looked at.
+    pub fn error(&self) -> f64 {
+        if self.whole { 0.0 } else { 100.0 / (self.sampled.max(1) as f64).sqrt() }
+    }
+}
+
+/// The last one, of an hour at most, whichever replica made it; else a new one.
+pub async fn sample(ctx: &Context, look: &Look<'_>) -> Result<Sample> {
+    if let Ok(Some(sample)) = ctx.redis.briefly(PATIENCE).get_json(KEY).await {
+        return Ok(sample);
+    }
+    sample_again(ctx, look).await
+}
+
+pub async fn sample_again(ctx: &Context, look: &Look<'_>) -> Result<Sample> {
+    let total = look.count_keys().await?;
+    let whole = total <= SMALL;
+    let names = if whole { all(look).await? } else { some(look).await? };
+    let mut counting = Counting { sampled: names.len() as u64, ..Counting::default() };
+    for round in names.chunks(ROUND) {
+        let described = look.describe(round).await?;
+        for (name, described) in round.iter().zip(described) {
+            counting.add(name, &described, is_own(&ctx.redis, name));
+        }
+    }
+    let sample = counting.finish(total, whole);
+    // Without Redis' memory of it the next page samples again.
+    let _ = ctx.redis.briefly(PATIENCE).set_json(KEY, &sample, Some(KEPT)).await;
+    Ok(sample)
+}
+
+async fn all(look: &Look<'_>) -> Result<Vec<Vec<u8>>> {
+    let (mut names, mut cursor) = (Vec::new(), 0);
+    loop {
+        let (next, found) = look.scan(cursor, None, None, ROUND).await?;
+        names.extend(found);
+        cursor = next;
+        // It may grow meanwhile.
+        if cursor == 0 || names.len() as u64 > 2 * SMALL {
+            break;
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+async fn some(look: &Look<'_>) -> Result<Vec<Vec<u8>>> {
+    let mut names = Vec::with_capacity(SAMPLED);
+    while names.len() < SAMPLED {
+        let found = look.random_keys(ROUND).await?;
+        if found.is_empty() {
+            break;
+        }
+        names.extend(found);
+    }
+    Ok(names)
+}
+
+#[derive(Default)]
+struct Counting {
+    sampled: u64,
+    own: u64,
+    own_bytes: u64,
+    groups: HashMap<Vec<u8>, Group>,
+}
+
+impl Counting {
+    fn add(&mut self, name: &[u8], described: &Described, own: bool) {
+        let bytes = described.bytes.unwrap_or(0);
+        if own {
+            self.own += 1;
+            self.own_bytes += bytes;
+            return;
+        }
+        for (at, prefix) in prefixes(name).enumerate() {
+            let empty = || Group { prefix: prefix.to_vec(), depth: at + 1, keys: 0, bytes: 0, lives: Default::default() };
+            let group = self.groups.entry(prefix.to_vec()).or_insert_with(empty);
+            group.keys += 1;
+            group.bytes += bytes;
+            group.lives[life_index(described.life)] += 1;
+        }
+    }
+
+    fn finish(self, total: u64, whole: bool) -> Sample {
+        let mut groups: Vec<Group> = self.groups.into_values().collect();
+        groups.sort_by(|a, b| b.keys.cmp(&a.keys).then_with(|| a.prefix.cmp(&b.prefix)));
+        groups.truncate(MOST_GROUPS);
+        Sample { at: clock::now(), total, sampled: self.sampled, whole, own: self.own, own_bytes: self.own_bytes, groups }
+    }
+}
+
+fn life_index(life: Life) -> usize {
+    match life {
+        Life::Left(left) => LIVES.iter().position(|(seconds, _)| left.as_secs() < *seconds).unwrap_or(LIVES.len() - 1),
+        Life::Endless => LIVES.len(),
+        Life::Over => 0,
+    }
+}
+
+/// `a:`, `a:b:` and so on; the empty one for a name without a colon.
+fn prefixes(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b':').map(|(at, _)| at + 1);
+    let none = (!name.contains(&b':')).then_some(0);
+    none.into_iter().chain(ends).take(DEPTH).map(|end| &name[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_in_the_group_of_each_of_its_beginnings() {
+        let of = |name: &'static str| prefixes(name.as_bytes()).map(|prefix| std::str::from_utf8(prefix).unwrap()).collect::<Vec<_>>();
+        assert_eq!(of("cache:listing:a:b:c"), ["cache:", "cache:listing:", "cache:listing:a:"]);
+        assert_eq!(of("plain"), [""]);
+        assert_eq!(of(":"), [":"]);
+    }
+
+    #[test]
+    fn figures_of_a_sample_are_scaled_to_the_whole() {
+        let sample = Counting { sampled: 4_000, ..Counting::default() }.finish(10_000_000, false);
+        assert_eq!(sample.scaled(400), 1_000_000);
+        assert!((sample.error() - 1.58).abs() < 0.01);
+    }
+}

@@ -1,0 +1,187 @@
+//! Keys by name or pattern: an honest part of a search, within a budget, and where to go on.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::name::{Name, is_own};
+use crate::domain::{Context, Error, Result};
+use crate::stores::redis::{self, Described, Look};
+
+/// One page of a search stops at the first of these.
+const LOOKED_AT: u64 = 20_000;
+const TIME: Duration = Duration::from_millis(250);
+const ROWS: usize = 100;
+/// Keys that one SCAN looks at: more make single calls long, fewer make many of them.
+const STEP: usize = 500;
+/// Where most keys match, the first step fills the page already.
+const FIRST_STEP: usize = 100;
+/// The types that a server without modules has.
+pub const KINDS: [&str; 6] = ["string", "hash", "list", "set", "zset", "stream"];
+
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// `*`, `?`, `[…]` and `\` as the server has them; empty for every key.
+    pub pattern: Vec<u8>,
+    /// One of [`KINDS`], or any.
+    pub kind: Option<String>,
+    /// Where the page before this one stopped; 0 at the beginning.
+    pub cursor: u64,
+}
+
+#[derive(Debug)]
+pub struct Row {
+    pub name: Name,
+    pub described: Described,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Keys of this page that were looked at.
+    pub looked_at: u64,
+    pub calls: u32,
+    pub time: Duration,
+}
+
+pub struct Found {
+    pub rows: Vec<Row>,
+    pub progress: Progress,
+    /// Keys in the database.
+    pub total: u64,
+    /// `None`: the search is at its end.
+    pub next: Option<u64>,
+    /// One name was asked for, and no key but that was looked at.
+    pub exact: bool,
+    /// Matches that Larder keeps for itself.
+    pub hidden: usize,
+}
+
+impl Search {
+    /// Refused for a type that is none.
+    pub fn new(pattern: &str, kind: &str, cursor: u64) -> Result<Self> {
+        let kind = Some(kind).filter(|kind| !kind.is_empty()).map(str::to_owned);
+        if kind.as_deref().is_some_and(|kind| !KINDS.contains(&kind)) {
+            return Err(Error::refused("type", "Choose one of the types in the list."));
+        }
+        Ok(Self { pattern: typed(pattern), kind, cursor })
+    }
+}
+
+/// What somebody typed, where `\xff` stands for a byte that no keyboard has.
+pub fn typed(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let escaped = rest.strip_prefix(br"\x").and_then(|hex| {
+            let digits = std::str::from_utf8(hex.get(..2)?).ok()?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        match escaped {
+            Some(escaped) => {
+                if b"*?[]\\".contains(&escaped) {
+                    bytes.push(b'\\');
+                }
+                bytes.push(escaped);
+                rest = &rest[4..];
+            }
+            None if rest.starts_with(br"\\") => {
+                bytes.extend_from_slice(br"\\");
+                rest = &rest[2..];
+            }
+            None => {
+                bytes.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    bytes
+}
+
+/// The reverse of [`typed`].
+pub(super) fn as_typed(pattern: &[u8]) -> String {
+    let mut text = String::with_capacity(pattern.len());
+    for chunk in pattern.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
+
+/// At most 250 ms, or 20,000 keys looked at.
+pub async fn search(ctx: &Context, look: &Look<'_>, search: &Search) -> Result<Found> {
+    let total = look.count_keys().await?;
+    if let Some(name) = redis::without_wildcards(&search.pattern).filter(|name| !name.is_empty()) {
+        return exact(ctx, look, name, total).await;
+    }
+    let began = Instant::now();
+    let (mut progress, mut hidden, mut cursor) = (Progress::default(), 0, search.cursor);
+    let mut names = BTreeSet::new();
+    let pattern = (!search.pattern.is_empty() && search.pattern != b"*").then_some(search.pattern.as_slice());
+    loop {
+        let step = if progress.calls == 0 && pattern.is_none() { FIRST_STEP } else { STEP };
+        let (next, found) = look.scan(cursor, pattern, search.kind.as_deref(), step).await?;
+        progress.calls += 1;
+        progress.looked_at += step as u64;
+        for name in found {
+            if is_own(&ctx.redis, &name) {
+                hidden += 1;
+            } else {
+                names.insert(Name::found(name));
+            }
+        }
+        cursor = next;
+        if cursor == 0 || names.len() >= ROWS || progress.looked_at >= LOOKED_AT || began.elapsed() >= TIME {
+            break;
+        }
+    }
+    progress.time = began.elapsed();
+    progress.looked_at = progress.looked_at.min(total);
+    let rows = describe(look, names.into_iter().collect()).await?;
+    Ok(Found { rows, progress, total, next: (cursor != 0).then_some(cursor), exact: false, hidden })
+}
+
+/// What expired since it was found is left out.
+async fn describe(look: &Look<'_>, names: Vec<Name>) -> Result<Vec<Row>> {
+    let keys: Vec<Vec<u8>> = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let mut described = Vec::with_capacity(keys.len());
+    for some in keys.chunks(ROWS) {
+        described.extend(look.describe(some).await?);
+    }
+    let rows = names.into_iter().zip(described).map(|(name, described)| Row { name, described });
+    Ok(rows.filter(|row| row.described.kind.is_some()).collect())
+}
+
+async fn exact(ctx: &Context, look: &Look<'_>, name: Vec<u8>, total: u64) -> Result<Found> {
+    let name = Name::parse(name)?;
+    let (began, own) = (Instant::now(), is_own(&ctx.redis, name.as_bytes()));
+    let rows = if own { Vec::new() } else { describe(look, vec![name]).await? };
+    let progress = Progress { looked_at: 1, calls: 1, time: began.elapsed() };
+    Ok(Found { rows, progress, total, next: None, exact: true, hidden: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_no_keyboard_has_are_typed_as_escapes() {
+        assert_eq!(typed(r"scan\xff*"), b"scan\xff*");
+        assert_eq!(typed(r"a\x2ab"), br"a\*b", "an escaped star is no wildcard");
+        assert_eq!(typed(r"a\*b\\c\xzz"), br"a\*b\\c\xzz");
+        assert_eq!(typed("grün"), "grün".as_bytes());
+    }
+
+    #[test]
+    fn a_pattern_is_shown_as_it_was_typed() {
+        for pattern in [r"scan\xff*", r"a\*b\\c", "grün?"] {
+            assert_eq!(as_typed(&typed(pattern)), pattern);
+        }
+    }
+
+    #[test]
+    fn a_name_that_a_page_shows_finds_itself_again() {
+        for name in [&b"scan\xff\xfe"[..], br"back\slash", b"plain"] {
+            let shown = Name::found(name.to_vec()).to_string();
+            assert_eq!(redis::without_wildcards(&typed(&shown)).as_deref(), Some(name));
+        }
+    }
+}

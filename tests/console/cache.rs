@@ -1,0 +1,236 @@
+//! The keys of Redis: found, looked at, changed, and those that nobody may see.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use larder::domain::actor::Role;
+use redis::AsyncCommands;
+
+use crate::support::{Client, Page, TestApp, eventually};
+
+/// A key of this test's own, as bytes.
+fn own(app: &TestApp, name: impl AsRef<[u8]>) -> Vec<u8> {
+    [app.ctx.redis.prefix().as_bytes(), name.as_ref()].concat()
+}
+
+fn field(name: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(name)
+}
+
+fn key_url(name: &[u8]) -> String {
+    format!("/cache/key?k={}", field(name))
+}
+
+async fn search(admin: &Client, pattern: &str) -> Page {
+    admin.get(&format!("/cache/keys?match={}", larder::console::paths::encode(pattern))).await.expect_status(200)
+}
+
+/// Names that a table shows, as their links have them.
+fn listed(page: &Page) -> Vec<Vec<u8>> {
+    let names = page.attributes("tbody a", "href").into_iter();
+    names.filter_map(|url| URL_SAFE_NO_PAD.decode(url.strip_prefix("/cache/key?k=")?).ok()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_any_bytes_are_found_shown_and_deleted_and_no_other() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    let names: Vec<Vec<u8>> = [
+        &b"x:\xff\r\n\0"[..],
+        b"x:\xfe\r\n\0",
+        b"x:<script>alert(1)</script>",
+        b"x:a*b",
+        b"x:aab",
+        br"x:a\*b",
+        b"x: end ",
+        "x:\u{202e}gpj".as_bytes(),
+    ]
+    .iter()
+    .map(|name| own(&app, name))
+    .collect();
+    for name in &names {
+        let _: () = redis.set(name, "1").await.unwrap();
+    }
+    let found = search(&admin, &format!("{}x:*", app.ctx.redis.prefix())).await;
+    let mut shown = listed(&found);
+    shown.sort();
+    let mut expected = names.clone();
+    expected.sort();
+    assert_eq!(shown, expected);
+    assert!(!found.has("main script") && found.text_of("main").contains("8 matches"));
+    for name in &names {
+        let page = admin.get(&key_url(name)).await.expect_status(200);
+        assert!(page.text_of("pre").contains('1'), "{:?}", page.text());
+        // What the page shows of a name finds just that one.
+        let again = search(&admin, page.attribute("[data-copy]", "data-copy").replace('*', r"\*").as_str()).await;
+        if !name.contains(&b'*') {
+            assert_eq!(listed(&again), [name.clone()], "{:?}", again.text_of("main"));
+        }
+    }
+    let asked = admin.post("/cache/key/deletion", &[("k", &field(&names[3]))]).await.expect_status(200);
+    assert!(asked.text_of("main").contains("cannot be brought back"));
+    assert!(redis.exists::<_, bool>(&names[3]).await.unwrap(), "asked first");
+    admin.post("/cache/key/deletion", &[("k", &field(&names[3])), ("confirm", "1")]).await.expect_status(303);
+    let left: Vec<bool> = redis::pipe().exists(&names[3]).exists(&names[4]).exists(&names[5]).query_async(&mut redis).await.unwrap();
+    assert_eq!(left, [false, true, true], "a star in a name is no wildcard");
+    admin.get(&key_url(&names[3])).await.expect_status(404);
+    let events = admin.get("/audit?action=key.delete").await.text();
+    assert!(events.contains("x:a*b"), "{events}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_of_each_type_is_shown_page_by_page() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    let name = |name: &str| own(&app, name);
+    let mut fill = redis::pipe();
+    fill.set(name("json"), "{\"b\":1,\"a\":[2]}").set(name("raw"), &b"\xff\0\x01"[..]).set(name("empty"), "");
+    fill.set(name("long"), "x".repeat(100_000));
+    for at in 0..250 {
+        fill.hset(name("hash"), format!("field-{at}"), if at == 7 { "<b>\u{1b}".repeat(2_000) } else { at.to_string() }).ignore();
+        fill.rpush(name("list"), at).ignore().sadd(name("set"), at).ignore().zadd(name("zset"), format!("m{at}"), at).ignore();
+        fill.cmd("XADD").arg(name("stream")).arg("*").arg("n").arg(at).ignore();
+    }
+    let _: () = fill.query_async(&mut redis).await.unwrap();
+    let show = async |at: &str, rest: &str| admin.get(&format!("{}{rest}", key_url(&name(at)))).await.expect_status(200);
+    assert!(show("json", "").await.text_of("pre").contains("\"b\": 1,"));
+    assert_eq!(show("json", "&as=text").await.text_of("pre"), "{\"b\":1,\"a\":[2]}");
+    assert!(show("raw", "").await.text_of("pre").contains("ff 00 01"));
+    assert!(show("empty", "").await.text_of("main").contains("This string is empty"));
+    let long = show("long", "").await;
+    assert_eq!(long.text_of("pre").len(), 64 << 10);
+    assert_eq!(admin.get(long.attribute("a[rel=next]", "href").as_str()).await.text_of("pre").len(), 100_000 - (64 << 10));
+    let downloaded = admin.get(&format!("/cache/key/download?k={}", field(&name("long")))).await.expect_status(200);
+    assert_eq!(downloaded.body.len(), 100_000);
+    assert!(downloaded.header("content-disposition").unwrap().starts_with("attachment"));
+    for (kind, last) in [("list", "249"), ("zset", "m249"), ("stream", "n: 249"), ("hash", "249"), ("set", "249")] {
+        let (mut page, mut rows) = (show(kind, "").await, Vec::new());
+        loop {
+            rows.extend(page.texts("tbody tr"));
+            match page.attributes("a[rel=next]", "href").first() {
+                Some(next) => page = admin.get(next).await.expect_status(200),
+                None => break,
+            }
+        }
+        assert!(rows.len() >= 250 && rows.iter().any(|row| row.contains(last)), "{kind}: {} rows", rows.len());
+        assert!(page.text_of("main").contains("250"), "{kind}");
+    }
+    let cut = admin.get(&format!("/cache/key/download?k={}&field={}", field(&name("hash")), field(b"field-7"))).await.expect_status(200);
+    assert_eq!(cut.body.len(), "<b>\u{1b}".len() * 2_000);
+    for bad in ["&from=x", "&from=-1"] {
+        admin.get(&format!("{}{bad}", key_url(&name("list")))).await.expect_status(400);
+    }
+    for bad in ["/cache/key", "/cache/key?k=%2B%2B", "/cache/key?k=", "/cache/key/download?k=YQ&index=x"] {
+        admin.get(bad).await.expect_status(400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_is_set_changed_and_taken_away() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    let name = own(&app, "lives");
+    let _: () = redis.set(&name, "1").await.unwrap();
+    let set = async |ttl: &str, unit: &str| admin.post("/cache/key/expiry", &[("k", &field(&name)), ("ttl", ttl), ("unit", unit)]).await;
+    set("90", "").await.expect_status(303);
+    assert!((85..=90).contains(&redis.ttl::<_, i64>(&name).await.unwrap()));
+    set("2", "days").await.expect_status(303);
+    assert!(redis.ttl::<_, i64>(&name).await.unwrap() > 172_000);
+    assert!(admin.get(&key_url(&name)).await.text_of("main").contains("47 hours"));
+    for (bad, words) in [
+        ("-1", "whole number"),
+        ("0", "At least one second"),
+        ("99999999999999999999", "whole number"),
+        ("9999999999999", "A hundred years"),
+        ("x", "whole number"),
+    ] {
+        let page = set(bad, "seconds").await.expect_status(422);
+        assert!(page.text_of("#ttl-why").contains(words) && page.attribute("#ttl", "value") == bad, "{bad}");
+    }
+    set("", "").await.expect_status(303);
+    assert_eq!(redis.ttl::<_, i64>(&name).await.unwrap(), -1);
+    set("", "").await.expect_status(303);
+    let _: () = redis.del(&name).await.unwrap();
+    set("5", "").await.expect_status(404);
+    assert_eq!(admin.get("/audit?action=key.expire").await.count("tbody tr"), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_larder_keeps_for_itself_is_neither_shown_nor_touched() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    let _: () = redis.set(own(&app, "seen"), "1").await.unwrap();
+    for secret in ["larder:session:abc", "larder:lock:x", "blacklist:token:jti"] {
+        let name = own(&app, secret);
+        let _: () = redis.set(&name, "secret").await.unwrap();
+        admin.get(&key_url(&name)).await.expect_status(404);
+        admin.get(&format!("/cache/key/download?k={}", field(&name))).await.expect_status(404);
+        admin.post("/cache/key/expiry", &[("k", &field(&name)), ("ttl", "1")]).await.expect_status(404);
+        admin.post("/cache/key/deletion", &[("k", &field(&name)), ("confirm", "1")]).await.expect_status(404);
+        assert!(listed(&search(&admin, &String::from_utf8(name.clone()).unwrap()).await).is_empty());
+        assert_eq!(redis.get::<_, String>(&name).await.unwrap(), "secret");
+    }
+    let all = search(&admin, &format!("{}*", app.ctx.redis.prefix())).await;
+    assert!(
+        listed(&all).iter().all(|name| !String::from_utf8_lossy(name).contains("larder:"))
+            && all.text_of("main").contains("keeps for itself")
+    );
+    delete_matching(&app, &admin, &format!("{}*", app.ctx.redis.prefix())).await;
+    assert!(!redis.exists::<_, bool>(own(&app, "seen")).await.unwrap());
+    assert!(redis.exists::<_, bool>(own(&app, "larder:session:abc")).await.unwrap(), "deletions by pattern leave them alone");
+}
+
+/// Counts, types the pattern, deletes, and waits for the end; the last page.
+async fn delete_matching(app: &TestApp, admin: &Client, pattern: &str) -> Page {
+    let counting = admin.post("/cache/keys/deletions", &[("match", pattern)]).await.expect_status(303).location().to_owned();
+    ended(admin, &counting).await;
+    let id = counting.rsplit('/').next().unwrap();
+    let refused = admin.post("/cache/keys/deletions", &[("match", pattern), ("counted", id), ("confirm", "x")]).await.expect_status(422);
+    assert!(refused.text_of("#confirm-why").contains("Type"), "{}", app.base);
+    let form = [("match", pattern), ("counted", id), ("confirm", pattern)];
+    let deleting = admin.post("/cache/keys/deletions", &form).await.expect_status(303).location().to_owned();
+    ended(admin, &deleting).await
+}
+
+async fn ended(admin: &Client, walk: &str) -> Page {
+    eventually("the walk ends", async || !admin.get(walk).await.text_of(".badge").contains("Under way")).await;
+    admin.get(walk).await.expect_status(200)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_is_counted_first_and_deletes_no_more_than_it_matches() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    let mut fill = redis::pipe();
+    for at in 0..3_000 {
+        fill.set(own(&app, format!("a:{at}")), 1).ignore().set(own(&app, format!("ab:{at}")), 1).ignore();
+    }
+    let _: () = fill.query_async(&mut redis).await.unwrap();
+    let pattern = format!("{}a:*", app.ctx.redis.prefix());
+    let page = delete_matching(&app, &admin, &pattern).await;
+    assert!(page.text_of(".badge").contains("Done") && page.text_of(".kv").contains("3,000"), "{}", page.text_of("main"));
+    assert!(listed(&search(&admin, &pattern).await).is_empty());
+    let left = search(&admin, &format!("{}ab:*", app.ctx.redis.prefix())).await;
+    assert!(!listed(&left).is_empty());
+    assert_eq!(admin.get("/audit?action=key.delete_matching").await.count("tbody tr"), 2, "its beginning and its end");
+    let empty = admin.post("/cache/keys/deletions", &[("match", "")]).await.expect_status(303);
+    assert!(admin.get(empty.location()).await.text_of("main").contains("Write a pattern"));
+    let uncounted = uuid::Uuid::now_v7().to_string();
+    admin.post("/cache/keys/deletions", &[("match", &pattern), ("counted", &uncounted), ("confirm", &pattern)]).await.expect_status(404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_searches_are_told_so() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    assert!(admin.get("/cache/keys?match=a&type=zebra").await.expect_status(422).text_of("#type-why").contains("list"));
+    assert!(admin.get("/cache/keys?match=a*&cursor=x").await.expect_status(422).text_of("#match-why").contains("anew"));
+    let long = "a".repeat(9_000);
+    assert!(admin.get(&format!("/cache/keys?match={long}")).await.expect_status(422).text_of("#match-why").contains("8 KiB"));
+    let far = u64::MAX.to_string();
+    admin.get(&format!("/cache/keys?match=a*&cursor={far}&seen={far}")).await.expect_status(200);
+}
