@@ -2,11 +2,12 @@
 //! picture of each in `target/tmp/pictures`.
 
 use bytes::Bytes;
+use larder::console::paths;
 use larder::domain::actor::Role;
 use larder::stores::s3::{Part, PutOptions};
 
 use crate::signed_in;
-use crate::support::{Browser, Settings, TestApp};
+use crate::support::{Browser, Settings, TestApp, eventually};
 
 /// A house in which every page has something to show.
 async fn furnish(app: &TestApp) {
@@ -30,8 +31,31 @@ async fn furnish(app: &TestApp) {
     }
 }
 
+/// Keys as applications have them.
+async fn fill_the_cache(app: &TestApp) {
+    let own = |name: &str| [app.ctx.redis.prefix().as_bytes(), name.as_bytes()].concat();
+    let mut fill = redis::pipe();
+    for at in 0..40 {
+        let listing = own(&format!("cache:listing:sme-files:contracts/2026/quarter-{at}/site-plan-hall-B.png"));
+        fill.set(&listing, "{\"bytes\":6814720,\"tags\":{\"project\":\"hall-b\"}}").ignore().expire(&listing, 86_400 + at * 7_000).ignore();
+        fill.hset(own("cache:object-meta:site-plan"), format!("field-{at}"), "7d793037a0760186574b0282f2f435e7").ignore();
+        fill.zadd(own("cache:recent:sme-files"), format!("contracts/{at}.pdf"), at).ignore();
+    }
+    fill.set([own("cache:object-meta:scan").as_slice(), b"\xff\0 41.tif"].concat(), &b"\xff\0\x01\x02 raw bytes"[..]).ignore();
+    fill.set(own("cache:thumb:empty"), "").ignore();
+    let _: () = fill.query_async(&mut app.redis_connection().await).await.unwrap();
+}
+
+fn key_page(app: &TestApp, name: &str) -> String {
+    format!("/cache/key?k={}", paths::bytes_field(format!("{}{name}", app.ctx.redis.prefix()).as_bytes()))
+}
+
 async fn pages(app: &TestApp, admin: &crate::support::Client) -> Vec<(&'static str, String)> {
     let bucket = &app.bucket;
+    fill_the_cache(app).await;
+    let prefix = app.ctx.redis.prefix();
+    let walk = admin.post("/cache/keys/deletions", &[("match", &format!("{prefix}cache:*"))]).await.location().to_owned();
+    eventually("the keys are counted", async || admin.get(&walk).await.text_of(".badge").contains("Done")).await;
     let batch = admin.upload(bucket, "rate-card.json", "third").await.location().to_owned();
     vec![
         ("overview", "/".into()),
@@ -50,6 +74,12 @@ async fn pages(app: &TestApp, admin: &crate::support::Client) -> Vec<(&'static s
         ("upload", format!("/uploads/new?bucket={bucket}")),
         ("result", batch),
         ("uploads", "/uploads".into()),
+        ("cache-keys", format!("/cache/keys?match={prefix}cache:*")),
+        ("cache-keys-none", "/cache/keys?match=nothing-like-this".into()),
+        ("cache-key-hash", key_page(app, "cache:object-meta:site-plan")),
+        ("cache-key-json", key_page(app, "cache:listing:sme-files:contracts/2026/quarter-1/site-plan-hall-B.png")),
+        ("cache-biggest", "/cache/biggest".into()),
+        ("cache-walk", walk),
         ("audit", "/audit".into()),
         ("users", "/users".into()),
         ("health", "/health".into()),

@@ -1,6 +1,6 @@
 //! A key's name: bytes, which need not be text.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use crate::domain::{Error, Result};
 use crate::stores::redis::Redis;
@@ -54,22 +54,34 @@ pub(super) fn is_own(redis: &Redis, name: &[u8]) -> bool {
     name.strip_prefix(redis.prefix().as_bytes()).is_some_and(|rest| OWN.iter().any(|own| rest.starts_with(own.as_bytes())))
 }
 
-/// Bytes that are no text as `\xff`, as redis-cli writes them; a backslash doubled, so that two names never look alike.
+/// Bytes that are no text, or that no form would carry, as `\xff`, as redis-cli writes them; a backslash doubled, so
+/// that two names never look alike.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let blank = |byte: &u8| *byte == b' ';
+        let start = self.0.iter().take_while(|byte| blank(byte)).count();
+        let end = self.0.len() - self.0.iter().rev().take_while(|byte| blank(byte)).count();
+        let mut at = 0;
         for chunk in self.0.utf8_chunks() {
-            for part in chunk.valid().split_inclusive('\\') {
-                f.write_str(part)?;
-                if part.ends_with('\\') {
-                    f.write_str("\\")?;
+            for c in chunk.valid().chars() {
+                if c == '\\' {
+                    f.write_str(r"\\")?;
+                } else if c.is_control() || (c == ' ' && (at < start || at >= end)) {
+                    escape(f, c.encode_utf8(&mut [0; 4]).as_bytes())?;
+                } else {
+                    f.write_char(c)?;
                 }
+                at += c.len_utf8();
             }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
+            escape(f, chunk.invalid())?;
+            at += chunk.invalid().len();
         }
         Ok(())
     }
+}
+
+fn escape(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
 }
 
 #[cfg(test)]
@@ -82,6 +94,7 @@ mod tests {
         assert_eq!(shown(b"cache:a"), "cache:a");
         assert_eq!(shown(b"scan\xff\xfe41"), r"scan\xff\xfe41");
         assert_eq!(shown(br"scan\xff"), r"scan\\xff");
+        assert_eq!(shown(b" a b \r\n\0 "), r"\x20a b \x0d\x0a\x00\x20");
         assert_eq!(shown("grün:😀".as_bytes()), "grün:😀");
     }
 
