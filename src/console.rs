@@ -67,6 +67,10 @@ routes! {
     "/uploads" { GET Viewer uploads::index; }
     "/uploads/new" { GET Editor uploads::new; }
     "/uploads/{batch}" { GET Viewer batch::show; }
+    "/cache" { GET Viewer cache::figures::show; }
+    "/cache/slowlog" { GET Admin cache::server::slowlog; }
+    "/cache/clients" { GET Admin cache::server::clients; }
+    "/cache/settings" { GET Admin cache::server::settings; }
     "/cache/keys" { GET Admin cache::keys::index; }
     "/cache/keys/deletions" { POST Admin cache::walks::delete; }
     "/cache/key" { GET Admin cache::key::show; }

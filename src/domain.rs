@@ -19,6 +19,7 @@ pub mod setup;
 pub mod sign_in;
 pub mod uploads;
 pub mod users;
+pub mod vitals;
 
 use std::sync::Arc;
 use std::time::Duration;

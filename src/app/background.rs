@@ -8,7 +8,7 @@ use tokio::sync::SetOnce;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::api::health::Ready;
-use crate::domain::{Context, abilities, buckets, health, objects, setup, uploads};
+use crate::domain::{Context, abilities, buckets, health, objects, setup, uploads, vitals};
 use crate::stores::postgres;
 
 /// The link that the log shows on a first start.
@@ -24,6 +24,8 @@ impl SetupLink {
 
 pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: SocketAddr) -> Vec<AbortHandle> {
     health::start(ctx);
+    let for_sampler = ctx.clone();
+    let sampler = for_ever("sampling Redis", move || vitals::run(for_sampler.clone()));
     let (for_database, ready, setup) = (ctx.clone(), ready.clone(), setup.clone());
     let database = async move {
         prepare_database(&for_database, &ready, &setup, address).await;
@@ -38,7 +40,7 @@ pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: So
         buckets::ensure_configured(for_store.clone()).await;
         abilities::keep_fresh(for_store).await;
     };
-    vec![tokio::spawn(database).abort_handle(), tokio::spawn(store).abort_handle()]
+    vec![tokio::spawn(database).abort_handle(), tokio::spawn(store).abort_handle(), tokio::spawn(sampler).abort_handle()]
 }
 
 /// Migrates, then sees to the first admin; tries again until Postgres has answered, so that Larder may start

@@ -67,6 +67,42 @@ fn draw(spark: &mut Spark, run: &mut Vec<(f32, f32)>) {
     run.clear();
 }
 
+/// A line over time on a scale that its labels name.
+#[derive(Debug, PartialEq)]
+pub struct Area {
+    pub line: String,
+    pub ground: String,
+    pub end: Option<(String, String)>,
+}
+
+/// `values` are in order of time, 0 to 100 of the box is `floor` to `top`. A value between two unknown ones is a short
+/// stroke; `None` where nothing is known.
+pub fn area(values: &[Option<f64>], floor: f64, top: f64) -> Option<Area> {
+    let step = 300.0 / (values.len().max(2) - 1) as f64;
+    let height = (top - floor).max(f64::MIN_POSITIVE);
+    let y = |value: f64| 98.0 - (value.clamp(floor, top) - floor) / height * 96.0;
+    let mut area = Area { line: String::new(), ground: String::new(), end: None };
+    for run in values.chunk_by(|a, b| a.is_some() == b.is_some()).scan(0, |at, run| {
+        let begin = *at;
+        *at += run.len();
+        Some((begin, run))
+    }) {
+        let (begin, run) = run;
+        let mut points: Vec<(f64, f64)> =
+            run.iter().enumerate().filter_map(|(at, value)| Some(((begin + at) as f64 * step, y((*value)?)))).collect();
+        let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else { continue };
+        if points.len() == 1 {
+            points.push((first.0 + step / 2.0, first.1));
+        }
+        let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+        let path = path.join("L");
+        area.line.push_str(&format!("M{path}"));
+        area.ground.push_str(&format!("M{:.1} 100L{path}L{:.1} 100Z", first.0, points[points.len() - 1].0));
+        area.end = Some((format!("{:.1}", last.0), format!("{:.1}", last.1)));
+    }
+    (!area.line.is_empty()).then_some(area)
+}
+
 /// One bar of a histogram.
 #[derive(Debug, PartialEq)]
 pub struct Bar {
@@ -108,6 +144,14 @@ mod tests {
     fn too_little_is_no_line() {
         assert_eq!(spark(&[]), None);
         assert_eq!(spark(&[None, Some(1.0)]), None);
+    }
+
+    #[test]
+    fn an_area_stands_on_its_floor_and_breaks_where_nothing_is_known() {
+        let area = area(&[Some(80.0), Some(100.0), None, Some(90.0), None], 80.0, 100.0).unwrap();
+        assert!(area.line.starts_with("M0.0 98.0L75.0 2.0M225.0 50.0L"), "{}", area.line);
+        assert_eq!(area.end, Some(("225.0".to_owned(), "50.0".to_owned())));
+        assert_eq!(super::area(&[None, None], 0.0, 1.0), None);
     }
 
     #[test]

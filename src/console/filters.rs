@@ -171,6 +171,12 @@ pub fn moment(at: impl Moment, _: &dyn Values) -> Result<Safe<String>> {
     Ok(time(at.at(), &at.at().format("%-d %b %Y, %H:%M").to_string()))
 }
 
+/// `18 Nov 2026, 09:42:07`.
+#[askama::filter_fn]
+pub fn moment_second(at: impl Moment, _: &dyn Values) -> Result<Safe<String>> {
+    Ok(time(at.at(), &at.at().format("%-d %b %Y, %H:%M:%S").to_string()))
+}
+
 /// `14:32` for today, `18 Nov` before.
 #[askama::filter_fn]
 pub fn clock_time(at: impl Moment, _: &dyn Values) -> Result<Safe<String>> {

@@ -5,6 +5,7 @@ mod change;
 mod name;
 mod sample;
 mod search;
+pub mod slowlog;
 mod view;
 mod walk;
 

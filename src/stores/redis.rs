@@ -37,6 +37,7 @@ pub struct Redis {
     work: Line,
     looking: Line,
     prefix: Arc<str>,
+    looking_user: Arc<str>,
     timeout: Duration,
 }
 
@@ -50,6 +51,7 @@ impl Redis {
             work: Line::new(&config.url, config.pool_size, config.timeout, work, runtime)?,
             looking: Line::new(browse_url, LOOKING, config.timeout, looking, runtime)?,
             prefix: config.prefix.as_str().into(),
+            looking_user: line::user(browse_url)?.into(),
             timeout: config.timeout,
         })
     }
@@ -72,6 +74,11 @@ impl Redis {
     /// Put before every key that Larder itself uses.
     pub fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// Who looks at keys, by the server's access list.
+    pub fn looking_user(&self) -> &str {
+        &self.looking_user
     }
 
     pub fn usage(&self) -> Usage {

@@ -6,7 +6,7 @@ use reqwest::Method;
 
 use crate::support::TestApp;
 
-const REVIEWED: [(&str, &str, Access); 48] = [
+const REVIEWED: [(&str, &str, Access); 52] = [
     ("GET", "/", Access::Viewer),
     ("GET", "/setup", Access::Public),
     ("POST", "/setup", Access::Public),
@@ -39,6 +39,10 @@ const REVIEWED: [(&str, &str, Access); 48] = [
     ("GET", "/uploads", Access::Viewer),
     ("GET", "/uploads/new", Access::Editor),
     ("GET", "/uploads/{batch}", Access::Viewer),
+    ("GET", "/cache", Access::Viewer),
+    ("GET", "/cache/slowlog", Access::Admin),
+    ("GET", "/cache/clients", Access::Admin),
+    ("GET", "/cache/settings", Access::Admin),
     ("GET", "/cache/keys", Access::Admin),
     ("POST", "/cache/keys/deletions", Access::Admin),
     ("GET", "/cache/key", Access::Admin),

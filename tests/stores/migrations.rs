@@ -21,9 +21,9 @@ async fn three_processes_at_once_migrate_an_empty_database_without_harm() {
     let url = Secret::new(set.database_url(&database));
     let (one, two, three) = tokio::join!(postgres::migrate(&url), postgres::migrate(&url), postgres::migrate(&url));
     let ran: usize = [one, two, three].into_iter().map(|outcome| outcome.unwrap().len()).sum();
-    assert_eq!(ran, 7, "each migration ran once");
+    assert_eq!(ran, 8, "each migration ran once");
     assert_eq!(postgres::migrate(&url).await.unwrap(), Vec::<String>::new(), "running again changes nothing");
-    assert_eq!(postgres::applied(&url).await.unwrap(), (7, 0));
+    assert_eq!(postgres::applied(&url).await.unwrap(), (8, 0));
     let client = set.connect(&database).await;
     let expected = [
         "audit.events",
@@ -44,12 +44,12 @@ async fn every_migration_can_be_taken_back_and_made_again_on_a_populated_databas
     let database = set.new_database().await;
     let url = Secret::new(set.database_url(&database));
     populate(&set.connect(&database).await).await;
-    let reverted = postgres::revert(&url, 7).await.unwrap();
-    assert_eq!(reverted.len(), 7);
+    let reverted = postgres::revert(&url, 8).await.unwrap();
+    assert_eq!(reverted.len(), 8);
     assert!(reverted.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {reverted:?}");
     assert_eq!(tables(&set.connect(&database).await).await, Vec::<String>::new());
     assert_eq!(postgres::revert(&url, 1).await.unwrap(), Vec::<String>::new(), "nothing left to revert");
-    assert_eq!(postgres::migrate(&url).await.unwrap().len(), 7);
+    assert_eq!(postgres::migrate(&url).await.unwrap().len(), 8);
     populate(&set.connect(&database).await).await;
     // A database that a newer Larder has migrated is used as it is.
     let client = set.connect(&database).await;

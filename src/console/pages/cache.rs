@@ -1,7 +1,10 @@
 //! `/cache…`: what Redis does, and what is in it.
 
+pub mod figures;
 pub mod key;
 pub mod keys;
+pub mod server;
+mod tiles;
 mod value;
 pub mod walks;
 
@@ -12,14 +15,24 @@ use crate::stores::redis::Cost;
 /// The pages of the cache, side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tab {
+    Figures,
     Keys,
+    Slow,
     Biggest,
+    Clients,
+    Settings,
 }
 
 impl Tab {
     /// Those that a role may open: names and values are for admins.
-    const ALL: [(Self, &'static str, &'static str, bool); 2] =
-        [(Self::Keys, "Keys", "/cache/keys", true), (Self::Biggest, "Biggest keys", "/cache/biggest", true)];
+    const ALL: [(Self, &'static str, &'static str, bool); 6] = [
+        (Self::Figures, "Figures", "/cache", false),
+        (Self::Keys, "Keys", "/cache/keys", true),
+        (Self::Slow, "Slow log", "/cache/slowlog", true),
+        (Self::Biggest, "Biggest keys", "/cache/biggest", true),
+        (Self::Clients, "Clients", "/cache/clients", true),
+        (Self::Settings, "Configuration", "/cache/settings", true),
+    ];
 }
 
 /// The line of tabs, with one of them open.

@@ -1,5 +1,6 @@
 //! The operations that Larder itself needs, under one deadline; keys have the configured prefix put before them.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use redis::{FromRedisValue, Script};
@@ -110,6 +111,19 @@ impl Commands<'_> {
         }
         let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
         self.run(redis::Cmd::unlink(keys)).await
+    }
+
+    /// Whether `token` holds the lock from now on for so long: because nobody else does, or because it does already.
+    pub async fn hold(&self, key: &str, token: &str, ttl: Duration) -> Result<bool, Error> {
+        static HOLD: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(
+                "local holder = redis.call('GET', KEYS[1])
+                 if holder and holder ~= ARGV[1] then return 0 end
+                 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+                 return 1",
+            )
+        });
+        self.script(&HOLD, &[key.to_owned()], &[token.to_owned(), milliseconds(ttl).to_string()]).await
     }
 
     /// Adds to a sorted set, and drops what has a lower score than `oldest`.

@@ -142,6 +142,12 @@ pub(super) fn client(url: &Secret) -> Result<Client, Error> {
     Ok(Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(root_cert) })?)
 }
 
+/// `default` where the URL names nobody.
+pub(super) fn user(url: &Secret) -> Result<String, Error> {
+    let info = split_authority(url.reveal()).0.as_str().into_connection_info()?;
+    Ok(info.redis_settings().username().unwrap_or("default").to_owned())
+}
+
 fn split_authority(url: &str) -> (String, Option<String>) {
     let Some((base, query)) = url.split_once('?') else { return (url.to_owned(), None) };
     let (mut rest, mut authority) = (Vec::new(), None);

@@ -1,0 +1,145 @@
+//! `/cache`: is it working, is it big enough, is it slow.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::tiles::{self, Tile};
+use super::{Tab, Tabs, cost_text};
+use crate::console::charts::{self, Area};
+use crate::console::error::Result;
+use crate::console::layout::{Layout, Section};
+use crate::console::pages::ok;
+use crate::console::query::Query;
+use crate::console::session::Viewer;
+use crate::console::{filters, units};
+use crate::domain::Context;
+use crate::domain::vitals::{self, Point, Range, Vitals};
+use crate::stores::redis::Cost;
+
+#[derive(Template)]
+#[template(path = "pages/cache.html")]
+pub struct ShowPage {
+    pub layout: Layout,
+    pub tabs: Tabs,
+    pub range: Range,
+    pub server: String,
+    pub main: Vec<Tile>,
+    pub more: Vec<Tile>,
+    /// `None`: Postgres, which keeps them, does not answer.
+    pub charts: Option<Vec<Chart>>,
+    pub cost: Cost,
+}
+
+pub struct Chart {
+    pub title: &'static str,
+    pub now: String,
+    pub note: String,
+    /// `None`: too little is known for a line.
+    pub area: Option<Area>,
+    /// At the top, in the middle, at the bottom.
+    pub levels: [String; 3],
+    pub times: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct ShowQuery {
+    range: String,
+}
+
+fn range_name(range: Range) -> &'static str {
+    match range {
+        Range::Hour => "hour",
+        Range::Day => "day",
+        Range::Month => "month",
+    }
+}
+
+impl ShowPage {
+    pub fn of(layout: Layout, vitals: &Vitals, usage: [crate::stores::redis::Usage; 2], cost: Cost) -> Self {
+        Self {
+            tabs: Tabs::of(&layout, Some(Tab::Figures)),
+            layout,
+            range: vitals.range,
+            server: tiles::server(&vitals.info),
+            main: tiles::main(vitals),
+            more: tiles::more(vitals, usage),
+            charts: vitals.points.as_deref().map(|points| charts(vitals, points)),
+            cost,
+        }
+    }
+
+    /// Word, address, and whether it is this one.
+    fn ranges(&self) -> [(&'static str, String, bool); 3] {
+        Range::ALL.map(|range| {
+            let word = match range {
+                Range::Hour => "Last hour",
+                Range::Day => "24 hours",
+                Range::Month => "30 days",
+            };
+            let url = if range == Range::Hour { "/cache".to_owned() } else { format!("/cache?range={}", range_name(range)) };
+            (word, url, range == self.range)
+        })
+    }
+
+    fn cost(&self) -> String {
+        cost_text(self.cost)
+    }
+}
+
+fn charts(vitals: &Vitals, points: &[Point]) -> Vec<Chart> {
+    let times = times(vitals.range);
+    let chart = |title, values: Vec<Option<f64>>, floor: f64, least_top: f64, say: &dyn Fn(f64) -> String, note: String| {
+        let known = || values.iter().copied().flatten();
+        let top = known().fold(least_top, f64::max);
+        let last = known().next_back();
+        Chart {
+            title,
+            now: last.map_or_else(|| "not known".to_owned(), say),
+            note,
+            area: charts::area(&values, floor, top),
+            levels: [top, f64::midpoint(top, floor), floor].map(say),
+            times: times.clone(),
+        }
+    };
+    let ratios: Vec<Option<f64>> = points.iter().map(|point| point.hit_ratio).collect();
+    let lowest = ratios.iter().copied().flatten().fold(f64::INFINITY, f64::min);
+    let ratio_note = if lowest.is_finite() { format!("lowest {}", percent(lowest)) } else { "no look-ups".to_owned() };
+    // As people read it: near the top there is something to see.
+    let floor = if lowest >= 80.0 && lowest.is_finite() { 80.0 } else { 0.0 };
+    let memory = points.iter().map(|point| point.memory.map(|bytes| bytes as f64)).collect();
+    let limit = vitals.info.number("maxmemory").filter(|limit| *limit > 0);
+    let memory_note =
+        limit.map_or_else(|| "no limit is set".to_owned(), |limit| format!("evictions begin at {}", units::memory_text(limit)));
+    let operations: Vec<Option<f64>> = points.iter().map(|point| point.operations).collect();
+    let peak = operations.iter().copied().flatten().fold(0.0, f64::max);
+    let memory_text = |bytes: f64| units::memory_text(bytes as u64);
+    let operations_text = |rate: f64| units::count_text(rate.round() as u64);
+    vec![
+        chart("Hit ratio", ratios, floor, 100.0, &percent, ratio_note),
+        chart("Memory", memory, 0.0, limit.unwrap_or(1024) as f64, &memory_text, memory_note),
+        chart("Operations a second", operations, 0.0, 1.0, &operations_text, format!("highest {}", operations_text(peak))),
+    ]
+}
+
+pub(super) fn percent(value: f64) -> String {
+    if value >= 99.95 { format!("100{}%", units::THIN) } else { format!("{value:.1}{}%", units::THIN) }
+}
+
+/// Five labels from the oldest step to now.
+fn times(range: Range) -> Vec<String> {
+    let (seconds, count) = range.steps();
+    let shape = if range == Range::Month { "%-d %b" } else { "%H:%M" };
+    let now = crate::clock::now();
+    (0..5).map(|at| (now - chrono::TimeDelta::seconds(seconds * count * (4 - at) / 4)).format(shape).to_string()).collect()
+}
+
+pub async fn show(viewer: Viewer, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
+    let query: ShowQuery = query.read()?;
+    let range = Range::ALL.into_iter().find(|range| range_name(*range) == query.range).unwrap_or_default();
+    let look = ctx.redis.look();
+    let vitals = vitals::vitals(&ctx, &look, range).await?;
+    let usage = [ctx.redis.usage(), ctx.redis.usage_of_looking()];
+    ok(&ShowPage::of(viewer.layout("Cache", Section::Cache), &vitals, usage, look.cost()))
+}

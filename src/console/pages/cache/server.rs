@@ -1,0 +1,178 @@
+//! `/cache/slowlog`, `/cache/clients`, `/cache/settings`: what the server says about itself.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::{Tab, Tabs, above, cost_text};
+use crate::console::error::Result;
+use crate::console::layout::{Layout, Section};
+use crate::console::pages::ok;
+use crate::console::query::Query;
+use crate::console::session::{Admin, SignedIn};
+use crate::console::{filters, names, units};
+use crate::domain::Context;
+use crate::domain::keyspace::slowlog::{self, Entry};
+use crate::stores::redis::{Client, Cost, Error};
+
+/// Rows of one page; the server keeps 128 slow commands unless it is told otherwise.
+const SLOW: usize = 128;
+const CLIENTS: usize = 500;
+
+/// What the server answered, or the user that it does not permit to ask.
+pub type Told<T> = std::result::Result<T, String>;
+
+fn told<T>(ctx: &Context, answer: std::result::Result<T, Error>) -> Result<Told<T>> {
+    match answer {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(Error::NotPermitted) => Ok(Err(ctx.redis.looking_user().to_owned())),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+fn layout(admin: &SignedIn, title: &str, tab: Tab) -> (Layout, Tabs) {
+    let layout = admin.layout(title, Section::Cache).under([above("", "")[0].clone()]);
+    let tabs = Tabs::of(&layout, Some(tab));
+    (layout, tabs)
+}
+
+#[derive(Template)]
+#[template(path = "pages/cache_slowlog.html")]
+pub struct SlowPage {
+    pub layout: Layout,
+    pub tabs: Tabs,
+    pub told: Told<Vec<SlowRow>>,
+    pub values: bool,
+    pub cost: Cost,
+}
+
+pub struct SlowRow {
+    pub entry: Entry,
+    /// Of the slowest, in percent.
+    pub share: f64,
+}
+
+impl SlowRow {
+    pub fn all(entries: Vec<Entry>) -> Vec<Self> {
+        let slowest = entries.iter().map(|entry| entry.microseconds).max().unwrap_or(1).max(1);
+        entries.into_iter().map(|entry| Self { share: 100.0 * entry.microseconds as f64 / slowest as f64, entry }).collect()
+    }
+
+    fn took(&self) -> String {
+        format!("{:.1}{}ms", self.entry.microseconds as f64 / 1000.0, units::THIN)
+    }
+
+    fn at(&self) -> DateTime<Utc> {
+        self.entry.at
+    }
+
+    fn arguments(&self) -> String {
+        let shown: Vec<String> = self.entry.shown.iter().map(|argument| names::bytes_html(argument)).collect();
+        shown.join(" ")
+    }
+}
+
+impl SlowPage {
+    fn cost(&self) -> String {
+        cost_text(self.cost)
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct SlowQuery {
+    values: String,
+}
+
+/// Looking at the values is written down before they are shown.
+pub async fn slowlog(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
+    let values = query.read::<SlowQuery>()?.values == "1";
+    let look = ctx.redis.look();
+    let entries = slowlog::read(&ctx, &look, &admin.actor, SLOW, values).await?;
+    let (layout, tabs) = layout(&admin, "Slow log", Tab::Slow);
+    let told = told(&ctx, entries)?.map(SlowRow::all);
+    ok(&SlowPage { layout, tabs, told, values, cost: look.cost() })
+}
+
+#[derive(Template)]
+#[template(path = "pages/cache_clients.html")]
+pub struct ClientsPage {
+    pub layout: Layout,
+    pub tabs: Tabs,
+    pub told: Told<Vec<Client>>,
+    /// All of them; the table may show fewer.
+    pub count: usize,
+    pub cost: Cost,
+}
+
+impl ClientsPage {
+    fn cost(&self) -> String {
+        cost_text(self.cost)
+    }
+
+    fn waits(client: &Client) -> bool {
+        client.flags.contains('b')
+    }
+
+    fn lasting(seconds: &u64) -> String {
+        units::duration_text(i64::try_from(*seconds).unwrap_or(i64::MAX))
+    }
+}
+
+pub async fn clients(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
+    let look = ctx.redis.look();
+    let mut told = told(&ctx, look.clients().await)?;
+    let mut count = 0;
+    if let Ok(clients) = &mut told {
+        count = clients.len();
+        clients.sort_by_key(|client| (std::cmp::Reverse(client.memory), client.id));
+        clients.truncate(CLIENTS);
+    }
+    let (layout, tabs) = layout(&admin, "Clients", Tab::Clients);
+    ok(&ClientsPage { layout, tabs, told, count, cost: look.cost() })
+}
+
+#[derive(Template)]
+#[template(path = "pages/cache_settings.html")]
+pub struct SettingsPage {
+    pub layout: Layout,
+    pub tabs: Tabs,
+    pub told: Told<Vec<(String, String)>>,
+    pub query: String,
+    pub cost: Cost,
+}
+
+impl SettingsPage {
+    fn cost(&self) -> String {
+        cost_text(self.cost)
+    }
+
+    /// Passwords leave the server only where somebody asks it for them, and nobody does here.
+    fn value(&self, name: &str, value: &str) -> String {
+        let secret = ["pass", "masterauth", "masteruser"].iter().any(|word| name.contains(word));
+        match (secret, value) {
+            (_, "") => "–".to_owned(),
+            (true, _) => "set, and not shown".to_owned(),
+            (false, value) => value.to_owned(),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct SettingsQuery {
+    q: String,
+}
+
+pub async fn settings(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
+    let query = query.read::<SettingsQuery>()?.q;
+    let look = ctx.redis.look();
+    let mut told = told(&ctx, look.settings("*").await)?;
+    if let Ok(settings) = &mut told {
+        let wanted = query.trim().to_lowercase();
+        settings.retain(|(name, _)| name.contains(&wanted));
+    }
+    let (layout, tabs) = layout(&admin, "Configuration", Tab::Settings);
+    ok(&SettingsPage { layout, tabs, told, query, cost: look.cost() })
+}

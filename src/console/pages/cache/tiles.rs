@@ -1,0 +1,251 @@
+//! One figure a tile: what it is, how it is reckoned, from which field, and what to do when it is bad. The limits are
+//! those of Redis' own documentation and of its MEMORY DOCTOR, where it has some.
+
+use super::figures::percent;
+use crate::console::units::{THIN, count_text, duration_text, memory_parts, memory_text};
+use crate::domain::vitals::{Counter, Gauge, Sums, Vitals};
+use crate::stores::redis::{Info, Usage};
+
+mod further;
+
+pub use further::more;
+
+/// Below this many look-ups a ratio says nothing.
+const ENOUGH: u64 = 100;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    Fine,
+    Note,
+    Warn,
+    Bad,
+}
+
+#[derive(Debug)]
+pub struct Tile {
+    pub name: &'static str,
+    pub value: String,
+    pub unit: &'static str,
+    pub lines: Vec<String>,
+    /// In percent.
+    pub meter: Option<f64>,
+    tone: Tone,
+    /// Two words at most, where something is wrong.
+    trouble: &'static str,
+    pub formula: &'static str,
+    pub fields: &'static str,
+    pub advice: &'static str,
+}
+
+impl Tile {
+    fn new(name: &'static str, value: String, unit: &'static str) -> Self {
+        Self { name, value, unit, lines: Vec::new(), meter: None, tone: Tone::Fine, trouble: "", formula: "", fields: "", advice: "" }
+    }
+
+    /// Where the server does not tell what the figure is made of.
+    fn untold(name: &'static str) -> Self {
+        Self::new(name, "not told".to_owned(), "").line("This server, or its access list, does not tell it.")
+    }
+
+    fn line(mut self, line: impl Into<String>) -> Self {
+        self.lines.push(line.into());
+        self
+    }
+
+    fn judged(mut self, tone: Tone, trouble: &'static str) -> Self {
+        if tone != Tone::Fine {
+            (self.tone, self.trouble) = (tone, trouble);
+        }
+        self
+    }
+
+    fn explained(mut self, formula: &'static str, fields: &'static str, advice: &'static str) -> Self {
+        (self.formula, self.fields, self.advice) = (formula, fields, advice);
+        self
+    }
+
+    /// Tone, icon and words of its badge.
+    pub fn badge(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        match self.tone {
+            Tone::Fine => None,
+            Tone::Note => Some(("off", "note", self.trouble)),
+            Tone::Warn => Some(("warn", "warn", self.trouble)),
+            Tone::Bad => Some(("bad", "close", self.trouble)),
+        }
+    }
+
+    pub fn is_words(&self) -> bool {
+        self.unit.is_empty() && !self.value.starts_with(|c: char| c.is_ascii_digit())
+    }
+
+    pub fn meter_share(&self) -> Option<f64> {
+        self.meter.map(|share| share.clamp(0.0, 100.0))
+    }
+}
+
+/// "Redis 7.0.15 · up 41 days · append-only file on, last write ok".
+pub fn server(info: &Info) -> String {
+    let mut parts = vec![format!("Redis {}", info.text("redis_version").unwrap_or("of an unknown version"))];
+    if let Some(seconds) = info.signed("uptime_in_seconds") {
+        parts.push(format!("up {}", duration_text(seconds)));
+    }
+    parts.push(match (info.is("aof_enabled", "1"), info.text("aof_last_write_status")) {
+        (true, status) => format!("append-only file on, last write {}", status.unwrap_or("not known")),
+        (false, _) => "append-only file off".to_owned(),
+    });
+    parts.join(" · ")
+}
+
+fn of_lookups(sums: &Sums, window: &str) -> String {
+    match sums.hit_ratio() {
+        Some(ratio) => format!("{window} {} of {}", percent(ratio), count_text(sums.lookups())),
+        None => format!("{window} no reads"),
+    }
+}
+
+fn per_second(rate: Option<f64>) -> String {
+    rate.map_or_else(|| "not known".to_owned(), |rate| if rate < 10.0 { format!("{rate:.1}") } else { count_text(rate.round() as u64) })
+}
+
+/// The five that answer most questions.
+pub fn main(vitals: &Vitals) -> Vec<Tile> {
+    vec![hit_ratio(vitals), memory(&vitals.info), operations(vitals), clients(&vitals.info, &vitals.hour), evictions(vitals)]
+}
+
+fn hit_ratio(vitals: &Vitals) -> Tile {
+    let now = &vitals.five_minutes;
+    let (value, unit) = match now.hit_ratio() {
+        Some(ratio) => (format!("{ratio:.1}"), "%"),
+        None => ("no reads".to_owned(), ""),
+    };
+    let tone = match now.hit_ratio().filter(|_| now.lookups() >= ENOUGH) {
+        Some(ratio) if ratio < 50.0 => Tone::Warn,
+        Some(ratio) if ratio < 75.0 => Tone::Note,
+        _ => Tone::Fine,
+    };
+    let tile = Tile::new("Hit ratio", value, unit).line(format!("of {} look-ups in 5 minutes", count_text(now.lookups())));
+    let tile = tile.line(of_lookups(&vitals.hour, "hour"));
+    let tile = match &vitals.day {
+        Some(day) => tile.line(of_lookups(day, "24 hours")),
+        None => tile.line("24 hours not known: Postgres does not answer"),
+    };
+    let life = lifetime(&vitals.info);
+    tile.line(life).judged(tone, "Low").explained(
+        "100 × hits ÷ (hits + misses), of the differences between two samples",
+        "keyspace_hits, keyspace_misses",
+        "Many misses mean that what is asked for was never stored, has expired, or was evicted. Look at the namespaces, at evictions and at \
+         lifetimes. The limits of 75 and 50 % are ours. All clients and databases count.",
+    )
+}
+
+/// Beside the uptime: without it a lifetime's figure says nothing.
+fn lifetime(info: &Info) -> String {
+    let (hits, misses) = (info.number("keyspace_hits").unwrap_or(0), info.number("keyspace_misses").unwrap_or(0));
+    let up = info.signed("uptime_in_seconds").map_or_else(String::new, |seconds| format!(" ({})", duration_text(seconds)));
+    match hits + misses {
+        0 => format!("since its start{up} no reads"),
+        all => format!("since its start{up} {}", percent(100.0 * hits as f64 / all as f64)),
+    }
+}
+
+fn memory(info: &Info) -> Tile {
+    let Some(used) = info.number("used_memory") else { return Tile::untold("Memory") };
+    let (value, unit) = memory_parts(used);
+    let tile = Tile::new("Memory", value, unit);
+    let policy = info.text("maxmemory_policy").unwrap_or("policy not told").to_owned();
+    let limit = info.number("maxmemory").unwrap_or(0);
+    let tile = if limit > 0 {
+        let share = 100.0 * used as f64 / limit as f64;
+        let tone = match share {
+            95.0.. => Tone::Bad,
+            80.0.. => Tone::Warn,
+            _ => Tone::Fine,
+        };
+        let words = match (share >= 95.0, policy == "noeviction") {
+            (true, true) => "Writes fail soon",
+            (true, false) => "Above 95 %",
+            (false, _) => "Above 80 %",
+        };
+        let tile = tile.line(format!("{} of {}", percent(share), memory_text(limit))).judged(tone, words);
+        Tile { meter: Some(share), ..tile }
+    } else {
+        let total =
+            info.number("total_system_memory").map_or_else(String::new, |total| format!(", the machine has {}", memory_text(total)));
+        tile.line(format!("no limit is set{total}")).judged(Tone::Note, "No limit")
+    };
+    tile.line(policy).explained(
+        "used memory ÷ limit",
+        "used_memory, maxmemory, maxmemory_policy, total_system_memory",
+        "At the limit Redis evicts keys, or refuses writes where the policy is noeviction. Raise maxmemory, shorten lifetimes, or delete \
+         what is big. Without a limit Redis grows until the machine has no memory left.",
+    )
+}
+
+fn operations(vitals: &Vitals) -> Tile {
+    let now =
+        vitals.info.number("instantaneous_ops_per_sec").map(|rate| rate as f64).or_else(|| vitals.five_minutes.rate(Counter::Commands));
+    let kbps = |field| vitals.info.fraction(field).map_or_else(|| "?".to_owned(), |rate: f64| format!("{rate:.0}"));
+    let network = format!("{} in, {} out, KiB/s", kbps("instantaneous_input_kbps"), kbps("instantaneous_output_kbps"));
+    Tile::new("Operations", per_second(now), "/s")
+        .line(format!("mean of the hour {}/s", per_second(vitals.hour.rate(Counter::Commands))))
+        .line(network)
+        .explained(
+            "commands between two samples ÷ seconds between them",
+            "instantaneous_ops_per_sec, total_commands_processed, instantaneous_input_kbps, instantaneous_output_kbps",
+            "There is no good or bad here, only what is usual. A sudden change is worth a look at the clients.",
+        )
+}
+
+fn clients(info: &Info, hour: &Sums) -> Tile {
+    let Some(clients) = info.number("connected_clients") else { return Tile::untold("Clients") };
+    let (limit, rejected) = (info.number("maxclients"), hour.get(Counter::Rejected));
+    let share = limit.filter(|limit| *limit > 0).map(|limit| 100.0 * clients as f64 / limit as f64);
+    let tone = match share {
+        _ if rejected > 0 => Tone::Bad,
+        Some(80.0..) => Tone::Warn,
+        _ => Tone::Fine,
+    };
+    let blocked = info.number("blocked_clients").unwrap_or(0);
+    Tile::new("Clients", count_text(clients), "")
+        .line(limit.map_or_else(|| "limit not told".to_owned(), |limit| format!("of {} allowed", count_text(limit))))
+        .line(if rejected > 0 { format!("{} turned away in the hour", count_text(rejected)) } else { format!("{} waiting in a command", count_text(blocked)) })
+        .judged(tone, if rejected > 0 { "Turned away" } else { "Above 80 %" })
+        .explained(
+            "connections now, and those turned away within the hour",
+            "connected_clients, maxclients, blocked_clients, rejected_connections",
+            "Clients that wait in a blocking command are normal where a queue is. Connections that are turned away mean that a program opens \
+             too many: look at the clients by name, or raise maxclients.",
+        )
+}
+
+fn evictions(vitals: &Vitals) -> Tile {
+    let now = vitals.five_minutes.rate(Counter::Evicted).unwrap_or(0.0);
+    let hour = vitals.hour.get(Counter::Evicted);
+    let value = if now > 0.0 && now < 0.1 { "under 0.1".to_owned() } else { per_second(Some(now)) };
+    Tile::new("Evictions", value, "/s")
+        .line(if hour == 0 { "none in the last hour".to_owned() } else { format!("{} keys in the last hour", count_text(hour)) })
+        .line(format!("{} keys since its start", count_text(vitals.info.number("evicted_keys").unwrap_or(0))))
+        .judged(if now > 0.0 { Tone::Warn } else { Tone::Fine }, "Evicting")
+        .explained(
+            "keys that were thrown out to make room ÷ seconds, over 5 minutes",
+            "evicted_keys",
+            "The memory is too small for what is kept. On a cache it costs hits; where jobs or sessions live in the same Redis it loses them: \
+             give those a Redis of their own.",
+        )
+}
+
+/// p50 and p95 of the last sixty samples, in milliseconds.
+fn own_latency(vitals: &Vitals) -> Option<(f64, f64)> {
+    let mut last: Vec<u64> = vitals.samples.iter().rev().take(60).map(|sample| sample.gauge(Gauge::Latency)).collect();
+    last.sort_unstable();
+    let at = |share: usize| last.get((last.len().checked_sub(1)?) * share / 100).map(|us| *us as f64 / 1000.0);
+    Some((at(50)?, at(95)?))
+}
+
+fn milliseconds(value: f64) -> String {
+    format!("{value:.2}{THIN}ms")
+}
+
+fn usage_text(usage: Usage) -> String {
+    format!("{} of {} in use, {} idle, {} waiting", usage.in_use, usage.limit, usage.idle, usage.waiting)
+}

@@ -1,0 +1,72 @@
+//! Commands that held the server up. Their arguments are people's data: hidden until somebody asks, which is written
+//! down.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::change::resource;
+use super::name::is_own;
+use crate::domain::actor::Actor;
+use crate::domain::{Context, Result, audit};
+use crate::stores::redis::{self, Look, Slow};
+
+/// Commands whose first argument is the name of a key, which admins may see.
+const OF_ONE_KEY: [&str; 44] = [
+    "GET", "SET", "DEL", "UNLINK", "EXISTS", "TYPE", "TTL", "PTTL", "EXPIRE", "PEXPIRE", "PERSIST", "INCR", "INCRBY", "DECR", "APPEND",
+    "STRLEN", "GETRANGE", "SETRANGE", "GETSET", "SETEX", "PSETEX", "SETNX", "DUMP", "SORT", "HGET", "HSET", "HDEL", "HGETALL", "HKEYS",
+    "HVALS", "HSCAN", "HMGET", "LPUSH", "RPUSH", "LRANGE", "LREM", "SADD", "SMEMBERS", "SSCAN", "ZADD", "ZRANGE", "ZSCAN", "XRANGE",
+    "XADD",
+];
+/// Bytes of one argument on a page.
+const SHOWN: usize = 128;
+
+pub struct Entry {
+    pub at: DateTime<Utc>,
+    pub microseconds: u64,
+    pub command: String,
+    /// Arguments that may be shown.
+    pub shown: Vec<Vec<u8>>,
+    pub hidden: usize,
+    /// Its name, or its address.
+    pub client: String,
+}
+
+/// The newest first. With `values` a line in the audit comes before them.
+pub async fn read(
+    ctx: &Context,
+    look: &Look<'_>,
+    actor: &Actor,
+    count: usize,
+    values: bool,
+) -> Result<std::result::Result<Vec<Entry>, redis::Error>> {
+    if values {
+        audit::record_at_last(ctx, actor, "cache.slowlog", &resource(""), json!({})).await?;
+    }
+    let slow = look.slow(count).await;
+    Ok(slow.map(|slow| slow.into_iter().map(|slow| entry(ctx, slow, values)).collect()))
+}
+
+fn entry(ctx: &Context, slow: Slow, values: bool) -> Entry {
+    let mut arguments = slow.arguments.into_iter();
+    let command = arguments.next().map(|name| String::from_utf8_lossy(&name).to_uppercase()).unwrap_or_default();
+    let arguments: Vec<Vec<u8>> = arguments.collect();
+    // What Larder keeps for itself stays hidden with all that stands beside it.
+    let own = arguments.iter().any(|argument| is_own(&ctx.redis, argument));
+    let shown = match (own, values) {
+        (true, _) => 0,
+        (false, true) => arguments.len(),
+        (false, false) => usize::from(OF_ONE_KEY.contains(&command.as_str())).min(arguments.len()),
+    };
+    Entry {
+        at: DateTime::from_timestamp(slow.at, 0).unwrap_or_default(),
+        microseconds: slow.microseconds,
+        command,
+        hidden: arguments.len() - shown,
+        shown: arguments.into_iter().take(shown).map(|argument| cut(&argument)).collect(),
+        client: if slow.client.is_empty() { slow.address } else { slow.client },
+    }
+}
+
+fn cut(argument: &[u8]) -> Vec<u8> {
+    argument[..argument.len().min(SHOWN)].to_vec()
+}

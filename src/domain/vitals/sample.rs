@@ -1,0 +1,191 @@
+//! One look at the server's counters, and what lies between two.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::stores::redis::Info;
+
+/// Samples that are farther apart have a gap between them: what happened in it cannot be put to any minute.
+const GAP: TimeDelta = TimeDelta::seconds(30);
+
+/// Counts since the server's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    Hits,
+    Misses,
+    Evicted,
+    Expired,
+    Commands,
+    Rejected,
+    Errors,
+}
+
+impl Counter {
+    pub const ALL: [Self; 7] = [Self::Hits, Self::Misses, Self::Evicted, Self::Expired, Self::Commands, Self::Rejected, Self::Errors];
+
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Hits => "keyspace_hits",
+            Self::Misses => "keyspace_misses",
+            Self::Evicted => "evicted_keys",
+            Self::Expired => "expired_keys",
+            Self::Commands => "total_commands_processed",
+            Self::Rejected => "rejected_connections",
+            Self::Errors => "total_error_replies",
+        }
+    }
+}
+
+/// What is so at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gauge {
+    /// Bytes.
+    Memory,
+    Clients,
+    /// Of all databases.
+    Keys,
+    /// There and back, in microseconds.
+    Latency,
+}
+
+impl Gauge {
+    pub const COUNT: usize = 4;
+}
+
+/// Short, because Redis keeps 17,280 of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    #[serde(rename = "t", with = "chrono::serde::ts_milliseconds")]
+    pub at: DateTime<Utc>,
+    /// Of one run of the server.
+    #[serde(rename = "r")]
+    run: String,
+    #[serde(rename = "c")]
+    counters: [u64; Counter::ALL.len()],
+    #[serde(rename = "g")]
+    gauges: [u64; Gauge::COUNT],
+}
+
+impl Sample {
+    /// Counters that the server does not tell are 0, and stay so.
+    pub fn of(info: &Info, at: DateTime<Utc>, latency: std::time::Duration) -> Self {
+        let keys = info.beginning("db").filter_map(|(db, _)| info.part(&format!("db{db}"), "keys")?.parse::<u64>().ok()).sum();
+        Self {
+            at,
+            run: info.text("run_id").unwrap_or_default().chars().take(12).collect(),
+            counters: Counter::ALL.map(|counter| info.number(counter.field()).unwrap_or(0)),
+            gauges: [
+                info.number("used_memory").unwrap_or(0),
+                info.number("connected_clients").unwrap_or(0),
+                keys,
+                u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
+            ],
+        }
+    }
+
+    pub fn gauge(&self, gauge: Gauge) -> u64 {
+        self.gauges[gauge as usize]
+    }
+
+    /// What was counted since `before`; `None` after a restart of the server, after `CONFIG RESETSTAT`, and over a gap.
+    pub(super) fn since(&self, before: &Self) -> Option<Sums> {
+        let apart = self.at - before.at;
+        if self.run != before.run || apart > GAP || apart <= TimeDelta::zero() {
+            return None;
+        }
+        let mut counts = [0; Counter::ALL.len()];
+        for (count, (now, then)) in counts.iter_mut().zip(self.counters.iter().zip(before.counters)) {
+            *count = now.checked_sub(then)?;
+        }
+        Some(Sums { seconds: apart.num_milliseconds() as f64 / 1000.0, counts })
+    }
+}
+
+/// The samples from then on; they are in the order of time.
+pub(super) fn since(samples: &[Sample], from: DateTime<Utc>) -> &[Sample] {
+    &samples[samples.partition_point(|sample| sample.at < from)..]
+}
+
+/// What was counted in so many seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sums {
+    pub seconds: f64,
+    pub(super) counts: [u64; Counter::ALL.len()],
+}
+
+impl Sums {
+    pub(super) fn of(samples: &[Sample]) -> Self {
+        samples.windows(2).filter_map(|pair| pair[1].since(&pair[0])).fold(Self::default(), |sums, step| sums.plus(&step))
+    }
+
+    pub(super) fn plus(mut self, other: &Self) -> Self {
+        self.seconds += other.seconds;
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count = count.saturating_add(more);
+        }
+        self
+    }
+
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.counts[counter as usize]
+    }
+
+    /// A second; `None` where no second was sampled.
+    pub fn rate(&self, counter: Counter) -> Option<f64> {
+        (self.seconds > 0.0).then(|| self.get(counter) as f64 / self.seconds)
+    }
+
+    /// Look-ups of keys that were there, and that were not.
+    pub fn lookups(&self) -> u64 {
+        self.get(Counter::Hits).saturating_add(self.get(Counter::Misses))
+    }
+
+    /// In percent; `None` without look-ups.
+    pub fn hit_ratio(&self) -> Option<f64> {
+        let lookups = self.lookups();
+        (lookups > 0).then(|| 100.0 * self.get(Counter::Hits) as f64 / lookups as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(second: i64, run: &str, hits: u64, misses: u64) -> Sample {
+        Sample {
+            at: DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap(),
+            run: run.into(),
+            counters: [hits, misses, 0, 0, hits + misses, 0, 0],
+            gauges: [0; Gauge::COUNT],
+        }
+    }
+
+    #[test]
+    fn a_restart_a_reset_and_a_gap_are_left_out_and_never_a_spike() {
+        let samples = [
+            sample(0, "a", 100, 100),
+            sample(5, "a", 130, 110),
+            sample(10, "b", 9_000, 9_000),
+            sample(15, "b", 9_010, 9_000),
+            sample(20, "b", 5, 0),
+            sample(25, "b", 15, 0),
+            sample(600, "b", 90_000, 0),
+        ];
+        let sums = Sums::of(&samples);
+        assert_eq!((sums.get(Counter::Hits), sums.get(Counter::Misses), sums.seconds), (50, 10, 15.0));
+        assert_eq!(sums.hit_ratio().map(f64::round), Some(83.0));
+        assert_eq!(Sums::default().hit_ratio(), None, "no look-ups are not 0 %");
+    }
+
+    #[test]
+    fn a_sample_is_short_and_read_again() {
+        let info = Info::parse(
+            "run_id:0123456789abcdef\r\nkeyspace_hits:1204331\r\nused_memory:1728724337\r\ndb0:keys=3,expires=1\r\ndb3:keys=4,expires=0\r\n",
+        );
+        let sample = Sample::of(&info, DateTime::from_timestamp_millis(1_800_000_000_123).unwrap(), std::time::Duration::from_micros(300));
+        assert_eq!(sample.gauge(Gauge::Keys), 7);
+        let text = serde_json::to_string(&sample).unwrap();
+        assert!(text.len() < 120, "{text}");
+        assert_eq!(serde_json::from_str::<Sample>(&text).unwrap(), sample);
+    }
+}
