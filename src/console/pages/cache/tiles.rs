@@ -104,7 +104,12 @@ fn of_lookups(sums: &Sums, window: &str) -> String {
 }
 
 fn per_second(rate: Option<f64>) -> String {
-    rate.map_or_else(|| "not known".to_owned(), |rate| if rate < 10.0 { format!("{rate:.1}") } else { count_text(rate.round() as u64) })
+    match rate {
+        None => "not known".to_owned(),
+        Some(0.0) => "0".to_owned(),
+        Some(rate) if rate < 10.0 => format!("{rate:.1}"),
+        Some(rate) => count_text(rate.round() as u64),
+    }
 }
 
 /// The five that answer most questions.
