@@ -84,7 +84,7 @@ pub(super) fn token() -> Result<String> {
 }
 
 fn copy_key(hash: &[u8]) -> String {
-    format!("session:{}", hex(hash))
+    format!("larder:session:{}", hex(hash))
 }
 
 /// `None`: unknown, expired, ended, or its user is disabled.

@@ -39,7 +39,7 @@ fn key(bucket: &str) -> String {
 }
 
 fn lock_key(bucket: &str) -> String {
-    format!("lock:bucket-count:{bucket}")
+    format!("larder:lock:bucket-count:{bucket}")
 }
 
 /// What is known, in the order of `names`.
