@@ -4,6 +4,7 @@ pub mod abilities;
 pub mod actor;
 pub mod audit;
 pub mod buckets;
+pub mod cache;
 pub(crate) mod faults;
 pub mod health;
 pub mod names;
@@ -33,6 +34,7 @@ pub struct Context {
     pub config: Arc<Config>,
     pub db: postgres::Pool,
     pub redis: redis::Redis,
+    pub cache: cache::Cache,
     pub s3: s3::Store,
     pub health: health::Board,
     pub budget: uploads::Budget,
@@ -43,7 +45,7 @@ pub struct Context {
 }
 
 /// Why an action did not happen. The message is a sentence for the person who asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]
     NotFound(String),

@@ -6,6 +6,7 @@
 mod support;
 
 mod abilities;
+mod cache;
 mod deletions;
 mod people;
 mod reconcile;
