@@ -5,6 +5,7 @@ pub mod actor;
 pub mod audit;
 pub mod buckets;
 pub mod cache;
+pub mod deny;
 pub(crate) mod faults;
 pub mod health;
 pub mod names;

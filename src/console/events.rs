@@ -70,6 +70,7 @@ fn phrase(action: &str) -> (Option<&'static str>, &'static str) {
         "store.probe" => ("Tried what the store can do in", ""),
         "upload.abort" => ("Aborted the upload of", "to"),
         "upload.fail" => ("Did not finish uploading", "to"),
+        "token.revoke" => ("Revoked a token", ""),
         "session.begin" => ("Signed in", ""),
         "session.end" => ("Signed out", ""),
         "session.refuse" => ("Was not let in as", ""),
@@ -109,7 +110,7 @@ fn things(action: &str, resource: &str) -> (Option<Thing>, Option<Thing>) {
     if let Some(email) = resource.strip_prefix("user:") {
         return (Some(Thing { text: email.to_owned(), url: None }), None);
     }
-    let said = matches!(resource, "" | "session" | "audit" | "setup");
+    let said = matches!(resource, "" | "session" | "audit" | "setup" | "token");
     ((!said).then(|| Thing { text: resource.to_owned(), url: None }), None)
 }
 

@@ -74,7 +74,7 @@ pub struct Page {
 }
 
 /// The actions that exist, for the filter.
-pub const ACTIONS: [&str; 21] = [
+pub const ACTIONS: [&str; 22] = [
     "audit.export",
     "bucket.create",
     "bucket.delete",
@@ -89,6 +89,7 @@ pub const ACTIONS: [&str; 21] = [
     "session.refuse",
     "setup.complete",
     "store.probe",
+    "token.revoke",
     "upload.abort",
     "upload.fail",
     "user.create",

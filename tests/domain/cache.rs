@@ -69,14 +69,17 @@ async fn five_hundred_callers_of_three_replicas_make_one_computation() {
     let app = TestApp::start().await;
     let replicas = [app.replica().await, app.replica().await];
     let contexts = [&app.ctx, &replicas[0].ctx, &replicas[1].ctx];
+    for ctx in contexts {
+        eventually("it is connected", async || cache::set(ctx, &NUMBERS, &Key::only(), &0).await).await;
+    }
     let (work, key) = (Work::new(), Key::of(&[&"cold"]));
     let callers = join_all((0..500).map(|at| work.get(contexts[at % 3], &NUMBERS, &key)));
     let (answers, ()) = tokio::join!(callers, async {
         eventually("one has begun", async || work.begun() > 0).await;
         work.let_go();
     });
+    assert_eq!(work.begun(), 1, "{:?}", contexts.map(|ctx| figures(ctx, "t-numbers").errors()));
     assert!(answers.iter().all(|answer| matches!(answer, Ok(1))));
-    assert_eq!(work.begun(), 1);
     let all = contexts.map(|ctx| figures(ctx, "t-numbers"));
     assert_eq!(all.iter().map(Figures::computations).sum::<u64>(), 1);
     assert_eq!(all.iter().map(|all| all.hits() + all.misses() + all.errors()).sum::<u64>(), 500);

@@ -8,6 +8,7 @@ mod support;
 mod abilities;
 mod cache;
 mod deletions;
+mod deny;
 mod people;
 mod reconcile;
 mod resume;
