@@ -63,6 +63,7 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
         config: Arc::new(config),
         db,
         redis,
+        cache: domain::cache::Cache::default(),
         health,
         tasks: TaskTracker::new(),
         runtime,

@@ -4,6 +4,8 @@ pub mod abilities;
 pub mod actor;
 pub mod audit;
 pub mod buckets;
+pub mod cache;
+pub mod deny;
 pub(crate) mod faults;
 pub mod health;
 pub mod keyspace;
@@ -35,6 +37,7 @@ pub struct Context {
     pub config: Arc<Config>,
     pub db: postgres::Pool,
     pub redis: redis::Redis,
+    pub cache: cache::Cache,
     pub s3: s3::Store,
     pub health: health::Board,
     pub budget: uploads::Budget,
@@ -45,7 +48,7 @@ pub struct Context {
 }
 
 /// Why an action did not happen. The message is a sentence for the person who asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]
     NotFound(String),

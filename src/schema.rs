@@ -57,6 +57,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    revoked_tokens (id) {
+        id -> Uuid,
+        tenant_id -> Uuid,
+        jti -> Text,
+        expires_at -> Timestamptz,
+        revoked_at -> Timestamptz,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     sessions (id) {
         id -> Uuid,
         tenant_id -> Uuid,
@@ -143,4 +155,13 @@ diesel::joinable!(files -> users (uploaded_by));
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(upload_parts -> files (file_id));
 
-diesel::allow_tables_to_appear_in_same_query!(files, sessions, setup_tokens, sign_in_failures, tenants, upload_parts, users,);
+diesel::allow_tables_to_appear_in_same_query!(
+    files,
+    revoked_tokens,
+    sessions,
+    setup_tokens,
+    sign_in_failures,
+    tenants,
+    upload_parts,
+    users,
+);

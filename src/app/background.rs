@@ -1,4 +1,5 @@
-//! What runs beside the requests: migrations, the first admin, configured buckets, health, the reaper.
+//! What runs beside the requests: migrations, the first admin, configured buckets, a warm cache, health, the
+//! reaper.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use tokio::sync::SetOnce;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::api::health::Ready;
-use crate::domain::{Context, abilities, buckets, health, objects, setup, uploads, vitals};
+use crate::domain::{Context, abilities, buckets, cache, health, objects, overview, setup, uploads, vitals};
 use crate::stores::postgres;
 
 /// The link that the log shows on a first start.
@@ -26,6 +27,7 @@ pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: So
     health::start(ctx);
     let for_sampler = ctx.clone();
     let sampler = for_ever("sampling Redis", move || vitals::run(for_sampler.clone()));
+    let for_warmth = setup.clone();
     let (for_database, ready, setup) = (ctx.clone(), ready.clone(), setup.clone());
     let database = async move {
         prepare_database(&for_database, &ready, &setup, address).await;
@@ -35,12 +37,17 @@ pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: So
             for_ever("settling deletions", move || objects::unfinished::run(for_deletions.clone())),
         );
     };
-    let for_store = ctx.clone();
+    let (for_store, prepared) = (ctx.clone(), for_warmth);
     let store = async move {
         buckets::ensure_configured(for_store.clone()).await;
+        prepared.wait().await;
+        overview::warm(&for_store).await;
         abilities::keep_fresh(for_store).await;
     };
-    vec![tokio::spawn(database).abort_handle(), tokio::spawn(store).abort_handle(), tokio::spawn(sampler).abort_handle()]
+    let for_totals = ctx.clone();
+    let totals = async move { for_ever("adding up lookups", move || cache::keep_totals(for_totals.clone())).await };
+    let spawn = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| tokio::spawn(work).abort_handle();
+    [Box::pin(database) as _, Box::pin(store) as _, Box::pin(sampler) as _, Box::pin(totals) as _].map(spawn).into()
 }
 
 /// Migrates, then sees to the first admin; tries again until Postgres has answered, so that Larder may start

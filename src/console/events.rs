@@ -74,6 +74,7 @@ fn phrase(action: &str) -> (Option<&'static str>, &'static str) {
         "store.probe" => ("Tried what the store can do in", ""),
         "upload.abort" => ("Aborted the upload of", "to"),
         "upload.fail" => ("Did not finish uploading", "to"),
+        "token.revoke" => ("Revoked a token", ""),
         "session.begin" => ("Signed in", ""),
         "session.end" => ("Signed out", ""),
         "session.refuse" => ("Was not let in as", ""),
@@ -116,7 +117,7 @@ fn things(action: &str, resource: &str) -> (Option<Thing>, Option<Thing>) {
     if let Some(name) = resource.strip_prefix("redis:").filter(|name| !name.is_empty()) {
         return (Some(Thing { text: name.to_owned(), url: None }), None);
     }
-    let said = matches!(resource, "" | "redis:" | "session" | "audit" | "setup");
+    let said = matches!(resource, "" | "redis:" | "session" | "audit" | "setup" | "token");
     ((!said).then(|| Thing { text: resource.to_owned(), url: None }), None)
 }
 

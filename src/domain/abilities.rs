@@ -7,46 +7,37 @@ use serde_json::json;
 
 use super::actor::Actor;
 use super::audit;
+use super::cache::{self, Key, Namespace};
 use super::names::BucketName;
 use super::{Context, Error, Result};
 use crate::clock;
 use crate::stores::s3;
 pub use crate::stores::s3::{Abilities, Ability, Probed};
 
-const KEY: &str = "cache:store-abilities";
-/// Who starts within a day of a probe does not try again.
-const FRESH: TimeDelta = TimeDelta::hours(24);
+/// Who starts within a day of a probe does not try again. What is old is still better shown, with its age, than nothing.
+pub(super) static CACHE: Namespace<Probed> = Namespace::new("store-abilities", Duration::from_secs(86_400))
+    .stale(Duration::from_secs(30 * 86_400))
+    .computing(Duration::from_secs(60))
+    .waiting(Duration::from_secs(20));
 /// Whoever presses the button twice has seen the new answer.
 const RECENT: TimeDelta = TimeDelta::seconds(5);
-/// What is old is still better shown, with its age, than nothing.
-const KEPT: Duration = Duration::from_secs(30 * 86_400);
-const PATIENCE: Duration = Duration::from_millis(250);
 const EVERY: Duration = Duration::from_secs(3600);
 
-/// As it stands in Redis. Another store, or a Larder that tries other things, does not take it over.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Kept {
-    endpoint: Option<String>,
-    larder: String,
-    probed: Probed,
+/// Another store, or a Larder that tries other things, does not take it over.
+fn key(ctx: &Context) -> Key {
+    Key::of(&[&ctx.s3.endpoint().unwrap_or("AWS"), &env!("CARGO_PKG_VERSION")])
 }
 
 /// What the last probe found, whichever replica made it. `None`: nobody has been able to try yet.
 pub async fn known(ctx: &Context) -> Option<Probed> {
     let own = ctx.s3.probed();
-    match from_redis(ctx).await {
+    match cache::get(ctx, &CACHE, &key(ctx)).await.map(|found| found.value) {
         Some(other) if own.as_ref().is_none_or(|own| own.at < other.at) => {
             ctx.s3.remember(other.clone());
             Some(other)
         }
         _ => own,
     }
-}
-
-async fn from_redis(ctx: &Context) -> Option<Probed> {
-    let kept: Kept = ctx.redis.briefly(PATIENCE).get_json(KEY).await.ok().flatten()?;
-    let ours = kept.endpoint.as_deref() == ctx.s3.endpoint() && kept.larder == env!("CARGO_PKG_VERSION");
-    ours.then_some(kept.probed)
 }
 
 /// Tries again, in `bucket`. Conflict where nothing may be written there. What was known stays where it fails.
@@ -68,24 +59,27 @@ pub async fn probe(ctx: &Context, actor: &Actor, bucket: &BucketName) -> Result<
             }
             found => found?,
         };
+        // Without Redis this process alone knows.
+        cache::set(&all, &CACHE, &key(&all), &found).await;
         audit::record_at_last(&all, &actor, "store.probe", &audit::object(bucket.as_str(), ""), json!({})).await?;
         Ok(found)
     })
     .await
 }
 
-/// At a start: what is known to be fresh is taken over, else everything is tried in `bucket`.
-pub(super) async fn ensure(ctx: &Context, bucket: &str) -> std::result::Result<(), s3::Error> {
-    if known(ctx).await.is_some_and(|known| clock::now() - known.at < FRESH) {
-        return Ok(());
-    }
+/// At a start, and every hour: what is known is taken over, and tried again in `bucket` once it is old.
+pub(super) async fn ensure(ctx: &Context, bucket: &str) -> Result<()> {
     let (all, bucket) = (ctx.clone(), bucket.to_owned());
-    // Not cut off by a stop that comes meanwhile: what it has written would stay.
-    let ended = ctx.in_background(async move { try_in(&all, &bucket).await }).await;
-    match ended.unwrap_or_else(|error| Err(s3::Error::Other(error.to_string()))) {
-        Ok(_) => Ok(()),
+    let trying = move || async move { Ok(try_in(&all, &bucket).await?) };
+    match cache::get_or_compute(ctx, &CACHE, &key(ctx), trying).await {
+        Ok(probed) => {
+            if ctx.s3.probed().is_none_or(|own| own.at < probed.at) {
+                ctx.s3.remember(probed);
+            }
+            Ok(())
+        }
         // A key that may not write cannot harm; unusual names stay refused.
-        Err(s3::Error::AccessDenied) => {
+        Err(Error::S3(s3::Error::AccessDenied)) => {
             log::warn!("what the store can do was not tried: access denied");
             Ok(())
         }
@@ -109,9 +103,5 @@ async fn try_in(ctx: &Context, bucket: &str) -> std::result::Result<Probed, s3::
     let abilities = ctx.s3.probe(bucket, uuid::Uuid::now_v7()).await?;
     let probed = Probed { abilities, bucket: bucket.to_owned(), at: clock::now() };
     ctx.s3.remember(probed.clone());
-    let kept =
-        Kept { endpoint: ctx.s3.endpoint().map(str::to_owned), larder: env!("CARGO_PKG_VERSION").to_owned(), probed: probed.clone() };
-    // Without Redis this process alone knows.
-    let _ = ctx.redis.briefly(PATIENCE).set_json(KEY, &kept, Some(KEPT)).await;
     Ok(probed)
 }

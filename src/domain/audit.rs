@@ -74,7 +74,7 @@ pub struct Page {
 }
 
 /// The actions that exist, for the filter.
-pub const ACTIONS: [&str; 25] = [
+pub const ACTIONS: [&str; 26] = [
     "audit.export",
     "bucket.create",
     "bucket.delete",
@@ -93,6 +93,7 @@ pub const ACTIONS: [&str; 25] = [
     "session.refuse",
     "setup.complete",
     "store.probe",
+    "token.revoke",
     "upload.abort",
     "upload.fail",
     "user.create",

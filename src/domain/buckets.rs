@@ -17,7 +17,8 @@ use super::{Context, Error, Result};
 use crate::stores::s3;
 pub use crate::stores::s3::Versioning;
 
-pub use count::{Figures, count_again};
+pub(super) use count::CACHE;
+pub use count::{Figures, count_again, count_unknown};
 
 #[derive(Clone, Debug)]
 pub struct Bucket {
@@ -54,7 +55,8 @@ pub struct Settings {
 pub async fn list(ctx: &Context) -> Result<BucketList> {
     let (entries, listing_denied) = entries(ctx).await?;
     let versioning = versioning_of(ctx, &entries);
-    let figures = count::known(ctx, entries.iter().map(|entry| entry.name.as_str()));
+    let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    let figures = count::known(ctx, &names);
     let (versioning, figures) = futures_util::join!(versioning, figures);
     let buckets: Vec<Bucket> = entries
         .into_iter()
@@ -91,10 +93,11 @@ async fn versioning_of(ctx: &Context, entries: &[s3::BucketEntry]) -> Vec<std::r
 
 /// `NotFound` where it does not exist.
 pub async fn find(ctx: &Context, name: &BucketName) -> Result<Bucket> {
+    let names = [name.as_str()];
     let (exists, versioning, figures, listed) = futures_util::join!(
         ctx.s3.head_bucket(name.as_str()),
         ctx.s3.versioning(name.as_str()),
-        count::known(ctx, std::iter::once(name.as_str())),
+        count::known(ctx, &names),
         ctx.s3.list_buckets()
     );
     let denied = match exists {
@@ -201,7 +204,7 @@ pub async fn ensure_configured(ctx: Context) {
     }
 }
 
-async fn ensure_once(ctx: &Context) -> std::result::Result<(), s3::Error> {
+async fn ensure_once(ctx: &Context) -> Result<()> {
     let making: FuturesUnordered<_> = ctx.config.s3.buckets.iter().map(|name| make_if_absent(ctx, name)).collect();
     for outcome in making.collect::<Vec<_>>().await {
         outcome?;

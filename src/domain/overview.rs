@@ -1,13 +1,20 @@
 //! The figures of the first page.
 
-use chrono::NaiveTime;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveTime, Utc};
 use diesel::sql_types::{BigInt, Bool, Integer, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use uuid::Uuid;
 
 use super::actor::Actor;
 use super::audit::{self, Event};
+use super::cache::{self, Key, Namespace};
 use super::{Context, Error, Result, buckets};
 use crate::clock;
+
+/// The aggregate over today's files grows with them; the last events are read as they are.
+pub(super) static CACHE: Namespace<Vec<Hour>> = Namespace::new("overview-today", Duration::from_secs(10)).stale(Duration::from_secs(50));
 
 pub struct Overview {
     /// `None`: nothing is counted yet.
@@ -61,8 +68,8 @@ async fn stored(ctx: &Context) -> Option<Stored> {
 }
 
 /// Attempts of today that ended, by hour.
-#[derive(diesel::QueryableByName)]
-struct Hour {
+#[derive(Clone, diesel::QueryableByName, serde::Serialize, serde::Deserialize)]
+pub(super) struct Hour {
     #[diesel(sql_type = Integer)]
     hour: i32,
     #[diesel(sql_type = Bool)]
@@ -73,8 +80,38 @@ struct Hour {
     bytes: i64,
 }
 
+/// Whoever has uploaded sees it at once, because an upload ends with [`uploads_changed`]; what is settled or aborted
+/// otherwise shows within a minute.
 async fn today(ctx: &Context, actor: &Actor) -> Result<Vec<Hour>> {
-    let midnight = clock::now().date_naive().and_time(NaiveTime::MIN).and_utc();
+    let (all, tenant, midnight) = (ctx.clone(), actor.tenant, midnight());
+    let asking = move || async move { ask_postgres(&all, tenant, midnight).await };
+    cache::get_or_compute(ctx, &CACHE, &key(tenant, midnight), asking).await
+}
+
+fn midnight() -> DateTime<Utc> {
+    clock::now().date_naive().and_time(NaiveTime::MIN).and_utc()
+}
+
+fn key(tenant: Uuid, midnight: DateTime<Utc>) -> Key {
+    Key::of(&[&tenant, &midnight.date_naive()])
+}
+
+/// After the commit of an upload's end.
+pub(super) async fn uploads_changed(ctx: &Context, tenant: Uuid) {
+    cache::invalidate(ctx, &CACHE, &key(tenant, midnight())).await;
+}
+
+/// What the first visitor would wait for otherwise: today's figures, and counts of buckets that nobody has counted.
+pub async fn warm(ctx: &Context) {
+    if let Err(error) = today(ctx, &Actor::system("Larder")).await {
+        log::info!("the figures of today are not known yet: {error}");
+    }
+    if let Err(error) = buckets::count_unknown(ctx).await {
+        log::info!("the buckets are not counted yet: {error}");
+    }
+}
+
+async fn ask_postgres(ctx: &Context, tenant: Uuid, midnight: DateTime<Utc>) -> Result<Vec<Hour>> {
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
@@ -83,7 +120,7 @@ async fn today(ctx: &Context, actor: &Actor) -> Result<Vec<Hour>> {
                         count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes
                  FROM files WHERE tenant_id = $1 AND created_at >= $2 AND state <> 'pending' GROUP BY 1, 2",
             )
-            .bind::<SqlUuid, _>(actor.tenant)
+            .bind::<SqlUuid, _>(tenant)
             .bind::<Timestamptz, _>(midnight)
             .load(&mut conn)
             .await

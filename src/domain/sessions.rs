@@ -5,7 +5,7 @@
 //! end cannot take its place.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use diesel::QueryResult;
@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 use super::actor::{Actor, ActorKind, Role};
 use super::audit::{self, Outcome};
+use super::cache::How;
 use super::secrets::{hex, new_token, sha256};
-use super::{Context, Error, Result};
+use super::{Context, Error, Result, cache};
 use crate::clock;
 use crate::schema::{sessions, users};
 
@@ -26,6 +27,16 @@ use crate::schema::{sessions, users};
 pub const LIFETIME: Duration = Duration::from_secs(14 * 86_400);
 const COPY: Duration = Duration::from_secs(10);
 const MARK: Duration = Duration::from_secs(30);
+/// How the copies stand among the namespaces of the cache. They have rules of their own.
+pub(super) const COPIES: cache::Spec = cache::Spec {
+    name: "sessions",
+    fresh: COPY,
+    stale: Duration::ZERO,
+    jitter_percent: 0,
+    computing: Duration::ZERO,
+    waiting: Duration::ZERO,
+    clearable: false,
+};
 const ASK_POSTGRES: &str = "ask";
 /// A frozen Redis may slow one request by this much, then the breaker opens.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -84,7 +95,12 @@ pub(super) fn token() -> Result<String> {
 }
 
 fn copy_key(hash: &[u8]) -> String {
-    format!("session:{}", hex(hash))
+    format!("larder:session:{}", hex(hash))
+}
+
+/// `None`: Postgres must be asked.
+fn read_copy(copy: &str) -> Option<Session> {
+    if copy == ASK_POSTGRES { None } else { serde_json::from_str(copy).ok() }
 }
 
 /// `None`: unknown, expired, ended, or its user is disabled.
@@ -96,10 +112,16 @@ pub async fn find(ctx: &Context, token: &str) -> Result<Option<Session>> {
     let hash = sha256(token.as_bytes());
     let key = copy_key(&hash);
     let redis = ctx.redis.briefly(PATIENCE);
-    if let Ok(Some(copy)) = redis.get(&key).await
-        && copy != ASK_POSTGRES
-        && let Ok(session) = serde_json::from_str(&copy)
-    {
+    let began = Instant::now();
+    let copy = redis.get(&key).await;
+    let session = copy.as_ref().ok().and_then(Option::as_deref).and_then(read_copy);
+    let how = match (&copy, &session) {
+        (_, Some(_)) => How::Hit,
+        (Ok(_), None) => How::Miss,
+        (Err(_), None) => How::Error,
+    };
+    ctx.cache.looked_up(COPIES.name, how, began.elapsed());
+    if let Some(session) = session {
         return Ok(Some(session));
     }
     let Some(session) = ctx.db.within(find_in_postgres(ctx, hash)).await? else { return Ok(None) };

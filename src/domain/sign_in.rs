@@ -74,7 +74,7 @@ impl Attempt {
         // Postgres folds it as its unique index does; longer ones than any address are cut.
         let email: String = email.trim().chars().filter(|c| *c != '\0').take(254).collect();
         let address = address.map_or_else(|| "unknown".to_owned(), subject);
-        let counter = format!("rate:sign-in:{}", hex(&sha256(address.as_bytes())[..16]));
+        let counter = format!("larder:rate:sign-in:{}", hex(&sha256(address.as_bytes())[..16]));
         Self { email_hash: sha256(email.to_lowercase().as_bytes()), email, address, counter }
     }
 }

@@ -6,6 +6,7 @@ mod migrate;
 pub mod probe;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
@@ -26,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(4);
 const STEP: Duration = Duration::from_secs(3);
 
 /// Why a query did not succeed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// No connection within the deadline, or it broke.
     #[error("Postgres does not answer: {0}")]
@@ -35,14 +36,15 @@ pub enum Error {
     #[error("Postgres took too long")]
     Timeout,
     #[error("Postgres refused a statement: {0}")]
-    Query(DieselError),
+    Query(Arc<DieselError>),
 }
 
 impl Error {
     /// The name of the unique constraint that a statement would have broken.
     pub fn unique_violation(&self) -> Option<&str> {
-        match self {
-            Self::Query(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, info)) => Some(info.constraint_name().unwrap_or("")),
+        let Self::Query(error) = self else { return None };
+        match error.as_ref() {
+            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => Some(info.constraint_name().unwrap_or("")),
             _ => None,
         }
     }
@@ -66,7 +68,7 @@ impl From<DieselError> for Error {
             {
                 Self::Unreachable(info.message().to_owned())
             }
-            _ => Self::Query(error),
+            _ => Self::Query(Arc::new(error)),
         }
     }
 }

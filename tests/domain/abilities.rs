@@ -2,6 +2,7 @@
 
 use larder::domain::abilities::{self, Ability};
 use larder::domain::actor::{Actor, Role};
+use larder::domain::cache::Key;
 use larder::domain::names::BucketName;
 use larder::domain::{Error, audit};
 
@@ -35,13 +36,18 @@ async fn a_replica_takes_over_what_is_known_and_tries_nothing_itself() {
 }
 
 fn kept(app: &TestApp) -> String {
-    format!("{}cache:store-abilities", app.ctx.config.redis.prefix)
+    kept_of(app, app.ctx.s3.endpoint().unwrap())
+}
+
+fn kept_of(app: &TestApp, endpoint: &str) -> String {
+    let key = Key::of(&[&endpoint, &env!("CARGO_PKG_VERSION")]);
+    format!("{}cache:store-abilities:{}", app.ctx.config.redis.prefix, key.as_str())
 }
 
 /// As if it had been found out long ago.
 async fn age(app: &TestApp, at: chrono::DateTime<chrono::Utc>) {
     let mut value: serde_json::Value = serde_json::from_str(&app.redis(&["GET", &kept(app)]).await).unwrap();
-    value["probed"]["at"] = serde_json::to_value(at).unwrap();
+    value["value"]["at"] = serde_json::to_value(at).unwrap();
     app.redis(&["SET", &kept(app), &value.to_string()]).await;
 }
 
@@ -50,9 +56,7 @@ async fn another_stores_record_is_not_taken_over() {
     let app = TestApp::start().await;
     app.rules_known().await;
     eventually("it stands in Redis", async || app.redis(&["EXISTS", &kept(&app)]).await == "1").await;
-    let mut value: serde_json::Value = serde_json::from_str(&app.redis(&["GET", &kept(&app)]).await).unwrap();
-    value["endpoint"] = "http://elsewhere.example".into();
-    app.redis(&["SET", &kept(&app), &value.to_string()]).await;
+    app.redis(&["RENAME", &kept(&app), &kept_of(&app, "http://elsewhere.example")]).await;
     let replica = app.replica().await;
     replica.rules_known().await;
     assert!(replica.ctx.s3.probed().unwrap().at > app.ctx.s3.probed().unwrap().at, "it tried itself");

@@ -6,7 +6,9 @@
 mod support;
 
 mod abilities;
+mod cache;
 mod deletions;
+mod deny;
 mod people;
 mod reconcile;
 mod resume;

@@ -21,13 +21,14 @@ async fn three_processes_at_once_migrate_an_empty_database_without_harm() {
     let url = Secret::new(set.database_url(&database));
     let (one, two, three) = tokio::join!(postgres::migrate(&url), postgres::migrate(&url), postgres::migrate(&url));
     let ran: usize = [one, two, three].into_iter().map(|outcome| outcome.unwrap().len()).sum();
-    assert_eq!(ran, 8, "each migration ran once");
+    assert_eq!(ran, 9, "each migration ran once");
     assert_eq!(postgres::migrate(&url).await.unwrap(), Vec::<String>::new(), "running again changes nothing");
-    assert_eq!(postgres::applied(&url).await.unwrap(), (8, 0));
+    assert_eq!(postgres::applied(&url).await.unwrap(), (9, 0));
     let client = set.connect(&database).await;
     let expected = [
         "audit.events",
         "public.files",
+        "public.revoked_tokens",
         "public.sessions",
         "public.setup_tokens",
         "public.sign_in_failures",
@@ -44,12 +45,12 @@ async fn every_migration_can_be_taken_back_and_made_again_on_a_populated_databas
     let database = set.new_database().await;
     let url = Secret::new(set.database_url(&database));
     populate(&set.connect(&database).await).await;
-    let reverted = postgres::revert(&url, 8).await.unwrap();
-    assert_eq!(reverted.len(), 8);
+    let reverted = postgres::revert(&url, 9).await.unwrap();
+    assert_eq!(reverted.len(), 9);
     assert!(reverted.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {reverted:?}");
     assert_eq!(tables(&set.connect(&database).await).await, Vec::<String>::new());
     assert_eq!(postgres::revert(&url, 1).await.unwrap(), Vec::<String>::new(), "nothing left to revert");
-    assert_eq!(postgres::migrate(&url).await.unwrap().len(), 8);
+    assert_eq!(postgres::migrate(&url).await.unwrap().len(), 9);
     populate(&set.connect(&database).await).await;
     // A database that a newer Larder has migrated is used as it is.
     let client = set.connect(&database).await;
@@ -85,6 +86,7 @@ async fn populate(client: &Client) {
                  VALUES (gen_random_uuid(), '{TENANT}', '{U}', decode(repeat('00', 32), 'hex'), 0, now());
              INSERT INTO sign_in_failures (id, tenant_id, email_hash, address)
                  VALUES (gen_random_uuid(), '{TENANT}', decode(repeat('00', 32), 'hex'), '192.0.2.1');
+             INSERT INTO revoked_tokens (id, tenant_id, jti, expires_at) VALUES (gen_random_uuid(), '{TENANT}', 'a', now());
              INSERT INTO setup_tokens (id, tenant_id, token_hash) VALUES (gen_random_uuid(), '{TENANT}', decode(repeat('00', 32), 'hex'));
              INSERT INTO files (id, tenant_id, batch_id, bucket, object_key, name, content_type, state, size, etag, uploaded_by, uploaded_by_label)
                  VALUES ('{F}', '{TENANT}', gen_random_uuid(), 'bucket', 'key', 'key', 'text/plain', 'ready', 1, 'etag', '{U}', 'A');
@@ -125,6 +127,9 @@ async fn every_constraint_refuses_what_it_is_for() {
         ("issuer and subject go together", "UPDATE users SET google_issuer = 'x'".into(), "users_check"),
         ("a tenant exists", "UPDATE users SET tenant_id = gen_random_uuid()".into(), "users_tenant_id_fkey"),
         ("a slug is plain", "UPDATE tenants SET slug = 'A B'".into(), "tenants_slug_check"),
+        ("a token is revoked once", format!("INSERT INTO revoked_tokens (id, tenant_id, jti, expires_at)
+            VALUES (gen_random_uuid(), '{TENANT}', 'a', now())"), "revoked_tokens_jti_key"),
+        ("a jti fits", "UPDATE revoked_tokens SET jti = ''".into(), "revoked_tokens_jti_check"),
         ("a secret is a digest", "UPDATE sessions SET secret_hash = 'x'".into(), "sessions_secret_hash_check"),
         ("one ready row a key", file("ready", ", size, etag", ", 1, 'e'"), "files_ready_key"),
         ("ready has size and ETag", "UPDATE files SET etag = NULL".into(), "files_check"),

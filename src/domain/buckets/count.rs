@@ -4,19 +4,19 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::join_all;
 
 use super::Bucket;
 use crate::clock;
+use crate::domain::cache::{self, Key, Namespace};
 use crate::domain::names::BucketName;
-use crate::domain::{Context, Result};
-use crate::stores::s3;
+use crate::domain::{Context, Error, Result};
 
 /// Figures that are so new are not counted again, whoever asks.
 const RECENT: TimeDelta = TimeDelta::seconds(5);
-/// One count of one bucket at a time, over all replicas.
-const LOCK: Duration = Duration::from_secs(300);
-const PATIENCE: Duration = Duration::from_millis(250);
+/// What is old is shown with its age until it has been counted again; one count of one bucket at a time, over all
+/// replicas.
+pub(in crate::domain) static CACHE: Namespace<Figures> =
+    Namespace::new("bucket-figures", Duration::from_secs(900)).stale(Duration::from_secs(30 * 86_400)).computing(Duration::from_secs(3600));
 
 /// A count of a whole bucket by listing it.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -34,21 +34,18 @@ impl Figures {
     }
 }
 
-fn key(bucket: &str) -> String {
-    format!("cache:bucket-figures:{bucket}")
-}
-
-fn lock_key(bucket: &str) -> String {
-    format!("lock:bucket-count:{bucket}")
+fn key(bucket: &str) -> Key {
+    Key::of(&[&bucket])
 }
 
 /// What is known, in the order of `names`.
-pub(super) async fn known<'a>(ctx: &Context, names: impl Iterator<Item = &'a str>) -> Vec<Option<Figures>> {
-    join_all(names.map(|name| async move { ctx.redis.briefly(PATIENCE).get_json(&key(name)).await.ok().flatten() })).await
+pub(super) async fn known(ctx: &Context, names: &[&str]) -> Vec<Option<Figures>> {
+    let keys: Vec<Key> = names.iter().map(|name| key(name)).collect();
+    cache::get_many(ctx, &CACHE, &keys).await.into_iter().map(|found| Some(found?.value)).collect()
 }
 
 pub(super) async fn forget(ctx: &Context, bucket: &BucketName) {
-    let _ = ctx.redis.briefly(PATIENCE).delete(&key(bucket.as_str())).await;
+    cache::invalidate(ctx, &CACHE, &key(bucket.as_str())).await;
 }
 
 /// Starts counting, in the background, what is old or missing.
@@ -63,40 +60,43 @@ pub(super) fn refresh(ctx: &Context, buckets: &[Bucket]) {
 /// Starts counting every bucket again in the background.
 pub async fn count_again(ctx: &Context) -> Result<()> {
     let (entries, _) = super::entries(ctx).await?;
-    let figures = known(ctx, entries.iter().map(|entry| entry.name.as_str())).await;
+    let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    let figures = known(ctx, &names).await;
     // Whoever presses the button twice has seen the new figures.
     let recent = |figures: &Option<Figures>| figures.as_ref().is_some_and(|figures| clock::now() - figures.counted_at < RECENT);
     start(ctx, entries.into_iter().zip(figures).filter(|(_, figures)| !recent(figures)).map(|(entry, _)| entry.name).collect());
     Ok(())
 }
 
+/// Starts counting, in the background, every bucket of which nothing is known.
+pub async fn count_unknown(ctx: &Context) -> Result<()> {
+    let (entries, _) = super::entries(ctx).await?;
+    let names: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
+    let figures = known(ctx, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    start(ctx, names.into_iter().zip(figures).filter(|(_, figures)| figures.is_none()).map(|(name, _)| name).collect());
+    Ok(())
+}
+
+/// One after the other, so that a store with many buckets has time for people too.
 fn start(ctx: &Context, names: Vec<String>) {
     let all = ctx.clone();
     ctx.in_background(async move {
         for name in names {
-            // Without Redis there is nowhere to keep the figures.
-            if all.redis.patiently().set_if_absent(&lock_key(&name), "counting", LOCK).await != Ok(true) {
-                continue;
+            let counting = cache::refresh(&all, &CACHE, &key(&name), || count(&all, &name)).await;
+            if let Err(error) = counting {
+                log::info!("{name} was not counted: {error}");
             }
-            match count(&all, &name).await {
-                Ok(Some(figures)) => {
-                    let _ = all.redis.patiently().set_json(&key(&name), &figures, None).await;
-                }
-                Ok(None) => {}
-                Err(error) => log::info!("{name} was not counted: {error}"),
-            }
-            let _ = all.redis.patiently().delete(&lock_key(&name)).await;
         }
     });
 }
 
-/// `None` where Larder is stopping.
-async fn count(ctx: &Context, bucket: &str) -> std::result::Result<Option<Figures>, s3::Error> {
+/// An error where Larder is stopping.
+async fn count(ctx: &Context, bucket: &str) -> Result<Figures> {
     let mut figures = Figures { objects: 0, bytes: 0, counted_at: clock::now() };
     let mut cursor = None;
     loop {
         if ctx.tasks.is_closed() {
-            return Ok(None);
+            return Err(Error::Internal("Larder is stopping".into()));
         }
         let page = ctx.s3.list(bucket, "", false, cursor.as_deref(), 1000).await?;
         for object in page.objects {
@@ -105,7 +105,7 @@ async fn count(ctx: &Context, bucket: &str) -> std::result::Result<Option<Figure
         }
         cursor = page.next;
         if cursor.is_none() {
-            return Ok(Some(figures));
+            return Ok(figures);
         }
     }
 }

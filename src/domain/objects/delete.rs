@@ -172,7 +172,7 @@ async fn settle(ctx: &Context, actor: &Actor, bucket: &BucketName, doomed: &Doom
 
 fn key(actor: &Actor, id: Uuid) -> String {
     // Only who deleted may see what.
-    format!("deletion:{}:{id}", actor.id.unwrap_or_default())
+    format!("larder:deletion:{}:{id}", actor.id.unwrap_or_default())
 }
 
 /// Keeps what became of a bulk deletion for the page that shows it; its id, or `None` where Redis would not.

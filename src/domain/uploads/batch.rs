@@ -18,7 +18,7 @@ use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::faults::crash_point;
 use crate::domain::secrets::hex;
-use crate::domain::{Context, Error, Result};
+use crate::domain::{Context, Error, Result, overview};
 use crate::stores::postgres;
 use crate::stores::s3::Stored;
 
@@ -158,6 +158,7 @@ async fn commit_all(ctx: &Context, actor: &Actor, placed: Vec<(usize, Placed)>) 
         .await;
     match committed {
         Ok(ids) => {
+            overview::uploads_changed(ctx, actor.tenant).await;
             let mut settled = Vec::with_capacity(placed.len());
             for (at, Placed { attempt, digest, stored }) in placed {
                 let file = attempt.lease.file;

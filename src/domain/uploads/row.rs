@@ -13,7 +13,7 @@ use super::target::Target;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::secrets::hex;
-use crate::domain::{Context, Error, Result};
+use crate::domain::{Context, Error, Result, overview};
 use crate::schema::files;
 use crate::stores::postgres;
 use crate::stores::s3::Stored;
@@ -111,6 +111,7 @@ pub(super) async fn insert_refused(ctx: &Context, actor: &Actor, target: &Target
             .map_err(Error::from)
         })
         .await?;
+    overview::uploads_changed(ctx, actor.tenant).await;
     Ok(id)
 }
 
@@ -245,7 +246,9 @@ pub(super) async fn commit(ctx: &Context, actor: &Actor, lease: Lease, target: &
             })
         })
         .await?;
-    still_ours(rows)
+    still_ours(rows)?;
+    overview::uploads_changed(ctx, actor.tenant).await;
+    Ok(())
 }
 
 /// `failed`, with the reason and the audit. A row that is not ours any more is left to whoever has it.
@@ -268,7 +271,9 @@ pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Ta
                 Ok(())
             })
             .await
-            .map_err(|error: diesel::result::Error| error.into())
+            .map_err(|error: diesel::result::Error| Error::from(error))
         })
-        .await
+        .await?;
+    overview::uploads_changed(ctx, actor.tenant).await;
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Schema migrations: embedded in the binary, one process at a time, a newer schema tolerated.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::QueryableByName;
@@ -89,7 +90,7 @@ async fn on_harness<T: Send + 'static>(
 ) -> Result<T, Error> {
     let worked = tokio::task::spawn_blocking(move || work(&mut harness)).await;
     match worked {
-        Ok(outcome) => outcome.map_err(|why| Error::Query(diesel::result::Error::QueryBuilderError(why.into()))),
+        Ok(outcome) => outcome.map_err(|why| Error::Query(Arc::new(diesel::result::Error::QueryBuilderError(why.into())))),
         Err(error) => Err(Error::Unreachable(error.to_string())),
     }
 }

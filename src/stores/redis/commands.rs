@@ -139,6 +139,26 @@ impl Commands<'_> {
         self.run(redis::Cmd::zrangebyscore(self.key(key), least, "+inf")).await
     }
 
+    /// Adds to numbers in a hash, and gives the hash so long to live from now. A field that did not exist counts from 0.
+    pub async fn add_to_fields(&self, key: &str, numbers: &[(String, u64)], ttl: Duration) -> Result<(), Error> {
+        let key = self.key(key);
+        let mut pipeline = redis::pipe();
+        for (field, by) in numbers {
+            pipeline.hincr(&key, field, *by).ignore();
+        }
+        pipeline.pexpire(&key, milliseconds(ttl)).ignore();
+        self.line.ask::<Once<_, ()>>(&Once::single(pipeline), self.limit, self.breaks).await
+    }
+
+    /// Fields and numbers of each hash, in the order of `keys`; nothing for one that does not exist.
+    pub async fn fields_of(&self, keys: &[String]) -> Result<Vec<Vec<(String, u64)>>, Error> {
+        let mut pipeline = redis::pipe();
+        for key in keys {
+            pipeline.hgetall(self.key(key));
+        }
+        self.line.ask(&Once::repeatable(pipeline), self.limit, self.breaks).await
+    }
+
     /// A script of ours; its keys get the prefix.
     pub async fn script<T: FromRedisValue + Send + 'static>(
         &self,

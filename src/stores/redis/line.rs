@@ -45,13 +45,22 @@ impl Breaker {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn is_open(&self) -> bool {
-        self.now() < self.open_until.load(Ordering::Relaxed)
+    /// Once its time is over one caller tries, and the others are told to wait until it has heard.
+    fn refuses(&self) -> bool {
+        let until = self.open_until.load(Ordering::Relaxed);
+        until != 0 && (self.now() < until || !self.is_first_to_try(until))
+    }
+
+    fn is_first_to_try(&self, until: u64) -> bool {
+        self.open_until.compare_exchange(until, self.later(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn later(&self) -> u64 {
+        self.now().saturating_add(u64::try_from(BREAK.as_millis()).unwrap_or(2000))
     }
 
     fn open(&self) {
-        let until = self.now().saturating_add(u64::try_from(BREAK.as_millis()).unwrap_or(2000));
-        self.open_until.store(until, Ordering::Relaxed);
+        self.open_until.store(self.later(), Ordering::Relaxed);
     }
 
     fn close(&self) {
@@ -84,7 +93,7 @@ impl Line {
 
     /// Waits at most `limit`. Where `breaks` is set, not at all for two seconds after a time-out.
     pub async fn ask<Q: Question + Sync>(&self, question: &Q, limit: Duration, breaks: bool) -> Result<Q::Answer, Error> {
-        if breaks && self.breaker.is_open() {
+        if breaks && self.breaker.refuses() {
             return Err(Error::Unreachable("it did not answer a moment ago".into()));
         }
         let outcome = tokio::time::timeout(limit, self.ask_twice(question)).await.unwrap_or(Err(Error::Timeout));

@@ -1,0 +1,78 @@
+//! A value as it stands in Redis: with the time it is of, and until when it is as good as new.
+
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Spec;
+use crate::clock;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Entry<T> {
+    #[serde(with = "chrono::serde::ts_milliseconds")]
+    at: DateTime<Utc>,
+    #[serde(with = "chrono::serde::ts_milliseconds")]
+    fresh_until: DateTime<Utc>,
+    value: T,
+}
+
+/// A value that was kept.
+#[derive(Clone, Debug)]
+pub struct Found<T> {
+    pub value: T,
+    /// When it was put there.
+    pub at: DateTime<Utc>,
+    /// Not past its time.
+    pub is_fresh: bool,
+}
+
+impl<T: DeserializeOwned> Entry<T> {
+    pub fn read(text: &str) -> Option<Found<T>> {
+        let entry: Self = serde_json::from_str(text).ok()?;
+        Some(Found { value: entry.value, at: entry.at, is_fresh: clock::now() < entry.fresh_until })
+    }
+}
+
+impl<'a, T: Serialize> Entry<&'a T> {
+    /// The text, and how long Redis keeps it. `None` where the value has no JSON.
+    pub fn write(spec: &Spec, value: &'a T) -> Option<(String, Duration)> {
+        let at = clock::now();
+        let fresh = jittered(spec.fresh, spec.jitter_percent, draw());
+        let entry = Self { at, fresh_until: at + TimeDelta::from_std(fresh).ok()?, value };
+        Some((serde_json::to_string(&entry).ok()?, fresh + spec.stale))
+    }
+}
+
+/// Without randomness everything lives equally long, no more.
+fn draw() -> u16 {
+    let mut bytes = [0x80, 0];
+    let _ = rand::fill(&mut bytes);
+    u16::from_be_bytes(bytes)
+}
+
+/// Between `life` less `percent` and `life` plus `percent`, as was drawn.
+fn jittered(life: Duration, percent: u8, drawn: u16) -> Duration {
+    let by = f64::from(drawn) / f64::from(u16::MAX) * 2.0 - 1.0;
+    life.mul_f64(1.0 + by * f64::from(percent) / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_differs_by_no_more_than_its_jitter() {
+        let life = Duration::from_secs(100);
+        assert_eq!(jittered(life, 20, 0), Duration::from_secs(80));
+        assert_eq!(jittered(life, 20, u16::MAX), Duration::from_secs(120));
+        assert_eq!(jittered(life, 0, 7), life);
+        assert_eq!(jittered(life, 100, 0), Duration::ZERO);
+        let lives: Vec<Duration> = (0..1000).map(|_| jittered(life, 10, draw())).collect();
+        assert!(lives.iter().all(|life| (90.0..=110.0).contains(&life.as_secs_f64())));
+        let (shortest, longest) = (lives.iter().min(), lives.iter().max());
+        assert!(shortest < Some(&Duration::from_secs(92)) && longest > Some(&Duration::from_secs(108)), "{shortest:?} {longest:?}");
+    }
+}

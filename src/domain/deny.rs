@@ -1,0 +1,126 @@
+//! The deny-list of tokens: a record in Postgres, and a copy in Redis that lives as long as the token would.
+//!
+//! Only the copy's presence is believed. Where it is absent, or Redis does not answer, Postgres is asked; where that
+//! does not answer either, nobody is let in.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::dsl::now;
+use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, Insertable, OptionalExtension, QueryDsl};
+use diesel::query_dsl::methods::FilterDsl;
+use diesel::upsert::excluded;
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::actor::Actor;
+use super::audit::{self, Outcome};
+use super::secrets::{hex, sha256};
+use super::{Context, Error, Result};
+use crate::clock;
+use crate::schema::revoked_tokens;
+
+const PATIENCE: Duration = Duration::from_millis(250);
+const LONGEST: usize = 64;
+/// Records outlive their tokens by this much: other machines' clocks are not ours.
+const LEEWAY: TimeDelta = TimeDelta::days(1);
+
+#[derive(Insertable)]
+#[diesel(table_name = revoked_tokens)]
+struct Revoked<'a> {
+    id: Uuid,
+    tenant_id: Uuid,
+    jti: &'a str,
+    expires_at: DateTime<Utc>,
+}
+
+/// Whatever bytes a jti is of, it cannot leave its place in a key, and Postgres takes it. What is plain stays as it is;
+/// no plain one looks like a digest of another.
+fn name(jti: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if (1..=LONGEST).contains(&jti.len()) && jti.bytes().all(is_plain) {
+        return jti.to_owned();
+    }
+    format!("~{}", hex(&sha256(jti.as_bytes())))
+}
+
+fn key(name: &str) -> String {
+    format!("blacklist:token:{name}")
+}
+
+/// No token of this `jti` is taken any more, from the moment this returns. `expires_at`: when it would have ended.
+pub async fn revoke(ctx: &Context, actor: &Actor, jti: &str, expires_at: DateTime<Utc>) -> Result<()> {
+    let (all, actor, name) = (ctx.clone(), actor.clone(), name(jti));
+    ctx.see_through(async move {
+        all.db.within(record(&all, &actor, &name, expires_at)).await?;
+        // Without its copy it is found in Postgres.
+        copy(&all, &name, expires_at).await;
+        Ok(())
+    })
+    .await
+}
+
+async fn record(ctx: &Context, actor: &Actor, name: &str, expires_at: DateTime<Utc>) -> Result<()> {
+    let mut conn = ctx.db.get().await?;
+    conn.transaction(async |conn| {
+        let row = Revoked { id: Uuid::now_v7(), tenant_id: actor.tenant, jti: name, expires_at };
+        // Of two ends the later one counts.
+        let longer = FilterDsl::filter(
+            diesel::insert_into(revoked_tokens::table)
+                .values(row)
+                .on_conflict(revoked_tokens::jti)
+                .do_update()
+                .set((revoked_tokens::expires_at.eq(excluded(revoked_tokens::expires_at)), revoked_tokens::updated_at.eq(now))),
+            revoked_tokens::expires_at.lt(excluded(revoked_tokens::expires_at)),
+        );
+        longer.execute(conn).await?;
+        let over = revoked_tokens::expires_at.lt(clock::now() - LEEWAY).and(revoked_tokens::jti.ne(name));
+        diesel::delete(QueryDsl::filter(revoked_tokens::table, over)).execute(conn).await?;
+        audit::record(conn, actor, "token.revoke", "token", Outcome::Ok, json!({ "jti": name })).await
+    })
+    .await
+    .map_err(|error: diesel::result::Error| error.into())
+}
+
+/// For what is left of the token's life.
+async fn copy(ctx: &Context, name: &str, expires_at: DateTime<Utc>) {
+    if let Ok(left) = (expires_at - clock::now()).to_std() {
+        let _ = ctx.redis.briefly(PATIENCE).set(&key(name), "revoked", Some(left)).await;
+    }
+}
+
+/// Whether a token of this `jti` must be refused. Where this fails it must be, too.
+pub async fn is_revoked(ctx: &Context, jti: &str) -> Result<bool> {
+    let name = name(jti);
+    if let Ok(true) = ctx.redis.briefly(PATIENCE).exists(&key(&name)).await {
+        return Ok(true);
+    }
+    let found: Option<DateTime<Utc>> = ctx
+        .db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            let row = QueryDsl::filter(revoked_tokens::table, revoked_tokens::jti.eq(&name));
+            Ok::<_, Error>(QueryDsl::select(row, revoked_tokens::expires_at).first(&mut conn).await.optional()?)
+        })
+        .await?;
+    let Some(expires_at) = found else { return Ok(false) };
+    copy(ctx, &name, expires_at).await;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_jti_has_a_name_of_its_own_that_fits() {
+        let long = "x".repeat(10_000);
+        let digest = name(&long);
+        let odd = ["", "a", "A", "a ", "a\r\n", "a:b", "a*", "ä", "a\0", "~a", &long, &digest, &digest[1..], "a.b-c_d"];
+        let names: std::collections::HashSet<String> = odd.iter().map(|jti| name(jti)).collect();
+        assert_eq!(names.len(), odd.len());
+        assert!(names.iter().all(|name| name.len() <= 65 && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')));
+        assert_eq!(name("7d4c0c3e-9f0a-4f63-8a53-1d2c"), "7d4c0c3e-9f0a-4f63-8a53-1d2c");
+    }
+}

@@ -1,0 +1,285 @@
+//! Values computed once, kept for all replicas, and gone when they are no longer true.
+
+mod outages;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use larder::domain::actor::{Actor, Role};
+use larder::domain::cache::{self, Cleared, Figures, Key, Namespace};
+use larder::domain::{Context, Error, overview};
+use tokio::sync::Semaphore;
+
+use crate::support::{TestApp, eventually};
+
+static NUMBERS: Namespace<u64> = Namespace::new("t-numbers", Duration::from_secs(600)).waiting(Duration::from_secs(60));
+
+/// A computation that says how often it ran, and ends when it is let.
+#[derive(Clone)]
+struct Work {
+    begun: Arc<AtomicU64>,
+    gate: Arc<Semaphore>,
+}
+
+impl Work {
+    fn new() -> Self {
+        Self { begun: Arc::default(), gate: Arc::new(Semaphore::new(0)) }
+    }
+
+    /// One that ends at once.
+    fn free() -> Self {
+        let work = Self::new();
+        work.let_go();
+        work
+    }
+
+    fn let_go(&self) {
+        self.gate.add_permits(10_000);
+    }
+
+    fn begun(&self) -> u64 {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// Its number, the first is 1.
+    async fn run(self) -> Result<u64, Error> {
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        self.gate.acquire().await.unwrap().forget();
+        Ok(number)
+    }
+
+    async fn get(&self, ctx: &Context, namespace: &'static Namespace<u64>, key: &Key) -> Result<u64, Error> {
+        let work = self.clone();
+        cache::get_or_compute(ctx, namespace, key, || work.run()).await
+    }
+}
+
+fn figures(ctx: &Context, namespace: &str) -> Figures {
+    ctx.cache.figures().into_iter().find(|(name, _)| *name == namespace).map(|(_, figures)| figures).unwrap_or_default()
+}
+
+fn name(app: &TestApp, namespace: &str, key: &Key) -> String {
+    format!("{}cache:{namespace}:{}", app.ctx.config.redis.prefix, key.as_str())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_hundred_callers_of_three_replicas_make_one_computation() {
+    let app = TestApp::start().await;
+    let replicas = [app.replica().await, app.replica().await];
+    let contexts = [&app.ctx, &replicas[0].ctx, &replicas[1].ctx];
+    for ctx in contexts {
+        eventually("it is connected", async || cache::set(ctx, &NUMBERS, &Key::only(), &0).await).await;
+    }
+    let (work, key) = (Work::new(), Key::of(&[&"cold"]));
+    let callers = join_all((0..500).map(|at| work.get(contexts[at % 3], &NUMBERS, &key)));
+    let (answers, ()) = tokio::join!(callers, async {
+        eventually("one has begun", async || work.begun() > 0).await;
+        work.let_go();
+    });
+    assert_eq!(work.begun(), 1, "{:?}", contexts.map(|ctx| figures(ctx, "t-numbers").errors()));
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(1))));
+    let all = contexts.map(|ctx| figures(ctx, "t-numbers"));
+    assert_eq!(all.iter().map(Figures::computations).sum::<u64>(), 1);
+    assert_eq!(all.iter().map(|all| all.hits() + all.misses() + all.errors()).sum::<u64>(), 500);
+    assert!(matches!(work.get(contexts[2], &NUMBERS, &key).await, Ok(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_goes_to_all_who_waited_and_is_not_kept() {
+    let app = TestApp::start().await;
+    let (work, key) = (Work::new(), Key::only());
+    let fails = |work: Work| async move {
+        work.run().await?;
+        Err(Error::Conflict("no".into()))
+    };
+    let callers = join_all((0..200).map(|_| {
+        let work = work.clone();
+        cache::get_or_compute(&app.ctx, &NUMBERS, &key, move || fails(work))
+    }));
+    let (answers, ()) = tokio::join!(callers, async {
+        eventually("one has begun", async || work.begun() > 0).await;
+        work.let_go();
+    });
+    assert!(answers.iter().all(|answer: &Result<u64, Error>| matches!(answer, Err(Error::Conflict(_)))));
+    assert_eq!((work.begun(), figures(&app.ctx, "t-numbers").failures()), (1, 1));
+    let panics = || async { panic!("a value that cannot be") };
+    assert!(matches!(cache::get_or_compute(&app.ctx, &NUMBERS, &key, panics).await, Err(Error::Internal(_))));
+    assert!(matches!(work.get(&app.ctx, &NUMBERS, &key).await, Ok(2)), "the next one computes again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_goes_away_takes_nobody_with_him() {
+    let app = TestApp::start().await;
+    let (work, key) = (Work::new(), Key::only());
+    let (first, ctx) = (work.clone(), app.ctx.clone());
+    let gone = tokio::spawn(async move { first.get(&ctx, &NUMBERS, &Key::only()).await });
+    eventually("it has begun", async || work.begun() == 1).await;
+    gone.abort();
+    let (second, ()) = tokio::join!(work.get(&app.ctx, &NUMBERS, &key), async { work.let_go() });
+    assert!(matches!(second, Ok(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_computed_before_an_invalidation_does_not_come_back() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let (work, key) = (Work::new(), Key::of(&[&"row", &7]));
+    let old = work.get(&app.ctx, &NUMBERS, &key);
+    let (old, fresh) = tokio::join!(old, async {
+        eventually("the old one has begun", async || work.begun() == 1).await;
+        // On the other replica, as a mutation there would do after its commit.
+        cache::invalidate(&replica.ctx, &NUMBERS, &key).await;
+        let fresh = Work { begun: work.begun.clone(), ..Work::free() }.get(&replica.ctx, &NUMBERS, &key).await;
+        work.let_go();
+        fresh
+    });
+    assert_eq!((old.unwrap(), fresh.unwrap()), (1, 2));
+    for ctx in [&app.ctx, &replica.ctx] {
+        assert_eq!(cache::get(ctx, &NUMBERS, &key).await.unwrap().value, 2);
+    }
+
+    // In the same process nobody who asks afterwards gets the old one either; the same where all is cleared.
+    for clear in [false, true] {
+        let (work, key) = (Work::new(), Key::of(&[&"own", &clear]));
+        let (old, fresh) = tokio::join!(work.get(&app.ctx, &NUMBERS, &key), async {
+            eventually("the old one has begun", async || work.begun() == 1).await;
+            if clear {
+                cache::clear(&app.ctx, &NUMBERS.spec, |_| true).await.unwrap();
+                // Its lock is left: whoever asks waits for it, and computes by itself then.
+                work.let_go();
+            } else {
+                cache::invalidate(&app.ctx, &NUMBERS, &key).await;
+            }
+            let fresh = Work { begun: work.begun.clone(), ..Work::free() }.get(&app.ctx, &NUMBERS, &key).await;
+            work.let_go();
+            fresh
+        });
+        assert_eq!((old.unwrap(), fresh.unwrap()), (1, 2), "cleared: {clear}");
+        assert_eq!(cache::get(&app.ctx, &NUMBERS, &key).await.unwrap().value, 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_value_is_served_while_one_of_all_computes_another() {
+    static OLD: Namespace<u64> = Namespace::new("t-old", Duration::ZERO).stale(Duration::from_secs(600));
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let (work, key) = (Work::free(), Key::only());
+    assert!(matches!(work.get(&app.ctx, &OLD, &key).await, Ok(1)));
+    let slow = Work { begun: work.begun.clone(), ..Work::new() };
+    let answers = join_all((0..100).map(|at| slow.get(if at % 2 == 0 { &app.ctx } else { &replica.ctx }, &OLD, &key))).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(1))), "nobody waits");
+    eventually("another is computed", async || slow.begun() == 2).await;
+    slow.let_go();
+    eventually("it is served", async || cache::get(&replica.ctx, &OLD, &key).await.is_some_and(|found| found.value >= 2)).await;
+    assert!(figures(&app.ctx, "t-old").stale() >= 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_fails_leaves_the_old_value() {
+    static OLD: Namespace<u64> = Namespace::new("t-old-fails", Duration::ZERO).stale(Duration::from_secs(600));
+    let app = TestApp::start().await;
+    let key = Key::only();
+    assert!(cache::set(&app.ctx, &OLD, &key, &7).await);
+    let fails = || async { Err(Error::Conflict("no".into())) };
+    for _ in 0..50 {
+        assert!(matches!(cache::get_or_compute(&app.ctx, &OLD, &key, fails).await, Ok(7)));
+    }
+    eventually("it was tried", async || figures(&app.ctx, "t-old-fails").failures() > 0).await;
+    assert!(figures(&app.ctx, "t-old-fails").failures() <= 5, "it rests between tries");
+    assert_eq!(cache::get(&app.ctx, &OLD, &key).await.unwrap().value, 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_do_not_clear_each_other_and_a_clearing_can_be_stopped() {
+    static A: Namespace<u64> = Namespace::new("t-a", Duration::from_secs(600));
+    static AB: Namespace<u64> = Namespace::new("t-ab", Duration::from_secs(600));
+    let app = TestApp::with_own_servers().await;
+    let keys: Vec<Key> = (0..1200).map(|at| Key::of(&[&"*", &at])).collect();
+    for key in &keys {
+        assert!(cache::set(&app.ctx, &A, key, &1).await);
+    }
+    for key in &keys[..5] {
+        assert!(cache::set(&app.ctx, &AB, key, &2).await);
+    }
+    let count = async |spec| cache::count(&app.ctx, spec, |_| true).await.unwrap().values;
+    assert_eq!((count(&A.spec).await, count(&AB.spec).await), (1200, 5));
+    let mut steps: Vec<Cleared> = Vec::new();
+    let stopped = cache::clear(&app.ctx, &A.spec, |step| {
+        steps.push(step);
+        false
+    });
+    let stopped = stopped.await.unwrap();
+    assert!(steps.len() == 1 && steps[0] == stopped && !stopped.is_over && stopped.looked_at == 500, "{steps:?}");
+    assert!(stopped.values > 0 && stopped.values < 1200, "{stopped:?}");
+    assert_eq!(count(&A.spec).await, 1200 - stopped.values);
+    let cleared = cache::clear(&app.ctx, &A.spec, |_| true).await.unwrap();
+    assert!(cleared.is_over && cleared.values == 1200 - stopped.values, "{cleared:?}");
+    assert_eq!((count(&A.spec).await, count(&AB.spec).await), (0, 5));
+    assert!(cache::get_many(&app.ctx, &AB, &keys[..6]).await.iter().take(5).all(|found| found.as_ref().is_some_and(|f| f.value == 2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lifetimes_stay_within_their_jitter() {
+    static LIVES: Namespace<u64> = Namespace::new("t-lives", Duration::from_secs(100)).jitter(20).stale(Duration::from_secs(50));
+    let app = TestApp::start().await;
+    let mut lives = Vec::new();
+    for at in 0..200 {
+        let key = Key::of(&[&at]);
+        assert!(cache::set(&app.ctx, &LIVES, &key, &1).await);
+        let left = app.ctx.redis.patiently().ttl(&format!("cache:t-lives:{}", key.as_str())).await.unwrap().unwrap();
+        assert!(left > Duration::from_secs(125) && left <= Duration::from_secs(170), "{left:?}");
+        lives.push(left);
+    }
+    let spread = *lives.iter().max().unwrap() - *lives.iter().min().unwrap();
+    assert!(spread > Duration::from_secs(20), "{spread:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_version_wrote_is_computed_again() {
+    let app = TestApp::start().await;
+    let key = Key::only();
+    for foreign in ["\"text\"", "not JSON", r#"{"at":1,"fresh_until":99999999999999,"value":"text"}"#] {
+        app.redis(&["SET", &name(&app, "t-numbers", &key), foreign]).await;
+        assert!(cache::get(&app.ctx, &NUMBERS, &key).await.is_none());
+        assert!(matches!(Work::free().get(&app.ctx, &NUMBERS, &key).await, Ok(1)));
+        assert_eq!(cache::get(&app.ctx, &NUMBERS, &key).await.unwrap().value, 1);
+    }
+    app.redis(&["DEL", &name(&app, "t-numbers", &key)]).await;
+    app.redis(&["RPUSH", &name(&app, "t-numbers", &key), "a list"]).await;
+    assert!(matches!(Work::free().get(&app.ctx, &NUMBERS, &key).await, Ok(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lookups_of_all_replicas_are_added_up() {
+    static SUMS: Namespace<u64> = Namespace::new("t-sums", Duration::from_secs(600));
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let work = Work::free();
+    for ctx in [&app.ctx, &replica.ctx] {
+        for at in 0..30 {
+            work.get(ctx, &SUMS, &Key::of(&[&(at % 10)])).await.unwrap();
+        }
+    }
+    // Twice, and at once: nothing is added twice.
+    let _ = tokio::join!(cache::flush(&app.ctx), cache::flush(&app.ctx), cache::flush(&replica.ctx));
+    let totals = cache::last_hour(&app.ctx).await.unwrap();
+    let sums = totals["t-sums"];
+    assert_eq!((sums.hits(), sums.misses(), sums.errors(), sums.computations()), (50, 10, 0, 10));
+    assert!((sums.hit_ratio().unwrap() - 50.0 / 60.0).abs() < 1e-9);
+    assert!(sums.lookups().count == 60 && sums.lookups().p95.is_some() && sums.computing().count == 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lookup_of_a_session_is_counted_and_an_upload_is_in_todays_figures_at_once() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    for done in 0..3_i64 {
+        let shown = overview::overview(&app.ctx, &Actor::system("Tests")).await.unwrap();
+        assert_eq!((shown.uploads_today, shown.bytes_today), (done, done * 4));
+        editor.upload(&app.bucket, &format!("{done}.txt"), "four").await.expect_status(303);
+    }
+    assert!(figures(&app.ctx, "sessions").hits() > 0 && figures(&app.ctx, "sessions").misses() > 0);
+}

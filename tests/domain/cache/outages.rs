@@ -1,0 +1,121 @@
+//! A Redis that is frozen, empty, full, restarted or strange: pages wait once, and are answered.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use larder::config::Secret;
+use larder::domain::cache::{self, Key, Namespace};
+
+use super::{NUMBERS, Work, figures};
+use crate::support::{Set, TestApp, eventually};
+
+async fn config(app: &TestApp, name: &str, value: &str) {
+    assert_eq!(app.redis(&["CONFIG", "SET", name, value]).await, "OK");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_redis_costs_one_short_wait_and_still_computes_once() {
+    let app = TestApp::with_own_servers().await;
+    app.rules_known().await;
+    app.servers().redis().freeze();
+    let began = Instant::now();
+    assert!(matches!(Work::free().get(&app.ctx, &NUMBERS, &Key::only()).await, Ok(1)));
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let began = Instant::now();
+    for at in 0..1000 {
+        assert!(Work::free().get(&app.ctx, &NUMBERS, &Key::of(&[&at])).await.is_ok());
+    }
+    // Waiting each time would take four minutes; every two seconds one caller tries.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+
+    let work = Work::new();
+    let key = Key::of(&[&"together"]);
+    let callers = join_all((0..300).map(|_| work.get(&app.ctx, &NUMBERS, &key)));
+    let (answers, ()) = tokio::join!(callers, async {
+        eventually("one has begun", async || work.begun() > 0).await;
+        work.let_go();
+    });
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(1))) && work.begun() == 1);
+    assert!(figures(&app.ctx, "t-numbers").errors() >= 1300);
+
+    // What is invalidated meanwhile is gone when it wakes.
+    app.servers().redis().thaw();
+    eventually("it is used again", async || cache::set(&app.ctx, &NUMBERS, &key, &7).await).await;
+    app.servers().redis().freeze();
+    cache::invalidate(&app.ctx, &NUMBERS, &key).await;
+    app.servers().redis().thaw();
+    eventually("it is told", async || app.ctx.redis.patiently().exists("cache:t-numbers:together").await == Ok(false)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flushing_midway_loses_speed_and_nothing_else() {
+    let app = TestApp::with_own_servers().await;
+    let (work, key) = (Work::new(), Key::only());
+    let callers = join_all((0..100).map(|_| work.get(&app.ctx, &NUMBERS, &key)));
+    let (answers, ()) = tokio::join!(callers, async {
+        eventually("one has begun", async || work.begun() > 0).await;
+        assert_eq!(app.redis(&["FLUSHALL"]).await, "OK");
+        work.let_go();
+    });
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(1))) && work.begun() == 1);
+    // Its lock was lost, so it was not kept; the next is.
+    assert!(matches!(work.get(&app.ctx, &NUMBERS, &key).await, Ok(2)));
+    assert!(matches!(work.get(&app.ctx, &NUMBERS, &key).await, Ok(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_keeps_nothing_and_everything_is_answered() {
+    static LARGE: Namespace<String> = Namespace::new("t-large", Duration::from_secs(600)).waiting(Duration::from_millis(50));
+    let app = TestApp::with_own_servers().await;
+    let text = "x".repeat(50_000);
+    config(&app, "maxmemory-policy", "noeviction").await;
+    config(&app, "maxmemory", "1mb").await;
+    let mut refused = 0;
+    for at in 0..100 {
+        let (key, text) = (Key::of(&[&at]), text.clone());
+        assert_eq!(cache::get_or_compute(&app.ctx, &LARGE, &key, move || async move { Ok(text) }).await.unwrap().len(), 50_000);
+        refused += u64::from(!cache::set(&app.ctx, &LARGE, &key, &"y".repeat(50_000)).await);
+    }
+    assert!(refused > 50, "{refused}");
+    assert!(figures(&app.ctx, "t-large").unkept() > 0);
+    cache::invalidate(&app.ctx, &LARGE, &Key::of(&[&1])).await;
+
+    // A server that makes room itself forgets values and locks, whenever it likes.
+    config(&app, "maxmemory-policy", "allkeys-lru").await;
+    config(&app, "maxmemory", "3mb").await;
+    for at in 0..300 {
+        let (key, text) = (Key::of(&[&at]), text.clone());
+        assert_eq!(cache::get_or_compute(&app.ctx, &LARGE, &key, move || async move { Ok(text) }).await.unwrap().len(), 50_000);
+    }
+    config(&app, "maxmemory", "0").await;
+    assert!(cache::set(&app.ctx, &LARGE, &Key::only(), &text).await, "it is kept again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_password_every_value_is_computed() {
+    let app = TestApp::on(Set::shared().await, |config| {
+        let url = config.redis.url.reveal().split("pass=").next().unwrap().to_owned();
+        config.redis.url = Secret::new(url + "pass=wrong");
+    });
+    let app = app.await;
+    let work = Work::free();
+    for at in 1..=20 {
+        assert_eq!(work.get(&app.ctx, &NUMBERS, &Key::only()).await.unwrap(), at);
+    }
+    let counted = figures(&app.ctx, "t-numbers");
+    assert_eq!((counted.errors(), counted.computations()), (20, 20));
+    assert!(!cache::set(&app.ctx, &NUMBERS, &Key::only(), &1).await);
+    assert!(cache::clear(&app.ctx, &NUMBERS.spec, |_| true).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_of_the_server_values_are_kept_again() {
+    let app = TestApp::with_own_servers().await;
+    let (work, key) = (Work::free(), Key::only());
+    assert!(matches!(work.get(&app.ctx, &NUMBERS, &key).await, Ok(1)));
+    app.servers().redis().stop();
+    assert!(matches!(work.get(&app.ctx, &NUMBERS, &key).await, Ok(2)), "computed while it is away");
+    app.servers().redis().start().unwrap();
+    // It has its values from before, of its append-only file.
+    eventually("it is used again", async || work.get(&app.ctx, &NUMBERS, &key).await.unwrap() == 1).await;
+}
