@@ -68,6 +68,9 @@ routes! {
     "/uploads/new" { GET Editor uploads::new; }
     "/uploads/{batch}" { GET Viewer batch::show; }
     "/cache" { GET Viewer cache::figures::show; }
+    "/cache/namespaces" { GET Viewer cache::namespaces::index; }
+    "/cache/namespaces/samples" { POST Viewer cache::namespaces::sample; }
+    "/cache/namespaces/clearings" { POST Admin cache::namespaces::clear; }
     "/cache/slowlog" { GET Admin cache::server::slowlog; }
     "/cache/clients" { GET Admin cache::server::clients; }
     "/cache/settings" { GET Admin cache::server::settings; }

@@ -63,6 +63,7 @@ fn phrase(action: &str) -> (Option<&'static str>, &'static str) {
         "bucket.delete" => ("Deleted the bucket", ""),
         "file.reconcile" => ("Corrected what was known of", "in"),
         "folder.create" => ("Made the folder", "in"),
+        "cache.clear" => ("Cleared the namespace", ""),
         "cache.slowlog" => ("Read the values in the slow log", ""),
         "key.delete" => ("Deleted the key", ""),
         "key.delete_matching" => ("Deleted keys like", ""),

@@ -1,6 +1,7 @@
 //! Every template, rendered from samples: none may break, and none may bring inline script or style, which
 //! the Content-Security-Policy refuses.
 
+mod cache;
 mod data;
 
 use askama::Template;
@@ -236,6 +237,7 @@ fn all() -> Vec<(&'static str, String)> {
     pages.extend(upload_pages());
     pages.extend(unfinished_pages());
     pages.extend(other_pages());
+    pages.extend(cache::pages());
     pages
 }
 

@@ -74,10 +74,11 @@ pub struct Page {
 }
 
 /// The actions that exist, for the filter.
-pub const ACTIONS: [&str; 26] = [
+pub const ACTIONS: [&str; 27] = [
     "audit.export",
     "bucket.create",
     "bucket.delete",
+    "cache.clear",
     "cache.slowlog",
     "file.reconcile",
     "folder.create",

@@ -3,6 +3,7 @@
 
 mod change;
 mod name;
+pub mod namespaces;
 mod sample;
 mod search;
 pub mod slowlog;

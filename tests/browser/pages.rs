@@ -55,7 +55,7 @@ async fn pages(app: &TestApp, admin: &crate::support::Client) -> Vec<(&'static s
     fill_the_cache(app).await;
     let prefix = app.ctx.redis.prefix();
     let walk = admin.post("/cache/keys/deletions", &[("match", &format!("{prefix}cache:*"))]).await.location().to_owned();
-    eventually("the keys are counted", async || admin.get(&walk).await.text_of(".badge").contains("Done")).await;
+    eventually("the keys are counted", async || admin.get(&walk).await.text_of("main .badge").contains("Done")).await;
     let batch = admin.upload(bucket, "rate-card.json", "third").await.location().to_owned();
     vec![
         ("overview", "/".into()),
@@ -76,6 +76,7 @@ async fn pages(app: &TestApp, admin: &crate::support::Client) -> Vec<(&'static s
         ("uploads", "/uploads".into()),
         ("cache", "/cache".into()),
         ("cache-day", "/cache?range=day".into()),
+        ("cache-namespaces", "/cache/namespaces".into()),
         ("cache-slowlog", "/cache/slowlog".into()),
         ("cache-clients", "/cache/clients".into()),
         ("cache-settings", "/cache/settings".into()),

@@ -196,7 +196,7 @@ async fn delete_matching(app: &TestApp, admin: &Client, pattern: &str) -> Page {
 }
 
 async fn ended(admin: &Client, walk: &str) -> Page {
-    eventually("the walk ends", async || !admin.get(walk).await.text_of(".badge").contains("Under way")).await;
+    eventually("the walk ends", async || !admin.get(walk).await.text_of("main .badge").contains("Under way")).await;
     admin.get(walk).await.expect_status(200)
 }
 
@@ -212,7 +212,7 @@ async fn a_pattern_is_counted_first_and_deletes_no_more_than_it_matches() {
     let _: () = fill.query_async(&mut redis).await.unwrap();
     let pattern = format!("{}a:*", app.ctx.redis.prefix());
     let page = delete_matching(&app, &admin, &pattern).await;
-    assert!(page.text_of(".badge").contains("Done") && page.text_of(".kv").contains("3,000"), "{}", page.text_of("main"));
+    assert!(page.text_of("main .badge").contains("Done") && page.text_of(".kv").contains("3,000"), "{}", page.text_of("main"));
     assert!(listed(&search(&admin, &pattern).await).is_empty());
     let left = search(&admin, &format!("{}ab:*", app.ctx.redis.prefix())).await;
     assert!(!listed(&left).is_empty());
@@ -397,4 +397,39 @@ async fn a_search_stops_within_its_budget_and_goes_on_until_all_was_seen() {
     assert!(exact.contains("One key has this name"), "{exact}");
     let all = search(&admin, "*").await;
     assert!((90..=700).contains(&listed(&all).len()) && all.has("a[rel=next]"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_are_counted_and_one_is_cleared_without_another() {
+    let app = TestApp::with_own_servers().await;
+    let (admin, viewer) = (app.sign_in(Role::Admin).await, app.sign_in(Role::Viewer).await);
+    let mut redis = app.redis_connection().await;
+    let mut fill = redis::pipe();
+    for at in 0..40 {
+        fill.set(own(&app, format!("cache:a:{at}")), "12345").ignore().set_ex(own(&app, format!("cache:ab:{at}")), "1", 3_000).ignore();
+    }
+    let _: () = fill.query_async(&mut redis).await.unwrap();
+    admin.get("/").await.expect_status(200);
+    viewer.post("/cache/namespaces/samples", &[]).await.expect_status(303);
+    let page = viewer.get("/cache/namespaces").await.expect_status(200);
+    let row = |name: &str| page.texts("tbody tr").into_iter().find(|row| row.starts_with(name)).unwrap_or_default();
+    assert!(row("a another").is_empty() && row("a ").contains("40") && row("ab").contains("under an hour"), "{:?}", page.texts("tbody tr"));
+    assert!(row("overview-today").contains("Larder's") && !page.has("form[action$=clearings]"), "{}", row("overview-today"));
+    assert!(page.text_of("main").contains("all of them were looked at") && page.text_of("main").contains("keeps for itself"));
+    let counting = admin.post("/cache/namespaces/clearings", &[("namespace", "a")]).await.expect_status(303).location().to_owned();
+    let counted = ended(&admin, &counting).await;
+    assert!(counted.text_of(".kv").contains("40"), "{}", counted.text_of("main"));
+    let pattern = counted.attribute("input[name=match]", "value");
+    let form = [("match", pattern.as_str()), ("counted", counting.rsplit('/').next().unwrap()), ("confirm", pattern.as_str())];
+    let deleting = admin.post("/cache/keys/deletions", &form).await.expect_status(303).location().to_owned();
+    ended(&admin, &deleting).await;
+    assert!(
+        !redis.exists::<_, bool>(own(&app, "cache:a:7")).await.unwrap() && redis.exists::<_, bool>(own(&app, "cache:ab:7")).await.unwrap()
+    );
+    let asked = admin.post("/cache/namespaces/clearings", &[("namespace", "overview-today")]).await.expect_status(200);
+    assert!(asked.text_of("h1").contains("Clear overview-today?"));
+    admin.post("/cache/namespaces/clearings", &[("namespace", "overview-today"), ("confirm", "1")]).await.expect_status(303);
+    assert!(admin.get("/audit?action=cache.clear").await.text().contains("overview"));
+    let refused = admin.post("/cache/namespaces/clearings", &[("namespace", "sessions")]).await.expect_status(303);
+    assert!(admin.get(refused.location()).await.text_of("main").contains("end by themselves"));
 }

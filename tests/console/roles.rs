@@ -6,7 +6,7 @@ use reqwest::Method;
 
 use crate::support::TestApp;
 
-const REVIEWED: [(&str, &str, Access); 52] = [
+const REVIEWED: [(&str, &str, Access); 55] = [
     ("GET", "/", Access::Viewer),
     ("GET", "/setup", Access::Public),
     ("POST", "/setup", Access::Public),
@@ -40,6 +40,9 @@ const REVIEWED: [(&str, &str, Access); 52] = [
     ("GET", "/uploads/new", Access::Editor),
     ("GET", "/uploads/{batch}", Access::Viewer),
     ("GET", "/cache", Access::Viewer),
+    ("GET", "/cache/namespaces", Access::Viewer),
+    ("POST", "/cache/namespaces/samples", Access::Viewer),
+    ("POST", "/cache/namespaces/clearings", Access::Admin),
     ("GET", "/cache/slowlog", Access::Admin),
     ("GET", "/cache/clients", Access::Admin),
     ("GET", "/cache/settings", Access::Admin),

@@ -3,6 +3,7 @@
 pub mod figures;
 pub mod key;
 pub mod keys;
+pub mod namespaces;
 pub mod server;
 mod tiles;
 mod value;
@@ -16,6 +17,7 @@ use crate::stores::redis::Cost;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tab {
     Figures,
+    Namespaces,
     Keys,
     Slow,
     Biggest,
@@ -25,8 +27,9 @@ pub enum Tab {
 
 impl Tab {
     /// Those that a role may open: names and values are for admins.
-    const ALL: [(Self, &'static str, &'static str, bool); 6] = [
+    const ALL: [(Self, &'static str, &'static str, bool); 7] = [
         (Self::Figures, "Figures", "/cache", false),
+        (Self::Namespaces, "Namespaces", "/cache/namespaces", false),
         (Self::Keys, "Keys", "/cache/keys", true),
         (Self::Slow, "Slow log", "/cache/slowlog", true),
         (Self::Biggest, "Biggest keys", "/cache/biggest", true),

@@ -1,0 +1,169 @@
+//! `/cache/namespaces`: what the cache is full of, by the beginnings of names, and how well each is used.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::figures::percent;
+use super::{Tab, Tabs, above, cost_text};
+use crate::console::error::Result;
+use crate::console::layout::{Flash, Layout, Section};
+use crate::console::pages::ok;
+use crate::console::query::Form;
+use crate::console::session::{Admin, Viewer, see_other};
+use crate::console::{filters, paths, units};
+use crate::domain::keyspace::namespaces::{self, Namespace};
+use crate::domain::keyspace::{self, Group, Kind, LIVES, Sample};
+use crate::domain::{self, Context};
+use crate::stores::redis::{Cost, literal};
+
+/// Beginnings of names in the table.
+const GROUPS: usize = 60;
+
+#[derive(Template)]
+#[template(path = "pages/cache_namespaces.html")]
+pub struct IndexPage {
+    pub layout: Layout,
+    pub tabs: Tabs,
+    pub sample: Sample,
+    pub namespaces: Vec<Namespace>,
+    pub cost: Cost,
+}
+
+impl IndexPage {
+    fn cost(&self) -> String {
+        cost_text(self.cost)
+    }
+
+    fn keys(&self, group: &Group) -> String {
+        units::count_text(self.sample.scaled(group.keys))
+    }
+
+    fn size(&self, group: &Group) -> String {
+        units::memory_text(self.sample.scaled(group.bytes))
+    }
+
+    fn share(&self, group: &Group) -> f64 {
+        100.0 * group.keys as f64 / self.sample.sampled.max(1) as f64
+    }
+
+    fn share_text(&self, group: &Group) -> String {
+        percent(self.share(group))
+    }
+
+    /// "±1.6 %", or that it is exact.
+    fn error(&self) -> String {
+        if self.sample.whole { "all of them were looked at".to_owned() } else { format!("±{}", percent(self.sample.error())) }
+    }
+
+    fn own_keys(&self) -> String {
+        units::count_text(self.sample.scaled(self.sample.own))
+    }
+
+    /// The largest first, each below what it is a part of.
+    fn groups(&self) -> Vec<&Group> {
+        let mut groups: Vec<&Group> = self.sample.groups.iter().take(GROUPS).collect();
+        groups.sort_by(|a, b| a.prefix.cmp(&b.prefix));
+        groups
+    }
+
+    fn pattern_url(group: &Group) -> Option<String> {
+        let pattern = [literal(&group.prefix), b"*".to_vec()].concat();
+        let pattern = String::from_utf8(pattern).ok()?;
+        (!group.prefix.is_empty()).then(|| paths::cache_keys(&[("match", &pattern)]))
+    }
+
+    fn indent(group: &Group) -> usize {
+        group.depth.min(3)
+    }
+
+    /// What most of them have left.
+    fn usual_life(group: &Group) -> &'static str {
+        let most = group.lives.iter().enumerate().max_by_key(|(_, count)| **count).map_or(0, |(at, _)| at);
+        LIVES.get(most).map_or("no expiry", |(_, words)| words)
+    }
+
+    /// Every class of lives that occurs, with its share.
+    fn lives(group: &Group) -> String {
+        let words = LIVES.iter().map(|(_, words)| *words).chain(["no expiry"]);
+        let shares = words.zip(group.lives).filter(|(_, count)| *count > 0);
+        let text: Vec<String> =
+            shares.map(|(words, count)| format!("{words} {}", percent(100.0 * count as f64 / group.keys.max(1) as f64))).collect();
+        text.join(", ")
+    }
+
+    fn ratio(namespace: &Namespace) -> Option<f64> {
+        Some(100.0 * namespace.figures?.hit_ratio()?)
+    }
+
+    fn ratio_text(ratio: &f64) -> String {
+        percent(*ratio)
+    }
+
+    fn p95(namespace: &Namespace) -> String {
+        let p95 = namespace.figures.and_then(|figures| figures.lookups().p95);
+        p95.map_or_else(|| "–".to_owned(), |p95| format!("≤ {}{}ms", p95.as_secs_f64() * 1000.0, units::THIN))
+    }
+
+    fn kept(namespace: &Namespace) -> Option<String> {
+        namespace.kept.map(|kept| units::lasting_text(i64::try_from(kept.as_secs()).unwrap_or(i64::MAX)))
+    }
+}
+
+pub async fn index(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
+    let look = ctx.redis.look();
+    let sample = keyspace::sample(&ctx, &look).await?;
+    let namespaces = namespaces::namespaces(&ctx, &sample).await;
+    let layout = viewer.layout("Namespaces", Section::Cache).under([above("", "")[0].clone()]);
+    let tabs = Tabs::of(&layout, Some(Tab::Namespaces));
+    ok(&IndexPage { layout, tabs, sample, namespaces, cost: look.cost() })
+}
+
+pub async fn sample(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
+    keyspace::sample_again(&ctx, &ctx.redis.look()).await?;
+    Ok(viewer.redirect("/cache/namespaces", Flash::done("The keys were sampled again.")))
+}
+
+#[derive(Template)]
+#[template(path = "pages/cache_clear.html")]
+pub struct ClearPage {
+    pub layout: Layout,
+    pub namespace: String,
+    pub count: u64,
+}
+
+#[derive(Deserialize)]
+pub struct ClearForm {
+    namespace: String,
+    #[serde(default)]
+    confirm: String,
+}
+
+/// Ours are counted and cleared at once; another program's may be of any size, and is counted by a walk.
+pub async fn clear(admin: Admin, ctx: web::Data<Context>, form: Form<ClearForm>) -> Result<HttpResponse> {
+    let ClearForm { namespace, confirm } = form.read().await?;
+    let refused = |why: String| Ok(admin.redirect("/cache/namespaces", Flash::warn(why)));
+    let outcome = match (namespaces::is_own(&namespace), confirm == "1") {
+        (false, _) => {
+            let pattern = namespaces::pattern(&ctx, &namespace);
+            keyspace::begin(&ctx, &admin.actor, Kind::Count, pattern).await.map(|id| see_other(&paths::cache_walk(id)))
+        }
+        (true, false) => match namespaces::count(&ctx, &namespace).await {
+            Ok(count) => {
+                let above = above("Namespaces", "/cache/namespaces");
+                let layout = admin.layout(format!("Clear {namespace}?"), Section::Cache).under(above);
+                return ok(&ClearPage { layout, namespace, count });
+            }
+            Err(fault) => Err(fault),
+        },
+        (true, true) => namespaces::clear(&ctx, &admin.actor, &namespace).await.map(|count| {
+            let words = format!("{namespace} is cleared: {} values are gone.", units::count_text(count));
+            admin.redirect("/cache/namespaces", Flash::done(words))
+        }),
+    };
+    match outcome {
+        Ok(answer) => Ok(answer),
+        Err(domain::Error::Conflict(why) | domain::Error::Refused { why, .. }) => refused(why),
+        Err(fault) => Err(fault.into()),
+    }
+}

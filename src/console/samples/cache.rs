@@ -1,0 +1,160 @@
+//! A Redis full of strangers.
+
+use std::time::Duration;
+
+use askama::Template;
+use uuid::Uuid;
+
+use super::data::{HOSTILE, layout, noon, refusal};
+use crate::console::pages::cache::{Tab, Tabs, figures, key, keys, namespaces, server, walks};
+use crate::domain::actor::Role;
+use crate::domain::keyspace::namespaces::Namespace;
+use crate::domain::keyspace::slowlog::Entry;
+use crate::domain::keyspace::{Big, Found, Group, Kind, Name, Progress, Row, Sample, State, Viewed, Walk};
+use crate::domain::vitals::{Point, Range, Sums, Vitals};
+use crate::stores::redis::{Client, Cost, Described, Elements, Error, Info, Life, Page, Usage};
+
+const COST: Cost = Cost { commands: 6, time: Duration::from_micros(1_400) };
+const USAGE: Usage = Usage { in_use: 1, idle: 2, waiting: 3, limit: 10 };
+
+fn admin(title: &str) -> crate::console::layout::Layout {
+    layout(title, Some(Role::Admin))
+}
+
+fn tabs(open: Tab) -> Tabs {
+    Tabs::of(&admin(""), Some(open))
+}
+
+fn hostile() -> Vec<u8> {
+    [HOSTILE.as_bytes(), b"\xff\0"].concat()
+}
+
+fn described() -> Described {
+    Described { kind: Some(HOSTILE.into()), life: Life::Left(Duration::from_secs(90)), bytes: Some(412) }
+}
+
+fn search(rows: usize, next: Option<u64>, exact: bool) -> String {
+    let row = || Row { name: Name::parse(hostile()).unwrap(), described: described() };
+    let progress = Progress { looked_at: 20_000, calls: 40, time: Duration::from_millis(44) };
+    let found = Found { rows: (0..rows).map(|_| row()).collect(), progress, total: 10_000_000, next, exact, hidden: 2 };
+    let query = keys::IndexQuery { pattern: HOSTILE.into(), cursor: "7".into(), ..keys::IndexQuery::default() };
+    let page =
+        keys::IndexPage { layout: admin("Keys"), tabs: tabs(Tab::Keys), query, refusal: refusal("match"), found: Some(found), cost: COST };
+    page.render().unwrap()
+}
+
+fn one_key(elements: Elements) -> String {
+    let page = Page { elements, total: 2, next: Some("100".into()) };
+    let viewed = Viewed { name: Name::parse(hostile()).unwrap(), described: described(), encoding: Some(HOSTILE.into()), page };
+    let query = key::ShowQuery { from: "1".into(), ..key::ShowQuery::default() };
+    let typed = (HOSTILE.to_owned(), "days".to_owned());
+    key::ShowPage { layout: admin(HOSTILE), viewed, query, refusal: refusal("ttl"), typed, cost: COST }.render().unwrap()
+}
+
+fn walk(kind: Kind, state: State) -> String {
+    let big = Big { name: hostile(), kind: HOSTILE.into(), length: 7, bytes: None };
+    let walk = Walk {
+        id: Uuid::nil(),
+        kind,
+        pattern: hostile(),
+        state,
+        total: 100,
+        looked_at: 50,
+        matched: 3,
+        began_at: noon(),
+        seen_at: noon(),
+        by: HOSTILE.into(),
+        biggest: vec![big],
+    };
+    walks::ShowPage { layout: admin("Walk"), walk, typed: HOSTILE.into(), refusal: refusal("confirm") }.render().unwrap()
+}
+
+fn vitals(info: &str, points: Option<Vec<Point>>) -> String {
+    let vitals = Vitals {
+        info: Info::parse(info),
+        ping: Duration::from_micros(300),
+        slow: Err(Error::NotPermitted),
+        samples: Vec::new(),
+        five_minutes: Sums::default(),
+        hour: Sums::default(),
+        day: None,
+        range: Range::Day,
+        points,
+    };
+    figures::ShowPage::of(admin("Cache"), &vitals, [USAGE, USAGE], COST).render().unwrap()
+}
+
+fn told() -> Vec<(&'static str, String)> {
+    let entry =
+        Entry { at: noon(), microseconds: 48_200, command: HOSTILE.into(), shown: vec![hostile()], hidden: 2, client: HOSTILE.into() };
+    let slow = |told| server::SlowPage { layout: admin("Slow log"), tabs: tabs(Tab::Slow), told, values: true, cost: COST };
+    let client = Client {
+        name: HOSTILE.into(),
+        address: HOSTILE.into(),
+        user: HOSTILE.into(),
+        command: HOSTILE.into(),
+        flags: "b".into(),
+        ..Client::default()
+    };
+    let clients = server::ClientsPage { layout: admin("Clients"), tabs: tabs(Tab::Clients), told: Ok(vec![client]), count: 9, cost: COST };
+    let told = Ok(vec![(HOSTILE.to_owned(), HOSTILE.to_owned())]);
+    let settings =
+        server::SettingsPage { layout: admin("Configuration"), tabs: tabs(Tab::Settings), told, query: HOSTILE.into(), cost: COST };
+    vec![
+        ("cache-slowlog", slow(Ok(server::SlowRow::all(vec![entry]))).render().unwrap()),
+        ("cache-slowlog-none", slow(Ok(Vec::new())).render().unwrap()),
+        ("cache-slowlog-untold", slow(Err(HOSTILE.into())).render().unwrap()),
+        ("cache-clients", clients.render().unwrap()),
+        ("cache-settings", settings.render().unwrap()),
+    ]
+}
+
+fn spaces(whole: bool) -> String {
+    let group = Group { prefix: hostile(), depth: 2, keys: 3, bytes: 100, lives: [1, 0, 0, 0, 1, 1] };
+    let sample = Sample { at: noon(), total: 100, sampled: 10, whole, own: 1, own_bytes: 5, groups: vec![group.clone()] };
+    let of = |name: &str, group, figures| Namespace { name: name.into(), group, figures, clearable: true, kept: None };
+    let namespaces = vec![of(HOSTILE, Some(group), None), of("own", None, Some(Default::default()))];
+    let page = namespaces::IndexPage { layout: admin("Namespaces"), tabs: tabs(Tab::Namespaces), sample, namespaces, cost: COST };
+    page.render().unwrap()
+}
+
+pub fn pages() -> Vec<(&'static str, String)> {
+    let pair = || vec![(hostile(), hostile())];
+    let full = "redis_version:<b>\r\nused_memory:1728724337\r\nmaxmemory:2147483648\r\nmaxmemory_policy:noeviction\r\nrole:slave\r\n\
+                connected_clients:38\r\nmaxclients:40\r\nmem_fragmentation_ratio:0.5\r\nmem_fragmentation_bytes:-7\r\nerrorstat_<b>:count=4\r\n\
+                latency_percentiles_usec_<b>:p50=1.003,p99=20000.5,p99.9=1\r\nlazyfree_pending_objects:1\r\nused_memory_peak:9999999999\r\n\
+                rdb_last_bgsave_status:err\r\ndb0:keys=2000,expires=1,avg_ttl=0\r\n";
+    let point = Point { hit_ratio: Some(94.0), memory: Some(1_000_000), operations: Some(612.0) };
+    let biggest = walks::BiggestPage { layout: admin("Biggest keys"), tabs: tabs(Tab::Biggest), running: Some(Uuid::nil()) };
+    let clear = namespaces::ClearPage { layout: admin("Clear?"), namespace: HOSTILE.into(), count: 3 };
+    let viewed = Viewed {
+        name: Name::parse(hostile()).unwrap(),
+        described: described(),
+        encoding: None,
+        page: Page { elements: Elements::Unknown, total: 0, next: None },
+    };
+    let mut pages = vec![
+        ("cache-keys", search(2, Some(u64::MAX), false)),
+        ("cache-keys-none", search(0, Some(1), false)),
+        ("cache-keys-exact", search(0, None, true)),
+        ("cache-key-bytes", one_key(Elements::Bytes(hostile()))),
+        ("cache-key-hash", one_key(Elements::Hash(pair()))),
+        ("cache-key-list", one_key(Elements::List(vec![hostile().repeat(100)]))),
+        ("cache-key-set", one_key(Elements::Set(Vec::new()))),
+        ("cache-key-zset", one_key(Elements::SortedSet(vec![(hostile(), HOSTILE.into())]))),
+        ("cache-key-stream", one_key(Elements::Stream(vec![(HOSTILE.into(), pair())]))),
+        ("cache-key-large", one_key(Elements::TooLarge(99))),
+        ("cache-key-delete", key::ConfirmPage { layout: admin("Delete?"), viewed }.render().unwrap()),
+        ("cache-walk-count", walk(Kind::Count, State::Done)),
+        ("cache-walk-delete", walk(Kind::Delete, State::Failed(HOSTILE.into()))),
+        ("cache-walk-biggest", walk(Kind::Biggest, State::Running)),
+        ("cache-biggest", biggest.render().unwrap()),
+        ("cache", vitals(full, Some(vec![point, Point::default(), point]))),
+        ("cache-untold", vitals("", None)),
+        ("cache-namespaces", spaces(false)),
+        ("cache-namespaces-whole", spaces(true)),
+        ("cache-clear", clear.render().unwrap()),
+    ];
+    pages.extend(told());
+    pages
+}
