@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run test faults audit minio bench
+.PHONY: help run test faults audit minio bench bench-cache
 
 help:
 	@echo "make run    installs what is missing, builds, and starts Larder with servers of its own under ./data"
@@ -12,6 +12,7 @@ help:
 	@echo "make faults kills, cuts and starves Larder and its stores for longer than make test does (about 6 minutes)"
 	@echo "make audit  looks for unused and unwelcome dependencies"
 	@echo "make minio  builds MinIO into .cache, for LARDER_TEST_S3=minio make test (about 3 minutes)"
+	@echo "make bench-cache  measures what looking at ten million keys costs, and a cached value (needs 3 GiB of memory)"
 	@echo "make bench  measures transfers against the store itself and nginx: STORE=minio|weed, ARGS=--help"
 
 run:
@@ -32,6 +33,10 @@ minio:
 	@.ci/install minio
 
 STORE ?= minio
+bench-cache:
+	@.ci/install run
+	@source .ci/common && cargo bench --locked --bench cache -- $(ARGS)
+
 bench:
 	@STORE='$(STORE)' .ci/install bench
 	@source .ci/common && cargo bench --locked --bench transfers -- --store $(STORE) $(ARGS)

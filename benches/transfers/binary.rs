@@ -26,9 +26,12 @@ impl Larder {
         // Another row's Larder has written its own address there.
         drop(std::fs::remove_file(log));
         let directory = log.parent().context("the log has no directory")?.display().to_string();
+        let browse_url = urls.redis_browse_url();
         let environment = [
             ("DATABASE_URL", urls.database_url.as_str()),
             ("REDIS_URL", &urls.redis_url),
+            ("REDIS_BROWSE_URL", &browse_url),
+            ("RATE_LIMIT_PER_MINUTE", "0"),
             ("S3_ENDPOINT_URL", &urls.s3_endpoint),
             ("S3_BUCKETS", bucket),
             ("AWS_ACCESS_KEY_ID", &urls.s3_access_key_id),

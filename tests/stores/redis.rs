@@ -103,6 +103,21 @@ async fn a_wrong_password_is_its_own_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_dead_connections_cost_nobody_an_answer() {
+    let set = Set::own().await;
+    let redis = redis(&set, 8, Duration::from_secs(5));
+    redis.patiently().set("kept", "1", None).await.unwrap();
+    let ask = async || redis.patiently().get("kept").await;
+    let together = async || futures_util::future::join_all((0..40).map(|_| ask())).await;
+    together().await;
+    set.servers().redis().restart().unwrap();
+    eventually("it answers", async || redis.look().ping().await.is_ok()).await;
+    for answer in together().await {
+        assert_eq!(answer.unwrap().as_deref(), Some("1"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_browsing_user_looks_and_deletes_and_can_do_no_harm() {
     let set = Set::shared().await;
     let redis = redis(&set, 2, Duration::from_secs(5));

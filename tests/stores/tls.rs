@@ -1,11 +1,12 @@
-//! TLS to Postgres, decided by the URL: a front of the tests' own speaks TLS and passes on to the server's socket.
+//! TLS to Postgres and Redis, decided by the URL: a front of the tests' own speaks TLS and passes on to the server's socket.
 
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use larder::config::Secret;
+use larder::config::{RedisConfig, Secret};
 use larder::stores::postgres::{Error, Pool};
+use larder::stores::redis::{self, Redis};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,8 +31,9 @@ fn certificates(directory: &Path) {
     openssl(directory, &sign.split(' ').collect::<Vec<_>>());
 }
 
-/// Answers the SSLRequest of Postgres' protocol (8 bytes) with yes; the port.
-async fn front(directory: &Path, socket: String) -> u16 {
+/// Speaks TLS and passes on to a server's socket; the port. `asked`: whether clients ask for TLS first, by the
+/// SSLRequest of Postgres' protocol (8 bytes).
+async fn front(directory: &Path, socket: String, asked: bool) -> u16 {
     let chain = vec![CertificateDer::from_pem_file(directory.join("server.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(directory.join("server.key")).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -43,10 +45,12 @@ async fn front(directory: &Path, socket: String) -> u16 {
         while let Ok((mut client, _)) = listener.accept().await {
             let (acceptor, socket) = (acceptor.clone(), socket.clone());
             tokio::spawn(async move {
-                let mut request = [0; 8];
-                client.read_exact(&mut request).await?;
-                assert_eq!(&request[4..], &80_877_103_u32.to_be_bytes(), "asks for TLS before anything else");
-                client.write_all(b"S").await?;
+                if asked {
+                    let mut request = [0; 8];
+                    client.read_exact(&mut request).await?;
+                    assert_eq!(&request[4..], &80_877_103_u32.to_be_bytes(), "asks for TLS before anything else");
+                    client.write_all(b"S").await?;
+                }
                 let mut client = acceptor.accept(client).await?;
                 let mut server = UnixStream::connect(socket).await?;
                 tokio::io::copy_bidirectional(&mut client, &mut server).await
@@ -68,7 +72,7 @@ async fn the_server_is_reached_over_tls_and_only_with_a_certificate_that_is_trus
     let socket = directory.unwrap().join(format!(".s.PGSQL.{}", settings.get_ports().first().unwrap_or(&5432)));
     let certified = tempfile::tempdir().unwrap();
     certificates(certified.path());
-    let port = front(certified.path(), socket.display().to_string()).await;
+    let port = front(certified.path(), socket.display().to_string(), true).await;
     let user = settings.get_user().unwrap();
     let password = settings.get_password().map(|bytes| format!(":{}", String::from_utf8_lossy(bytes))).unwrap_or_default();
     let authority = certified.path().join("ca.pem").display().to_string();
@@ -80,4 +84,29 @@ async fn the_server_is_reached_over_tls_and_only_with_a_certificate_that_is_trus
     assert!(matches!(&unknown, Error::Unreachable(why) if why.contains("certificate")), "{unknown}");
     let misnamed = ask(url("127.0.0.1", &format!("sslmode=require&sslrootcert={authority}"))).await.unwrap_err();
     assert!(matches!(&misnamed, Error::Unreachable(why) if why.contains("certificate")), "{misnamed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_reached_over_tls_and_only_with_a_certificate_of_the_authority_that_is_named() {
+    let set = Set::shared().await;
+    let plain = set.servers().urls().redis_url.trim_start_matches("unix://").to_owned();
+    let (socket, password) = plain.split_once("?pass=").unwrap();
+    let socket = percent_encoding::percent_decode_str(socket).decode_utf8().unwrap().into_owned();
+    let certified = tempfile::tempdir().unwrap();
+    certificates(certified.path());
+    let port = front(certified.path(), socket, false).await;
+    let authority = certified.path().join("ca.pem").display().to_string();
+    let ask = async |host: &str, rest: &str| {
+        let url = Secret::new(format!("rediss://:{password}@{host}:{port}/0{rest}"));
+        let config = RedisConfig { url, browse_url: None, pool_size: 1, timeout: std::time::Duration::from_secs(5), prefix: String::new() };
+        let redis = Redis::new(&config, &tokio::runtime::Handle::current())?;
+        redis.patiently().exists("nothing").await
+    };
+    let named = format!("?ssl_ca_certs={authority}");
+    assert_eq!(ask("localhost", &named).await, Ok(false));
+    for (host, rest) in [("localhost", ""), ("127.0.0.1", named.as_str())] {
+        let refused = ask(host, rest).await.unwrap_err();
+        assert!(matches!(&refused, redis::Error::Unreachable(why) if why.contains("certificate")), "{host}: {refused}");
+    }
+    assert!(matches!(ask("localhost", "?ssl_ca_certs=/nowhere.pem").await, Err(redis::Error::Other(why)) if why.contains("/nowhere.pem")));
 }
