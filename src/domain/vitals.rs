@@ -21,7 +21,6 @@ pub use sampler::{PERIOD, run};
 /// The samples, by their time; Redis keeps a day of them.
 const SAMPLES: &str = "larder:samples";
 const KEPT: TimeDelta = TimeDelta::hours(24);
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What one page of figures is made of.
 pub struct Vitals {
@@ -50,7 +49,7 @@ pub async fn vitals(ctx: &Context, look: &Look<'_>, range: Range) -> Result<Vita
         Ok::<_, redis::Error>((info, ping, look.slow_count().await))
     };
     let (asked, samples, day, kept) =
-        futures_util::join!(asking, recent(ctx, now), minutes::sums(ctx, now - TimeDelta::hours(24)), history::kept(ctx, range, now));
+        futures_util::join!(asking, recent(ctx, look, now), minutes::sums(ctx, now - TimeDelta::hours(24)), history::kept(ctx, range, now));
     let (info, ping, slow) = asked?;
     let five_minutes = Sums::of(sample::since(&samples, now - TimeDelta::minutes(5)));
     let hour = Sums::of(&samples);
@@ -64,8 +63,9 @@ pub async fn vitals(ctx: &Context, look: &Look<'_>, range: Range) -> Result<Vita
 }
 
 /// Samples of the last hour; none where Redis does not answer.
-async fn recent(ctx: &Context, now: DateTime<Utc>) -> Vec<Sample> {
+async fn recent(ctx: &Context, look: &Look<'_>, now: DateTime<Utc>) -> Vec<Sample> {
     let least = (now - TimeDelta::hours(1)).timestamp_millis();
-    let members = ctx.redis.briefly(PATIENCE).members_from(SAMPLES, least).await.unwrap_or_default();
+    let key = format!("{}{SAMPLES}", ctx.redis.prefix());
+    let members = look.members_from(key.as_bytes(), least).await.unwrap_or_default();
     members.iter().filter_map(|member| serde_json::from_str(member).ok()).collect()
 }

@@ -224,6 +224,27 @@ async fn a_pattern_is_counted_first_and_deletes_no_more_than_it_matches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_is_stopped_leaves_the_rest_and_another_has_to_wait_for_it() {
+    let app = TestApp::with_own_servers().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let fill = "for i = 1, 400000 do redis.call('SET', 'many:' .. i, i) end";
+    let _: () = redis::Script::new(fill).invoke_async(&mut app.redis_connection().await).await.unwrap();
+    let counting = admin.post("/cache/keys/deletions", &[("match", "many:*")]).await.expect_status(303).location().to_owned();
+    let again = admin.post("/cache/biggest", &[]).await.expect_status(303);
+    assert_eq!(again.location(), "/cache/biggest", "one at a time");
+    assert!(admin.get("/cache/biggest").await.text_of("main").contains("under way"));
+    ended(&admin, &counting).await;
+    let form = [("match", "many:*"), ("counted", counting.rsplit('/').next().unwrap()), ("confirm", "many:*")];
+    let deleting = admin.post("/cache/keys/deletions", &form).await.expect_status(303).location().to_owned();
+    admin.post(&format!("{deleting}/stop"), &[]).await.expect_status(303);
+    let stopped = ended(&admin, &deleting).await;
+    assert!(stopped.text_of("main .badge").contains("Stopped"), "{}", stopped.text_of("main"));
+    let left: u64 = redis::cmd("DBSIZE").query_async(&mut app.redis_connection().await).await.unwrap();
+    assert!(left > 10_000, "{left}");
+    assert!(admin.get("/audit?action=key.delete_matching").await.text().contains("stopped"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_searches_are_told_so() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;

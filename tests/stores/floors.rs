@@ -14,6 +14,22 @@ fn sources(directory: &Path, found: &mut Vec<(PathBuf, String)>) {
     }
 }
 
+/// Nothing that stops a server, or empties it.
+#[test]
+fn no_command_that_could_harm_a_redis_is_ever_sent() {
+    let mut found = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stores/redis"), &mut found);
+    assert!(found.len() > 5);
+    for (path, text) in &found {
+        for command in
+            ["KEYS", "MONITOR", "FLUSHALL", "FLUSHDB", "DEBUG", "SORT", "SAVE", "BGSAVE", "SHUTDOWN", "SWAPDB", "HGETALL", "SMEMBERS"]
+        {
+            assert!(!text.contains(&format!("\"{command}\"")), "{} names {command}", path.display());
+        }
+        assert!(!text.contains("\"SET\")") || !text.contains("\"CONFIG\").arg(\"SET\")"), "{}", path.display());
+    }
+}
+
 #[test]
 fn each_floor_names_only_what_is_its_own() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

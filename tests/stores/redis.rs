@@ -95,6 +95,15 @@ async fn a_wrong_password_is_its_own_error() {
     let set = Set::shared().await;
     let url = set.servers().urls().redis_url.clone();
     let wrong = url.split("pass=").next().unwrap().to_owned() + "pass=hunter2secret";
+    let without = RedisConfig {
+        url: Secret::new(url.split('?').next().unwrap()),
+        browse_url: None,
+        pool_size: 1,
+        timeout: Duration::from_secs(1),
+        prefix: String::new(),
+    };
+    let without = Redis::new(&without, &tokio::runtime::Handle::current()).unwrap();
+    assert_eq!(without.patiently().get("a").await, Err(Error::Auth), "none where one is asked for");
     let config =
         RedisConfig { url: Secret::new(wrong), browse_url: None, pool_size: 1, timeout: Duration::from_secs(1), prefix: String::new() };
     let redis = Redis::new(&config, &tokio::runtime::Handle::current()).unwrap();

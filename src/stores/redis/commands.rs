@@ -134,11 +134,6 @@ impl Commands<'_> {
         self.line.ask::<Once<_, ()>>(&Once::repeatable(pipeline), self.limit, self.breaks).await
     }
 
-    /// Members of a sorted set from this score on, lowest first.
-    pub async fn members_from(&self, key: &str, least: i64) -> Result<Vec<String>, Error> {
-        self.run(redis::Cmd::zrangebyscore(self.key(key), least, "+inf")).await
-    }
-
     /// Adds to numbers in a hash, and gives the hash so long to live from now. A field that did not exist counts from 0.
     pub async fn add_to_fields(&self, key: &str, numbers: &[(String, u64)], ttl: Duration) -> Result<(), Error> {
         let key = self.key(key);

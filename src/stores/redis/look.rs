@@ -73,6 +73,13 @@ impl<'a> Look<'a> {
         Ok(began.elapsed())
     }
 
+    /// Members of a sorted set from this score on, lowest first.
+    pub async fn members_from(&self, key: &[u8], least: i64) -> Result<Vec<String>, Error> {
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(key).arg(least).arg("+inf");
+        self.run(command).await
+    }
+
     /// Keys in our database.
     pub async fn count_keys(&self) -> Result<u64, Error> {
         self.run(redis::cmd("DBSIZE")).await
