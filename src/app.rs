@@ -19,6 +19,7 @@ use crate::config::{Config, Environment};
 use crate::console::assets::Assets;
 use crate::domain::{self, health, uploads};
 use crate::embedded::Servers;
+use crate::meter::Meter;
 use crate::stores::{postgres, redis, s3};
 use crate::{api, console};
 
@@ -80,12 +81,14 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let assets = Assets::write().with_context(|| {
         format!("The static files cannot be written to {}; TMPDIR names another directory", std::env::temp_dir().display())
     })?;
+    let meter = Meter::new()?;
     let ready = Ready::default();
     let setup = background::SetupLink::default();
     let background = background::start(&ctx, &ready, &setup, address);
     let (for_app, ready_for_app, directory) = (ctx.clone(), ready.clone(), assets.directory().to_owned());
     let server = HttpServer::new(move || {
         App::new()
+            .app_data(web::Data::new(meter.clone()))
             .app_data(web::Data::new(for_app.clone()))
             .app_data(web::Data::new(ready_for_app.clone()))
             .wrap(from_fn(console::gate::gate))

@@ -16,6 +16,8 @@ pub mod console;
 pub mod domain;
 /// Private PostgreSQL, Redis and S3 servers for a first run and for the tests.
 pub mod embedded;
+/// What this process counts of its requests.
+pub mod meter;
 /// The database's tables, as Diesel knows them.
 pub mod schema;
 /// Floor 1: Postgres, Redis and the object store.

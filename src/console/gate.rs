@@ -20,6 +20,7 @@ use super::error::{Asker, Error};
 use super::origin::Known;
 use super::request::{self, RequestId};
 use crate::domain::Context;
+use crate::meter::Meter;
 
 /// Everything from our own origin, nothing inline, nothing framed; media and previews come from us too.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; frame-src 'self'; \
@@ -42,6 +43,8 @@ pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -
     };
     let welcome = if method.is_safe() { Ok(()) } else { known.judge(req.headers()) };
     let read_only = ctx.as_ref().is_some_and(|ctx| ctx.config.read_only) && !method.is_safe() && !ALWAYS_OPEN.contains(&path.as_str());
+    let meter = req.app_data::<web::Data<Meter>>().cloned();
+    let _in_flight = meter.as_ref().map(|meter| meter.begin());
     let asker = Asker::of(req.request());
     let answering = async {
         match welcome {
@@ -68,10 +71,14 @@ pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -
         Err(fault) => Err((fault.error_response(), fault)),
     };
     let https = ctx.as_ref().is_some_and(|ctx| ctx.config.is_https());
+    let route = answer.as_ref().ok().and_then(|response| response.request().match_pattern());
     let (status, headers) = match &mut answer {
         Ok(response) => (response.status(), response.headers_mut()),
         Err((response, _)) => (response.status(), response.headers_mut()),
     };
+    if let Some(meter) = &meter {
+        meter.answered(method.as_str(), route.as_deref().unwrap_or("none"), status.as_u16(), started.elapsed());
+    }
     dress(headers, &id.0, https, path.starts_with("/static/") && status == StatusCode::OK);
     log::info!(
         target: "larder::access",

@@ -20,6 +20,8 @@ pub use sampler::{PERIOD, run};
 
 /// The samples, by their time; Redis keeps a day of them.
 const SAMPLES: &str = "larder:samples";
+/// How long other programs wait for it.
+const PATIENCE: Duration = Duration::from_millis(250);
 const KEPT: TimeDelta = TimeDelta::hours(24);
 
 /// What one page of figures is made of.
@@ -60,6 +62,41 @@ pub async fn vitals(ctx: &Context, look: &Look<'_>, range: Range) -> Result<Vita
     // What the minute that runs has not given to Postgres yet is in the samples.
     let day = day.ok().map(|day| day.plus(&Sums::of(sample::since(&samples, minutes::begin_of(now)))));
     Ok(Vitals { info, ping, slow, samples, five_minutes, hour, day, range, points })
+}
+
+/// What the server tells of itself to other programs.
+pub struct Told(Info);
+
+/// `None` where it does not answer at once.
+pub async fn told(ctx: &Context) -> Option<Told> {
+    let look = ctx.redis.look();
+    tokio::time::timeout(PATIENCE, look.info("default")).await.ok()?.ok().map(Told)
+}
+
+impl Told {
+    /// Name, meaning and value.
+    pub fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
+        self.read(&[
+            ("larder_redis_memory_bytes", "Memory that Redis uses", "used_memory"),
+            ("larder_redis_memory_limit_bytes", "Where it evicts or refuses; 0 is no limit", "maxmemory"),
+            ("larder_redis_clients", "Connected clients", "connected_clients"),
+        ])
+    }
+
+    pub fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        self.read(&[
+            ("larder_redis_keyspace_hits_total", "Look-ups of keys that were there", "keyspace_hits"),
+            ("larder_redis_keyspace_misses_total", "Look-ups of keys that were not there", "keyspace_misses"),
+            ("larder_redis_evicted_keys_total", "Keys thrown out to make room", "evicted_keys"),
+            ("larder_redis_expired_keys_total", "Keys whose end came", "expired_keys"),
+            ("larder_redis_commands_total", "Commands processed", "total_commands_processed"),
+        ])
+    }
+
+    /// What it does not tell is left out.
+    fn read(&self, fields: &[(&'static str, &'static str, &str)]) -> Vec<(&'static str, &'static str, u64)> {
+        fields.iter().filter_map(|(name, help, field)| Some((*name, *help, self.0.number(field)?))).collect()
+    }
 }
 
 /// Samples of the last hour; none where Redis does not answer.

@@ -7,6 +7,7 @@ mod support;
 
 mod command_line;
 mod health;
+mod metrics;
 
 use support::TestApp;
 

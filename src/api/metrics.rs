@@ -1,0 +1,157 @@
+//! `/metrics`: the text format of Prometheus, for whoever has the token; without a token, for this machine alone.
+
+use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, FORWARDED, WWW_AUTHENTICATE};
+use actix_web::{HttpRequest, HttpResponse, web};
+use aws_lc_rs::constant_time;
+use prometheus::{Encoder, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::config::Config;
+use crate::console::error::{self, Error};
+use crate::domain::health::{Service, State};
+use crate::domain::{Context, vitals};
+use crate::meter::Meter;
+
+pub async fn show(ctx: web::Data<Context>, meter: web::Data<Meter>, req: HttpRequest) -> HttpResponse {
+    if !may_read(&ctx.config, &req) {
+        let mut refused = error::problem(&Error::SignIn { next: String::new() }, &crate::console::request::current_id());
+        refused.headers_mut().insert(WWW_AUTHENTICATE, actix_web::http::header::HeaderValue::from_static("Bearer"));
+        return refused;
+    }
+    let mut text = Vec::new();
+    let written = state(&ctx).await.and_then(|registry| {
+        let encoder = TextEncoder::new();
+        encoder.encode(&meter.gather(), &mut text)?;
+        encoder.encode(&registry.gather(), &mut text)
+    });
+    match written {
+        Ok(()) => HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type(prometheus::TEXT_FORMAT).body(text),
+        Err(fault) => error::answer(&Error::Internal(fault.to_string()), &req),
+    }
+}
+
+/// Behind a proxy on this machine everybody comes from it: what was passed on needs a token.
+fn may_read(config: &Config, req: &HttpRequest) -> bool {
+    match &config.metrics_token {
+        Some(token) => {
+            let given = req.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+            given.is_some_and(|given| constant_time::verify_slices_are_equal(given, token.reveal().as_bytes()).is_ok())
+        }
+        None => {
+            let passed_on =
+                [FORWARDED.as_str(), "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| req.headers().contains_key(*name));
+            !passed_on && req.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+        }
+    }
+}
+
+/// What is so now, in a registry of its own.
+async fn state(ctx: &Context) -> prometheus::Result<Registry> {
+    let registry = Registry::new();
+    build(&registry)?;
+    pools(ctx, &registry)?;
+    probes(ctx, &registry)?;
+    cache(ctx, &registry)?;
+    redis(ctx, &registry).await?;
+    gauge(&registry, "larder_uploads_in_flight", "Uploads under way", ctx.budget.under_way() as u64)?;
+    gauge(&registry, "larder_upload_memory_bytes", "Memory that uploads hold", ctx.budget.in_use() as u64)?;
+    Ok(registry)
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
+    let gauge = IntGauge::new(name, help)?;
+    gauge.set(signed(value));
+    registry.register(Box::new(gauge))
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(gauges.clone()))?;
+    Ok(gauges)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(counters.clone()))?;
+    Ok(counters)
+}
+
+fn build(registry: &Registry) -> prometheus::Result<()> {
+    let info = gauges(registry, "larder_build_info", "Always 1; the version is a label", &["version"])?;
+    info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    Ok(())
+}
+
+fn pools(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
+    let connections = gauges(registry, "larder_pool_connections", "Connections of this process", &["pool", "state"])?;
+    let limits = gauges(registry, "larder_pool_limit", "Connections at most", &["pool"])?;
+    let waiting = gauges(registry, "larder_pool_waiting", "Callers that wait for a connection", &["pool"])?;
+    let enter = |pool: &str, in_use: usize, limit: usize, callers: usize| {
+        connections.with_label_values(&[pool, "in_use"]).set(signed(in_use as u64));
+        limits.with_label_values(&[pool]).set(signed(limit as u64));
+        waiting.with_label_values(&[pool]).set(signed(callers as u64));
+    };
+    let (in_use, limit, callers) = ctx.db.usage();
+    enter("postgres", in_use, limit, callers);
+    for (pool, usage) in [("redis", ctx.redis.usage()), ("redis_browse", ctx.redis.usage_of_looking())] {
+        enter(pool, usage.in_use, usage.limit, usage.waiting);
+        connections.with_label_values(&[pool, "idle"]).set(signed(usage.idle as u64));
+    }
+    Ok(())
+}
+
+fn probes(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
+    let up = gauges(registry, "larder_probe_success", "Whether the last check of a service went well", &["service"])?;
+    let duration = prometheus::GaugeVec::new(Opts::new("larder_probe_duration_seconds", "Of the last check that went well"), &["service"])?;
+    registry.register(Box::new(duration.clone()))?;
+    for service in Service::ALL {
+        let snapshot = ctx.health.one(service);
+        if matches!(snapshot.state, State::NotConfigured | State::Unknown) {
+            continue;
+        }
+        let name = service.name().to_lowercase();
+        up.with_label_values(&[&name]).set(i64::from(snapshot.healthy));
+        if let Some(latency) = snapshot.latency_ms {
+            duration.with_label_values(&[&name]).set(latency / 1000.0);
+        }
+    }
+    Ok(())
+}
+
+fn cache(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
+    let lookups = counters(registry, "larder_cache_lookups_total", "Look-ups of cached values, by this process", &["namespace", "result"])?;
+    let computed = counters(registry, "larder_cache_computations_total", "Values that were computed", &["namespace", "outcome"])?;
+    let seconds = prometheus::CounterVec::new(
+        Opts::new("larder_cache_lookup_seconds_total", "Time that look-ups took, computations included"),
+        &["namespace"],
+    )?;
+    registry.register(Box::new(seconds.clone()))?;
+    for (namespace, figures) in ctx.cache.figures() {
+        for (result, count) in
+            [("hit", figures.hits() - figures.stale()), ("stale", figures.stale()), ("miss", figures.misses()), ("error", figures.errors())]
+        {
+            lookups.with_label_values(&[namespace, result]).inc_by(count);
+        }
+        computed.with_label_values(&[namespace, "ok"]).inc_by(figures.computations() - figures.failures());
+        computed.with_label_values(&[namespace, "error"]).inc_by(figures.failures());
+        seconds.with_label_values(&[namespace]).inc_by(figures.lookups().sum.as_secs_f64());
+    }
+    Ok(())
+}
+
+/// What the server tells within a quarter of a second; without it the other figures stand alone.
+async fn redis(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
+    let Some(told) = vitals::told(ctx).await else { return Ok(()) };
+    for (name, help, value) in told.gauges() {
+        gauge(registry, name, help, value)?;
+    }
+    for (name, help, value) in told.counters() {
+        let counter = prometheus::IntCounter::new(name, help)?;
+        counter.inc_by(value);
+        registry.register(Box::new(counter))?;
+    }
+    Ok(())
+}
