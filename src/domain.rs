@@ -8,6 +8,7 @@ pub mod cache;
 pub mod deny;
 pub(crate) mod faults;
 pub mod health;
+pub mod limits;
 pub mod names;
 pub mod objects;
 pub mod overview;

@@ -62,6 +62,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.upload.keep, Duration::from_secs(7 * 86_400));
     assert!(config.migrate_on_start);
     assert!(!config.read_only);
+    assert_eq!(config.rate_limit_per_minute, 600);
     assert_eq!(config.log_format, LogFormat::Text);
     assert!(config.qdrant_url.is_none() && config.litellm_url.is_none());
 }

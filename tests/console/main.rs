@@ -13,6 +13,7 @@ mod browsing;
 mod faults;
 mod hostile;
 mod lifecycle;
+mod limits;
 mod resumable;
 mod roles;
 mod settings;
