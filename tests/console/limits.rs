@@ -67,7 +67,7 @@ async fn strangers_are_counted_by_address_and_unknown_tokens_with_them() {
     }
     let mut statuses = Vec::new();
     for at in 0..10 {
-        let token = format!("larder={:0>43}", at);
+        let token = format!("larder={at:0>43}");
         statuses.push(visitor.send(visitor.request(Method::GET, "/uploads").header("cookie", token)).await.status);
     }
     assert_eq!(statuses, [303, 303, 303, 303, 303, 303, 429, 429, 429, 429]);
