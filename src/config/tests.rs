@@ -245,11 +245,13 @@ fn production_needs_its_public_address() {
     assert_eq!(config.origin(), Some("https://larder.example.com"));
     assert!(config.is_https());
     assert!(config.warnings()[0].contains("REDIS_PASSWORD"));
-    assert!(config.warnings()[1].contains("TRUSTED_PROXIES"));
+    assert!(config.warnings()[1].contains("REDIS_BROWSE_URL"));
+    assert!(config.warnings()[2].contains("TRUSTED_PROXIES"));
     let guarded = [
         ("APP_ENV", "production"),
         ("PUBLIC_URL", "https://larder.example.com"),
         ("REDIS_PASSWORD", "word"),
+        ("REDIS_BROWSE_URL", "redis://larder-browse:word@cache.example:6379/0"),
         ("TRUSTED_PROXIES", "10.0.0.2"),
     ];
     assert!(with(&guarded).unwrap().warnings().is_empty());
