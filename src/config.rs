@@ -105,6 +105,8 @@ pub struct Config {
     pub migrate_on_start: bool,
     pub metrics_token: Option<Secret>,
     pub read_only: bool,
+    /// Pages that one person may ask for in a minute; 0: any number.
+    pub rate_limit_per_minute: u64,
     pub qdrant_url: Option<String>,
     pub qdrant_api_key: Option<Secret>,
     pub litellm_url: Option<String>,
@@ -200,6 +202,7 @@ impl Config {
             migrate_on_start: read.flag("MIGRATE_ON_START", true),
             metrics_token: read.text(&["METRICS_TOKEN"]).map(Secret),
             read_only: read.flag("READ_ONLY", false),
+            rate_limit_per_minute: read.bounded(&["RATE_LIMIT_PER_MINUTE"], 600, 0..=100_000, "RATE_LIMIT_PER_MINUTE=600"),
             qdrant_url: read.http_url(&["QDRANT_URL"], "QDRANT_URL=http://127.0.0.1:6333"),
             qdrant_api_key: read.text(&["QDRANT_API_KEY"]).map(Secret),
             litellm_url: read.http_url(&["LITELLM_URL"], "LITELLM_URL=http://127.0.0.1:4000"),

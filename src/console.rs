@@ -10,6 +10,7 @@ mod filters;
 pub mod gate;
 mod icons;
 pub mod layout;
+mod limit;
 mod multipart;
 mod names;
 mod origin;
@@ -103,6 +104,7 @@ pub async fn finish(req: ServiceRequest, next: Next<impl MessageBody + 'static>)
         },
         None => response,
     };
+    limit::tell(&req, response.headers_mut());
     let is_page = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if is_page && Flash::is_waiting(&req) {
         // A cookie that cannot be written is shown once more, nothing worse.

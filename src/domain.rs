@@ -9,6 +9,7 @@ pub mod deny;
 pub(crate) mod faults;
 pub mod health;
 pub mod keyspace;
+pub mod limits;
 pub mod names;
 pub mod objects;
 pub mod overview;

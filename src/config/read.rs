@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A whole number within bounds, both included.
-    fn bounded(&mut self, names: &[&str], default: u64, bounds: std::ops::RangeInclusive<u64>, example: &str) -> u64 {
+    pub fn bounded(&mut self, names: &[&str], default: u64, bounds: std::ops::RangeInclusive<u64>, example: &str) -> u64 {
         let value = self.parsed(names, default, "a whole number", example);
         if bounds.contains(&value) {
             return value;

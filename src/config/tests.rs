@@ -62,6 +62,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.upload.keep, Duration::from_secs(7 * 86_400));
     assert!(config.migrate_on_start);
     assert!(!config.read_only);
+    assert_eq!(config.rate_limit_per_minute, 600);
     assert_eq!(config.log_format, LogFormat::Text);
     assert!(config.qdrant_url.is_none() && config.litellm_url.is_none());
 }
@@ -244,11 +245,13 @@ fn production_needs_its_public_address() {
     assert_eq!(config.origin(), Some("https://larder.example.com"));
     assert!(config.is_https());
     assert!(config.warnings()[0].contains("REDIS_PASSWORD"));
-    assert!(config.warnings()[1].contains("TRUSTED_PROXIES"));
+    assert!(config.warnings()[1].contains("REDIS_BROWSE_URL"));
+    assert!(config.warnings()[2].contains("TRUSTED_PROXIES"));
     let guarded = [
         ("APP_ENV", "production"),
         ("PUBLIC_URL", "https://larder.example.com"),
         ("REDIS_PASSWORD", "word"),
+        ("REDIS_BROWSE_URL", "redis://larder-browse:word@cache.example:6379/0"),
         ("TRUSTED_PROXIES", "10.0.0.2"),
     ];
     assert!(with(&guarded).unwrap().warnings().is_empty());

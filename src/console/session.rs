@@ -6,15 +6,15 @@ use std::pin::Pin;
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
 use actix_web::dev::Payload;
 use actix_web::http::header::LOCATION;
-use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 
 use super::error::{Error, Result};
 use super::layout::{Flash, Frame, Layout, Person, Section};
-use super::request;
+use super::{limit, request};
 use crate::config::Config;
 use crate::domain::actor::{Actor, ActorKind, Role};
 use crate::domain::sessions::{self, Session};
-use crate::domain::{self, Context};
+use crate::domain::{Context, limits};
 
 /// How long a page that is open to all waits to learn who looks at it.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -102,17 +102,26 @@ fn actor_of(session: &Session, req: &HttpRequest, config: &Config) -> Actor {
     }
 }
 
-async fn session_of(ctx: &Context, token: Option<&str>) -> domain::Result<Option<Session>> {
-    match token {
-        Some(token) => sessions::find(ctx, token).await,
-        None => Ok(None),
+/// Whose token this is. An error where they ask too often; how they stand goes with the request either way.
+async fn session_of(ctx: &Context, req: &HttpRequest, token: Option<&str>) -> Result<Option<Session>> {
+    if !limit::counts(req.path()) {
+        return match token {
+            Some(token) => Ok(sessions::find(ctx, token).await?),
+            None => Ok(None),
+        };
     }
+    let (session, standing) = limits::enter(ctx, token, request::client_address(req, &ctx.config.trusted_proxies)).await;
+    if let Some(standing) = standing {
+        req.extensions_mut().insert(standing);
+        limit::judge(&standing)?;
+    }
+    Ok(session?)
 }
 
 async fn signed_in(req: HttpRequest, needed: Role) -> Result<SignedIn> {
     let ctx = context(&req)?;
     let token = token(&req, &ctx.config);
-    let Some(session) = session_of(&ctx, token.as_deref()).await? else {
+    let Some(session) = session_of(&ctx, &req, token.as_deref()).await? else {
         // Whoever sent a form while signed out starts again at the form, not at its answer.
         let next = if req.method().is_safe() { req.uri().path_and_query().map_or("/", |path| path.as_str()) } else { "/" };
         return Err(Error::SignIn { next: next.to_owned() });
@@ -170,8 +179,11 @@ impl FromRequest for Visitor {
             let ctx = context(&req)?;
             let token = token(&req, &ctx.config);
             // These pages open even when sessions cannot be looked up; the person counts as signed out.
-            let looking = tokio::time::timeout(PATIENCE, session_of(&ctx, token.as_deref()));
-            let session = looking.await.ok().and_then(domain::Result::ok).flatten();
+            let looking = tokio::time::timeout(PATIENCE, session_of(&ctx, &req, token.as_deref()));
+            let session = match looking.await {
+                Ok(Err(error @ Error::TooMany { .. })) => return Err(error),
+                looked => looked.ok().and_then(Result::ok).flatten(),
+            };
             let address = request::client_address(&req, &ctx.config.trusted_proxies);
             let actor = match &session {
                 Some(session) => actor_of(session, &req, &ctx.config),

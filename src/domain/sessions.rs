@@ -22,6 +22,7 @@ use super::secrets::{hex, new_token, sha256};
 use super::{Context, Error, Result, cache};
 use crate::clock;
 use crate::schema::{sessions, users};
+use crate::stores::redis;
 
 /// How long a person stays signed in.
 pub const LIFETIME: Duration = Duration::from_secs(14 * 86_400);
@@ -94,40 +95,45 @@ pub(super) fn token() -> Result<String> {
     new_token()
 }
 
-fn copy_key(hash: &[u8]) -> String {
+pub(super) fn copy_key(hash: &[u8]) -> String {
     format!("larder:session:{}", hex(hash))
 }
 
-/// `None`: Postgres must be asked.
-fn read_copy(copy: &str) -> Option<Session> {
-    if copy == ASK_POSTGRES { None } else { serde_json::from_str(copy).ok() }
+/// `None`: it was never ours, which has 43 characters of base64url.
+pub(super) fn hash_of(token: &str) -> Option<Vec<u8>> {
+    (token.len() == 43).then(|| sha256(token.as_bytes()))
 }
 
 /// `None`: unknown, expired, ended, or its user is disabled.
 pub async fn find(ctx: &Context, token: &str) -> Result<Option<Session>> {
-    // 43 characters of base64url; anything else was never ours.
-    if token.len() != 43 {
-        return Ok(None);
-    }
-    let hash = sha256(token.as_bytes());
-    let key = copy_key(&hash);
-    let redis = ctx.redis.briefly(PATIENCE);
+    let Some(hash) = hash_of(token) else { return Ok(None) };
     let began = Instant::now();
-    let copy = redis.get(&key).await;
-    let session = copy.as_ref().ok().and_then(Option::as_deref).and_then(read_copy);
+    let copy = ctx.redis.briefly(PATIENCE).get(&copy_key(&hash)).await;
+    match from_copy(ctx, copy, began.elapsed()) {
+        Some(session) => Ok(Some(session)),
+        None => from_postgres(ctx, hash).await,
+    }
+}
+
+/// What Redis answered after so long. `None`: Postgres must be asked.
+pub(super) fn from_copy(ctx: &Context, copy: std::result::Result<Option<String>, redis::Error>, took: Duration) -> Option<Session> {
+    let text = copy.as_ref().ok().and_then(Option::as_deref).filter(|text| *text != ASK_POSTGRES);
+    let session = text.and_then(|text| serde_json::from_str(text).ok());
     let how = match (&copy, &session) {
         (_, Some(_)) => How::Hit,
         (Ok(_), None) => How::Miss,
         (Err(_), None) => How::Error,
     };
-    ctx.cache.looked_up(COPIES.name, how, began.elapsed());
-    if let Some(session) = session {
-        return Ok(Some(session));
-    }
+    ctx.cache.looked_up(COPIES.name, how, took);
+    session
+}
+
+pub(super) async fn from_postgres(ctx: &Context, hash: Vec<u8>) -> Result<Option<Session>> {
+    let key = copy_key(&hash);
     let Some(session) = ctx.db.within(find_in_postgres(ctx, hash)).await? else { return Ok(None) };
     if let Ok(copy) = serde_json::to_string(&session) {
         // Without the copy the next request asks Postgres again, no more.
-        let _ = redis.set_if_absent(&key, &copy, COPY).await;
+        let _ = ctx.redis.briefly(PATIENCE).set_if_absent(&key, &copy, COPY).await;
     }
     Ok(Some(session))
 }

@@ -19,8 +19,9 @@ use uuid::Uuid;
 
 use super::actor::{Actor, ActorKind, Role};
 use super::audit::{self, Outcome};
+use super::limits::Policy;
 use super::secrets::{hex, sha256};
-use super::{Context, Error, Result, password, sessions};
+use super::{Context, Error, Result, limits, password, sessions};
 use crate::clock;
 use crate::schema::{sign_in_failures, users};
 
@@ -30,7 +31,9 @@ pub const TRIES: i64 = 10;
 pub const TRIES_FROM_ANYWHERE: i64 = 100;
 /// How long failures count.
 pub const WINDOW: Duration = Duration::from_secs(15 * 60);
-const PATIENCE: Duration = Duration::from_millis(250);
+
+const BY_ADDRESS: Policy = Policy { name: "sign-in-address", limit: TRIES.unsigned_abs(), window: WINDOW };
+const BY_ACCOUNT: Policy = Policy { name: "sign-in-account", limit: TRIES_FROM_ANYWHERE.unsigned_abs(), window: WINDOW };
 
 pub enum SignIn {
     /// The token for the cookie and how long it lives.
@@ -66,7 +69,9 @@ struct Attempt {
     email: String,
     email_hash: Vec<u8>,
     address: String,
-    counter: String,
+    /// What Redis counts them as.
+    by_address: String,
+    by_account: String,
 }
 
 impl Attempt {
@@ -74,8 +79,9 @@ impl Attempt {
         // Postgres folds it as its unique index does; longer ones than any address are cut.
         let email: String = email.trim().chars().filter(|c| *c != '\0').take(254).collect();
         let address = address.map_or_else(|| "unknown".to_owned(), subject);
-        let counter = format!("larder:rate:sign-in:{}", hex(&sha256(address.as_bytes())[..16]));
-        Self { email_hash: sha256(email.to_lowercase().as_bytes()), email, address, counter }
+        let email_hash = sha256(email.to_lowercase().as_bytes());
+        let (by_address, by_account) = (hex(&sha256(address.as_bytes())[..16]), hex(&email_hash[..16]));
+        Self { email, email_hash, address, by_address, by_account }
     }
 }
 
@@ -93,11 +99,8 @@ pub(super) fn subject(address: IpAddr) -> String {
 /// `visitor` is anonymous and carries address and request id.
 pub async fn sign_in(ctx: &Context, visitor: &Actor, email: &str, given: &str) -> Result<SignIn> {
     let attempt = Attempt::new(email, visitor.address);
-    if let Ok(Some(count)) = ctx.redis.briefly(PATIENCE).get(&attempt.counter).await
-        && count.parse::<i64>().is_ok_and(|count| count >= TRIES)
-    {
-        let left = ctx.redis.briefly(PATIENCE).ttl(&attempt.counter).await.ok().flatten();
-        return Ok(SignIn::Wait(left.unwrap_or(WINDOW)));
+    if let Some(wait) = must_wait_by_redis(ctx, &attempt).await? {
+        return Ok(SignIn::Wait(wait));
     }
     if let Some(wait) = ctx.db.within(enter(ctx, visitor, &attempt)).await? {
         return Ok(SignIn::Wait(wait));
@@ -113,6 +116,40 @@ pub async fn sign_in(ctx: &Context, visitor: &Actor, email: &str, given: &str) -
         Some(user) if right && user.active => welcome(ctx, visitor, &attempt, user).await,
         _ => refuse(ctx, visitor, &attempt).await,
     }
+}
+
+/// As [`must_wait`], by what Redis has counted: at most what Postgres has, because it may forget.
+async fn must_wait_by_redis(ctx: &Context, attempt: &Attempt) -> Result<Option<Duration>> {
+    let address = limits::look(ctx, &BY_ADDRESS, &attempt.by_address);
+    let account = limits::look(ctx, &BY_ACCOUNT, &attempt.by_account);
+    let (address, account) = futures_util::join!(address, account);
+    if let Some(full) = address.filter(|standing| !standing.allowed) {
+        return Ok(Some(full.next));
+    }
+    match account.filter(|standing| !standing.allowed) {
+        Some(full) if !ctx.db.within(is_familiar(ctx, attempt)).await? => Ok(Some(full.next)),
+        _ => Ok(None),
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Familiar {
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    familiar: bool,
+}
+
+/// Whether this account was ever signed in to from this address.
+async fn is_familiar(ctx: &Context, attempt: &Attempt) -> Result<bool> {
+    let mut conn = ctx.db.get().await?;
+    let found: Familiar = diesel::sql_query(
+        "SELECT EXISTS (SELECT FROM sessions s JOIN users u ON u.id = s.user_id
+                        WHERE lower(u.email) = lower($1) AND s.address = $2) AS familiar",
+    )
+    .bind::<Text, _>(&attempt.email)
+    .bind::<Text, _>(&attempt.address)
+    .get_result(&mut conn)
+    .await?;
+    Ok(found.familiar)
 }
 
 struct Found {
@@ -150,7 +187,7 @@ async fn enter(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Opti
     conn.transaction(async |conn| {
         // One address at a time, for as long as counting takes.
         let lock = diesel::sql_query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))");
-        lock.bind::<Text, _>(&attempt.counter).execute(conn).await?;
+        lock.bind::<Text, _>(format!("sign-in:{}", attempt.by_address)).execute(conn).await?;
         if let Some(wait) = must_wait(conn, attempt).await? {
             return Ok(Some(wait));
         }
@@ -210,7 +247,8 @@ async fn welcome(ctx: &Context, visitor: &Actor, attempt: &Attempt, user: Found)
             .map_err(Error::from)
         })
         .await?;
-    let _ = ctx.redis.briefly(PATIENCE).delete(&attempt.counter).await;
+    let (address, account) = (limits::forget(ctx, &BY_ADDRESS, &attempt.by_address), limits::forget(ctx, &BY_ACCOUNT, &attempt.by_account));
+    futures_util::join!(address, account);
     Ok(SignIn::Welcome { token, lifetime: sessions::LIFETIME })
 }
 
@@ -232,10 +270,7 @@ async fn refuse(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Sig
             .map_err(Error::from)
         })
         .await?;
-    let redis = ctx.redis.briefly(PATIENCE);
-    // The lifetime comes first: a counter without one would never forget.
-    if redis.set_if_absent(&attempt.counter, "0", WINDOW).await.is_ok() {
-        let _ = redis.increment(&attempt.counter, 1).await;
-    }
+    let (address, account) = (limits::take(ctx, &BY_ADDRESS, &attempt.by_address), limits::take(ctx, &BY_ACCOUNT, &attempt.by_account));
+    futures_util::join!(address, account);
     Ok(SignIn::Wrong)
 }

@@ -14,6 +14,7 @@ mod cache;
 mod faults;
 mod hostile;
 mod lifecycle;
+mod limits;
 mod resumable;
 mod roles;
 mod settings;

@@ -55,7 +55,7 @@ async fn a_lock_out_outlives_a_redis_that_forgets() {
     for _ in 0..sign_in::TRIES {
         try_in(&app.ctx, "2001:db8::1", &email, "wrong").await;
     }
-    let counter = format!("{}larder:rate:sign-in:*", app.ctx.config.redis.prefix);
+    let counter = format!("{}larder:rate:sign-in-*", app.ctx.config.redis.prefix);
     let forgotten =
         app.redis(&["EVAL", "for _, k in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', k) end return 1", "0", &counter]).await;
     assert_eq!(forgotten, "1");

@@ -96,10 +96,9 @@ where
         if Instant::now() > deadline {
             manner = Manner::Over;
         }
-        let (value, lock) = match lock::take(ctx, spec, names, manner).await {
-            Ok(answer) => answer,
+        let Ok((value, lock)) = lock::take(ctx, spec, names, manner).await else {
             // Without Redis nobody else can be heard of, and nothing be kept.
-            Err(_) => return run(ctx, spec, compute).await,
+            return run(ctx, spec, compute).await;
         };
         match (value.as_deref().map(Entry::read), lock) {
             (Some(Some(found)), lock) => {

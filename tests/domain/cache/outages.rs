@@ -119,3 +119,32 @@ async fn after_a_restart_of_the_server_values_are_kept_again() {
     // It has its values from before, of its append-only file.
     eventually("it is used again", async || work.get(&app.ctx, &NUMBERS, &key).await.unwrap() == 1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_a_dead_process_left_is_waited_for_once_and_taken_over() {
+    static LEFT: Namespace<u64> = Namespace::new("t-left", Duration::from_secs(600)).waiting(Duration::from_millis(200));
+    let app = TestApp::start().await;
+    let (work, key) = (Work::free(), Key::only());
+    let lock = format!("{}larder:lock:cache:t-left:{}", app.ctx.config.redis.prefix, key.as_str());
+    app.redis(&["SET", &lock, "somebody", "PX", "600000"]).await;
+    let began = Instant::now();
+    assert!(matches!(work.get(&app.ctx, &LEFT, &key).await, Ok(1)));
+    assert!(began.elapsed() >= Duration::from_millis(200) && began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(cache::get(&app.ctx, &LEFT, &key).await.unwrap().value, 1, "it is kept");
+    assert_eq!(app.redis(&["EXISTS", &lock]).await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_first_visitor_needs_is_computed_at_the_start_and_nobody_waits_for_it() {
+    let app = TestApp::with_own_servers().await;
+    let known = async |name: &str| {
+        let spec = cache::namespaces().into_iter().find(|spec| spec.name == name).unwrap();
+        cache::count(&app.ctx, &spec, |_| true).await.is_ok_and(|counted| counted.values == 1)
+    };
+    for name in ["store-abilities", "overview-today", "bucket-figures"] {
+        eventually(name, async || known(name).await).await;
+    }
+    app.servers().s3().stop();
+    // Ready all the same.
+    app.replica().await.stop().await;
+}

@@ -1,0 +1,58 @@
+//! How often one person may ask: what is counted, and what every answer says of it.
+
+use std::time::Duration;
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::{HttpMessage, HttpRequest};
+
+use super::error::{Error, Result};
+use crate::domain::limits::{Policy, Standing};
+
+/// Uploads have limits of their own, and one of 5,000 files is as many requests; the health page opens for everybody.
+pub(super) fn counts(path: &str) -> bool {
+    let is_upload = || {
+        let mut segments = path.strip_prefix("/buckets/").unwrap_or_default().split('/');
+        segments.nth(1) == Some("uploads")
+    };
+    path != "/health" && !is_upload()
+}
+
+pub(super) fn judge(standing: &Standing) -> Result<()> {
+    if standing.allowed {
+        return Ok(());
+    }
+    let Policy { limit, .. } = standing.policy;
+    let seconds = standing.next.as_secs().max(1);
+    let why = format!("That was more than {limit} pages in a minute. In {seconds} s it goes on.");
+    Err(Error::TooMany { why, retry_after: Duration::from_secs(seconds) })
+}
+
+/// The fields of draft-ietf-httpapi-ratelimit-headers, where this request was counted.
+pub(super) fn tell(req: &HttpRequest, headers: &mut HeaderMap) {
+    let Some(standing) = req.extensions().get::<Standing>().copied() else { return };
+    let Policy { name, limit, window } = standing.policy;
+    let policy = format!("\"{name}\";q={limit};w={}", window.as_secs());
+    let state = format!("\"{name}\";r={};t={}", standing.remaining, standing.next.as_secs());
+    for (field, value) in [("ratelimit-policy", policy), ("ratelimit", state)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(field), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uploads_and_health_are_not_counted() {
+        for path in
+            ["/", "/session", "/uploads", "/uploads/new", "/buckets", "/buckets/uploads", "/buckets/b/download", "/buckets/b/unfinished"]
+        {
+            assert!(counts(path), "{path}");
+        }
+        for path in ["/health", "/buckets/b/uploads", "/buckets/b/uploads/resumable", "/buckets/uploads/uploads/1/parts"] {
+            assert!(!counts(path), "{path}");
+        }
+    }
+}

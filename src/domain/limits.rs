@@ -1,0 +1,142 @@
+//! How often somebody may ask: a window that slides with the clock of Redis, counted by one script.
+
+use std::net::IpAddr;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::sessions::{self, Session};
+use super::sign_in::subject;
+use super::{Context, Result};
+use crate::stores::redis::{self, Script};
+
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// At most `limit` times in any `window`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Of lower-case letters and hyphens.
+    pub name: &'static str,
+    pub limit: u64,
+    pub window: Duration,
+}
+
+/// How somebody stands with a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub policy: Policy,
+    pub allowed: bool,
+    /// How often they may ask before they have to wait.
+    pub remaining: u64,
+    /// Until they may ask once more than now, in whole seconds; zero where nothing is counted.
+    pub next: Duration,
+}
+
+/// Keys: what the policy's counters begin with; perhaps the copy of a session, whose user is counted then. Arguments:
+/// subject, milliseconds, limit, a name that nobody else uses, and whether the subject is counted or only looked at.
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local who, counted, copy = ARGV[1], ARGV[5] == '1', false
+         if KEYS[2] then
+             copy = redis.call('GET', KEYS[2])
+             local known, session = pcall(cjson.decode, copy or '')
+             if known and type(session) == 'table' and session.user then
+                 who, counted = 'user-' .. session.user, true
+             end
+         end
+         local key, window, limit = KEYS[1] .. who, tonumber(ARGV[2]), tonumber(ARGV[3])
+         local time = redis.call('TIME')
+         local now = time[1] * 1000 + math.floor(time[2] / 1000)
+         redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
+         local used = redis.call('ZCARD', key)
+         local allowed = used < limit
+         if allowed and counted then
+             redis.call('ZADD', key, now, ARGV[4])
+             redis.call('PEXPIRE', key, window)
+             used = used + 1
+         end
+         local oldest = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+         return {copy, allowed and 1 or 0, used, oldest[2] and oldest[2] + window - now or 0}",
+    )
+});
+
+struct Question<'a> {
+    policy: &'a Policy,
+    subject: &'a str,
+    copy: Option<&'a str>,
+    counted: bool,
+}
+
+async fn ask(ctx: &Context, question: &Question<'_>) -> std::result::Result<(Option<String>, Standing), redis::Error> {
+    let Policy { name, limit, window } = *question.policy;
+    let mut keys = vec![format!("larder:rate:{name}:")];
+    keys.extend(question.copy.map(str::to_owned));
+    let arguments = [
+        question.subject.to_owned(),
+        window.as_millis().to_string(),
+        limit.to_string(),
+        Uuid::now_v7().simple().to_string(),
+        u8::from(question.counted).to_string(),
+    ];
+    type Answer = (Option<String>, bool, u64, u64);
+    let (copy, allowed, used, wait): Answer = ctx.redis.briefly(PATIENCE).script(&SCRIPT, &keys, &arguments).await?;
+    let next = Duration::from_secs(wait.div_ceil(1000));
+    Ok((copy, Standing { policy: *question.policy, allowed, remaining: limit.saturating_sub(used), next }))
+}
+
+/// Counts once, where that is allowed. `None`: Redis does not answer.
+pub async fn take(ctx: &Context, policy: &Policy, subject: &str) -> Option<Standing> {
+    let question = Question { policy, subject, copy: None, counted: true };
+    ask(ctx, &question).await.ok().map(|(_, standing)| standing)
+}
+
+/// Counts nothing. `None`: Redis does not answer.
+pub async fn look(ctx: &Context, policy: &Policy, subject: &str) -> Option<Standing> {
+    let question = Question { policy, subject, copy: None, counted: false };
+    ask(ctx, &question).await.ok().map(|(_, standing)| standing)
+}
+
+/// Forgets what was counted of this subject.
+pub async fn forget(ctx: &Context, policy: &Policy, subject: &str) {
+    let _ = ctx.redis.briefly(PATIENCE).delete(&format!("larder:rate:{}:{subject}", policy.name)).await;
+}
+
+/// For pages and the API. `None`: switched off.
+pub fn pages(ctx: &Context) -> Option<Policy> {
+    let limit = ctx.config.rate_limit_per_minute;
+    (limit > 0).then_some(Policy { name: "pages", limit, window: Duration::from_secs(60) })
+}
+
+/// Whose token this is, and how they stand with the policy for pages: as a person, or as an address that nobody is
+/// known at. One question to Redis, as without a limit, unless Postgres must be asked too. Where Redis does not answer
+/// everybody is let through.
+pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) -> (Result<Option<Session>>, Option<Standing>) {
+    let hash = token.and_then(sessions::hash_of);
+    let Some(policy) = pages(ctx) else { return (find(ctx, token).await, None) };
+    let stranger = address.map_or_else(|| "address-unknown".to_owned(), |address| format!("address-{}", subject(address)));
+    let copy = hash.as_deref().map(sessions::copy_key);
+    let began = Instant::now();
+    let question = Question { policy: &policy, subject: &stranger, copy: copy.as_deref(), counted: hash.is_none() };
+    let Ok((copy, standing)) = ask(ctx, &question).await else { return (find(ctx, token).await, None) };
+    let Some(hash) = hash else { return (Ok(None), Some(standing)) };
+    if let Some(session) = sessions::from_copy(ctx, Ok(copy), began.elapsed()) {
+        return (Ok(Some(session)), Some(standing));
+    }
+    // Also where too many strangers ask from the same address: whoever is signed in does not wait for them.
+    match sessions::from_postgres(ctx, hash).await {
+        Ok(Some(session)) => {
+            let standing = take(ctx, &policy, &format!("user-{}", session.user)).await;
+            (Ok(Some(session)), standing)
+        }
+        Ok(None) => (Ok(None), take(ctx, &policy, &stranger).await),
+        Err(error) => (Err(error), None),
+    }
+}
+
+async fn find(ctx: &Context, token: Option<&str>) -> Result<Option<Session>> {
+    match token {
+        Some(token) => sessions::find(ctx, token).await,
+        None => Ok(None),
+    }
+}

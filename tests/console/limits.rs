@@ -1,0 +1,98 @@
+//! Whoever asks for too many pages is told how long to wait; nobody else is.
+
+use larder::domain::actor::Role;
+use reqwest::Method;
+use reqwest::header::ACCEPT;
+
+use crate::support::{Client, Page, TestApp, eventually};
+
+async fn with_limit(limit: u64) -> TestApp {
+    TestApp::start_with(|config| config.rate_limit_per_minute = limit).await
+}
+
+async fn get_json(client: &Client, path: &str) -> Page {
+    client.send(client.request(Method::GET, path).header(ACCEPT, "application/json")).await
+}
+
+/// The number after `name=` in one of the fields.
+fn parameter(page: &Page, field: &str, name: &str) -> u64 {
+    let value = page.header(field).unwrap_or_else(|| panic!("{}: no {field}", page.path));
+    let value = value.split(';').find_map(|part| part.strip_prefix(&format!("{name}="))).unwrap();
+    value.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_says_how_many_are_left_and_too_many_are_refused() {
+    let app = with_limit(10).await;
+    let (viewer, other) = (app.sign_in(Role::Viewer).await, app.sign_in(Role::Viewer).await);
+    for asked in 1..=10 {
+        let page = viewer.get("/uploads").await.expect_status(200);
+        assert_eq!(page.header("ratelimit-policy"), Some("\"pages\";q=10;w=60"));
+        assert_eq!(parameter(&page, "ratelimit", "r"), 10 - asked);
+        assert!((1..=60).contains(&parameter(&page, "ratelimit", "t")));
+    }
+    let refused = viewer.get("/uploads").await.expect_status(429);
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait) && parameter(&refused, "ratelimit", "r") == 0);
+    assert!(refused.text().contains("more than 10 pages in a minute"), "{}", refused.text());
+    let problem = get_json(&viewer, "/uploads").await.expect_status(429);
+    assert_eq!(problem.header("content-type"), Some("application/problem+json"));
+    assert!(problem.json()["status"] == 429 && problem.header("retry-after").is_some());
+    assert_eq!(viewer.get("/session").await.status, 429, "pages that are open to all are counted too");
+    other.get("/uploads").await.expect_status(200);
+    for open in ["/health", "/livez", "/readyz", "/health/redis", "/static/nothing"] {
+        let page = viewer.get(open).await;
+        assert!(page.status != 429 && page.header("ratelimit").is_none(), "{open}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_are_not_counted() {
+    let app = with_limit(5).await;
+    let editor = app.sign_in(Role::Editor).await;
+    for at in 0..40 {
+        let done = editor.upload(&app.bucket, &format!("{at}.txt"), "x").await.expect_status(303);
+        assert!(done.header("ratelimit").is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_counted_by_address_and_unknown_tokens_with_them() {
+    let app = with_limit(12).await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let visitor = app.visitor();
+    // Signing in was one of them.
+    for _ in 0..5 {
+        visitor.get("/session").await.expect_status(200);
+    }
+    let mut statuses = Vec::new();
+    for at in 0..10 {
+        let token = format!("larder={at:0>43}");
+        statuses.push(visitor.send(visitor.request(Method::GET, "/uploads").header("cookie", token)).await.status);
+    }
+    assert_eq!(statuses, [303, 303, 303, 303, 303, 303, 429, 429, 429, 429]);
+    viewer.get("/uploads").await.expect_status(200);
+    assert_eq!(visitor.get("/session").await.status, 429);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_zero_nothing_is_counted() {
+    let app = with_limit(0).await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    for _ in 0..20 {
+        assert!(viewer.get("/uploads").await.expect_status(200).header("ratelimit").is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_everybody_is_let_through() {
+    let app = TestApp::with_own_servers().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    assert!(viewer.get("/uploads").await.expect_status(200).header("ratelimit").is_some());
+    app.servers().redis().freeze();
+    for _ in 0..30 {
+        assert!(viewer.get("/uploads").await.expect_status(200).header("ratelimit").is_none());
+    }
+    app.servers().redis().thaw();
+    eventually("it counts again", async || viewer.get("/uploads").await.header("ratelimit").is_some()).await;
+}

@@ -1,0 +1,128 @@
+//! Windows that slide: exactly so many are let through, however many ask at once.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use larder::domain::actor::{Actor, Role};
+use larder::domain::limits::{self, Policy};
+use larder::domain::sign_in::{self, SignIn};
+
+use crate::support::{PASSWORD, TestApp, eventually};
+
+const MINUTE: Policy = Policy { name: "t-minute", limit: 50, window: Duration::from_secs(60) };
+const SHORT: Policy = Policy { name: "t-short", limit: 3, window: Duration::from_millis(400) };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_hundred_at_once_exactly_fifty_are_let_through() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    // So that none of the two hundred waits for a connection.
+    for ctx in [&app.ctx, &replica.ctx] {
+        eventually("it is connected", async || limits::look(ctx, &MINUTE, "somebody").await.is_some()).await;
+    }
+    let asking = (0..200).map(|at| {
+        let ctx = if at % 2 == 0 { &app.ctx } else { &replica.ctx };
+        async move {
+            loop {
+                // Two hundred at once may take longer than the patience of one.
+                if let Some(standing) = limits::take(ctx, &MINUTE, "somebody").await {
+                    return standing;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let standings = join_all(asking).await;
+    assert_eq!(standings.iter().filter(|standing| standing.allowed).count(), 50);
+    let mut remaining: Vec<u64> = standings.iter().filter(|standing| standing.allowed).map(|standing| standing.remaining).collect();
+    remaining.sort_unstable();
+    assert_eq!(remaining, (0..50).collect::<Vec<_>>());
+    for refused in standings.iter().filter(|standing| !standing.allowed) {
+        assert!(refused.remaining == 0 && refused.next > Duration::from_secs(40) && refused.next <= MINUTE.window, "{refused:?}");
+    }
+    assert!(limits::take(&app.ctx, &MINUTE, "somebody else").await.unwrap().allowed);
+    let key = "larder:rate:t-minute:somebody";
+    assert!(app.ctx.redis.patiently().ttl(key).await.unwrap().is_some_and(|left| left <= MINUTE.window), "it ends by itself");
+    limits::forget(&app.ctx, &MINUTE, "somebody").await;
+    assert!(limits::take(&app.ctx, &MINUTE, "somebody").await.unwrap().allowed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_window_slides_and_whoever_is_refused_is_not_counted() {
+    let app = TestApp::start().await;
+    let take = async || limits::take(&app.ctx, &SHORT, "x").await.is_some_and(|standing| standing.allowed);
+    let mut allowed = 0;
+    for _ in 0..2 {
+        // Asked all the time: were refusals counted, nobody would ever be let through again.
+        eventually("one is let through", async || take().await).await;
+        let began = std::time::Instant::now();
+        allowed += 1;
+        while began.elapsed() < SHORT.window {
+            allowed += u64::from(take().await);
+        }
+    }
+    assert!((6..=12).contains(&allowed), "{allowed}");
+    eventually("it is over", async || {
+        limits::look(&app.ctx, &SHORT, "x").await.is_some_and(|standing| standing.remaining == 3 && standing.next.is_zero())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn increments_and_lifetimes_hold_under_concurrency() {
+    let app = TestApp::start().await;
+    let key = "larder:t-count";
+    let redis = &app.ctx.redis;
+    let counting = (0..300).map(|_| async {
+        redis.patiently().increment(key, 1).await.unwrap();
+        redis.patiently().expire(key, Duration::from_secs(100)).await.unwrap()
+    });
+    assert!(join_all(counting).await.into_iter().all(|was_there| was_there));
+    assert_eq!(redis.patiently().get(key).await.unwrap().as_deref(), Some("300"));
+    assert!(redis.patiently().ttl(key).await.unwrap().is_some_and(|left| left > Duration::from_secs(90)));
+    let once =
+        join_all((0..100).map(|_| async { redis.patiently().set_if_absent("larder:t-once", "1", Duration::from_millis(300)).await })).await;
+    assert_eq!(once.into_iter().filter(|outcome| *outcome == Ok(true)).count(), 1);
+    eventually("it expires", async || redis.patiently().get("larder:t-once").await == Ok(None)).await;
+}
+
+async fn try_in(app: &TestApp, address: &str, email: &str, password: &str) -> SignIn {
+    let visitor = Actor::anonymous("visitor", Some(address.parse::<IpAddr>().unwrap()), "test");
+    sign_in::sign_in(&app.ctx, &visitor, email, password).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_alone_remembers_who_must_wait_and_postgres_where_it_does_not() {
+    let app = TestApp::with_own_servers().await;
+    let email = app.new_user(Role::Editor).await;
+    for _ in 0..sign_in::TRIES {
+        assert!(matches!(try_in(&app, "198.51.100.7", &email, "wrong").await, SignIn::Wrong));
+    }
+    let waits = async || match try_in(&app, "198.51.100.7", &email, PASSWORD).await {
+        SignIn::Wait(wait) => wait <= sign_in::WINDOW && wait > sign_in::WINDOW / 2,
+        _ => false,
+    };
+    assert!(waits().await);
+    app.servers().redis().freeze();
+    assert!(waits().await, "Postgres has counted too");
+    app.servers().redis().thaw();
+    app.sql().await.execute("DELETE FROM sign_in_failures", &[]).await.unwrap();
+    eventually("Redis is used again", async || limits::look(&app.ctx, &MINUTE, "x").await.is_some()).await;
+    assert!(waits().await, "Redis refuses by itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_under_attack_lets_in_its_owner_where_he_is_known() {
+    let app = TestApp::start().await;
+    let email = app.new_user(Role::Editor).await;
+    assert!(matches!(try_in(&app, "192.0.2.1", &email, PASSWORD).await, SignIn::Welcome { .. }));
+    for at in 0..sign_in::TRIES_FROM_ANYWHERE {
+        let address = format!("198.51.{}.{}", at / 10, at % 10 + 1);
+        assert!(matches!(try_in(&app, &address, &email, "wrong").await, SignIn::Wrong), "{at}");
+    }
+    assert!(matches!(try_in(&app, "203.0.113.9", &email, PASSWORD).await, SignIn::Wait(_)), "a stranger");
+    app.sql().await.execute("DELETE FROM sign_in_failures", &[]).await.unwrap();
+    assert!(matches!(try_in(&app, "203.0.113.9", &email, PASSWORD).await, SignIn::Wait(_)), "by Redis alone");
+    assert!(matches!(try_in(&app, "192.0.2.1", &email, PASSWORD).await, SignIn::Welcome { .. }), "its owner");
+}
