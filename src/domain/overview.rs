@@ -1,11 +1,12 @@
 //! The figures of the first page.
 
 use chrono::NaiveTime;
-use diesel::sql_types::{BigInt, Bool, Integer, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 
 use super::actor::Actor;
 use super::audit::{self, Event};
+use super::uploads::CANCELLED;
 use super::{Context, Error, Result, buckets};
 use crate::clock;
 
@@ -14,6 +15,7 @@ pub struct Overview {
     pub stored: Option<Stored>,
     pub uploads_today: i64,
     pub bytes_today: i64,
+    /// Without those that their own senders cancelled.
     pub failed_today: i64,
     /// Files stored in each hour of today (UTC), 24 of them.
     pub by_hour: [i64; 24],
@@ -81,10 +83,12 @@ async fn today(ctx: &Context, actor: &Actor) -> Result<Vec<Hour>> {
             diesel::sql_query(
                 "SELECT extract(hour FROM created_at AT TIME ZONE 'UTC')::int AS hour, state = 'failed' AS failed,
                         count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes
-                 FROM files WHERE tenant_id = $1 AND created_at >= $2 AND state <> 'pending' GROUP BY 1, 2",
+                 FROM files WHERE tenant_id = $1 AND created_at >= $2 AND state <> 'pending'
+                      AND coalesce(error, '') <> ALL ($3) GROUP BY 1, 2",
             )
             .bind::<SqlUuid, _>(actor.tenant)
             .bind::<Timestamptz, _>(midnight)
+            .bind::<Array<Text>, _>(CANCELLED.as_slice())
             .load(&mut conn)
             .await
             .map_err(Error::from)
