@@ -13,6 +13,7 @@ mod browsing;
 mod faults;
 mod hostile;
 mod lifecycle;
+mod programs;
 mod resumable;
 mod roles;
 mod settings;
