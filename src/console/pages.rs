@@ -56,7 +56,7 @@ fn activity_badge(activity: Activity) -> (&'static str, &'static str, &'static s
     match activity {
         Activity::Arriving => ("off", "upload", "Uploading"),
         Activity::Waiting => ("off", "pause", "Waiting to be resumed"),
-        Activity::Arrived => ("off", "check", "All parts there, waiting for completion"),
+        Activity::Arrived => ("off", "check", "Waiting for completion"),
         Activity::Publishing => ("ok", "check", "Being stored"),
         Activity::Stopped => ("warn", "pause", "Stopped"),
     }

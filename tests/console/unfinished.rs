@@ -224,7 +224,7 @@ async fn every_page_says_the_same_of_what_an_upload_does_at_this_moment() {
     sql.execute("UPDATE files SET heartbeat_at = now() - interval '61 seconds'", &[]).await.unwrap();
     says("Waiting to be resumed", "Nobody is sending it at this moment").await;
     part(&editor, &at, "2", b"end", None).await.expect_status(200);
-    says("All parts there, waiting for completion", "All its parts are there").await;
+    says("Waiting for completion", "All its parts are there").await;
     post(&editor, &format!("{at}/completion"), &[]).await.expect_status(200);
 }
 
