@@ -5,6 +5,7 @@ mod body;
 mod charts;
 pub mod error;
 mod events;
+mod fields;
 mod filetype;
 mod filters;
 pub mod gate;

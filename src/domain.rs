@@ -58,6 +58,9 @@ pub enum Error {
     Refused { field: &'static str, why: String },
     #[error("{0}")]
     Conflict(String),
+    /// What was under way has been given up from elsewhere.
+    #[error("{0}")]
+    Lapsed(String),
     #[error("{0}")]
     Forbidden(String),
     #[error("{0}")]

@@ -117,6 +117,7 @@ export class Rows {
     const failed = state === "failed";
     show("pause", state === "sending" || state === "waiting");
     show("resume", state === "paused");
+    show("now", state === "sending" && item.waits === true);
     show("cancel", state !== "stored" && state !== "cancelled" && !(failed && item.exists));
     show("retry", (failed && !item.exists && !item.changed) || (state === "cancelled" && !item.kept));
     show("anew", failed && item.changed === true);
@@ -150,12 +151,13 @@ function words(item, share) {
 function beside(item) {
   if (item.state === "stored") {
     const checked = item.matches === true ? ", checksum matches" : item.matches === false ? ", and changed here since" : "";
-    return `in ${seconds((item.ended - item.began) / 1000)}${checked} · SHA-256 ${item.sha256.slice(0, 8)}…`;
+    return `in ${seconds((item.ended - item.began) / 1000)}${checked}, SHA-256\u00a0${item.sha256.slice(0, 8)}…`;
   }
   if (item.state === "paused" || item.state === "failed") {
     if (!item.upload || !item.keptUntil) return "";
+    if (item.sent === 0) return "nothing of it is kept yet";
     const day = new Date(item.keptUntil).toLocaleDateString("en-GB", { day: "numeric", month: "long" });
-    return `what arrived is kept until ${day}`;
+    return `${size(item.sent)} kept until ${day}`;
   }
   if (item.state !== "sending" || item.waits) return "";
   if (item.speed < 1 || item.sent >= item.file.size) return item.from > 0 ? `going on from ${size(item.from)}` : "";

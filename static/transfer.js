@@ -34,6 +34,8 @@ export async function send(item, changed) {
     item.url = `${item.place.path.replace(/uploads$/, "object")}?key=${encodeURIComponent(told.key)}`;
     return "stored";
   } catch (error) {
+    // Parts that had not arrived whole are sent again.
+    if (item.upload) item.sent = item.arrived;
     if (error instanceof Stopped) return null;
     explain(item, error);
     return "failed";
@@ -101,22 +103,44 @@ async function insist(item, changed, signal, once, again = passes) {
     if (!again(answer.status) || attempt === TRIES) return answer;
     item.waits = true;
     changed();
-    await pause(Math.max(answer.wait, Math.min(2 ** (attempt - 1), 20)) * 1000, signal);
+    const hurried = await pause(Math.max(answer.wait, Math.min(2 ** (attempt - 1), 20)) * 1000, signal);
+    if (hurried) attempt = 0;
     item.waits = false;
+    changed();
   }
 }
 
+/** What ends the pauses that are under way. */
+const waking = new Set();
+
+/** Whatever waits to ask again asks now. */
+export function hurry() {
+  for (const wake of [...waking]) wake();
+}
+window.addEventListener("online", hurry);
+
+/** Whether it was cut short by `hurry`. */
 function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(new Stopped());
-    const stop = () => {
+    const end = () => {
       clearTimeout(timer);
+      waking.delete(wake);
+      signal.removeEventListener("abort", stop);
+    };
+    const stop = () => {
+      end();
       reject(new Stopped());
     };
+    const wake = () => {
+      end();
+      resolve(true);
+    };
     const timer = setTimeout(() => {
-      signal.removeEventListener("abort", stop);
-      resolve();
+      end();
+      resolve(false);
     }, milliseconds);
+    waking.add(wake);
     signal.addEventListener("abort", stop);
   });
 }
@@ -153,10 +177,9 @@ async function sendForm(item, changed, signal) {
 async function sendParts(item, changed, signal) {
   item.fingerprint ??= await fingerprint(item.file);
   const upload = await open(item, changed, signal);
-  item.keptUntil = upload.kept_until;
   const size = upload.part_size;
   const numbers = Array.from({ length: Math.ceil(item.file.size / size) }, (_, at) => at + 1).slice(upload.parts.length);
-  const done = upload.parts.reduce((sum, part) => sum + part.size, 0);
+  const done = item.arrived;
   const loaded = new Map();
   const count = () => {
     item.sent = Math.min(item.file.size, done + [...loaded.values()].reduce((sum, bytes) => sum + bytes, 0));
@@ -182,6 +205,7 @@ async function sendParts(item, changed, signal) {
     );
     if (answer.status !== 200) throw new Refused(answer);
     loaded.set(number, bytes.byteLength);
+    item.arrived += bytes.byteLength;
     item.compared = Math.max(item.compared, number);
     count();
   };
@@ -227,6 +251,8 @@ async function open(item, changed, signal) {
   item.anew = false;
   if (item.upload !== answer.json.id) item.compared = 0;
   item.upload = answer.json.id;
+  item.keptUntil = answer.json.kept_until;
+  item.arrived = answer.json.parts.reduce((sum, part) => sum + part.size, 0);
   if (signal.aborted) {
     if (item.state === "cancelled") discard(item);
     throw new Stopped();

@@ -3,7 +3,7 @@
 import { files, size } from "./app.js";
 import { walk } from "./folders.js";
 import { Rows } from "./rows.js";
-import { discard, send } from "./transfer.js";
+import { discard, hurry, send } from "./transfer.js";
 
 const AT_ONCE = 3;
 
@@ -21,6 +21,7 @@ function start(root) {
   const rows = new Rows(find("list"), root.querySelector("template"), {
     pause: (item) => pause(item),
     resume: again,
+    now: hurry,
     retry: again,
     cancel,
     keep: (item) => {

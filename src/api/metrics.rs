@@ -13,7 +13,8 @@ use crate::meter::Meter;
 
 pub async fn show(ctx: web::Data<Context>, meter: web::Data<Meter>, req: HttpRequest) -> HttpResponse {
     if !may_read(&ctx.config, &req) {
-        let mut refused = error::problem(&Error::SignIn { next: String::new() }, &crate::console::request::current_id());
+        let mut refused =
+            error::problem(&Error::SignIn { next: String::new() }, &crate::console::request::current_id(), serde_json::Map::new());
         refused.headers_mut().insert(WWW_AUTHENTICATE, actix_web::http::header::HeaderValue::from_static("Bearer"));
         return refused;
     }

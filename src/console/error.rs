@@ -1,23 +1,24 @@
 //! What a refused or failed request answers: a page in plain words, or a problem document for programs.
 
+mod causes;
 mod words;
 
 use std::time::Duration;
 
-use actix_web::http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, LOCATION, REFRESH, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, LOCATION, REFRESH, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, web};
 use askama::Template;
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
 
 use words::Words;
 
 use super::layout::Theme;
-use super::{filters, paths};
+use super::{filters, paths, request};
 use crate::clock;
 use crate::domain;
 use crate::domain::health::Service;
-use crate::stores::{postgres, redis, s3};
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -51,80 +52,6 @@ pub enum Error {
     NoSpace,
     #[error("{0}")]
     Internal(String),
-}
-
-impl From<domain::Error> for Error {
-    fn from(error: domain::Error) -> Self {
-        match error {
-            domain::Error::NotFound(why) => Self::NotFound(why),
-            domain::Error::Refused { why, .. } => Self::Unprocessable(why),
-            domain::Error::Conflict(why) => Self::Conflict(why),
-            domain::Error::Forbidden(why) => Self::Forbidden(why),
-            domain::Error::TooLarge(why) => Self::TooLarge(why),
-            domain::Error::Busy { why, retry_after } => Self::Busy { why, retry_after },
-            domain::Error::Internal(why) => Self::Internal(why),
-            domain::Error::Postgres(fault) => fault.into(),
-            domain::Error::S3(fault) => fault.into(),
-            domain::Error::Redis(fault) => fault.into(),
-        }
-    }
-}
-
-impl From<postgres::Error> for Error {
-    fn from(fault: postgres::Error) -> Self {
-        match fault {
-            postgres::Error::Unreachable(_) | postgres::Error::Timeout => {
-                Self::Unavailable { service: Service::Postgres, cause: fault.to_string() }
-            }
-            fault => Self::Internal(fault.to_string()),
-        }
-    }
-}
-
-impl From<s3::Error> for Error {
-    fn from(fault: s3::Error) -> Self {
-        match fault {
-            s3::Error::NoSuchBucket => Self::NotFound("There is no bucket of this name. It may have been deleted.".to_owned()),
-            s3::Error::NoSuchKey => Self::NotFound("There is no object of this key. It may have been deleted.".to_owned()),
-            s3::Error::AccessDenied => Self::Forbidden(
-                "The object store refused Larder's own access key. Whoever runs the store can give the key this right.".to_owned(),
-            ),
-            s3::Error::PreconditionFailed => Self::Conflict("The object has changed since you looked. Nothing was done.".to_owned()),
-            s3::Error::BucketNotEmpty => Self::Conflict("The bucket is not empty. Delete its objects first.".to_owned()),
-            s3::Error::BucketExists => Self::Conflict("A bucket of this name exists already.".to_owned()),
-            s3::Error::InvalidKey(why) => Self::Unprocessable(why),
-            s3::Error::InvalidRequest(_) => {
-                Self::BadRequest("The store cannot read this address. It may be old: go back and open the page anew.".to_owned())
-            }
-            s3::Error::NotSupported => Self::Unprocessable("This store does not offer what was asked for.".to_owned()),
-            s3::Error::NoSpace => Self::NoSpace,
-            // A fault of the store's, whatever it says: it may be over in a moment.
-            s3::Error::SlowDown | s3::Error::Unreachable(_) | s3::Error::ChecksumMismatch | s3::Error::Other(_) => {
-                Self::Unavailable { service: Service::S3, cause: fault.to_string() }
-            }
-            fault => Self::Internal(fault.to_string()),
-        }
-    }
-}
-
-impl From<redis::Error> for Error {
-    fn from(fault: redis::Error) -> Self {
-        match fault {
-            redis::Error::NotPermitted => Self::Forbidden(
-                "Redis does not permit this to the user that Larder looks at it with. Whoever runs Redis can give it this right."
-                    .to_owned(),
-            ),
-            redis::Error::WrongType => Self::Conflict("The key has been replaced by one of another type. Look again.".to_owned()),
-            redis::Error::ReadOnly => Self::Conflict("This Redis is a replica, which takes no changes. Nothing was done.".to_owned()),
-            fault => Self::Unavailable { service: Service::Redis, cause: fault.to_string() },
-        }
-    }
-}
-
-impl From<askama::Error> for Error {
-    fn from(fault: askama::Error) -> Self {
-        Self::Internal(fault.to_string())
-    }
 }
 
 #[derive(Template)]
@@ -223,15 +150,18 @@ impl ResponseError for Error {
 
     /// Seen only outside the routes of `console`, whose middleware knows the request and writes the log.
     fn error_response(&self) -> HttpResponse {
-        self.page(&super::request::current_id(), Theme::System, None, false)
+        self.page(&request::current_id(), Theme::System, None, false)
     }
 }
 
 /// The answer to a request that failed: JSON for programs, a page for people; logged here and nowhere else.
 pub fn answer(error: &Error, req: &HttpRequest) -> HttpResponse {
-    let reference = super::request::current_id();
-    if prefers_json(req.headers()) {
-        return problem(error, &reference);
+    let reference = request::current_id();
+    // Whoever does not ask for a page would take the sign-in page for what they wanted.
+    let is_program =
+        request::prefers_json(req.headers()) || (matches!(error, Error::SignIn { .. }) && !request::accepts(req.headers(), "text/html"));
+    if is_program {
+        return problem(error, &reference, Map::new());
     }
     error.log(&reference);
     let since = match error {
@@ -255,45 +185,46 @@ pub struct Asker {
 }
 
 impl Asker {
+    /// Whether it is a program, which reads JSON.
+    pub fn is_program(&self) -> bool {
+        self.json
+    }
+
     pub fn of(req: &HttpRequest) -> Self {
-        Self { json: prefers_json(req.headers()), theme: Theme::of(req), again: req.method().is_safe() }
+        Self { json: request::prefers_json(req.headers()), theme: Theme::of(req), again: req.method().is_safe() }
     }
 
     /// As [`answer`].
     pub fn answer(&self, error: &Error) -> HttpResponse {
-        let reference = super::request::current_id();
+        let reference = request::current_id();
         if self.json {
-            return problem(error, &reference);
+            return problem(error, &reference, Map::new());
         }
         error.log(&reference);
         error.page(&reference, self.theme, None, self.again)
     }
 }
 
-/// A problem document (RFC 9457), and the line in the log.
-pub fn problem(error: &Error, reference: &str) -> HttpResponse {
+/// A problem document (RFC 9457), and the line in the log. `members` stand beside those that every problem has; one
+/// of the same name takes its place.
+pub fn problem(error: &Error, reference: &str, members: Map<String, Value>) -> HttpResponse {
     error.log(reference);
     let status = match error {
         Error::SignIn { .. } => StatusCode::UNAUTHORIZED,
         error => error.status_code(),
     };
     let words = error.words(None, false);
-    let body = serde_json::json!({
-        "type": "about:blank",
-        "title": words.status,
-        "status": status.as_u16(),
-        "detail": words.sentence,
-        "request_id": reference,
-    });
+    let mut body = Map::from_iter([
+        ("type".to_owned(), json!("about:blank")),
+        ("title".to_owned(), json!(words.status)),
+        ("status".to_owned(), json!(status.as_u16())),
+        ("detail".to_owned(), json!(words.sentence)),
+        ("request_id".to_owned(), json!(reference)),
+    ]);
+    body.extend(members);
     let mut answer = error.start();
     answer.status(status).insert_header((CONTENT_TYPE, "application/problem+json"));
-    answer.body(body.to_string())
-}
-
-/// Whether the request names JSON and not HTML among what it takes.
-pub fn prefers_json(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    (accept.contains("application/json") || accept.contains("application/problem+json")) && !accept.contains("text/html")
+    answer.body(Value::Object(body).to_string())
 }
 
 /// For addresses that no route has.

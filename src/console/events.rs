@@ -28,7 +28,7 @@ pub struct Line {
 
 impl Line {
     pub fn of(event: &Event) -> Self {
-        let (phrase, joint) = phrase(&event.action);
+        let (phrase, joint) = phrase(&event.action, &event.outcome);
         let (subject, place) = things(&event.action, &event.resource);
         Self {
             at: event.at,
@@ -57,7 +57,7 @@ impl Line {
     }
 }
 
-fn phrase(action: &str) -> (Option<&'static str>, &'static str) {
+fn phrase(action: &str, outcome: &str) -> (Option<&'static str>, &'static str) {
     let (phrase, joint) = match action {
         "bucket.create" => ("Made the bucket", ""),
         "bucket.delete" => ("Deleted the bucket", ""),
@@ -74,6 +74,7 @@ fn phrase(action: &str) -> (Option<&'static str>, &'static str) {
         "object.upload" => ("Uploaded", "to"),
         "store.probe" => ("Tried what the store can do in", ""),
         "upload.abort" => ("Aborted the upload of", "to"),
+        "upload.fail" if outcome == "refused" => ("Tried to upload", "to"),
         "upload.fail" => ("Did not finish uploading", "to"),
         "token.revoke" => ("Revoked a token", ""),
         "session.begin" => ("Signed in", ""),

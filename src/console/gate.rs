@@ -48,7 +48,7 @@ pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -
     let asker = Asker::of(req.request());
     let answering = async {
         match welcome {
-            Err(fault) => Ok(req.into_response(asker.answer(&Error::from(fault)))),
+            Err(fault) => Ok(req.into_response(asker.answer(&fault.into_error(asker.is_program())))),
             Ok(()) if read_only => {
                 let why = "This console is read-only: it shows and downloads, and changes nothing.";
                 Ok(req.into_response(asker.answer(&Error::Forbidden(why.to_owned()))))

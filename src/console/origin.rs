@@ -24,15 +24,19 @@ pub enum Fault {
     UnknownAddress,
 }
 
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        Self::Forbidden(match fault {
-            Fault::OtherSite => "This form was sent from another site, so Larder did nothing. Open the page here and try again.".to_owned(),
-            Fault::UnknownAddress => {
-                "Larder does not know the address in your browser as its own, so it did nothing. Whoever runs it sets \
-                                      PUBLIC_URL to this address, and lets a proxy in front pass on Host."
+impl Fault {
+    /// What whoever asked can do about it.
+    pub fn into_error(self, program: bool) -> Error {
+        Error::Forbidden(match self {
+            Self::OtherSite if program => {
+                "The header Origin is missing, or is not the address of this Larder, so it did nothing. A program \
+                                           sends it with every POST."
                     .to_owned()
             }
+            Self::OtherSite => "This form was sent from another site, so Larder did nothing. Open the page here and try again.".to_owned(),
+            Self::UnknownAddress => "Larder does not know the address in your browser as its own, so it did nothing. Whoever runs it sets \
+                                      PUBLIC_URL to this address, and lets a proxy in front pass on Host."
+                .to_owned(),
         })
     }
 }
@@ -151,6 +155,10 @@ mod tests {
 
     #[test]
     fn who_is_refused_learns_what_to_set() {
-        assert!(Error::from(Fault::UnknownAddress).to_string().contains("PUBLIC_URL"));
+        for program in [false, true] {
+            assert!(Fault::UnknownAddress.into_error(program).to_string().contains("PUBLIC_URL"));
+        }
+        assert!(Fault::OtherSite.into_error(true).to_string().contains("header Origin is missing"));
+        assert!(Fault::OtherSite.into_error(false).to_string().contains("Open the page here"));
     }
 }

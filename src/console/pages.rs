@@ -28,6 +28,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use askama::Template;
 
 use super::error::Result;
+use crate::domain::uploads::Activity;
 
 /// For lists in order of time, whose cursor leads only to what is older: `First` leads back.
 const NO_WAY_BACK: Option<String> = None;
@@ -49,6 +50,17 @@ pub(super) fn ok(page: &impl Template) -> Result<HttpResponse> {
 /// 422: the same page again, with what was typed.
 pub(super) fn unprocessable(page: &impl Template) -> Result<HttpResponse> {
     with_status(StatusCode::UNPROCESSABLE_ENTITY, page)
+}
+
+/// Tone, icon and words for what an unfinished upload does, the same on every page.
+fn activity_badge(activity: Activity) -> (&'static str, &'static str, &'static str) {
+    match activity {
+        Activity::Arriving => ("off", "upload", "Uploading"),
+        Activity::Waiting => ("off", "pause", "Waiting to be resumed"),
+        Activity::Arrived => ("off", "check", "Waiting for completion"),
+        Activity::Publishing => ("ok", "check", "Being stored"),
+        Activity::Stopped => ("warn", "pause", "Stopped"),
+    }
 }
 
 /// The sentence beside the field it belongs to.

@@ -2,19 +2,22 @@
 //! is judged or the first byte of a body is read.
 
 use std::future::{Ready, ready};
-use std::pin::Pin;
+use std::marker::PhantomData;
 
-use actix_web::dev::{Payload, UrlEncoded};
-use actix_web::error::UrlencodedError;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::dev::Payload;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{FromRequest, HttpRequest, web};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
 use super::error::{Error, Result};
+use super::fields;
 use crate::domain::names::{BucketName, ObjectKey};
 
 /// A thousand keys of 1,024 bytes in base64url, with their ETags, fit.
 const FORM_LIMIT: usize = 4 << 20;
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// No page of ours has half as many.
 const MOST_PARAMETERS: usize = 32;
@@ -35,10 +38,7 @@ impl Query {
     /// Decoded strictly: bytes that are not UTF-8, a broken escape or a parameter given twice is a bad request.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
         let pairs = pairs(&self.0)?;
-        let clean = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        actix_web::web::Query::<T>::from_query(&clean)
-            .map(actix_web::web::Query::into_inner)
-            .map_err(|fault| Error::BadRequest(format!("The address of this page has a parameter that cannot be: {fault}.")))
+        fields::read("parameter", pairs).map_err(Error::BadRequest)
     }
 }
 
@@ -74,28 +74,44 @@ fn decode(text: &str) -> Result<String> {
     }
 }
 
-type Read<T> = Pin<Box<dyn Future<Output = std::result::Result<T, UrlencodedError>>>>;
-
 /// The body of a form, not read yet.
-pub struct Form<T>(Read<T>);
+pub struct Form<T> {
+    body: web::Payload,
+    /// Of the body, as its sender says; `None` where it says nothing.
+    media: Option<String>,
+    fields: PhantomData<T>,
+}
 
-impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
+impl<T> FromRequest for Form<T> {
     type Error = Error;
     type Future = Ready<Result<Self>>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        ready(Ok(Self(Box::pin(UrlEncoded::new(req, payload).limit(FORM_LIMIT)))))
+        let media = req.headers().get(CONTENT_TYPE).map(|media| String::from_utf8_lossy(media.as_bytes()).to_ascii_lowercase());
+        let body = web::Payload::from_request(req, payload).into_inner();
+        let body = body.map_err(|_| Error::BadRequest("The body of this request cannot be read.".to_owned()));
+        ready(body.map(|body| Self { body, media, fields: PhantomData }))
     }
 }
 
-impl<T> Form<T> {
+impl<T: DeserializeOwned> Form<T> {
+    /// An empty body is a form without fields, whatever it is called.
     pub async fn read(self) -> Result<T> {
-        self.0.await.map_err(|fault| match fault {
-            UrlencodedError::Overflow { .. } => Error::TooLarge("This form is larger than 4 MB. Choose fewer things at once.".to_owned()),
-            UrlencodedError::Payload(_) => Error::BadRequest("The form did not arrive whole. Send it again.".to_owned()),
-            _ => Error::BadRequest("The form has a field that is missing or cannot be read.".to_owned()),
-        })
+        let too_large = |_| Error::TooLarge("This form is larger than 4 MB. Choose fewer things at once.".to_owned());
+        let broken = |_| Error::BadRequest("The form did not arrive whole. Send it again.".to_owned());
+        let body = self.body.to_bytes_limited(FORM_LIMIT).await.map_err(too_large)?.map_err(broken)?;
+        if !body.is_empty() && !self.media.as_deref().is_some_and(is_form) {
+            let found = self.media.map_or_else(|| "nothing".to_owned(), |media| media.chars().take(100).collect());
+            return Err(Error::BadRequest(format!("The Content-Type of a form is {FORM}, and this request says {found}.")));
+        }
+        fields::read("field", form_urlencoded::parse(&body).into_owned().collect()).map_err(Error::BadRequest)
     }
+}
+
+/// In UTF-8, as every page of ours sends it.
+fn is_form(media: &str) -> bool {
+    let mut words = media.split(';').map(str::trim);
+    words.next() == Some(FORM) && words.all(|word| word.strip_prefix("charset=").is_none_or(|name| name.trim_matches('"') == "utf-8"))
 }
 
 /// The bucket in the path; a name that no bucket can have is not found.
@@ -147,6 +163,16 @@ mod tests {
     fn a_broken_query_is_a_bad_request() {
         for bad in ["prefix=%FF", "prefix=a&prefix=b", "prefix=%2", "prefix=%zz", "prefix=a&limit=x", "prefix=a&pre%66ix=b", ""] {
             assert!(matches!(read(bad), Err(Error::BadRequest(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_form_is_named_so_and_in_utf_8() {
+        for good in [FORM, "application/x-www-form-urlencoded; charset=utf-8", "application/x-www-form-urlencoded;charset=\"utf-8\""] {
+            assert!(is_form(good), "{good}");
+        }
+        for bad in ["", "application/json", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded; charset=latin1"] {
+            assert!(!is_form(bad), "{bad}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use actix_web::http::header::{ACCEPT, HeaderMap};
 use actix_web::{HttpMessage, HttpRequest};
 use aws_lc_rs::rand;
 
@@ -64,6 +65,16 @@ fn nearest_stranger(chain: &[&str], trusted: &[IpAddr]) -> Option<IpAddr> {
         }
     }
     last
+}
+
+/// Whether the request names JSON and not HTML among what it takes.
+pub fn prefers_json(headers: &HeaderMap) -> bool {
+    (accepts(headers, "application/json") || accepts(headers, "application/problem+json")) && !accepts(headers, "text/html")
+}
+
+/// Whether the request names this media type, as browsers do when they open a page.
+pub fn accepts(headers: &HeaderMap, media: &str) -> bool {
+    headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains(media))
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveTime, Utc};
-use diesel::sql_types::{BigInt, Bool, Integer, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::actor::Actor;
 use super::audit::{self, Event};
 use super::cache::{self, Key, Namespace};
+use super::uploads::CANCELLED;
 use super::{Context, Error, Result, buckets};
 use crate::clock;
 
@@ -21,6 +22,7 @@ pub struct Overview {
     pub stored: Option<Stored>,
     pub uploads_today: i64,
     pub bytes_today: i64,
+    /// Without those that their own senders cancelled.
     pub failed_today: i64,
     /// Files stored in each hour of today (UTC), 24 of them.
     pub by_hour: [i64; 24],
@@ -118,10 +120,12 @@ async fn ask_postgres(ctx: &Context, tenant: Uuid, midnight: DateTime<Utc>) -> R
             diesel::sql_query(
                 "SELECT extract(hour FROM created_at AT TIME ZONE 'UTC')::int AS hour, state = 'failed' AS failed,
                         count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes
-                 FROM files WHERE tenant_id = $1 AND created_at >= $2 AND state <> 'pending' GROUP BY 1, 2",
+                 FROM files WHERE tenant_id = $1 AND created_at >= $2 AND state <> 'pending'
+                      AND coalesce(error, '') <> ALL ($3) GROUP BY 1, 2",
             )
             .bind::<SqlUuid, _>(tenant)
             .bind::<Timestamptz, _>(midnight)
+            .bind::<Array<Text>, _>(CANCELLED.as_slice())
             .load(&mut conn)
             .await
             .map_err(Error::from)

@@ -3,10 +3,12 @@
 //! A `files` row stands before the first byte; the object is published whole or not at all; the row is `ready`,
 //! and audited, in one transaction after that. Whatever dies in between is found by [`reaper`].
 
+mod activity;
 mod attempt;
 mod batch;
 mod budget;
 mod engine;
+mod failure;
 mod history;
 mod intake;
 pub mod open;
@@ -22,14 +24,14 @@ mod room;
 mod row;
 mod target;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::Context;
-use crate::clock;
-
+pub use activity::Activity;
 pub use budget::Budget;
 pub use engine::Upload;
+pub(super) use failure::CANCELLED;
+pub use failure::{code, cut};
 pub(super) use history::known;
 pub use history::{BATCH_PAGE, Batch, Filter, Page, batch, list};
 pub use intake::Intake;
@@ -48,8 +50,8 @@ pub struct File {
     pub sha256: Option<String>,
     pub etag: Option<String>,
     pub state: FileState,
-    /// No heartbeat for longer than the lease: nobody is sending any more.
-    pub stalled: bool,
+    /// While it is pending.
+    pub activity: Option<Activity>,
     /// Pending, and may be gone on with.
     pub resumable: Option<Progress>,
     pub uploaded_by: String,
@@ -76,11 +78,11 @@ pub enum FileState {
     Deleting,
     Deleted,
     Failed,
+    /// By its own sender. The record says `failed`, and why.
+    Cancelled,
 }
 
 impl FileState {
-    pub const ALL: [Self; 6] = [Self::Pending, Self::Ready, Self::Superseded, Self::Deleting, Self::Deleted, Self::Failed];
-
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -89,19 +91,19 @@ impl FileState {
             Self::Deleting => "deleting",
             Self::Deleted => "deleted",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
 
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    /// Of a row; `error` is what the row says of why it failed.
+    fn of_row(state: &str, error: Option<&str>) -> Self {
+        let found = [Self::Pending, Self::Ready, Self::Superseded, Self::Deleting, Self::Deleted];
+        match found.into_iter().find(|known| known.as_str() == state) {
+            Some(known) => known,
+            None if error.is_some_and(|why| CANCELLED.contains(&why)) => Self::Cancelled,
+            None => Self::Failed,
+        }
     }
-}
-
-/// Nobody has given a sign of life for longer than the lease. The reaper goes by the database's clock; this is
-/// only for the eye.
-fn is_silent(ctx: &Context, beat: DateTime<Utc>) -> bool {
-    let lease = TimeDelta::from_std(ctx.config.upload.lease).unwrap_or(TimeDelta::minutes(15));
-    clock::now() - beat > lease
 }
 
 /// The metadata name under which an object carries the id of the row that made it.

@@ -22,7 +22,11 @@ struct Desk {
 
 impl Desk {
     async fn new(app: &TestApp, base: &str) -> Self {
-        let browser = signed_in_at(app, base, Role::Editor, Settings::default()).await;
+        Self::with(app, base, Settings::default()).await
+    }
+
+    async fn with(app: &TestApp, base: &str, settings: Settings) -> Self {
+        let browser = signed_in_at(app, base, Role::Editor, settings).await;
         let page = format!("{base}/uploads/new?bucket={}", app.bucket);
         Self { browser, directory: tempfile::tempdir().unwrap(), page }
     }
@@ -110,8 +114,16 @@ async fn a_paused_upload_goes_on_and_a_changed_file_starts_over() {
     desk.choose(&path).await;
     eventually_within(Duration::from_secs(60), "a part has arrived", async || parts(&app).await >= 1).await;
     desk.browser.click("[data-pause]").await;
-    eventually("it is paused", async || desk.browser.text(".queue-row").await.contains("Paused at")).await;
-    assert!(desk.browser.text(".queue-row").await.contains("kept until"));
+    // Bytes of a part that is cut off are not kept, so they are not said to be.
+    let kept = ["8.4\u{202f}MB", "16.8\u{202f}MB", "25.2\u{202f}MB"];
+    let shown = async || {
+        let row = desk.browser.text(".queue-row").await;
+        let of = |at: usize| format!("{} of 41.9\u{202f}MB", kept[at]);
+        let line = |at: usize| format!("Paused at {}\u{202f}%", (at + 1) * 20);
+        (0..3).find(|at| row.contains(&of(*at)) && row.contains(&line(*at)) && row.contains(&format!("{} kept until", kept[*at])))
+    };
+    eventually("it is paused and says what is kept", async || shown().await.is_some()).await;
+    assert!(shown().await.unwrap() < usize::try_from(parts(&app).await).unwrap(), "no more is said to be kept than is");
     desk.browser.picture("upload-paused").await;
     desk.browser.click("[data-resume]").await;
     eventually_within(Duration::from_secs(60), "it goes on", async || parts(&app).await >= 2).await;
@@ -143,6 +155,76 @@ async fn an_upload_outlives_the_larder_that_it_began_at() {
     desk.throttle(None).await;
     desk.is_stored().await;
     assert_eq!(ready(&other, "long.bin").await, (4 * PART as i64, digest(&path)));
+    desk.browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_the_connection_goes_on_as_soon_as_it_is_back() {
+    let app = TestApp::start().await;
+    let door = Door::open(&app.base).await;
+    let desk = Desk::new(&app, &door.base).await;
+    let path = desk.file("far.bin", 5 * PART);
+    desk.throttle(Some(2 << 20)).await;
+    desk.choose(&path).await;
+    eventually_within(Duration::from_secs(60), "a part has arrived", async || parts(&app).await >= 1).await;
+    // Left to itself it would wait for minutes.
+    let patient = "const plain = window.setTimeout;
+                   window.setTimeout = (run, wait) => plain(run, wait >= 900 ? wait * 200 : wait);";
+    desk.browser.client.execute(patient, Vec::new()).await.unwrap();
+    let waits = async || desk.browser.text(".queue-row").await.contains("Waiting for the connection");
+    for (round, again) in ["document.querySelector('[data-now]').click()", "window.dispatchEvent(new Event('online'))"].iter().enumerate() {
+        let before = parts(&app).await;
+        door.lead_to("http://127.0.0.1:1");
+        door.cut();
+        eventually("it waits", waits).await;
+        eventually("it can be hurried", async || desk.shows("[data-now]:not([hidden])").await).await;
+        desk.browser.picture(&format!("upload-waits-{round}")).await;
+        door.lead_to(&app.base);
+        // Of two parts that travel, one may hear of its broken connection later than the other.
+        eventually_within(Duration::from_secs(30), "it goes on", async || {
+            desk.browser.client.execute(again, Vec::new()).await.unwrap();
+            parts(&app).await > before
+        })
+        .await;
+    }
+    desk.throttle(None).await;
+    desk.is_stored().await;
+    assert_eq!(ready(&app, "far.bin").await, (5 * PART as i64, digest(&path)));
+    desk.browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_of_a_row_fits_a_phone() {
+    let app = TestApp::start().await;
+    let desk = Desk::with(&app, &app.base, Settings { width: 390, ..Settings::default() }).await;
+    let fits = async |name: &str| {
+        desk.browser.picture(name).await;
+        let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        assert_eq!(desk.browser.client.execute(overflow, Vec::new()).await.unwrap(), 0, "{name}");
+        assert_eq!(desk.browser.axe_violations().await, Vec::<String>::new(), "{name}");
+    };
+    desk.choose(&desk.file("framework-agreement-2026-v7-final.pdf", 2 * PART)).await;
+    desk.is_stored().await;
+    fits("upload-stored-390").await;
+    desk.throttle(Some(2 << 20)).await;
+    desk.choose(&desk.file("film.bin", 5 * PART)).await;
+    eventually_within(Duration::from_secs(60), "a part has arrived", async || parts(&app).await >= 1).await;
+    desk.browser.click("[data-pause]").await;
+    eventually("it is paused", async || desk.browser.text(".queue-row").await.contains("kept until")).await;
+    fits("upload-paused-390").await;
+    for (page, name) in
+        [("/uploads".to_owned(), "uploads-waiting-390"), (format!("/buckets/{}/unfinished", app.bucket), "unfinished-waiting-390")]
+    {
+        app.sql().await.execute("UPDATE files SET heartbeat_at = now() - interval '2 minutes'", &[]).await.unwrap();
+        desk.browser.goto(&format!("{}{page}", app.base)).await;
+        assert!(desk.browser.text("tbody tr").await.contains("Waiting to be resumed"));
+        fits(name).await;
+        // The badge does not touch the words after it.
+        let between = "const badge = document.querySelector('.badge').getBoundingClientRect();
+                       const words = document.querySelector('.badge + .where').getBoundingClientRect();
+                       return words.left - badge.right >= 4 || words.top - badge.bottom >= 0;";
+        assert_eq!(desk.browser.client.execute(between, Vec::new()).await.unwrap(), true, "{name}");
+    }
     desk.browser.close().await;
 }
 

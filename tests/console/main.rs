@@ -15,6 +15,7 @@ mod faults;
 mod hostile;
 mod lifecycle;
 mod limits;
+mod programs;
 mod resumable;
 mod roles;
 mod settings;

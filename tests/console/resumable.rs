@@ -7,19 +7,19 @@ use sha2::{Digest, Sha256};
 
 use crate::support::{Client, Page, TestApp, eventually};
 
-const PART: usize = 8 << 20;
+pub const PART: usize = 8 << 20;
 
 fn json_of(page: &Page) -> Value {
     serde_json::from_slice(&page.body).unwrap()
 }
 
-async fn post(client: &Client, path: &str, fields: &[(&str, &str)]) -> Page {
+pub async fn post(client: &Client, path: &str, fields: &[(&str, &str)]) -> Page {
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     let request = client.request(Method::POST, path).header("accept", "application/json");
     client.send(request.header("content-type", "application/x-www-form-urlencoded").body(body)).await
 }
 
-async fn part(client: &Client, path: &str, number: &str, body: &[u8], digest: Option<&str>) -> Page {
+pub async fn part(client: &Client, path: &str, number: &str, body: &[u8], digest: Option<&str>) -> Page {
     let request = client.request(Method::POST, &format!("{path}/parts?number={number}")).header("accept", "application/json");
     let request = digest.iter().fold(request, |request, digest| request.header("content-digest", *digest));
     client.send(request.body(body.to_vec())).await

@@ -5,6 +5,7 @@ use larder::console::paths;
 use larder::domain::actor::Role;
 use larder::stores::s3::{Error, Part, PutOptions};
 
+use crate::resumable::{PART, part, post};
 use crate::support::{Client, Page, TestApp, eventually};
 
 const TEXT: PutOptions<'static> = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
@@ -190,4 +191,73 @@ async fn without_the_store_the_page_says_so_in_time() {
     assert!(page.text_of("h1").contains("object store"));
     app.servers().s3().thaw();
     eventually("the page is back", async || viewer.get(&path(&app)).await.status == 200).await;
+}
+
+/// An upload in parts: where it is for the program that sends it, and its id at the store.
+async fn in_parts(app: &TestApp, editor: &Client, name: &str, length: usize) -> (String, String) {
+    let base = format!("/buckets/{}/uploads", app.bucket);
+    let fields = [("name", name), ("length", &length.to_string()), ("fingerprint", "f")];
+    let begun = post(editor, &format!("{base}/resumable"), &fields).await.expect_status(200).json();
+    let id = begun["id"].as_str().unwrap();
+    let query = "SELECT s3_upload_id FROM files WHERE id::text = $1";
+    (format!("{base}/{id}"), app.sql().await.query_one(query, &[&id]).await.unwrap().get(0))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_says_the_same_of_what_an_upload_does_at_this_moment() {
+    let app = TestApp::start().await;
+    app.rules_known().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let (at, upload) = in_parts(&app, &editor, "film.bin", PART + 3).await;
+    part(&editor, &at, "1", &vec![b'x'; PART], None).await.expect_status(200);
+    let says = async |word: &str, consequence: &str| {
+        for page in ["/uploads", &path(&app)] {
+            let row = editor.get(page).await.expect_status(200).texts("tbody tr").swap_remove(0);
+            assert!(row.contains("film.bin") && row.contains(word), "{page}: {row}");
+        }
+        let asked = editor.post(&format!("{}/deletion", path(&app)), &[("k", &paths::field("film.bin")), ("upload", &upload)]).await;
+        let asked = asked.expect_status(200).text_of("form.confirm");
+        assert!(asked.contains(consequence), "{asked}");
+    };
+    says("Uploading", "being sent at this moment").await;
+    let sql = app.sql().await;
+    sql.execute("UPDATE files SET heartbeat_at = now() - interval '61 seconds'", &[]).await.unwrap();
+    says("Waiting to be resumed", "Nobody is sending it at this moment").await;
+    part(&editor, &at, "2", b"end", None).await.expect_status(200);
+    says("Waiting for completion", "All its parts are there").await;
+    post(&editor, &format!("{at}/completion"), &[]).await.expect_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_its_sender_cancels_is_cancelled_and_has_not_failed() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let (at, _) = in_parts(&app, &editor, "film.bin", 5).await;
+    editor.upload(&app.bucket, "taken.txt", "1").await.expect_status(303);
+    editor.upload(&app.bucket, "taken.txt", "2").await.expect_status(303);
+    post(&editor, &format!("{at}/deletion"), &[]).await.expect_status(204);
+    let state = editor.send(editor.request(reqwest::Method::GET, &at).header("accept", "application/json")).await;
+    assert_eq!(state.expect_status(200).json()["state"], "cancelled");
+    let row = async |query: &str, name: &str| {
+        let rows = editor.get(&format!("/uploads{query}")).await.expect_status(200).texts("tbody tr");
+        rows.into_iter().find(|row| row.contains(name) && !row.contains("Stored"))
+    };
+    assert!(row("", "film.bin").await.is_some_and(|row| row.contains("Cancelled") && !row.contains("Failed")));
+    assert!(row("?state=cancelled", "film.bin").await.is_some() && row("?state=cancelled", "taken.txt").await.is_none());
+    assert!(row("?state=failed", "film.bin").await.is_none() && row("?state=failed", "taken.txt").await.is_some());
+    let overview = editor.get("/").await.expect_status(200).text_of("main");
+    assert!(overview.contains("1 failed") && overview.contains("Aborted the upload of film.bin"), "{overview}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_result_of_one_file_speaks_of_one_file() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let result = async |content: &str| {
+        let sent = editor.upload(&app.bucket, "a.txt", content.to_owned()).await.expect_status(303);
+        let page = editor.get(sent.location()).await.expect_status(200);
+        (page.text_of("h1"), page.text_of(".page-head .context"))
+    };
+    assert_eq!(result("1").await, ("1 file stored".into(), "It was stored whole; its SHA-256 is kept beside it.".into()));
+    assert_eq!(result("2").await, ("The file was not stored".into(), "Why stands below its name.".into()));
 }

@@ -53,7 +53,7 @@ impl<'a> Sender<'a> {
     }
 
     async fn complete(&self, upload: &Resumable, overwrite: bool) -> Result<File> {
-        resume::complete(&self.app.ctx, &self.actor, &self.app.bucket, upload.file.id, overwrite, None).await
+        resume::complete(&self.app.ctx, &self.actor, &self.app.bucket, upload.file.id, Some(overwrite), None).await
     }
 
     async fn state(&self, upload: &Resumable) -> Result<Resumable> {
@@ -121,7 +121,7 @@ async fn other_bytes_than_were_promised_are_refused() {
     let refused = sender.part(&upload, 1, &changed[..PART]).await;
     assert!(matches!(&refused, Err(Error::Conflict(why)) if why.contains("changed")), "{refused:?}");
     sender.part(&upload, 2, &sent[PART..]).await.unwrap();
-    let told = resume::complete(&app.ctx, &sender.actor, &app.bucket, upload.file.id, false, Some(vec![1; 32])).await;
+    let told = resume::complete(&app.ctx, &sender.actor, &app.bucket, upload.file.id, Some(false), Some(vec![1; 32])).await;
     assert!(matches!(told, Err(Error::Refused { field: "digest", .. })));
     sender.complete(&upload, false).await.unwrap();
     assert!(stored(&app, "file").await == sent);
@@ -135,7 +135,7 @@ async fn another_file_of_the_same_name_does_not_mix_with_the_first() {
     let first = sender.open_with("a", 100, "one", false).await.unwrap();
     for (length, fingerprint) in [(100, "two"), (101, "one")] {
         let refused = sender.open_with("a", length, fingerprint, false).await;
-        assert!(matches!(&refused, Err(Error::Refused { field: "fingerprint", .. })), "{refused:?}");
+        assert!(matches!(&refused, Err(Error::Refused { field: "anew", .. })), "{refused:?}");
     }
     assert_eq!(sender.open_with("a", 100, "one", false).await.unwrap().file.id, first.file.id);
     let second = sender.open_with("a", 100, "two", true).await.unwrap();

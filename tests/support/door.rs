@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 pub struct Door {
     /// `http://127.0.0.1:<port>`
     pub base: String,
     behind: Arc<Mutex<String>>,
+    through: Arc<Mutex<JoinSet<()>>>,
 }
 
 impl Door {
@@ -15,22 +17,28 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let behind = Arc::new(Mutex::new(to.to_owned()));
-        let leads_to = behind.clone();
+        let through = Arc::new(Mutex::new(JoinSet::new()));
+        let (leads_to, passing) = (behind.clone(), through.clone());
         tokio::spawn(async move {
             while let Ok((mut from, _)) = listener.accept().await {
                 let to = leads_to.lock().unwrap().replace("http://", "");
-                tokio::spawn(async move {
+                passing.lock().unwrap().spawn(async move {
                     if let Ok(mut to) = TcpStream::connect(to).await {
                         let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
                     }
                 });
             }
         });
-        Self { base, behind }
+        Self { base, behind, through }
     }
 
     /// Where new connections go from now on.
     pub fn lead_to(&self, base: &str) {
         base.clone_into(&mut self.behind.lock().unwrap());
+    }
+
+    /// Ends every connection that is open now.
+    pub fn cut(&self) {
+        self.through.lock().unwrap().abort_all();
     }
 }

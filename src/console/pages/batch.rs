@@ -11,6 +11,7 @@ use crate::console::error::{Error, Result};
 use crate::console::layout::{Layout, Section};
 use crate::console::query::Query;
 use crate::console::session::Viewer;
+use crate::console::units::count_text;
 use crate::console::{filters, paths};
 use crate::domain::Context;
 use crate::domain::names::BucketName;
@@ -46,6 +47,31 @@ impl ShowPage {
             next_url: (next < batch.total).then(|| format!("{}?from={next}", paths::batch(id))),
         }
     }
+
+    fn headline(&self) -> String {
+        let (stored, total) = (count(self.stored), count(self.total));
+        match (self.failed, self.total) {
+            (0, _) if self.stored == 1 => "1 file stored".to_owned(),
+            (0, _) => format!("{stored} files stored"),
+            (_, 1) => "The file was not stored".to_owned(),
+            _ => format!("{stored} of {total} files stored"),
+        }
+    }
+
+    fn sentence(&self) -> String {
+        match self.failed {
+            0 if self.stored == 1 => "It was stored whole; its SHA-256 is kept beside it.".to_owned(),
+            0 => "Each was stored whole; its SHA-256 is kept beside it.".to_owned(),
+            1 if self.total == 1 => "Why stands below its name.".to_owned(),
+            failed if failed == self.total => "Why stands below each name.".to_owned(),
+            1 => "1 did not arrive; it stands first. The others are safe.".to_owned(),
+            failed => format!("{} did not arrive; they stand first. The others are safe.", count(failed)),
+        }
+    }
+}
+
+fn count(number: i64) -> String {
+    count_text(number.unsigned_abs())
 }
 
 #[derive(Default, Deserialize)]

@@ -2,19 +2,19 @@
 
 use actix_multipart::Multipart;
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::future::{Ready, ready};
+use uuid::Uuid;
 
 use crate::console::error::{self, Error, Result};
 use crate::console::multipart::{Form, Once, Part, broken, drain, drain_field, file_name};
 use crate::console::query::{Bucket, Query};
 use crate::console::session::{Editor, see_other};
 use crate::console::{paths, request};
-use crate::domain::uploads::{Ended, File, FileState, Intake, Receiver};
+use crate::domain::uploads::{self, Ended, File, FileState, Intake, Receiver};
 use crate::domain::{self, Context};
 
 /// Files of one form.
@@ -53,7 +53,7 @@ impl FromRequest for Incoming {
             query,
             form: Once::new(Multipart::new(req.headers(), payload.take())),
             length,
-            wants_json: error::prefers_json(req.headers()),
+            wants_json: request::prefers_json(req.headers()),
         });
         ready(incoming)
     }
@@ -78,6 +78,11 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming)
     let mut reading = Reading { intake: Intake::new(receiver), length, stops_early, fields: 0 };
     if let Err(error) = reading.receive(&mut form).await {
         drain(&mut form).await;
+        if wants_json {
+            // What had arrived whole is stored all the same.
+            let files = reading.intake.finish().await;
+            return Ok(error::problem(&error, &request::current_id(), listed(batch, &files)));
+        }
         return Err(error);
     }
     let files = reading.intake.finish().await;
@@ -141,7 +146,7 @@ impl Reading {
             next = match self.intake.meanwhile(field.next()).await {
                 Ok(next) => next,
                 Err(fault) => {
-                    let cut = domain::Error::Conflict("The connection broke before the whole file had arrived.".into());
+                    let cut = uploads::cut("The connection broke before the whole file had arrived.");
                     self.intake.give_up(upload, cut).await;
                     return Err(broken(fault));
                 }
@@ -161,31 +166,32 @@ impl Reading {
 }
 
 /// 201 where anything was stored; else the status of the first failure, as a problem document.
-fn as_json(batch: uuid::Uuid, ended: Vec<Ended>) -> HttpResponse {
-    let files: Vec<Value> = ended.iter().map(|ended| as_row(&ended.file)).collect();
+fn as_json(batch: Uuid, ended: Vec<Ended>) -> HttpResponse {
+    let files = listed(batch, &ended);
     let stored = ended.iter().any(|ended| ended.error.is_none());
     let why = ended.first().and_then(|first| first.file.error.clone());
-    let first_error = ended.into_iter().find_map(|ended| ended.error).filter(|_| !stored).map(Error::from);
-    let mut body = json!({ "batch": batch, "files": files });
-    let Some(error) = first_error else {
-        return HttpResponse::Created().insert_header((CONTENT_TYPE, "application/json")).body(body.to_string());
-    };
-    if let Some(body) = body.as_object_mut() {
-        body.insert("type".into(), json!("about:blank"));
-        body.insert("title".into(), json!(error.status_code().canonical_reason()));
-        body.insert("status".into(), json!(error.status_code().as_u16()));
-        body.insert("detail".into(), json!(why));
-        body.insert("request_id".into(), json!(request::current_id()));
-    }
-    error.log(&request::current_id());
-    let mut answer = HttpResponse::build(error.status_code());
-    if matches!(error.status_code(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-        answer.insert_header((RETRY_AFTER, "5"));
-    }
-    answer.insert_header((CONTENT_TYPE, "application/problem+json")).body(body.to_string())
+    let first_error = ended.into_iter().find_map(|ended| ended.error).filter(|_| !stored);
+    let Some(error) = first_error else { return HttpResponse::Created().json(files) };
+    let mut members = Map::from_iter([("detail".to_owned(), json!(why))]);
+    members.extend(files);
+    error::problem(&error.into(), &request::current_id(), members)
 }
 
-pub(super) fn as_row(file: &File) -> Value {
+/// What became of each file.
+fn listed(batch: Uuid, ended: &[Ended]) -> Map<String, Value> {
+    let files: Vec<Value> = ended.iter().map(|ended| as_row(&ended.file, ended.error.as_ref())).collect();
+    Map::from_iter([("batch".to_owned(), json!(batch)), ("files".to_owned(), json!(files))])
+}
+
+pub(super) fn as_row(file: &File, error: Option<&domain::Error>) -> Value {
     let status = if file.state == FileState::Ready { "stored" } else { "failed" };
-    json!({ "key": file.key, "size": file.size, "sha256": file.sha256, "etag": file.etag, "status": status, "error": file.error })
+    json!({
+        "key": file.key,
+        "size": file.size,
+        "sha256": file.sha256,
+        "etag": file.etag,
+        "status": status,
+        "code": error.map(uploads::code),
+        "error": file.error,
+    })
 }

@@ -4,18 +4,17 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+use actix_web::http::header::HeaderMap;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::receive::as_row;
-use crate::console::error::{Error, Result};
+use crate::console::error::{self, Error, Result};
 use crate::console::multipart::drain_payload;
 use crate::console::query::{Bucket, Form, Query};
 use crate::console::request;
@@ -105,17 +104,9 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
     match resume::open(&receiver, &wanted).await {
         Ok(upload) => Ok(HttpResponse::Ok().json(progress(&upload))),
         // The sender may start over, which is no other mistake's remedy.
-        Err(domain::Error::Refused { field: "fingerprint", why }) => {
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            let problem = json!({
-                "type": "about:blank",
-                "title": status.canonical_reason(),
-                "status": status.as_u16(),
-                "detail": why,
-                "changed": true,
-                "request_id": request::current_id(),
-            });
-            Ok(HttpResponse::build(status).insert_header((CONTENT_TYPE, "application/problem+json")).body(problem.to_string()))
+        Err(domain::Error::Refused { field: "anew", why }) => {
+            let changed = Map::from_iter([("changed".to_owned(), json!(true))]);
+            Ok(error::problem(&Error::Unprocessable(why), &request::current_id(), changed))
         }
         Err(error) => Err(error.into()),
     }
@@ -156,9 +147,9 @@ pub async fn complete(editor: Editor, ctx: web::Data<Context>, place: (Bucket, I
     let (bucket, Id(id)) = (place.0.0, place.1);
     let form = form.read().await?;
     let digest = form.sha256.as_deref().map(unhex).transpose()?;
-    let overwrite = is_one(form.overwrite.as_deref());
+    let overwrite = form.overwrite.as_deref().map(|flag| is_one(Some(flag)));
     let file = resume::complete(&ctx, &editor.actor, bucket.as_str(), id, overwrite, digest).await?;
-    let mut stored = as_row(&file);
+    let mut stored = as_row(&file, None);
     // Also where it has been replaced or deleted since: asked again, the answer is the same.
     stored["status"] = json!("stored");
     Ok(HttpResponse::Ok().json(json!({ "batch": file.batch_id, "files": [stored] })))

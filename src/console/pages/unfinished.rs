@@ -14,6 +14,7 @@ use crate::console::query::{self, Bucket, Form, Query};
 use crate::console::session::{Editor, SignedIn, Viewer};
 use crate::console::{filters, names, paths};
 use crate::domain::names::BucketName;
+use crate::domain::uploads::Activity;
 use crate::domain::uploads::open::{self, Open, Owner, Unfinished};
 use crate::domain::{self, Context};
 use crate::stores::s3::OpenMarker;
@@ -40,11 +41,8 @@ impl Row {
     /// Tone, icon and word.
     pub fn badge(&self) -> (&'static str, &'static str, &'static str) {
         match &self.open.owner {
-            Owner::Larder { publishing: true, .. } => ("ok", "check", "Being stored"),
-            Owner::Larder { sending: true, .. } => ("off", "upload", "Uploading"),
-            Owner::Larder { over: true, .. } => ("warn", "minus", "Over, parts left"),
-            Owner::Larder { kept_until: Some(_), .. } => ("off", "pause", "Can be resumed"),
-            Owner::Larder { .. } => ("warn", "pause", "Stopped"),
+            Owner::Larder { activity: Some(activity), .. } => super::activity_badge(*activity),
+            Owner::Larder { activity: None, .. } => ("warn", "minus", "Over, parts left"),
             Owner::Other => ("off", "note", "Not ours"),
         }
     }
@@ -63,12 +61,27 @@ impl Row {
         }
     }
 
-    pub fn is_sending(&self) -> bool {
-        matches!(self.open.owner, Owner::Larder { sending: true, .. })
+    fn activity(&self) -> Option<Activity> {
+        match self.open.owner {
+            Owner::Larder { activity, .. } => activity,
+            Owner::Other => None,
+        }
+    }
+
+    /// Whom aborting it would touch.
+    pub fn consequence(&self) -> &'static str {
+        match self.activity() {
+            Some(Activity::Arriving) => "It is being sent at this moment; whoever sends it is told that it failed.",
+            Some(Activity::Waiting) => "Nobody is sending it at this moment; whoever goes on with it begins anew.",
+            Some(Activity::Arrived) => {
+                "All its parts are there, and its sender has not asked yet to store it; whoever goes on with it begins anew."
+            }
+            _ => "Whoever goes on with it begins anew.",
+        }
     }
 
     pub fn may_be_aborted(&self) -> bool {
-        self.open.unreachable.is_none() && !matches!(self.open.owner, Owner::Larder { publishing: true, .. })
+        self.open.unreachable.is_none() && self.activity() != Some(Activity::Publishing)
     }
 
     pub fn field(&self) -> String {

@@ -13,13 +13,14 @@ use crate::console::query::Query;
 use crate::console::session::{Editor, Viewer};
 use crate::console::{filters, paths};
 use crate::domain::names::{BucketName, ObjectKey};
-use crate::domain::uploads::{self, File, FileState, Filter, Page};
+use crate::domain::uploads::{self, Activity, File, FileState, Filter, Page};
 use crate::domain::{Context, buckets};
 
 /// The states that the filter offers, with their words.
-const STATES: [(FileState, &str, &str); 4] = [
+const STATES: [(FileState, &str, &str); 5] = [
     (FileState::Ready, "ready", "Stored"),
     (FileState::Failed, "failed", "Failed"),
+    (FileState::Cancelled, "cancelled", "Cancelled"),
     (FileState::Superseded, "superseded", "Replaced"),
     (FileState::Deleted, "deleted", "Deleted"),
 ];
@@ -63,7 +64,7 @@ impl IndexPage {
         buckets.map(|bucket| (bucket.to_string(), paths::unfinished(&bucket, &[]))).collect()
     }
 
-    fn states(&self) -> [(FileState, &'static str, &'static str); 4] {
+    fn states(&self) -> [(FileState, &'static str, &'static str); 5] {
         STATES
     }
 }
@@ -96,10 +97,9 @@ impl Row {
     pub fn badge(&self) -> (&'static str, &'static str, &'static str) {
         match self.file.state {
             FileState::Ready => ("ok", "check", "Stored"),
-            FileState::Pending if self.file.stalled && self.file.resumable.is_some() => ("off", "pause", "Can be resumed"),
-            FileState::Pending if self.file.stalled => ("warn", "pause", "Stopped"),
-            FileState::Pending => ("off", "upload", "Uploading"),
+            FileState::Pending => super::activity_badge(self.file.activity.unwrap_or(Activity::Stopped)),
             FileState::Failed => ("bad", "close", "Failed"),
+            FileState::Cancelled => ("off", "close", "Cancelled"),
             FileState::Superseded => ("off", "minus", "Replaced"),
             FileState::Deleting => ("off", "minus", "Being deleted"),
             FileState::Deleted => ("off", "minus", "Deleted"),

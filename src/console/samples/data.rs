@@ -10,6 +10,7 @@ use crate::domain::health::{Service, Snapshot, State};
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{Entry, Folder, Listing, Origin};
 use crate::domain::sessions::Session;
+use crate::domain::uploads::Activity;
 use crate::domain::uploads::open::{Open, Owner, Progress};
 use crate::domain::uploads::{File, FileState};
 use crate::stores::s3::KeyRules;
@@ -132,7 +133,7 @@ pub fn file(state: FileState) -> File {
         sha256: Some("9f2c5be07a1d44c8".repeat(4)),
         etag: Some("7d79".into()),
         state,
-        stalled: true,
+        activity: (state == FileState::Pending).then_some(Activity::Waiting),
         resumable: Some(crate::domain::uploads::Progress { length: 1_240_000_000, received: 781_000_000, kept_until: noon() }),
         uploaded_by: HOSTILE.into(),
         error: (state == FileState::Failed).then(|| HOSTILE.into()),
@@ -142,8 +143,8 @@ pub fn file(state: FileState) -> File {
 }
 
 pub fn files() -> Vec<File> {
-    use FileState::{Deleted, Deleting, Failed, Pending, Ready, Superseded};
-    [Ready, Pending, Failed, Superseded, Deleting, Deleted].map(file).into()
+    use FileState::{Cancelled, Deleted, Deleting, Failed, Pending, Ready, Superseded};
+    [Ready, Pending, Failed, Cancelled, Superseded, Deleting, Deleted].map(file).into()
 }
 
 pub fn probed() -> Probed {
@@ -171,10 +172,11 @@ pub fn probed() -> Probed {
 }
 
 pub fn open_uploads() -> Vec<Open> {
-    let ours = |sending, publishing, over| Owner::Larder { by: HOSTILE.into(), sending, publishing, over, kept_until: None };
-    let kept = Owner::Larder { by: HOSTILE.into(), sending: false, publishing: false, over: false, kept_until: Some(noon()) };
+    use Activity::{Arrived, Arriving, Publishing, Stopped, Waiting};
+    let ours = |activity| Owner::Larder { by: HOSTILE.into(), activity, kept_until: None };
+    let kept = |activity| Owner::Larder { by: HOSTILE.into(), activity: Some(activity), kept_until: Some(noon()) };
     let owners =
-        [ours(true, false, false), ours(true, true, false), ours(false, false, true), ours(false, false, false), kept, Owner::Other];
+        [ours(Some(Arriving)), ours(Some(Publishing)), ours(None), ours(Some(Stopped)), kept(Waiting), kept(Arrived), Owner::Other];
     let open = |owner| Open {
         key: key(&format!("a/{HOSTILE}")),
         upload_id: HOSTILE.into(),

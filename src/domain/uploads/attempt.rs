@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use super::failure::Failure;
 use super::publish;
 use super::row::{self, Lease};
 use super::target::Target;
-use super::{File, FileState};
+use super::{Activity, File, FileState};
 use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
@@ -28,17 +29,17 @@ impl Attempt {
     }
 
     /// Undoes what is stored and says why on the row. Never touches the object itself.
-    pub async fn undo(&self, why: &str) -> Result<()> {
+    pub async fn undo(&self, failure: &Failure) -> Result<()> {
         if let Some(upload) = &self.multipart {
             self.ctx.s3.abort_multipart(&self.target.bucket, &self.target.key, upload).await?;
         }
         crash_point("upload::aborted")?;
-        row::fail(&self.ctx, &self.actor, self.lease, &self.target, why).await
+        row::fail(&self.ctx, &self.actor, self.lease, &self.target, failure).await
     }
 
     /// As [`Self::undo`]; what cannot be undone now stays `pending`, and is the reaper's.
-    pub async fn fail(&self, why: &str) {
-        if let Err(error) = self.undo(why).await {
+    pub async fn fail(&self, failure: &Failure) {
+        if let Err(error) = self.undo(failure).await {
             log::warn!("a failed upload could not be undone yet: {error}");
         }
     }
@@ -56,7 +57,7 @@ pub(super) fn describe(actor: &Actor, target: &Target, id: uuid::Uuid) -> File {
         sha256: None,
         etag: None,
         state: FileState::Pending,
-        stalled: false,
+        activity: Some(Activity::Arriving),
         resumable: None,
         uploaded_by: actor.label.clone(),
         error: None,
@@ -69,6 +70,7 @@ impl File {
     /// The same file, with the sentence that says why it is not stored.
     pub fn failed(mut self, error: &Error) -> Self {
         self.state = FileState::Failed;
+        self.activity = None;
         self.error = Some(publish::sentence(error));
         self
     }

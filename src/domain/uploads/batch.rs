@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::File;
 use super::attempt::{Attempt, Beating};
-use super::publish::{self, Whole, at_store, finished, is_uncertain, sentence};
+use super::failure::Failure;
+use super::publish::{self, Whole, at_store, finished, is_uncertain};
 use super::row::{self, Digest, Lease, given_up};
 use super::target::Target;
 use crate::domain::actor::Actor;
@@ -98,7 +99,7 @@ async fn place(ctx: &Context, actor: &Actor, small: Small, lease: Lease, claimed
         Ok(stored) => Ok(Placed { attempt, digest, stored }),
         Err(error) => {
             if !is_uncertain(&error) {
-                attempt.fail(&sentence(&error)).await;
+                attempt.fail(&Failure::of(&error)).await;
             }
             Err(error)
         }

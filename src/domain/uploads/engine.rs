@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::attempt::{Attempt, describe};
 use super::batch::{self, Small};
+use super::failure::{Failure, cut};
 use super::parts::{Arrived, Parts, already_over, digest_of};
 use super::publish;
 use super::receiver;
@@ -98,7 +99,7 @@ impl Upload {
         if let Some(Stage::Large(parts)) = &mut self.stage
             && let Err(error) = parts.finish().await
         {
-            self.undo(&publish::sentence(&error)).await;
+            self.undo(Failure::of(&error)).await;
             return Err(error);
         }
         match self.stage.take() {
@@ -113,15 +114,15 @@ impl Upload {
 
     /// Undoes the upload and records why; the file as it failed.
     pub async fn abandon(mut self, error: &Error) -> File {
-        match self.undo(&publish::sentence(error)).await {
+        match self.undo(Failure::of(error)).await {
             Some(file) => file.failed(error),
             None => self.describe().failed(error),
         }
     }
 
     /// What is stored is undone and the reason recorded, even where whoever waits for it goes away.
-    async fn undo(&mut self, why: &str) -> Option<File> {
-        let undoing = undo(self.stage.take()?, &self.ctx, &self.actor, &self.target, why.to_owned());
+    async fn undo(&mut self, failure: Failure) -> Option<File> {
+        let undoing = undo(self.stage.take()?, &self.ctx, &self.actor, &self.target, failure);
         self.ctx.in_background(undoing).await.ok()
     }
 
@@ -138,22 +139,22 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(stage) = self.stage.take() {
-            let why = "The connection closed before the whole file had arrived.".to_owned();
-            self.ctx.in_background(undo(stage, &self.ctx, &self.actor, &self.target, why));
+            let failure = Failure::of(&cut("The connection closed before the whole file had arrived."));
+            self.ctx.in_background(undo(stage, &self.ctx, &self.actor, &self.target, failure));
         }
     }
 }
 
-fn undo(stage: Stage, ctx: &Context, actor: &Actor, target: &Target, why: String) -> impl Future<Output = File> + Send + use<> {
+fn undo(stage: Stage, ctx: &Context, actor: &Actor, target: &Target, failure: Failure) -> impl Future<Output = File> + Send + use<> {
     let (ctx, actor, target) = (ctx.clone(), actor.clone(), target.clone());
     async move {
         match stage {
             Stage::Large(parts) => {
                 let attempt = parts.stop().await;
-                attempt.fail(&why).await;
+                attempt.fail(&failure).await;
                 attempt.describe()
             }
-            Stage::Small(_) => refuse(&ctx, &actor, target, &Error::Conflict(why)).await,
+            Stage::Small(_) => refuse(&ctx, &actor, target, failure).await,
         }
     }
 }
@@ -175,15 +176,15 @@ impl Whole {
 }
 
 /// Records a file of which nothing was stored, so that the page of its form can list it.
-pub(super) async fn refuse(ctx: &Context, actor: &Actor, target: Target, error: &Error) -> File {
-    let why = publish::sentence(error);
+pub(super) async fn refuse(ctx: &Context, actor: &Actor, target: Target, failure: Failure) -> File {
     let target = target.recordable();
-    let id = match row::insert_refused(ctx, actor, &target, &why).await {
+    let id = match row::insert_refused(ctx, actor, &target, &failure).await {
         Ok(id) => id,
         Err(fault) => {
             log::warn!("a refused upload could not be recorded: {fault}");
             Uuid::now_v7()
         }
     };
-    File { state: FileState::Failed, error: Some(why), finished_at: Some(clock::now()), ..describe(actor, &target, id) }
+    let ended = describe(actor, &target, id);
+    File { state: FileState::Failed, activity: None, error: Some(failure.why), finished_at: Some(clock::now()), ..ended }
 }

@@ -9,7 +9,7 @@ use diesel::{Queryable, Selectable, SelectableHelper};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{File, FileState, Progress};
+use super::{Activity, CANCELLED, File, FileState, Progress};
 use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::audit::like_literal;
@@ -51,6 +51,7 @@ pub(super) struct Row {
     sha256: Option<Vec<u8>>,
     etag: Option<String>,
     pub state: String,
+    publishing: bool,
     pub heartbeat_at: Option<DateTime<Utc>>,
     uploaded_by_label: String,
     pub error: Option<String>,
@@ -64,8 +65,7 @@ pub(super) struct Row {
 
 impl Row {
     pub fn into_file(self, ctx: &Context) -> File {
-        let state = FileState::parse(&self.state).unwrap_or(FileState::Failed);
-        let silent = self.heartbeat_at.is_some_and(|beat| super::is_silent(ctx, beat));
+        let state = FileState::of_row(&self.state, self.error.as_deref());
         let resumable = match (state, self.length, self.part_size) {
             (FileState::Pending, Some(length), Some(part_size)) if self.fingerprint.is_some() => Some(Progress {
                 length,
@@ -74,6 +74,8 @@ impl Row {
             }),
             _ => None,
         };
+        let missing = resumable.as_ref().map(|progress| progress.length - progress.received);
+        let activity = Activity::of(clock::now(), self.heartbeat_at, self.publishing, missing);
         File {
             id: self.id,
             batch_id: self.batch_id,
@@ -84,7 +86,7 @@ impl Row {
             sha256: self.sha256.as_deref().map(hex),
             etag: self.etag,
             state,
-            stalled: state == FileState::Pending && silent,
+            activity: (state == FileState::Pending).then_some(activity),
             resumable,
             uploaded_by: self.uploaded_by_label,
             error: self.error,
@@ -129,6 +131,10 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
                 if first_page { base().filter(files::state.eq("pending")).limit(PAGE).load(&mut conn).await? } else { Vec::new() };
             let mut arrived = base().limit(PAGE + 1);
             arrived = match filter.state {
+                Some(FileState::Failed) => {
+                    arrived.filter(files::state.eq("failed")).filter(files::error.is_null().or(files::error.ne_all(CANCELLED)))
+                }
+                Some(FileState::Cancelled) => arrived.filter(files::state.eq("failed")).filter(files::error.eq_any(CANCELLED)),
                 Some(state) => arrived.filter(files::state.eq(state.as_str())),
                 None => arrived.filter(files::state.ne("pending")),
             };

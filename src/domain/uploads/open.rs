@@ -13,7 +13,8 @@ use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{FileState, history};
+use super::{Activity, FileState, history};
+use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::names::{BucketName, ObjectKey, storable};
 use crate::domain::{Context, Error, Result, abilities, audit, objects};
@@ -50,12 +51,8 @@ pub struct Progress {
 pub enum Owner {
     Larder {
         by: String,
-        /// A sign of life within the lease.
-        sending: bool,
-        /// All parts are there, and the object is being made of them.
-        publishing: bool,
-        /// Failed, or stored otherwise: only its parts are left.
-        over: bool,
+        /// `None`: it has failed or was stored otherwise, and only its parts are left.
+        activity: Option<Activity>,
         /// It can be gone on with, and is given up then.
         kept_until: Option<DateTime<Utc>>,
     },
@@ -120,15 +117,20 @@ struct Row {
     uploaded_by_label: String,
     created_at: DateTime<Utc>,
     fingerprint: Option<String>,
+    length: Option<i64>,
+    part_size: Option<i64>,
+    parts_done: i32,
 }
 
 impl Row {
     fn owner(&self, ctx: &Context) -> Owner {
         let pending = self.state == FileState::Pending.as_str();
-        let sending = pending && self.heartbeat_at.is_some_and(|beat| !super::is_silent(ctx, beat));
-        let kept_until = self.fingerprint.as_ref().filter(|_| pending);
-        let kept_until = kept_until.map(|_| history::kept_until(ctx, self.heartbeat_at.unwrap_or(self.created_at)));
-        Owner::Larder { by: self.uploaded_by_label.clone(), sending, publishing: pending && self.publishing, over: !pending, kept_until }
+        let resumable = pending && self.fingerprint.is_some();
+        let kept_until = resumable.then(|| history::kept_until(ctx, self.heartbeat_at.unwrap_or(self.created_at)));
+        let received = i64::from(self.parts_done).saturating_mul(self.part_size.unwrap_or_default());
+        let missing = self.length.filter(|_| resumable).map(|length| length.saturating_sub(received).max(0));
+        let activity = pending.then(|| Activity::of(clock::now(), self.heartbeat_at, self.publishing, missing));
+        Owner::Larder { by: self.uploaded_by_label.clone(), activity, kept_until }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::attempt::Attempt;
+use super::failure::Failure;
 use super::receiver;
 use super::row::{self, Digest};
 use super::{File, FileState, OWNER};
@@ -29,7 +30,7 @@ pub(super) async fn publish(attempt: Attempt, whole: Whole, digest: Digest) -> R
         Ok(file) => Ok(file),
         Err(error) if is_uncertain(&error) => Err(error),
         Err(error) => {
-            attempt.fail(&sentence(&error)).await;
+            attempt.fail(&Failure::of(&error)).await;
             Err(error)
         }
     }
@@ -38,13 +39,9 @@ pub(super) async fn publish(attempt: Attempt, whole: Whole, digest: Digest) -> R
 /// As [`publish`], for what need not be sent again: where another object is in its way it stays as it is.
 pub(super) async fn publish_or_release(attempt: Attempt, whole: Whole, digest: Digest) -> Result<File> {
     match try_publish(&attempt, whole, &digest).await {
-        Err(error @ Error::S3(s3::Error::NoSuchUpload)) => {
-            attempt.fail("The store does not know this upload any more.").await;
-            Err(error)
-        }
-        // It will never take the parts as they are recorded.
-        Err(error @ Error::S3(s3::Error::ChecksumMismatch)) => {
-            attempt.fail(&sentence(&error)).await;
+        // It is gone at the store, or will never take the parts as they are recorded.
+        Err(error @ Error::S3(s3::Error::NoSuchUpload | s3::Error::ChecksumMismatch)) => {
+            attempt.fail(&Failure::of(&error)).await;
             Err(error)
         }
         Err(error) if !is_uncertain(&error) => {
@@ -67,6 +64,7 @@ pub(super) fn sentence(error: &Error) -> String {
         Error::S3(s3::Error::AccessDenied) => "The store refused: Larder's key may not write here.".into(),
         Error::S3(s3::Error::NoSuchBucket | s3::Error::NoSuchKey) => "The bucket does not exist any more.".into(),
         Error::S3(s3::Error::ChecksumMismatch) => "What the store received did not match its checksum. Try again.".into(),
+        Error::S3(s3::Error::NoSuchUpload) => "The store does not know this upload any more.".into(),
         Error::S3(s3::Error::InvalidKey(_)) => "The store does not take this name.".into(),
         Error::S3(s3::Error::SlowDown) => "The store has too much to do. Try again in a moment.".into(),
         Error::S3(s3::Error::Other(_)) => "The store answered with an error of its own. Try again, or ask whoever runs it.".into(),
@@ -90,7 +88,7 @@ async fn try_publish(attempt: &Attempt, whole: Whole, digest: &Digest) -> Result
     let stored = at_store(attempt, whole, claimed).await?;
     crash_point("upload::stored")?;
     match row::commit(ctx, &attempt.actor, *lease, target, digest, &stored).await {
-        Err(Error::Conflict(_)) if row::is_settled(ctx, lease.file, &stored.etag).await? => {}
+        Err(Error::Lapsed(_)) if row::is_settled(ctx, lease.file, &stored.etag).await? => {}
         committed => committed?,
     }
     crash_point("upload::committed")?;
@@ -158,6 +156,7 @@ pub(super) fn finished(attempt: &Attempt, digest: &Digest, stored: Stored) -> Fi
         sha256: Some(hex(&digest.sha256)),
         etag: Some(stored.etag),
         state: FileState::Ready,
+        activity: None,
         finished_at: Some(clock::now()),
         ..attempt.describe()
     }

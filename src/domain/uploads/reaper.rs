@@ -8,6 +8,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::attempt::Attempt;
+use super::failure::{Failure, cut};
 use super::row::{self, Digest, Lease};
 use super::target::Target;
 use super::{OWNER, orphans, publish};
@@ -172,7 +173,7 @@ async fn settle(ctx: &Context, lapsed: Lapsed) -> Result<()> {
         // On AWS a key that may not list buckets hears 403 for what is missing.
         Ok(_) | Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket | s3::Error::AccessDenied | s3::Error::InvalidKey(_)) => {
             let attempt = Attempt { ctx: ctx.clone(), actor, lease, target, multipart: lapsed.s3_upload_id };
-            attempt.fail("The upload stopped before the whole file had arrived.").await;
+            attempt.fail(&Failure::of(&cut("The upload stopped before the whole file had arrived."))).await;
             Ok(())
         }
         Err(error) => Err(error.into()),

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::File;
 use super::engine::{Upload, refuse};
+use super::failure::Failure;
 use super::places::Place;
 use super::publish::exists;
 use super::target::Target;
@@ -45,7 +46,7 @@ impl Receiver {
     pub async fn begin(&self, file_name: &str, content_type: Option<&str>, length: Option<u64>) -> std::result::Result<Upload, Refused> {
         let target = self.target(file_name, content_type);
         if let Err(error) = check(&self.ctx, &target) {
-            let file = refuse(&self.ctx, &self.actor, target, &error).await;
+            let file = refuse(&self.ctx, &self.actor, target, Failure::of(&error)).await;
             return Err(Refused { file: Box::new(file), error });
         }
         Ok(Upload::new(&self.ctx, &self.actor, target, length))

@@ -9,6 +9,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::failure::Failure;
 use super::target::Target;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
@@ -96,16 +97,17 @@ pub(super) async fn insert_pending(ctx: &Context, actor: &Actor, target: &Target
 }
 
 /// A file that was refused before any of it was stored, so that the page of its form can say why.
-pub(super) async fn insert_refused(ctx: &Context, actor: &Actor, target: &Target, why: &str) -> Result<Uuid> {
+pub(super) async fn insert_refused(ctx: &Context, actor: &Actor, target: &Target, failure: &Failure) -> Result<Uuid> {
     let id = Uuid::now_v7();
-    let row = NewRow { state: "failed", error: Some(why), ..new_row(actor, target, id) };
+    let row = NewRow { state: "failed", error: Some(&failure.why), ..new_row(actor, target, id) };
     let resource = audit::object(&target.bucket, &target.key);
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
                 diesel::insert_into(files::table).values((row, files::finished_at.eq(now))).execute(conn).await?;
-                audit::record(conn, actor, "upload.fail", &resource, Outcome::Refused, json!({ "reason": why })).await
+                let detail = json!({ "reason": failure.why });
+                audit::record(conn, actor, failure.action, &resource, failure.outcome, detail).await
             })
             .await
             .map_err(Error::from)
@@ -138,7 +140,7 @@ fn silence(ctx: &Context) -> Duration {
     ctx.config.upload.lease.min(Duration::from_secs(60))
 }
 
-/// Conflict where somebody else has been given the lease on the key: whoever stood still for too long may publish no
+/// Lapsed where somebody else has been given the lease on the key: whoever stood still for too long may publish no
 /// more. Asked of the database only where that is possible at all; `claimed` is when it was given.
 pub(super) async fn confirm(ctx: &Context, lease: Lease, claimed: Instant) -> Result<()> {
     if claimed.elapsed() < silence(ctx) / 2 {
@@ -175,7 +177,7 @@ fn still_ours(rows: usize) -> Result<()> {
 
 /// What whoever lost the lease is told.
 pub(super) fn given_up() -> Error {
-    Error::Conflict("The upload was given up because it was silent for too long.".into())
+    Error::Lapsed("The upload was given up because it was silent for too long.".into())
 }
 
 /// Takes the lease on the key, with what arrived; whether it was free. A holder that has been silent for a
@@ -252,7 +254,7 @@ pub(super) async fn commit(ctx: &Context, actor: &Actor, lease: Lease, target: &
 }
 
 /// `failed`, with the reason and the audit. A row that is not ours any more is left to whoever has it.
-pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Target, why: &str) -> Result<()> {
+pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Target, failure: &Failure) -> Result<()> {
     let resource = audit::object(&target.bucket, &target.key);
     ctx.db
         .within(async {
@@ -261,12 +263,13 @@ pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Ta
                 let values = (
                     files::state.eq("failed"),
                     files::publishing.eq(false),
-                    files::error.eq(why),
+                    files::error.eq(&failure.why),
                     files::finished_at.eq(now),
                     files::updated_at.eq(now),
                 );
                 if diesel::update(held(lease)).set(values).execute(conn).await? == 1 {
-                    audit::record(conn, actor, "upload.fail", &resource, Outcome::Failed, json!({ "reason": why })).await?;
+                    let detail = json!({ "reason": failure.why });
+                    audit::record(conn, actor, failure.action, &resource, failure.outcome, detail).await?;
                 }
                 Ok(())
             })

@@ -10,14 +10,22 @@ use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
 use crate::domain::uploads::File;
 use crate::domain::uploads::attempt::{Attempt, Beating};
+use crate::domain::uploads::failure::{CANCELLED, Failure};
 use crate::domain::uploads::publish::{self, Whole};
 use crate::domain::uploads::row::{Digest, Lease};
 use crate::domain::{Context, Error, Result};
 
 /// Publishes the upload once all its parts are stored; the file that it has become, also when asked again. `sha256`
-/// is what the sender says of the whole. Refused where parts are missing, Conflict where an object is there and
-/// `overwrite` is not wanted: the upload stays open then.
-pub async fn complete(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid, overwrite: bool, sha256: Option<Vec<u8>>) -> Result<File> {
+/// is what the sender says of the whole; `overwrite`, where it is not what was said at the begin. Refused where parts are
+/// missing, Conflict where an object is there and may not be replaced: the upload stays open then.
+pub async fn complete(
+    ctx: &Context,
+    actor: &Actor,
+    bucket: &str,
+    id: Uuid,
+    overwrite: Option<bool>,
+    sha256: Option<Vec<u8>>,
+) -> Result<File> {
     let mut found = row::find(ctx, actor, bucket, id).await?;
     match found.file.state.as_str() {
         "pending" => {}
@@ -33,7 +41,7 @@ pub async fn complete(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid, over
     if sha256.is_some_and(|told| told != whole) {
         return Err(Error::refused("digest", "What has arrived is not what its digest says. It was not stored."));
     }
-    found.overwrite = overwrite;
+    found.overwrite = overwrite.unwrap_or(found.overwrite);
     let lease = row::take(ctx, &found).await?;
     crash_point("resume::taken")?;
     let digest = Digest { size: i64::try_from(found.length()).unwrap_or(i64::MAX), sha256: whole };
@@ -50,7 +58,7 @@ pub async fn complete(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid, over
 pub async fn abort(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid) -> Result<()> {
     let found = row::find(ctx, actor, bucket, id).await?;
     match found.file.state.as_str() {
-        "pending" => give_up(ctx, actor, found, "It was cancelled.").await,
+        "pending" => give_up(ctx, actor, found, CANCELLED[0]).await,
         "failed" => Ok(()),
         _ => Err(found.over()),
     }
@@ -59,7 +67,7 @@ pub async fn abort(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid) -> Resu
 pub(super) async fn give_up(ctx: &Context, actor: &Actor, found: Row, why: &'static str) -> Result<()> {
     let lease = row::take(ctx, &found).await?;
     let attempt = attempt(ctx, actor, &found, lease);
-    ctx.see_through(async move { attempt.undo(why).await }).await
+    ctx.see_through(async move { attempt.undo(&Failure::cancelled(why)).await }).await
 }
 
 fn attempt(ctx: &Context, actor: &Actor, found: &Row, lease: Lease) -> Attempt {

@@ -7,6 +7,7 @@ use super::{Resumable, complete};
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
 use crate::domain::uploads::attempt::Attempt;
+use crate::domain::uploads::failure::CANCELLED;
 use crate::domain::uploads::parts::{MAX_PARTS, begin_multipart, part_size};
 use crate::domain::uploads::receiver::{Receiver, check, look_first};
 use crate::domain::uploads::row::Lease;
@@ -25,14 +26,14 @@ pub struct Wanted<'a> {
     pub anew: bool,
 }
 
-/// The actor's open upload of this file to this key, else a new one. Refused{"fingerprint"} where one of another file
-/// is open, Conflict where an object is there that may not be replaced.
+/// The actor's open upload of this file to this key, else a new one. Refused{"anew"} where one of another file is
+/// open, Conflict where an object is there that may not be replaced.
 pub async fn open(receiver: &Receiver, wanted: &Wanted<'_>) -> Result<Resumable> {
     let (ctx, actor) = (&receiver.ctx, &receiver.actor);
     let target = receiver.target(wanted.name, wanted.content_type);
     check(ctx, &target)?;
     if !(1..=200).contains(&wanted.fingerprint.chars().count()) || wanted.fingerprint.contains('\0') {
-        return Err(Error::refused("fingerprint", "A fingerprint has 1 to 200 characters."));
+        return Err(Error::refused("fingerprint", "The field fingerprint has 1 to 200 characters."));
     }
     let most = ctx.config.upload.max_size;
     if wanted.length > most {
@@ -49,15 +50,15 @@ pub async fn open(receiver: &Receiver, wanted: &Wanted<'_>) -> Result<Resumable>
     for _ in 0..3 {
         if let Some(found) = row::find_open(ctx, actor, &target.bucket, &target.key).await? {
             if found.file.fingerprint.as_deref() == Some(wanted.fingerprint) && found.length() == wanted.length {
-                row::touch(ctx, found.file.id).await?;
+                row::go_on(ctx, found.file.id, target.overwrite).await?;
                 return ready_to_go_on(ctx, actor, found).await;
             }
             if !wanted.anew {
                 let why = "An unfinished upload of another file of this name is kept, or this file has changed since. \
                            Choose the other file to go on with it, or start over with this one.";
-                return Err(Error::refused("fingerprint", why));
+                return Err(Error::refused("anew", why));
             }
-            complete::give_up(ctx, actor, found, "It was started anew with another file.").await?;
+            complete::give_up(ctx, actor, found, CANCELLED[1]).await?;
         }
         look_first(ctx, &target).await?;
         if row::insert(ctx, actor, &target, wanted, part_size).await? {

@@ -21,6 +21,8 @@ use crate::stores::s3::{Part, PartReceipt};
 const AHEAD: i32 = 4;
 /// How long a part waits for those before it.
 const TURN: Duration = Duration::from_secs(30);
+/// How often a part that comes slowly gives a sign of life.
+const BEAT: Duration = Duration::from_secs(20);
 
 /// A part that is arriving.
 pub struct PartUpload {
@@ -31,6 +33,8 @@ pub struct PartUpload {
     size: usize,
     room: Room,
     pace: Pace,
+    /// When the last sign of life was given.
+    beat: Instant,
     _place: Place,
 }
 
@@ -54,13 +58,29 @@ pub async fn begin_part(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid, nu
     }
     row::touch(ctx, id).await?;
     let room = Room::new(&ctx.budget, size);
-    Ok(PartUpload { ctx: ctx.clone(), actor: actor.clone(), row: found, number, size, room, pace: Pace::new(), _place: place })
+    Ok(PartUpload {
+        ctx: ctx.clone(),
+        actor: actor.clone(),
+        row: found,
+        number,
+        size,
+        room,
+        pace: Pace::new(),
+        beat: Instant::now(),
+        _place: place,
+    })
 }
 
 impl PartUpload {
     /// Takes the next bytes; waits while memory is short.
     pub async fn write(&mut self, chunk: Bytes) -> Result<()> {
         self.pace.came(chunk.len());
+        if self.beat.elapsed() > BEAT {
+            self.beat = Instant::now();
+            if let Err(error) = row::touch(&self.ctx, self.row.file.id).await {
+                log::debug!("a heartbeat was lost: {error}");
+            }
+        }
         let rest = self.room.fill(chunk, &self.pace).await?;
         self.pace.ask();
         if rest.is_empty() { Ok(()) } else { Err(self.wrong_size()) }

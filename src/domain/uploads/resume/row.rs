@@ -140,6 +140,13 @@ pub(super) async fn touch(ctx: &Context, id: Uuid) -> Result<()> {
     execute(ctx, async |conn| diesel::update(open).set(files::heartbeat_at.eq(now)).execute(conn).await).await.map(|_| ())
 }
 
+/// A sign of life of whoever goes on with it: what they say of another object counts, not what was said before.
+pub(super) async fn go_on(ctx: &Context, id: Uuid, overwrite: bool) -> Result<()> {
+    let open = files::table.filter(files::id.eq(id)).filter(files::state.eq("pending"));
+    let values = (files::heartbeat_at.eq(now), files::overwrite.eq(overwrite));
+    execute(ctx, async |conn| diesel::update(open).set(values).execute(conn).await).await.map(|_| ())
+}
+
 type PartRow = (i32, i64, Vec<u8>, String, String);
 
 /// Every recorded part with its receipt, in order.

@@ -1,0 +1,147 @@
+//! Fields of a form and parameters of an address, read so that a refusal names the one that it is about.
+
+use std::fmt;
+use std::num::{IntErrorKind, ParseIntError};
+
+use serde::de::value::MapDeserializer;
+use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+
+/// A sentence about one of them; `what` is what they are called: "field", "parameter".
+pub fn read<T: DeserializeOwned>(what: &str, pairs: Vec<(String, String)>) -> Result<T, String> {
+    let pairs = pairs.into_iter().map(|(name, text)| (name.clone(), Field { name, text }));
+    T::deserialize(MapDeserializer::<_, Fault>::new(pairs)).map_err(|fault| match fault {
+        Fault::Missing(name) => format!("The {what} {name} is missing."),
+        Fault::Twice(name) => format!("The {what} {name} comes twice."),
+        Fault::Wrong { name, must } => format!("The {what} {name} must be {must}."),
+        Fault::Other => format!("A {what} cannot be read."),
+    })
+}
+
+#[derive(Debug)]
+enum Fault {
+    Missing(&'static str),
+    Twice(&'static str),
+    Wrong { name: String, must: &'static str },
+    Other,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl de::Error for Fault {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self::Other
+    }
+
+    fn missing_field(name: &'static str) -> Self {
+        Self::Missing(name)
+    }
+
+    fn duplicate_field(name: &'static str) -> Self {
+        Self::Twice(name)
+    }
+}
+
+struct Field {
+    name: String,
+    text: String,
+}
+
+impl Field {
+    fn wrong(self, fault: &ParseIntError, signed: bool) -> Fault {
+        let must = match fault.kind() {
+            IntErrorKind::PosOverflow => "a smaller number",
+            IntErrorKind::NegOverflow => "a larger number",
+            _ if signed => "a whole number",
+            _ => "a whole number, 0 or more",
+        };
+        Fault::Wrong { name: self.name, must }
+    }
+}
+
+impl IntoDeserializer<'_, Fault> for Field {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+macro_rules! numbers {
+    ($($deserialize:ident $visit:ident $number:ty)+) => {$(
+        fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            match self.text.parse::<$number>() {
+                Ok(number) => visitor.$visit(number),
+                Err(fault) => Err(self.wrong(&fault, <$number>::MIN != 0)),
+            }
+        }
+    )+};
+}
+
+impl<'de> Deserializer<'de> for Field {
+    type Error = Fault;
+
+    numbers! {
+        deserialize_i32 visit_i32 i32
+        deserialize_i64 visit_i64 i64
+        deserialize_u32 visit_u32 u32
+        deserialize_u64 visit_u64 u64
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_string(self.text)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_some(self)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i128 u8 u16 u128 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct seq tuple
+        tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Deserialize, Debug, PartialEq)]
+    struct Sample {
+        name: String,
+        length: u64,
+        #[serde(default)]
+        number: Option<i32>,
+    }
+
+    fn sample(fields: &[(&str, &str)]) -> Result<Sample, String> {
+        read("field", fields.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect())
+    }
+
+    #[test]
+    fn what_is_there_is_read() {
+        let found = sample(&[("name", "a"), ("more", "x"), ("length", "18446744073709551615"), ("number", "-3")]).unwrap();
+        assert_eq!(found, Sample { name: "a".into(), length: u64::MAX, number: Some(-3) });
+        let pairs: Vec<(String, String)> = read("field", vec![("k".into(), "1".into()), ("k".into(), "2".into())]).unwrap();
+        assert_eq!(pairs.len(), 2);
+    }
+
+    #[test]
+    fn a_refusal_names_the_field() {
+        for (fields, why) in [
+            (&[("name", "a")][..], "The field length is missing."),
+            (&[("name", "a"), ("length", "abc")], "The field length must be a whole number, 0 or more."),
+            (&[("name", "a"), ("length", "-1")], "The field length must be a whole number, 0 or more."),
+            (&[("name", "a"), ("length", "18446744073709551616")], "The field length must be a smaller number."),
+            (&[("name", "a"), ("length", "1"), ("number", "")], "The field number must be a whole number."),
+            (&[("name", "a"), ("name", "b"), ("length", "1")], "The field name comes twice."),
+        ] {
+            assert_eq!(sample(fields), Err(why.to_owned()));
+        }
+    }
+}
