@@ -48,7 +48,11 @@ enum Command {
         action: people::Action,
     },
     /// Check the configuration and every store; says what is wrong and how to mend it.
-    Doctor,
+    Doctor {
+        /// Only ask the Larder that runs at BIND whether it takes requests: for the health check of a container.
+        #[arg(long)]
+        ready: bool,
+    },
     /// Compare what is recorded with what the store holds, and mend the difference; never deletes an object.
     Reconcile {
         /// Only say what differs.
@@ -70,7 +74,8 @@ pub async fn run() -> anyhow::Result<()> {
         Command::Serve => serve(embedded).await,
         Command::Migrate { revert } => with_stores(embedded, async |config| migrate(&config, revert).await).await,
         Command::User { action } => with_stores(embedded, async |config| people::run(config, action).await).await,
-        Command::Doctor => doctor::run(embedded).await,
+        Command::Doctor { ready: true } => doctor::ready().await,
+        Command::Doctor { ready: false } => doctor::run(embedded).await,
         Command::Reconcile { dry_run, bucket } => {
             with_stores(embedded, async |config| reconcile::run(config, dry_run, bucket.as_ref()).await).await
         }

@@ -168,6 +168,17 @@ impl Config {
         PathBuf::from(value.filter(|v| !v.is_empty()).unwrap_or_else(|| "./data".into()))
     }
 
+    /// Where Larder listens, for commands that ask it. An error where it is no address.
+    pub fn bind_from_env() -> Result<SocketAddr, Faults> {
+        let mut read = Reader::new(&|name| {
+            #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+            let value = std::env::var(name).ok();
+            value
+        });
+        let bind = read.bind();
+        read.finish(bind)
+    }
+
     /// As `from_env`, with the environment handed in.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>, stores: Stores<'_>) -> Result<Self, Faults> {
         let mut read = Reader::new(lookup);
@@ -190,7 +201,7 @@ impl Config {
         let first_admin = read.first_admin();
         let config = Self {
             environment,
-            bind: read.parsed(&["BIND"], SocketAddr::from(([127, 0, 0, 1], 8080)), "an address and port", "BIND=127.0.0.1:8080"),
+            bind: read.bind(),
             public_url,
             trusted_proxies: read.addresses("TRUSTED_PROXIES"),
             data_dir: PathBuf::from(read.text(&["DATA_DIR"]).unwrap_or_else(|| "./data".into())),

@@ -1,14 +1,42 @@
 //! `larder doctor`: what is wrong with the configuration and the stores, and how to mend it.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::{say, with_stores};
 use crate::app;
 use crate::config::Config;
 use crate::domain::health::{self, Service};
 use crate::stores::postgres;
 
+const PATIENCE: Duration = Duration::from_secs(2);
+
 pub(super) async fn run(embedded: bool) -> anyhow::Result<()> {
     // A fault of the configuration ends it here, with every fault named.
     with_stores(embedded, async |config| examine(config).await).await
+}
+
+/// Whether the Larder of this machine takes requests. Needs no configuration but BIND, and no other program.
+pub(super) async fn ready() -> anyhow::Result<()> {
+    let mut address = Config::bind_from_env()?;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    let asking = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(format!("GET /readyz HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+        let mut line = [0; 12];
+        stream.read_exact(&mut line).await?;
+        Ok::<_, std::io::Error>(line)
+    };
+    let line = tokio::time::timeout(PATIENCE, asking).await.context("no answer within 2 s")?.with_context(|| address.to_string())?;
+    anyhow::ensure!(line.ends_with(b" 200"), "it is not ready: {}", String::from_utf8_lossy(&line));
+    say("ready");
+    Ok(())
 }
 
 async fn examine(config: Config) -> anyhow::Result<()> {

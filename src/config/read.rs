@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Config, EmbeddedUrls, Environment, Faults, FirstAdmin, RedisConfig, S3Config, Secret, UploadConfig, redis_url};
+use super::{EmbeddedUrls, Environment, Faults, FirstAdmin, RedisConfig, S3Config, Secret, UploadConfig, redis_url};
 
 pub(super) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -21,8 +22,12 @@ impl<'a> Reader<'a> {
         self.faults.insert(format!("{name} {what}. Example: {example}"));
     }
 
-    pub fn finish(self, config: Config) -> Result<Config, Faults> {
-        if self.faults.is_empty() { Ok(config) } else { Err(Faults(self.faults.into_iter().collect())) }
+    pub fn finish<T>(self, read: T) -> Result<T, Faults> {
+        if self.faults.is_empty() { Ok(read) } else { Err(Faults(self.faults.into_iter().collect())) }
+    }
+
+    pub fn bind(&mut self) -> SocketAddr {
+        self.parsed(&["BIND"], SocketAddr::from(([127, 0, 0, 1], 8080)), "an address and port", "BIND=127.0.0.1:8080")
     }
 
     /// The value of one variable: `NAME`, or the content of the file that `NAME_FILE` names. Empty is unset.

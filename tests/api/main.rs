@@ -6,6 +6,7 @@
 mod support;
 
 mod command_line;
+mod deploy;
 mod health;
 mod metrics;
 

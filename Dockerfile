@@ -1,0 +1,22 @@
+# syntax=docker/dockerfile:1
+# One binary, everything it serves inside. The dependencies are built in a layer of their own, which only a change of
+# Cargo.lock builds anew.
+FROM rust:1.90-bookworm AS build
+RUN apt-get update && apt-get install --yes --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
+WORKDIR /source
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir -p src benches/transfers benches/cache \
+    && echo 'fn main() {}' | tee src/main.rs benches/transfers/main.rs > benches/cache/main.rs \
+    && touch src/lib.rs \
+    && cargo build --locked --release \
+    && rm -rf src
+COPY . .
+# Files that were copied are older than what was built of their place-holders.
+RUN touch src/main.rs src/lib.rs && cargo build --locked --release --bin larder && strip target/release/larder
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /source/target/release/larder /larder
+ENV BIND=0.0.0.0:8080
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["/larder", "doctor", "--ready"]
+ENTRYPOINT ["/larder"]
