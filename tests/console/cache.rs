@@ -178,6 +178,12 @@ async fn what_larder_keeps_for_itself_is_neither_shown_nor_touched() {
         listed(&all).iter().all(|name| !String::from_utf8_lossy(name).contains("larder:"))
             && all.text_of("main").contains("keeps for itself")
     );
+    let note = async |name: &str| {
+        let page = search(&admin, &format!("{}blacklist:token:{name}*", app.ctx.redis.prefix())).await;
+        page.text_of(".scan-note").split_once(" ms").map(|(_, words)| words.to_owned())
+    };
+    assert!(note("j").await.is_some_and(|words| words.contains("keeps for itself")));
+    assert_eq!(note("j").await, note("x").await, "whether a hidden one begins so is not told");
     delete_matching(&app, &admin, &format!("{}*", app.ctx.redis.prefix())).await;
     assert!(!redis.exists::<_, bool>(own(&app, "seen")).await.unwrap());
     assert!(redis.exists::<_, bool>(own(&app, "larder:session:abc")).await.unwrap(), "deletions by pattern leave them alone");

@@ -36,7 +36,7 @@ fn described() -> Described {
 fn search(rows: usize, next: Option<u64>, exact: bool) -> String {
     let row = || Row { name: Name::parse(hostile()).unwrap(), described: described() };
     let progress = Progress { looked_at: 20_000, calls: 40, time: Duration::from_millis(44) };
-    let found = Found { rows: (0..rows).map(|_| row()).collect(), progress, total: 10_000_000, next, exact, hidden: 2 };
+    let found = Found { rows: (0..rows).map(|_| row()).collect(), progress, total: 10_000_000, next, exact };
     let query = keys::IndexQuery { pattern: HOSTILE.into(), cursor: "7".into(), ..keys::IndexQuery::default() };
     let page =
         keys::IndexPage { layout: admin("Keys"), tabs: tabs(Tab::Keys), query, refusal: refusal("match"), found: Some(found), cost: COST };
