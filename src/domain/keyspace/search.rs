@@ -94,14 +94,29 @@ pub fn typed(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// The reverse of [`typed`].
+/// The reverse of [`typed`]. Control characters, and blanks at the ends, do not come back from a form as they are.
 pub(super) fn as_typed(pattern: &[u8]) -> String {
+    let blanks = |bytes: &mut dyn Iterator<Item = &u8>| bytes.take_while(|byte| **byte == b' ').count();
+    let (start, end) = (blanks(&mut pattern.iter()), pattern.len() - blanks(&mut pattern.iter().rev()));
     let mut text = String::with_capacity(pattern.len());
+    let mut at = 0;
     for chunk in pattern.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+        for c in chunk.valid().chars() {
+            if c.is_control() || (c.is_whitespace() && (c != ' ' || at < start || at >= end)) {
+                text.extend(c.encode_utf8(&mut [0; 4]).bytes().map(escaped));
+            } else {
+                text.push(c);
+            }
+            at += c.len_utf8();
+        }
+        text.extend(chunk.invalid().iter().copied().map(escaped));
+        at += chunk.invalid().len();
     }
     text
+}
+
+fn escaped(byte: u8) -> String {
+    format!("\\x{byte:02x}")
 }
 
 /// At most 250 ms, or 20,000 keys looked at.
@@ -167,6 +182,15 @@ mod tests {
     fn a_pattern_is_shown_as_it_was_typed() {
         for pattern in [r"scan\xff*", r"a\*b\\c", "grün?"] {
             assert_eq!(as_typed(&typed(pattern)), pattern);
+        }
+    }
+
+    #[test]
+    fn a_pattern_comes_back_from_a_form_as_it_was() {
+        for pattern in [&b"a\nb\r\n\0*"[..], b" a b* ", b"  ", "\u{a0}a\u{3000}*\u{2003}".as_bytes(), b"\xff\t*", br"a\*b\\x41"] {
+            let text = as_typed(pattern);
+            assert_eq!(typed(text.trim()), pattern, "{text}");
+            assert!(!text.contains(char::is_control), "{text:?}");
         }
     }
 
