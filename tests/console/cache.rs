@@ -254,6 +254,20 @@ async fn a_deletion_that_is_stopped_leaves_the_rest_and_another_has_to_wait_for_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_walk_that_has_lost_its_lock_ends_and_leaves_the_lock_to_whoever_has_it() {
+    let app = TestApp::with_own_servers().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let fill = "for i = 1, 400000 do redis.call('SET', 'many:' .. i, i) end";
+    let _: () = redis::Script::new(fill).invoke_async(&mut app.redis_connection().await).await.unwrap();
+    let walk = admin.post("/cache/biggest", &[]).await.expect_status(303).location().to_owned();
+    let lock = format!("{}larder:lock:walk", app.ctx.redis.prefix());
+    app.redis(&["SET", &lock, "another", "PX", "600000"]).await;
+    let page = ended(&admin, &walk).await;
+    assert!(page.text_of("main").contains("Another walk began"), "{}", page.text_of("main"));
+    assert_eq!(app.redis(&["GET", &lock]).await, "another");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_searches_are_told_so() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;
