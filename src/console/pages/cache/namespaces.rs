@@ -113,8 +113,12 @@ impl IndexPage {
 pub async fn index(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
     let look = ctx.redis.look();
     let sample = keyspace::sample(&ctx, &look).await?;
-    let namespaces = namespaces::namespaces(&ctx, &sample).await;
+    let mut namespaces = namespaces::namespaces(&ctx, &sample).await;
     let layout = viewer.layout("Namespaces", Section::Cache).under([above("", "")[0].clone()]);
+    if !layout.is_admin() {
+        // What other programs put between colons may be a person's address, or a token.
+        namespaces.retain(|namespace| namespace.figures.is_some());
+    }
     let tabs = Tabs::of(&layout, Some(Tab::Namespaces));
     ok(&IndexPage { layout, tabs, sample, namespaces, cost: look.cost() })
 }
