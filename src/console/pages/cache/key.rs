@@ -19,7 +19,7 @@ use crate::console::{filters, paths};
 use crate::domain::keyspace::{self, Element, Name, Viewed};
 use crate::domain::objects::disposition;
 use crate::domain::{self, Context};
-use crate::stores::redis::{BYTES, Cost, Elements, Life};
+use crate::stores::redis::{BYTES, Cost, Elements, Life, Pairs};
 
 /// Bytes that a download asks the server for at once.
 const PIECE: u64 = 1 << 20;
@@ -136,7 +136,7 @@ impl ShowPage {
                 (vec!["Score", "Member"], members.iter().map(|(member, score)| row(vec![score.as_bytes(), member])).collect())
             }
             Elements::Stream(entries) => {
-                let of = |(id, fields): &(String, Vec<(Vec<u8>, Vec<u8>)>)| {
+                let of = |(id, fields): &(String, Pairs)| {
                     let text: Vec<u8> = fields.iter().flat_map(|(field, value)| [field, &b": "[..], value, &b"  "[..]].concat()).collect();
                     row(vec![id.as_bytes(), text.trim_ascii_end()])
                 };
