@@ -12,6 +12,7 @@ use crate::console::pages::ok;
 use crate::console::query::Form;
 use crate::console::session::{Admin, Viewer, see_other};
 use crate::console::{filters, paths, units};
+use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::{self, Namespace};
 use crate::domain::keyspace::{self, Group, Kind, LIVES, Sample};
 use crate::domain::{self, Context};
@@ -133,7 +134,7 @@ pub async fn sample(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpRespo
 pub struct ClearPage {
     pub layout: Layout,
     pub namespace: String,
-    pub count: u64,
+    pub counted: Cleared,
 }
 
 #[derive(Deserialize)]
@@ -153,10 +154,10 @@ pub async fn clear(admin: Admin, ctx: web::Data<Context>, form: Form<ClearForm>)
             keyspace::begin(&ctx, &admin.actor, Kind::Count, pattern).await.map(|id| see_other(&paths::cache_walk(id)))
         }
         (true, false) => match namespaces::count(&ctx, &namespace).await {
-            Ok(count) => {
+            Ok(counted) => {
                 let above = above("Namespaces", "/cache/namespaces");
                 let layout = admin.layout(format!("Clear {namespace}?"), Section::Cache).under(above);
-                return ok(&ClearPage { layout, namespace, count });
+                return ok(&ClearPage { layout, namespace, counted });
             }
             Err(fault) => Err(fault),
         },
