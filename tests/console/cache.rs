@@ -456,6 +456,9 @@ async fn namespaces_are_counted_and_one_is_cleared_without_another() {
     let _: () = fill.query_async(&mut redis).await.unwrap();
     admin.get("/").await.expect_status(200);
     viewer.post("/cache/namespaces/samples", &[]).await.expect_status(303);
+    let first: String = redis.get(own(&app, "larder:key-sample")).await.unwrap();
+    viewer.post("/cache/namespaces/samples", &[]).await.expect_status(303);
+    assert_eq!(redis.get::<_, String>(own(&app, "larder:key-sample")).await.unwrap(), first, "not twice within seconds");
     let page = viewer.get("/cache/namespaces").await.expect_status(200);
     let names = page.texts("tbody tr td:first-child");
     assert!(names.len() == cache::namespaces().len() && names.iter().all(|name| name.contains("Larder's")), "no other names: {names:?}");
