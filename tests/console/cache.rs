@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use larder::domain::actor::Role;
+use larder::domain::cache;
 use redis::AsyncCommands;
 
 use crate::support::{Client, Page, TestApp, eventually};
@@ -178,6 +179,12 @@ async fn what_larder_keeps_for_itself_is_neither_shown_nor_touched() {
         listed(&all).iter().all(|name| !String::from_utf8_lossy(name).contains("larder:"))
             && all.text_of("main").contains("keeps for itself")
     );
+    let note = async |name: &str| {
+        let page = search(&admin, &format!("{}blacklist:token:{name}*", app.ctx.redis.prefix())).await;
+        page.text_of(".scan-note").split_once(" ms").map(|(_, words)| words.to_owned())
+    };
+    assert!(note("j").await.is_some_and(|words| words.contains("keeps for itself")));
+    assert_eq!(note("j").await, note("x").await, "whether a hidden one begins so is not told");
     delete_matching(&app, &admin, &format!("{}*", app.ctx.redis.prefix())).await;
     assert!(!redis.exists::<_, bool>(own(&app, "seen")).await.unwrap());
     assert!(redis.exists::<_, bool>(own(&app, "larder:session:abc")).await.unwrap(), "deletions by pattern leave them alone");
@@ -190,7 +197,7 @@ async fn delete_matching(app: &TestApp, admin: &Client, pattern: &str) -> Page {
     let id = counting.rsplit('/').next().unwrap();
     let refused = admin.post("/cache/keys/deletions", &[("match", pattern), ("counted", id), ("confirm", "x")]).await.expect_status(422);
     assert!(refused.text_of("#confirm-why").contains("Type"), "{}", app.base);
-    let form = [("match", pattern), ("counted", id), ("confirm", pattern)];
+    let form = [("counted", id), ("confirm", pattern)];
     let deleting = admin.post("/cache/keys/deletions", &form).await.expect_status(303).location().to_owned();
     ended(admin, &deleting).await
 }
@@ -216,7 +223,10 @@ async fn a_pattern_is_counted_first_and_deletes_no_more_than_it_matches() {
     assert!(listed(&search(&admin, &pattern).await).is_empty());
     let left = search(&admin, &format!("{}ab:*", app.ctx.redis.prefix())).await;
     assert!(!listed(&left).is_empty());
-    assert_eq!(admin.get("/audit?action=key.delete_matching").await.count("tbody tr"), 2, "its beginning and its end");
+    let _: () = redis.set(own(&app, "line\nbreak "), 1).await.unwrap();
+    let page = delete_matching(&app, &admin, &format!(r"{}line\x0a*k\x20", app.ctx.redis.prefix())).await;
+    assert!(page.text_of(".kv b") == "1" && !redis.exists::<_, bool>(own(&app, "line\nbreak ")).await.unwrap());
+    assert_eq!(admin.get("/audit?action=key.delete_matching").await.count("tbody tr"), 4, "beginning and end of both");
     let empty = admin.post("/cache/keys/deletions", &[("match", "")]).await.expect_status(303);
     assert!(admin.get(empty.location()).await.text_of("main").contains("Write a pattern"));
     let uncounted = uuid::Uuid::now_v7().to_string();
@@ -242,6 +252,20 @@ async fn a_deletion_that_is_stopped_leaves_the_rest_and_another_has_to_wait_for_
     let left: u64 = redis::cmd("DBSIZE").query_async(&mut app.redis_connection().await).await.unwrap();
     assert!(left > 10_000, "{left}");
     assert!(admin.get("/audit?action=key.delete_matching").await.text().contains("stopped"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_that_has_lost_its_lock_ends_and_leaves_the_lock_to_whoever_has_it() {
+    let app = TestApp::with_own_servers().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let fill = "for i = 1, 400000 do redis.call('SET', 'many:' .. i, i) end";
+    let _: () = redis::Script::new(fill).invoke_async(&mut app.redis_connection().await).await.unwrap();
+    let walk = admin.post("/cache/biggest", &[]).await.expect_status(303).location().to_owned();
+    let lock = format!("{}larder:lock:walk", app.ctx.redis.prefix());
+    app.redis(&["SET", &lock, "another", "PX", "600000"]).await;
+    let page = ended(&admin, &walk).await;
+    assert!(page.text_of("main").contains("Another walk began"), "{}", page.text_of("main"));
+    assert_eq!(app.redis(&["GET", &lock]).await, "another");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -432,16 +456,23 @@ async fn namespaces_are_counted_and_one_is_cleared_without_another() {
     let _: () = fill.query_async(&mut redis).await.unwrap();
     admin.get("/").await.expect_status(200);
     viewer.post("/cache/namespaces/samples", &[]).await.expect_status(303);
+    let first: String = redis.get(own(&app, "larder:key-sample")).await.unwrap();
+    viewer.post("/cache/namespaces/samples", &[]).await.expect_status(303);
+    assert_eq!(redis.get::<_, String>(own(&app, "larder:key-sample")).await.unwrap(), first, "not twice within seconds");
     let page = viewer.get("/cache/namespaces").await.expect_status(200);
+    let names = page.texts("tbody tr td:first-child");
+    assert!(names.len() == cache::namespaces().len() && names.iter().all(|name| name.contains("Larder's")), "no other names: {names:?}");
+    assert!(page.has("tbody tr") && !page.has("form[action$=clearings]") && !page.has(".groups"));
+    let page = admin.get("/cache/namespaces").await.expect_status(200);
     let row = |name: &str| page.texts("tbody tr").into_iter().find(|row| row.starts_with(name)).unwrap_or_default();
     assert!(row("a another").is_empty() && row("a ").contains("40") && row("ab").contains("under an hour"), "{:?}", page.texts("tbody tr"));
-    assert!(row("overview-today").contains("Larder's") && !page.has("form[action$=clearings]"), "{}", row("overview-today"));
+    assert!(row("overview-today").contains("Larder's") && page.has(".groups"), "{}", row("overview-today"));
     assert!(page.text_of("main").contains("all of them were looked at") && page.text_of("main").contains("keeps for itself"));
     let counting = admin.post("/cache/namespaces/clearings", &[("namespace", "a")]).await.expect_status(303).location().to_owned();
     let counted = ended(&admin, &counting).await;
     assert!(counted.text_of(".kv").contains("40"), "{}", counted.text_of("main"));
-    let pattern = counted.attribute("input[name=match]", "value");
-    let form = [("match", pattern.as_str()), ("counted", counting.rsplit('/').next().unwrap()), ("confirm", pattern.as_str())];
+    let pattern = format!("{}cache:a:*", app.ctx.redis.prefix());
+    let form = [("counted", counting.rsplit('/').next().unwrap()), ("confirm", pattern.as_str())];
     let deleting = admin.post("/cache/keys/deletions", &form).await.expect_status(303).location().to_owned();
     ended(&admin, &deleting).await;
     assert!(

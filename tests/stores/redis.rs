@@ -127,6 +127,77 @@ async fn after_a_restart_dead_connections_cost_nobody_an_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_whose_other_end_is_gone_without_a_word_are_not_used_again() {
+    let set = Set::shared().await;
+    let url = set.servers().urls().redis_url.clone();
+    let (path, rest) = url.trim_start_matches("unix://").split_once('?').unwrap();
+    let server = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let directory = tempfile::tempdir().unwrap();
+    let between = directory.path().join("between.sock");
+    let listener = tokio::net::UnixListener::bind(&between).unwrap();
+    let (silence, silent) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let mut far = tokio::net::UnixStream::connect(&server).await.unwrap();
+            let was_before = !*silent.borrow();
+            let mut silenced = was_before.then(|| silent.clone());
+            tokio::spawn(async move {
+                let falls_silent = async {
+                    match &mut silenced {
+                        Some(silenced) => drop(silenced.changed().await),
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    () = falls_silent => std::future::pending().await,
+                }
+            });
+        }
+    });
+    let config = RedisConfig {
+        url: Secret::new(format!("unix://{}?{rest}", between.display())),
+        browse_url: None,
+        pool_size: 3,
+        timeout: Duration::from_secs(5),
+        prefix: format!("t-{}:", uuid::Uuid::now_v7().simple()),
+    };
+    let redis = Redis::new(&config, &tokio::runtime::Handle::current()).unwrap();
+    let ask = async || redis.patiently().set("a", "1", None).await;
+    for answer in futures_util::future::join_all((0..20).map(|_| ask())).await {
+        answer.unwrap();
+    }
+    silence.send(true).unwrap();
+    let began = Instant::now();
+    eventually("new connections take their place", async || redis.briefly(Duration::from_millis(100)).get("a").await.is_ok()).await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    for _ in 0..10 {
+        let began = Instant::now();
+        redis.patiently().get("a").await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_is_held_and_let_go_by_its_token_also_on_a_full_server() {
+    let set = Set::own().await;
+    let redis = redis(&set, 2, Duration::from_secs(5));
+    let (ours, ttl) = (redis.patiently(), Duration::from_secs(20));
+    assert_eq!((ours.hold("lock", "a", ttl).await, ours.hold("lock", "b", ttl).await), (Ok(true), Ok(false)));
+    assert_eq!((ours.let_go("lock", "b").await, ours.exists("lock").await), (Ok(false), Ok(true)));
+    let mut connection =
+        redis::Client::open(set.servers().urls().redis_url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    for (name, value) in [("maxmemory-policy", "noeviction"), ("maxmemory", "1")] {
+        let _: () = redis::cmd("CONFIG").arg("SET").arg(name).arg(value).query_async(&mut connection).await.unwrap();
+    }
+    assert_eq!(ours.set("x", "y", None).await, Err(Error::OutOfMemory));
+    assert_eq!((ours.hold("lock", "a", ttl * 2).await, ours.hold("lock", "b", ttl).await), (Ok(true), Ok(false)));
+    assert!(ours.ttl("lock").await.unwrap().is_some_and(|left| left > ttl));
+    assert_eq!((ours.let_go("lock", "a").await, ours.hold("lock", "b", ttl).await), (Ok(true), Err(Error::OutOfMemory)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_browsing_user_looks_and_deletes_and_can_do_no_harm() {
     let set = Set::shared().await;
     let redis = redis(&set, 2, Duration::from_secs(5));

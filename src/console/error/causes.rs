@@ -73,6 +73,9 @@ impl From<redis::Error> for Error {
                     .to_owned(),
             ),
             redis::Error::WrongType => Self::Conflict("The key has been replaced by one of another type. Look again.".to_owned()),
+            redis::Error::OutOfMemory => Self::Conflict(
+                "Redis has no memory left, not even for this. Delete single keys, clear a namespace or raise maxmemory first.".to_owned(),
+            ),
             redis::Error::ReadOnly => Self::Conflict("This Redis is a replica, which takes no changes. Nothing was done.".to_owned()),
             fault => Self::Unavailable { service: Service::Redis, cause: fault.to_string() },
         }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::data::{HOSTILE, layout, noon, refusal};
 use crate::console::pages::cache::{Tab, Tabs, figures, key, keys, namespaces, server, walks};
 use crate::domain::actor::Role;
+use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::Namespace;
 use crate::domain::keyspace::slowlog::Entry;
 use crate::domain::keyspace::{Big, Found, Group, Kind, Name, Progress, Row, Sample, State, Viewed, Walk};
@@ -36,7 +37,7 @@ fn described() -> Described {
 fn search(rows: usize, next: Option<u64>, exact: bool) -> String {
     let row = || Row { name: Name::parse(hostile()).unwrap(), described: described() };
     let progress = Progress { looked_at: 20_000, calls: 40, time: Duration::from_millis(44) };
-    let found = Found { rows: (0..rows).map(|_| row()).collect(), progress, total: 10_000_000, next, exact, hidden: 2 };
+    let found = Found { rows: (0..rows).map(|_| row()).collect(), progress, total: 10_000_000, next, exact };
     let query = keys::IndexQuery { pattern: HOSTILE.into(), cursor: "7".into(), ..keys::IndexQuery::default() };
     let page =
         keys::IndexPage { layout: admin("Keys"), tabs: tabs(Tab::Keys), query, refusal: refusal("match"), found: Some(found), cost: COST };
@@ -126,7 +127,7 @@ pub fn pages() -> Vec<(&'static str, String)> {
                 rdb_last_bgsave_status:err\r\ndb0:keys=2000,expires=1,avg_ttl=0\r\n";
     let point = Point { hit_ratio: Some(94.0), memory: Some(1_000_000), operations: Some(612.0) };
     let biggest = walks::BiggestPage { layout: admin("Biggest keys"), tabs: tabs(Tab::Biggest), running: Some(Uuid::nil()) };
-    let clear = namespaces::ClearPage { layout: admin("Clear?"), namespace: HOSTILE.into(), count: 3 };
+    let clear = namespaces::ClearPage { layout: admin("Clear?"), namespace: HOSTILE.into(), counted: Cleared::default() };
     let viewed = Viewed {
         name: Name::parse(hostile()).unwrap(),
         described: described(),

@@ -34,8 +34,17 @@ pub async fn count(ctx: &Context, spec: &Spec, go_on: impl FnMut(Cleared) -> boo
 pub async fn clear(ctx: &Context, spec: &Spec, go_on: impl FnMut(Cleared) -> bool) -> Result<Cleared, Error> {
     // A computation keeps its value only where this says the same as when it began.
     let mark = Uuid::now_v7().simple().to_string();
-    ctx.redis.patiently().set(&format!("larder:cache-cleared:{}", spec.name), &mark, Some(MARK)).await?;
-    let outcome = walk(ctx, spec, true, go_on).await;
+    let set_mark = || async { ctx.redis.patiently().set(&format!("larder:cache-cleared:{}", spec.name), &mark, Some(MARK)).await };
+    let mut before = 0;
+    match set_mark().await {
+        // There may be room once something is deleted; where there is none, nothing that is being computed is kept either.
+        Err(Error::OutOfMemory) => {
+            before = walk(ctx, spec, true, |_| true).await?.values;
+            let _ = set_mark().await;
+        }
+        marked => marked?,
+    }
+    let outcome = walk(ctx, spec, true, go_on).await.map(|cleared| Cleared { values: before + cleared.values, ..cleared });
     let prefix = prefix(spec);
     ctx.cache.0.flights.forget(|name| name.starts_with(&prefix));
     outcome

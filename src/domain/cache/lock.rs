@@ -40,10 +40,6 @@ static KEEP: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Keys: lock. Arguments: token.
-static RELEASE: LazyLock<Script> =
-    LazyLock::new(|| Script::new("return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0"));
-
 /// Keys: value, lock. Arguments: text, milliseconds.
 static REPLACE: LazyLock<Script> =
     LazyLock::new(|| Script::new("redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return redis.call('DEL', KEYS[2])"));
@@ -88,7 +84,7 @@ impl Lock {
 
     /// Where that fails the lock ends by itself.
     pub async fn release(self, ctx: &Context) {
-        let _: Result<i64, Error> = ctx.redis.briefly(PATIENCE).script(&RELEASE, &[self.names.lock], &[self.token]).await;
+        let _ = ctx.redis.briefly(PATIENCE).let_go(&self.names.lock, &self.token).await;
     }
 }
 

@@ -1,15 +1,19 @@
 //! What stands under `cache:{namespace}:`, Larder's own and other programs'; clearing one.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::change::resource;
 use super::sample::{Group, Sample};
 use crate::domain::actor::Actor;
-use crate::domain::cache::{self, Figures, Spec};
+use crate::domain::cache::{self, Cleared, Figures, Spec};
 use crate::domain::{Context, Error, Result, audit};
 use crate::stores::redis::{self, literal};
+
+/// A page waits no longer for a count.
+const COUNTING: Duration = Duration::from_secs(1);
 
 pub struct Namespace {
     pub name: String,
@@ -19,7 +23,7 @@ pub struct Namespace {
     pub figures: Option<Figures>,
     pub clearable: bool,
     /// How long a value is kept, of our own.
-    pub kept: Option<std::time::Duration>,
+    pub kept: Option<Duration>,
 }
 
 fn spec(name: &str) -> Option<Spec> {
@@ -63,9 +67,11 @@ pub fn is_own(name: &str) -> bool {
     spec(name).is_some()
 }
 
-/// Values of a namespace of ours. NotFound for any other; Refused for one that clears itself.
-pub async fn count(ctx: &Context, name: &str) -> Result<u64> {
-    Ok(cache::count(ctx, &clearable(name)?, |_| true).await?.values)
+/// Values of a namespace of ours, as many as are found in a second: they may stand among millions of other keys.
+/// NotFound for any other; Refused for one that clears itself.
+pub async fn count(ctx: &Context, name: &str) -> Result<Cleared> {
+    let began = Instant::now();
+    Ok(cache::count(ctx, &clearable(name)?, |_| began.elapsed() < COUNTING).await?)
 }
 
 /// How many there were. Whoever asks next computes anew.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::name::is_own;
@@ -13,6 +13,7 @@ use crate::stores::redis::{Described, Life, Look};
 
 const KEY: &str = "larder:key-sample";
 const KEPT: Duration = Duration::from_secs(3600);
+const RECENT: TimeDelta = TimeDelta::seconds(5);
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Smaller ones are looked at whole.
 const SMALL: u64 = 10_000;
@@ -74,10 +75,19 @@ pub async fn sample(ctx: &Context, look: &Look<'_>) -> Result<Sample> {
     if let Ok(Some(sample)) = ctx.redis.briefly(PATIENCE).get_json(KEY).await {
         return Ok(sample);
     }
-    sample_again(ctx, look).await
+    take(ctx, look).await
 }
 
+/// A new one, unless the last is newer than a few seconds: whoever presses the button twice has seen it, and looking
+/// at thousands of keys is not for everybody to repeat at will.
 pub async fn sample_again(ctx: &Context, look: &Look<'_>) -> Result<Sample> {
+    match ctx.redis.briefly(PATIENCE).get_json::<Sample>(KEY).await {
+        Ok(Some(sample)) if clock::now() - sample.at < RECENT => Ok(sample),
+        _ => take(ctx, look).await,
+    }
+}
+
+async fn take(ctx: &Context, look: &Look<'_>) -> Result<Sample> {
     let total = look.count_keys().await?;
     let whole = total <= SMALL;
     let names = if whole { all(look).await? } else { some(look).await? };

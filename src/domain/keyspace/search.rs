@@ -51,8 +51,6 @@ pub struct Found {
     pub next: Option<u64>,
     /// One name was asked for, and no key but that was looked at.
     pub exact: bool,
-    /// Matches that Larder keeps for itself.
-    pub hidden: usize,
 }
 
 impl Search {
@@ -96,14 +94,29 @@ pub fn typed(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// The reverse of [`typed`].
+/// The reverse of [`typed`]. Control characters, and blanks at the ends, do not come back from a form as they are.
 pub(super) fn as_typed(pattern: &[u8]) -> String {
+    let blanks = |bytes: &mut dyn Iterator<Item = &u8>| bytes.take_while(|byte| **byte == b' ').count();
+    let (start, end) = (blanks(&mut pattern.iter()), pattern.len() - blanks(&mut pattern.iter().rev()));
     let mut text = String::with_capacity(pattern.len());
+    let mut at = 0;
     for chunk in pattern.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+        for c in chunk.valid().chars() {
+            if c.is_control() || (c.is_whitespace() && (c != ' ' || at < start || at >= end)) {
+                text.extend(c.encode_utf8(&mut [0; 4]).bytes().map(escaped));
+            } else {
+                text.push(c);
+            }
+            at += c.len_utf8();
+        }
+        text.extend(chunk.invalid().iter().copied().map(escaped));
+        at += chunk.invalid().len();
     }
     text
+}
+
+fn escaped(byte: u8) -> String {
+    format!("\\x{byte:02x}")
 }
 
 /// At most 250 ms, or 20,000 keys looked at.
@@ -113,7 +126,7 @@ pub async fn search(ctx: &Context, look: &Look<'_>, search: &Search) -> Result<F
         return exact(ctx, look, name, total).await;
     }
     let began = Instant::now();
-    let (mut progress, mut hidden, mut cursor) = (Progress::default(), 0, search.cursor);
+    let (mut progress, mut cursor) = (Progress::default(), search.cursor);
     let mut names = BTreeSet::new();
     let pattern = (!search.pattern.is_empty() && search.pattern != b"*").then_some(search.pattern.as_slice());
     loop {
@@ -121,13 +134,8 @@ pub async fn search(ctx: &Context, look: &Look<'_>, search: &Search) -> Result<F
         let (next, found) = look.scan(cursor, pattern, search.kind.as_deref(), step).await?;
         progress.calls += 1;
         progress.looked_at += step as u64;
-        for name in found {
-            if is_own(&ctx.redis, &name) {
-                hidden += 1;
-            } else {
-                names.insert(Name::found(name));
-            }
-        }
+        // Not even counted: a pattern that grows letter by letter would spell out what is hidden.
+        names.extend(found.into_iter().filter(|name| !is_own(&ctx.redis, name)).map(Name::found));
         cursor = next;
         if cursor == 0 || names.len() >= ROWS || progress.looked_at >= LOOKED_AT || began.elapsed() >= TIME {
             break;
@@ -136,7 +144,7 @@ pub async fn search(ctx: &Context, look: &Look<'_>, search: &Search) -> Result<F
     progress.time = began.elapsed();
     progress.looked_at = progress.looked_at.min(total);
     let rows = describe(look, names.into_iter().collect()).await?;
-    Ok(Found { rows, progress, total, next: (cursor != 0).then_some(cursor), exact: false, hidden })
+    Ok(Found { rows, progress, total, next: (cursor != 0).then_some(cursor), exact: false })
 }
 
 /// What expired since it was found is left out.
@@ -155,7 +163,7 @@ async fn exact(ctx: &Context, look: &Look<'_>, name: Vec<u8>, total: u64) -> Res
     let (began, own) = (Instant::now(), is_own(&ctx.redis, name.as_bytes()));
     let rows = if own { Vec::new() } else { describe(look, vec![name]).await? };
     let progress = Progress { looked_at: 1, calls: 1, time: began.elapsed() };
-    Ok(Found { rows, progress, total, next: None, exact: true, hidden: 0 })
+    Ok(Found { rows, progress, total, next: None, exact: true })
 }
 
 #[cfg(test)]
@@ -174,6 +182,15 @@ mod tests {
     fn a_pattern_is_shown_as_it_was_typed() {
         for pattern in [r"scan\xff*", r"a\*b\\c", "grün?"] {
             assert_eq!(as_typed(&typed(pattern)), pattern);
+        }
+    }
+
+    #[test]
+    fn a_pattern_comes_back_from_a_form_as_it_was() {
+        for pattern in [&b"a\nb\r\n\0*"[..], b" a b* ", b"  ", "\u{a0}a\u{3000}*\u{2003}".as_bytes(), b"\xff\t*", br"a\*b\\x41"] {
+            let text = as_typed(pattern);
+            assert_eq!(typed(text.trim()), pattern, "{text}");
+            assert!(!text.contains(char::is_control), "{text:?}");
         }
     }
 

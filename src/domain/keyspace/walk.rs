@@ -107,7 +107,7 @@ pub async fn begin(ctx: &Context, actor: &Actor, kind: Kind, pattern: Vec<u8>) -
     if kind == Kind::Delete
         && let Err(error) = record(ctx, actor, &walk, "begun").await
     {
-        let _ = ctx.redis.patiently().delete(LOCK).await;
+        let _ = ctx.redis.patiently().let_go(LOCK, &id.to_string()).await;
         return Err(error);
     }
     ctx.redis.patiently().set_json(&key(id), &walk, Some(KEPT)).await?;

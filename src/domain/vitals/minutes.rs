@@ -47,7 +47,8 @@ impl Minutes {
     /// Those that are over.
     pub async fn save(&mut self, ctx: &Context, now: DateTime<Utc>) {
         let current = begin_of(now);
-        let over = self.waiting.iter().take_while(|minute| minute.begin < current).count();
+        // Of a clock that was set back, too: what it was ahead by is not waited for.
+        let over = self.waiting.iter().take_while(|minute| minute.begin != current).count();
         if over == 0 {
             return;
         }

@@ -49,6 +49,9 @@ async fn sample(ctx: &Context, own: &str) -> Result<Option<Sample>, Error> {
     let member = serde_json::to_string(&sample).map_err(|error| Error::Other(error.to_string()))?;
     let oldest = (sample.at - KEPT).timestamp_millis();
     let ttl = KEPT.to_std().unwrap_or(PERIOD);
-    redis.add_and_trim(SAMPLES, sample.at.timestamp_millis(), &member, oldest, ttl).await?;
-    Ok(Some(sample))
+    match redis.add_and_trim(SAMPLES, sample.at.timestamp_millis(), &member, oldest, ttl).await {
+        // The minutes in Postgres tell how it came to that.
+        Ok(()) | Err(Error::OutOfMemory) => Ok(Some(sample)),
+        Err(error) => Err(error),
+    }
 }

@@ -118,12 +118,21 @@ impl Commands<'_> {
         static HOLD: LazyLock<Script> = LazyLock::new(|| {
             Script::new(
                 "local holder = redis.call('GET', KEYS[1])
-                 if holder and holder ~= ARGV[1] then return 0 end
+                 if holder == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+                 if holder then return 0 end
                  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
                  return 1",
             )
         });
+        // A server whose memory is full takes PEXPIRE, and no SET: whoever holds the lock keeps it.
         self.script(&HOLD, &[key.to_owned()], &[token.to_owned(), milliseconds(ttl).to_string()]).await
+    }
+
+    /// Whether `token` held the lock, which is free now.
+    pub async fn let_go(&self, key: &str, token: &str) -> Result<bool, Error> {
+        static LET_GO: LazyLock<Script> =
+            LazyLock::new(|| Script::new("return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0"));
+        self.script(&LET_GO, &[key.to_owned()], &[token.to_owned()]).await
     }
 
     /// Adds to a sorted set, and drops what has a lower score than `oldest`.

@@ -96,7 +96,12 @@ impl Line {
         if breaks && self.breaker.refuses() {
             return Err(Error::Unreachable("it did not answer a moment ago".into()));
         }
-        let outcome = tokio::time::timeout(limit, self.ask_twice(question)).await.unwrap_or(Err(Error::Timeout));
+        let mut used = None;
+        let outcome = tokio::time::timeout(limit, self.ask_twice(question, &mut used)).await.unwrap_or(Err(Error::Timeout));
+        if let (Err(Error::Timeout), Some(silent)) = (&outcome, used) {
+            // Its other end may be gone without a word, as after a failover: TCP would find out in a quarter of an hour.
+            drop(Object::take(silent));
+        }
         match &outcome {
             Err(error) if error.is_outage() => self.breaker.open(),
             _ => self.breaker.close(),
@@ -106,17 +111,17 @@ impl Line {
 
     /// After a restart of the server every connection of the pool is dead: the first who finds out drops them all,
     /// and asks again.
-    async fn ask_twice<Q: Question + Sync>(&self, question: &Q) -> Result<Q::Answer, Error> {
-        let mut connection = self.pool.get().await?;
-        let was_used = Object::metrics(&connection).recycle_count > 0;
-        match question.ask(&mut connection).await {
+    async fn ask_twice<Q: Question + Sync>(&self, question: &Q, used: &mut Option<Object<Manager>>) -> Result<Q::Answer, Error> {
+        let connection = used.insert(self.pool.get().await?);
+        let was_used = Object::metrics(connection).recycle_count > 0;
+        match question.ask(connection).await {
             Err(error) if error.is_connection_dropped() || error.is_io_error() && !error.is_timeout() => {
-                drop(Object::take(connection));
+                drop(used.take().map(Object::take));
                 self.pool.retain(|_, _| false);
                 if !was_used || !question.is_repeatable() {
                     return Err(error.into());
                 }
-                Ok(question.ask(&mut *self.pool.get().await?).await?)
+                Ok(question.ask(used.insert(self.pool.get().await?)).await?)
             }
             outcome => Ok(outcome?),
         }

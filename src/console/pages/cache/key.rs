@@ -221,7 +221,7 @@ pub async fn download(_admin: Admin, ctx: web::Data<Context>, query: Query) -> R
     let mut answer = HttpResponse::Ok();
     answer
         .insert_header((CONTENT_TYPE, "application/octet-stream"))
-        .insert_header((CONTENT_DISPOSITION, disposition(&format!("{}.bin", name.to_string().replace(['/', '\\'], "_")))))
+        .insert_header((CONTENT_DISPOSITION, disposition(&file_name(&name))))
         .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
     if query.field.is_empty() && query.index.is_empty() {
         let first = keyspace::piece(&ctx, &name, 0, PIECE).await?;
@@ -233,6 +233,12 @@ pub async fn download(_admin: Admin, ctx: web::Data<Context>, query: Query) -> R
         Element::Index(query.index.parse().map_err(|_| Error::BadRequest("The address names no index.".to_owned()))?)
     };
     Ok(answer.body(keyspace::element(&ctx, &name, &element).await?))
+}
+
+/// No file system takes a name of 8 KiB, and no proxy a header that holds it twice.
+fn file_name(name: &Name) -> String {
+    let begin: String = name.to_string().replace(['/', '\\'], "_").chars().take(100).collect();
+    format!("{begin}.bin")
 }
 
 /// A piece is asked for when the one before it has been taken. A fault cuts the connection, so that nobody takes a part

@@ -12,6 +12,7 @@ use crate::console::pages::ok;
 use crate::console::query::Form;
 use crate::console::session::{Admin, Viewer, see_other};
 use crate::console::{filters, paths, units};
+use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::{self, Namespace};
 use crate::domain::keyspace::{self, Group, Kind, LIVES, Sample};
 use crate::domain::{self, Context};
@@ -113,8 +114,12 @@ impl IndexPage {
 pub async fn index(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
     let look = ctx.redis.look();
     let sample = keyspace::sample(&ctx, &look).await?;
-    let namespaces = namespaces::namespaces(&ctx, &sample).await;
+    let mut namespaces = namespaces::namespaces(&ctx, &sample).await;
     let layout = viewer.layout("Namespaces", Section::Cache).under([above("", "")[0].clone()]);
+    if !layout.is_admin() {
+        // What other programs put between colons may be a person's address, or a token.
+        namespaces.retain(|namespace| namespace.figures.is_some());
+    }
     let tabs = Tabs::of(&layout, Some(Tab::Namespaces));
     ok(&IndexPage { layout, tabs, sample, namespaces, cost: look.cost() })
 }
@@ -129,7 +134,7 @@ pub async fn sample(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpRespo
 pub struct ClearPage {
     pub layout: Layout,
     pub namespace: String,
-    pub count: u64,
+    pub counted: Cleared,
 }
 
 #[derive(Deserialize)]
@@ -149,10 +154,10 @@ pub async fn clear(admin: Admin, ctx: web::Data<Context>, form: Form<ClearForm>)
             keyspace::begin(&ctx, &admin.actor, Kind::Count, pattern).await.map(|id| see_other(&paths::cache_walk(id)))
         }
         (true, false) => match namespaces::count(&ctx, &namespace).await {
-            Ok(count) => {
+            Ok(counted) => {
                 let above = above("Namespaces", "/cache/namespaces");
                 let layout = admin.layout(format!("Clear {namespace}?"), Section::Cache).under(above);
-                return ok(&ClearPage { layout, namespace, count });
+                return ok(&ClearPage { layout, namespace, counted });
             }
             Err(fault) => Err(fault),
         },

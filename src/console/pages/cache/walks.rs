@@ -151,9 +151,9 @@ pub async fn create(admin: Admin, ctx: web::Data<Context>) -> Result<HttpRespons
 
 #[derive(Deserialize)]
 pub struct DeletionForm {
-    #[serde(rename = "match")]
+    #[serde(rename = "match", default)]
     pattern: String,
-    /// The walk that counted what goes, and the pattern typed again.
+    /// The walk that counted what goes, whose pattern counts from then on, and that pattern typed again.
     #[serde(default)]
     counted: String,
     #[serde(default)]
@@ -162,12 +162,11 @@ pub struct DeletionForm {
 
 pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeletionForm>) -> Result<HttpResponse> {
     let form = form.read().await?;
-    let pattern = typed(form.pattern.trim());
     if form.counted.is_empty() {
-        return begin(&admin, &ctx, Kind::Count, pattern, "/cache/keys").await;
+        return begin(&admin, &ctx, Kind::Count, typed(form.pattern.trim()), "/cache/keys").await;
     }
     let walk = keyspace::show(&ctx, id(&form.counted)?).await?;
-    if walk.kind != Kind::Count || walk.state != State::Done || walk.pattern != pattern {
+    if walk.kind != Kind::Count || walk.state != State::Done {
         return Err(Error::Conflict("What this would delete has not been counted. Count it first.".to_owned()));
     }
     if form.confirm.trim() != walk.pattern_text() {
@@ -175,7 +174,8 @@ pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeletionFo
         let refusal = Refusal { field: "confirm", why };
         return unprocessable(&ShowPage { typed: form.confirm, refusal, ..show_page(&admin, walk) });
     }
-    begin(&admin, &ctx, Kind::Delete, pattern, &paths::cache_walk(walk.id)).await
+    let back = paths::cache_walk(walk.id);
+    begin(&admin, &ctx, Kind::Delete, walk.pattern, &back).await
 }
 
 async fn begin(admin: &Admin, ctx: &Context, kind: Kind, pattern: Vec<u8>, back: &str) -> Result<HttpResponse> {

@@ -19,8 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(ctx: &Context, actor: &Actor, mut walk: Walk) {
     walk.state = match steps(ctx, &mut walk).await {
-        Ok(true) => State::Done,
-        Ok(false) => State::Stopped,
+        Ok(state) => state,
         Err(error) => State::Failed(format!("{error}. What it had done stands above; begin again for the rest.")),
     };
     if walk.kind == Kind::Delete {
@@ -38,11 +37,11 @@ pub(super) async fn run(ctx: &Context, actor: &Actor, mut walk: Walk) {
     if let Err(error) = redis.set_json(&key(walk.id), &walk, Some(KEPT)).await {
         log::warn!("the end of a walk over keys could not be shown: {error}");
     }
-    let _ = redis.delete(LOCK).await;
+    let _ = redis.let_go(LOCK, &walk.id.to_string()).await;
 }
 
-/// Whether it came to its end.
-async fn steps(ctx: &Context, walk: &mut Walk) -> Result<bool, Error> {
+/// How it ended.
+async fn steps(ctx: &Context, walk: &mut Walk) -> Result<State, Error> {
     let look = ctx.redis.look();
     let pattern = (!walk.pattern.is_empty()).then(|| walk.pattern.clone());
     let (mut cursor, mut shown, mut answered) = (0, Instant::now(), Instant::now());
@@ -64,7 +63,10 @@ async fn steps(ctx: &Context, walk: &mut Walk) -> Result<bool, Error> {
             shown = Instant::now();
             if is_stopped(ctx, walk).await {
                 walk.biggest = top.list();
-                return Ok(false);
+                return Ok(State::Stopped);
+            }
+            if !holds(ctx, walk).await {
+                return Ok(State::Failed("Another walk began while Redis did not answer this one. Begin again when it is over.".into()));
             }
             show(ctx, walk).await;
         }
@@ -72,7 +74,7 @@ async fn steps(ctx: &Context, walk: &mut Walk) -> Result<bool, Error> {
     }
     walk.looked_at = walk.looked_at.max(walk.total);
     walk.biggest = top.weighed(&look).await?;
-    Ok(true)
+    Ok(State::Done)
 }
 
 async fn step(
@@ -106,9 +108,12 @@ async fn is_stopped(ctx: &Context, walk: &Walk) -> bool {
     ctx.redis.patiently().exists(&stop_key(walk.id)).await.unwrap_or(false)
 }
 
+/// Where Redis was away for longer than the lock lives, somebody else may hold it. Without an answer it goes on.
+async fn holds(ctx: &Context, walk: &Walk) -> bool {
+    ctx.redis.patiently().hold(LOCK, &walk.id.to_string(), HELD).await.unwrap_or(true)
+}
+
 async fn show(ctx: &Context, walk: &mut Walk) {
     walk.seen_at = clock::now();
-    let redis = ctx.redis.patiently();
-    let _ = redis.set_json(&key(walk.id), walk, Some(KEPT)).await;
-    let _ = redis.expire(LOCK, HELD).await;
+    let _ = ctx.redis.patiently().set_json(&key(walk.id), walk, Some(KEPT)).await;
 }
