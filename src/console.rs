@@ -79,7 +79,7 @@ routes! {
     "/cache/keys" { GET Admin cache::keys::index; }
     "/cache/keys/deletions" { POST Admin cache::walks::delete; }
     "/cache/key" { GET Admin cache::key::show; }
-    "/cache/key/download" { GET Admin cache::key::download; }
+    "/cache/key/download" { GET Admin cache::download::show; }
     "/cache/key/expiry" { POST Admin cache::key::expire; }
     "/cache/key/deletion" { POST Admin cache::key::delete; }
     "/cache/biggest" { GET Admin cache::walks::index; POST Admin cache::walks::create; }

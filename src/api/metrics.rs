@@ -1,4 +1,5 @@
-//! `/metrics`: the text format of Prometheus, for whoever has the token; without a token, for this machine alone.
+//! `/metrics`: the text format of Prometheus, for whoever has the token; without a token, for this machine alone, and nobody where
+//! browsers come from elsewhere.
 
 use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, FORWARDED, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -40,9 +41,17 @@ fn may_read(config: &Config, req: &HttpRequest) -> bool {
         None => {
             let passed_on =
                 [FORWARDED.as_str(), "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| req.headers().contains_key(*name));
-            !passed_on && req.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+            !passed_on && !is_public(config) && req.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
         }
     }
+}
+
+/// Whether browsers reach it from elsewhere: then there is a proxy, which need not say so.
+fn is_public(config: &Config) -> bool {
+    let Some(url) = config.public_url.as_deref() else { return false };
+    let host = url.split_once("://").map_or(url, |(_, host)| host);
+    let host = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+    host != "localhost" && !host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// What is so now, in a registry of its own.

@@ -27,7 +27,7 @@ pub use line::Usage;
 pub use look::{Cost, Look};
 pub use redis::Script;
 pub use server::{Client, Slow};
-pub use value::{BYTES, Elements, Page, Pairs};
+pub use value::{BYTES, Elements, LARGEST, Page, Pairs};
 
 /// Pages that look at keys share so few connections, whatever many people ask.
 const LOOKING: usize = 4;

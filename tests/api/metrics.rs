@@ -16,6 +16,10 @@ async fn only_this_machine_or_whoever_has_the_token_reads_it() {
         let through_a_proxy = visitor.request(reqwest::Method::GET, "/metrics").header(header, "10.0.0.9");
         visitor.send(through_a_proxy).await.expect_status(401);
     }
+    for (url, status) in [("https://larder.example", 401), ("http://localhost:8080", 200), ("http://[::1]:8080", 200)] {
+        let app = TestApp::start_with(|config| config.public_url = Some(url.into())).await;
+        app.visitor().get("/metrics").await.expect_status(status);
+    }
     let app = TestApp::start_with(|config| config.metrics_token = Some(Secret::new("word-of-metrics"))).await;
     let visitor = app.visitor();
     for (given, status) in [(None, 401), (Some("Bearer wrong"), 401), (Some("word-of-metrics"), 401), (Some("Bearer word-of-metrics"), 200)]

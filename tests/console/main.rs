@@ -11,6 +11,7 @@ use support::TestApp;
 mod addresses;
 mod browsing;
 mod cache;
+mod cache_server;
 mod faults;
 mod hostile;
 mod lifecycle;

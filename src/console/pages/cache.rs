@@ -1,5 +1,6 @@
 //! `/cache…`: what Redis does, and what is in it.
 
+pub mod download;
 pub mod figures;
 pub mod key;
 pub mod keys;

@@ -2,7 +2,7 @@
 
 use super::Name;
 use crate::domain::{Context, Error, Result};
-use crate::stores::redis::{self, Described, Elements, Look, Page};
+use crate::stores::redis::{self, Described, Elements, LARGEST, Look, Page};
 
 pub struct Viewed {
     pub name: Name,
@@ -52,10 +52,29 @@ pub async fn piece(ctx: &Context, name: &Name, from: u64, count: u64) -> Result<
     Ok(ctx.redis.look().bytes(name.as_bytes(), from, count).await?)
 }
 
+/// Of a list only the mean of its elements is known.
+async fn is_too_large(look: &Look<'_>, name: &Name, element: &Element) -> Result<bool> {
+    let key = name.as_bytes().to_vec();
+    let bytes = match element {
+        Element::Field(field) => look.field_length(&key, field).await?,
+        Element::Index(_) => {
+            let bytes = look.describe(std::slice::from_ref(&key)).await?.pop().and_then(|described| described.bytes);
+            let length = look.lengths(&[(key, "list".to_owned())]).await?.pop().flatten();
+            bytes.unwrap_or(0) / length.unwrap_or(1).max(1)
+        }
+    };
+    Ok(bytes > LARGEST)
+}
+
 /// One field of a hash or element of a list, whole; NotFound where there is none.
 pub async fn element(ctx: &Context, name: &Name, element: &Element) -> Result<Vec<u8>> {
     name.judge(&ctx.redis)?;
     let look = ctx.redis.look();
+    if is_too_large(&look, name, element).await? {
+        return Err(Error::TooLarge(
+            "It has more than 16 MiB, and would have to come from Redis in one piece. Read it with a program.".into(),
+        ));
+    }
     let found = match element {
         Element::Field(field) => look.field(name.as_bytes(), field).await?,
         Element::Index(index) => look.at_index(name.as_bytes(), *index).await?,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
@@ -30,8 +31,10 @@ pub async fn run(ctx: Context) {
                 minutes.enter(&sample, before.as_ref());
                 before = Some(sample);
             }
-            // Another replica samples, or Redis does not answer: what happens meanwhile is not ours to count.
-            Ok(None) | Err(_) => before = None,
+            // Another replica samples: what happens meanwhile is its to count.
+            Ok(None) => before = None,
+            // As long as the lock was ours all the while.
+            Err(_) => drop(before.take_if(|before| clock::now() - before.at > TimeDelta::seconds(10))),
         }
         minutes.save(&ctx, clock::now()).await;
     }

@@ -126,12 +126,12 @@ impl Look<'_> {
         }
         let mut command = redis::cmd("UNLINK");
         command.arg(keys);
-        match self.run(command.clone()).await {
+        match self.run_once(command.clone()).await {
             // Before Redis 4 there was only this.
             Err(Error::NotPermitted) => {
                 let mut command = redis::cmd("DEL");
                 command.arg(keys);
-                self.run(command).await
+                self.run_once(command).await
             }
             outcome => outcome,
         }

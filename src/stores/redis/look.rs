@@ -41,6 +41,14 @@ impl<'a> Look<'a> {
         answer
     }
 
+    /// Not sent again where the connection broke before an answer came: the second answer would not be that of the first.
+    pub(super) async fn run_once<T: FromRedisValue + Send + 'static>(&self, command: Cmd) -> Result<T, Error> {
+        let began = Instant::now();
+        let answer = self.line.ask(&Once::single(command), LIMIT, true).await;
+        self.count(1, began);
+        answer
+    }
+
     /// One answer a command; an error of one does not touch the others.
     pub(super) async fn run_all(&self, mut commands: Pipeline) -> Result<Vec<Value>, Error> {
         if commands.is_empty() {

@@ -12,7 +12,8 @@ pub const BYTES: u64 = 64 << 10;
 /// Pages of larger elements have fewer of them, down to one.
 const PAGE_BYTES: u64 = 4 << 20;
 /// Elements that are larger on average are not read at all: one of them would have to come whole.
-const LARGEST: u64 = 16 << 20;
+pub const LARGEST: u64 = 16 << 20;
+const FEW: u64 = 10;
 /// Small collections come whole, whatever count was asked for.
 const MOST: usize = 1000;
 
@@ -59,7 +60,8 @@ impl Look<'_> {
     /// where it cannot be one.
     pub async fn value(&self, key: &[u8], kind: &str, bytes: Option<u64>, from: &str) -> Result<Page, Error> {
         let total = self.lengths(&[(key.to_vec(), kind.to_owned())]).await?.into_iter().next().flatten().unwrap_or(0);
-        let each = bytes.unwrap_or(0) / total.max(1);
+        // Where the server does not say how large they are, few at a time.
+        let each = bytes.map_or(PAGE_BYTES / FEW, |bytes| bytes / total.max(1));
         if kind != "string" && each > LARGEST {
             return Ok(Page { elements: Elements::TooLarge(each), total, next: None });
         }
@@ -85,6 +87,13 @@ impl Look<'_> {
 }
 
 impl Look<'_> {
+    /// Bytes of one field of a hash; 0 where there is none.
+    pub async fn field_length(&self, key: &[u8], field: &[u8]) -> Result<u64, Error> {
+        let mut command = redis::cmd("HSTRLEN");
+        command.arg(key).arg(field);
+        self.run(command).await
+    }
+
     /// One field of a hash, whole.
     pub async fn field(&self, key: &[u8], field: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let mut command = redis::cmd("HGET");

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
@@ -16,13 +15,9 @@ use crate::console::pages::{Refusal, ok, unprocessable};
 use crate::console::query::{Form, Query};
 use crate::console::session::{Admin, SignedIn};
 use crate::console::{filters, paths};
-use crate::domain::keyspace::{self, Element, Name, Viewed};
-use crate::domain::objects::disposition;
+use crate::domain::keyspace::{self, Name, Viewed};
 use crate::domain::{self, Context};
 use crate::stores::redis::{BYTES, Cost, Elements, Life, Pairs};
-
-/// Bytes that a download asks the server for at once.
-const PIECE: u64 = 1 << 20;
 
 #[derive(Template)]
 #[template(path = "pages/cache_key.html")]
@@ -182,7 +177,7 @@ impl ShowPage {
     }
 }
 
-fn name(field: &str) -> Result<Name> {
+pub(super) fn name(field: &str) -> Result<Name> {
     let bytes = paths::bytes_from_field(field)
         .ok_or_else(|| Error::BadRequest("The address names a key in a way that cannot be read: base64url is expected.".to_owned()))?;
     Name::parse(bytes).map_err(|_| Error::BadRequest("The address names no key, or one that is longer than 8 KiB.".to_owned()))
@@ -204,61 +199,6 @@ async fn page(admin: &SignedIn, ctx: &Context, query: ShowQuery) -> Result<ShowP
 
 pub async fn show(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     ok(&page(&admin, &ctx, query.read()?).await?)
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct DownloadQuery {
-    k: String,
-    field: String,
-    index: String,
-}
-
-/// The bytes as they are: a string piece by piece, or one element of a hash or a list.
-pub async fn download(_admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
-    let query: DownloadQuery = query.read()?;
-    let name = name(&query.k)?;
-    let mut answer = HttpResponse::Ok();
-    answer
-        .insert_header((CONTENT_TYPE, "application/octet-stream"))
-        .insert_header((CONTENT_DISPOSITION, disposition(&file_name(&name))))
-        .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
-    if query.field.is_empty() && query.index.is_empty() {
-        let first = keyspace::piece(&ctx, &name, 0, PIECE).await?;
-        return Ok(answer.streaming(pieces(ctx.into_inner(), name, first)));
-    }
-    let element = if query.index.is_empty() {
-        Element::Field(paths::bytes_from_field(&query.field).ok_or_else(|| Error::BadRequest("The address names no field.".to_owned()))?)
-    } else {
-        Element::Index(query.index.parse().map_err(|_| Error::BadRequest("The address names no index.".to_owned()))?)
-    };
-    Ok(answer.body(keyspace::element(&ctx, &name, &element).await?))
-}
-
-/// No file system takes a name of 8 KiB, and no proxy a header that holds it twice.
-fn file_name(name: &Name) -> String {
-    let begin: String = name.to_string().replace(['/', '\\'], "_").chars().take(100).collect();
-    format!("{begin}.bin")
-}
-
-/// A piece is asked for when the one before it has been taken. A fault cuts the connection, so that nobody takes a part
-/// for the whole.
-fn pieces(
-    ctx: std::sync::Arc<Context>,
-    name: Name,
-    first: Vec<u8>,
-) -> impl futures_util::Stream<Item = std::result::Result<web::Bytes, Error>> {
-    futures_util::stream::try_unfold((Some(first), 0_u64), move |(piece, offset)| {
-        let (ctx, name) = (ctx.clone(), name.clone());
-        async move {
-            let piece = match piece {
-                Some(piece) => piece,
-                None => keyspace::piece(&ctx, &name, offset, PIECE).await?,
-            };
-            let read = piece.len() as u64;
-            Ok((read > 0).then(|| (web::Bytes::from(piece), (None, offset + read))))
-        }
-    })
 }
 
 #[derive(Deserialize)]

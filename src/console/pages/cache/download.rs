@@ -1,0 +1,72 @@
+//! `/cache/key/download`: the bytes of a string, or of one element of a hash or a list.
+
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+
+use super::key::name;
+use crate::console::error::{Error, Result};
+use crate::console::paths;
+use crate::console::query::Query;
+use crate::console::session::Admin;
+use crate::domain::Context;
+use crate::domain::keyspace::{self, Element, Name};
+use crate::domain::objects::disposition;
+
+/// Bytes that a download asks the server for at once.
+const PIECE: u64 = 1 << 20;
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct DownloadQuery {
+    k: String,
+    field: String,
+    index: String,
+}
+
+/// The bytes as they are: a string piece by piece, or one element of a hash or a list.
+pub async fn show(_admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
+    let query: DownloadQuery = query.read()?;
+    let name = name(&query.k)?;
+    let mut answer = HttpResponse::Ok();
+    answer
+        .insert_header((CONTENT_TYPE, "application/octet-stream"))
+        .insert_header((CONTENT_DISPOSITION, disposition(&file_name(&name))))
+        .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
+    if query.field.is_empty() && query.index.is_empty() {
+        let first = keyspace::piece(&ctx, &name, 0, PIECE).await?;
+        return Ok(answer.streaming(pieces(ctx.into_inner(), name, first)));
+    }
+    let element = if query.index.is_empty() {
+        Element::Field(paths::bytes_from_field(&query.field).ok_or_else(|| Error::BadRequest("The address names no field.".to_owned()))?)
+    } else {
+        Element::Index(query.index.parse().map_err(|_| Error::BadRequest("The address names no index.".to_owned()))?)
+    };
+    Ok(answer.body(keyspace::element(&ctx, &name, &element).await?))
+}
+
+/// No file system takes a name of 8 KiB, and no proxy a header that holds it twice.
+fn file_name(name: &Name) -> String {
+    let begin: String = name.to_string().replace(['/', '\\'], "_").chars().take(100).collect();
+    format!("{begin}.bin")
+}
+
+/// A piece is asked for when the one before it has been taken. A fault cuts the connection, so that nobody takes a part
+/// for the whole.
+fn pieces(
+    ctx: std::sync::Arc<Context>,
+    name: Name,
+    first: Vec<u8>,
+) -> impl futures_util::Stream<Item = std::result::Result<web::Bytes, Error>> {
+    futures_util::stream::try_unfold((Some(first), 0_u64), move |(piece, offset)| {
+        let (ctx, name) = (ctx.clone(), name.clone());
+        async move {
+            let piece = match piece {
+                Some(piece) => piece,
+                None => keyspace::piece(&ctx, &name, offset, PIECE).await?,
+            };
+            let read = piece.len() as u64;
+            Ok((read > 0).then(|| (web::Bytes::from(piece), (None, offset + read))))
+        }
+    })
+}

@@ -1,0 +1,183 @@
+//! What Redis says about itself: figures, slow commands, clients, namespaces; and keys that are too large.
+
+use larder::domain::actor::Role;
+use larder::domain::cache as computed;
+use redis::AsyncCommands;
+
+use crate::cache::{ended, field, key_url, own};
+use crate::support::{TestApp, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_figures_know_what_traffic_there_was() {
+    let app = TestApp::with_own_servers().await;
+    let (viewer, admin) = (app.sign_in(Role::Viewer).await, app.sign_in(Role::Admin).await);
+    let mut redis = app.redis_connection().await;
+    let samples = format!("{}larder:samples", app.ctx.redis.prefix());
+    let counting = redis.clone();
+    let sampled = async |more: usize| {
+        let mut redis = counting.clone();
+        let before: usize = redis.zcard(&samples).await.unwrap();
+        eventually("samples are taken", async || redis.clone().zcard::<_, usize>(&samples).await.unwrap() >= before + more).await;
+    };
+    sampled(1).await;
+    let mut reads = redis::pipe();
+    reads.set("there", 1).ignore();
+    for _ in 0..6_000 {
+        reads.get("there").ignore();
+    }
+    for at in 0..2_000 {
+        reads.get(format!("not there {at}")).ignore();
+    }
+    let _: () = reads.query_async(&mut redis).await.unwrap();
+    sampled(2).await;
+    let page = viewer.get("/cache").await.expect_status(200);
+    let ratio: f64 = page.texts(".figure")[0].split_whitespace().next().unwrap().parse().unwrap();
+    assert!((73.0..77.0).contains(&ratio), "6,000 of 8,000: {ratio}");
+    assert!(
+        page.text_of("main").contains("asked Redis") && page.count(".tile") > 15 && page.count(".area") == 3,
+        "{}",
+        page.text_of("main")
+    );
+    for range in ["day", "month", "nonsense"] {
+        viewer.get(&format!("/cache?range={range}")).await.expect_status(200);
+    }
+    assert!(!page.has("a[href='/cache/keys']") && admin.get("/cache").await.has("a[href='/cache/keys']"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_commands_keep_their_values_to_themselves_until_somebody_asks() {
+    let app = TestApp::with_own_servers().await;
+    let admin = app.sign_in(Role::Admin).await;
+    assert!(admin.get("/cache/slowlog").await.expect_status(200).text_of("main").contains("No command was slow"));
+    app.redis(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]).await;
+    app.redis(&["SET", "customer:7", "his secret"]).await;
+    app.redis(&["SET", &format!("{}larder:session:abc", app.ctx.redis.prefix()), "token of somebody"]).await;
+    app.redis(&["CONFIG", "SET", "slowlog-log-slower-than", "1000000"]).await;
+    let page = admin.get("/cache/slowlog").await.expect_status(200);
+    let text = page.text_of("main");
+    assert!(text.contains("customer:7") && text.contains("1 argument hidden"), "{text}");
+    assert!(!text.contains("his secret") && !text.contains("token of somebody") && !text.contains("larder:session"));
+    assert_eq!(admin.get("/audit?action=cache.slowlog").await.texts("tbody code").len(), 0);
+    let asked = admin.get("/cache/slowlog?values=1").await.expect_status(200).text_of("main");
+    assert!(asked.contains("his secret") && !asked.contains("token of somebody") && !asked.contains("larder:session"), "{asked}");
+    assert!(admin.get("/audit?action=cache.slowlog").await.text().contains("cache.slowlog"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_and_settings_are_shown_without_passwords() {
+    let app = TestApp::with_own_servers().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let clients = admin.get("/cache/clients").await.expect_status(200).text_of("main");
+    assert!(clients.contains("larder-browse"), "{clients}");
+    let settings = admin.get("/cache/settings").await.expect_status(200).text_of("main");
+    let url = &app.servers().urls().redis_url;
+    let password = url.split("pass=").nth(1).unwrap();
+    assert!(settings.contains("set, and not shown") && settings.contains("maxmemory-policy") && !settings.contains(password));
+    let filtered = admin.get("/cache/settings?q=Slowlog").await.expect_status(200);
+    assert_eq!(filtered.count("tbody tr"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_forbids_is_said_with_the_name_of_the_user() {
+    let app = TestApp::with_own_servers().await;
+    let admin = app.sign_in(Role::Admin).await;
+    app.redis(&["ACL", "SETUSER", "larder-browse", "-slowlog|get", "-client|list", "-config|get", "-memory|usage", "-slowlog|len"]).await;
+    for path in ["/cache/slowlog", "/cache/clients", "/cache/settings"] {
+        let page = admin.get(path).await.expect_status(200).text_of("main");
+        assert!(page.contains("Not permitted to the user larder-browse"), "{path}: {page}");
+    }
+    app.redis(&["SET", "seen", "1"]).await;
+    assert!(admin.get("/cache/keys?match=seen").await.expect_status(200).text_of("tbody").contains("not permitted"));
+    assert!(admin.get("/cache").await.expect_status(200).text_of("main").contains("not permitted"));
+    app.redis(&["ACL", "SETUSER", "larder-browse", "-info", "-scan"]).await;
+    assert!(admin.get("/cache").await.expect_status(403).text().contains("does not permit"));
+    admin.get("/cache/keys").await.expect_status(403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_frozen_or_gone_is_told_within_its_time() {
+    let app = TestApp::with_own_servers().await;
+    let admin = app.sign_in(Role::Admin).await;
+    admin.get("/cache/keys").await.expect_status(200);
+    app.servers().redis().freeze();
+    for path in ["/cache", "/cache/keys", "/cache/slowlog", "/cache/biggest"] {
+        let began = std::time::Instant::now();
+        admin.get(path).await.expect_status(503);
+        assert!(began.elapsed() < std::time::Duration::from_secs(8), "{path}: {:?}", began.elapsed());
+    }
+    app.servers().redis().thaw();
+    eventually("the keys are shown again", async || admin.get("/cache/keys").await.status == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn very_large_keys_hold_nobody_up() {
+    let app = TestApp::with_own_servers().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    let fill = "for i = 1, 2000000 do redis.call('HSET', KEYS[1], 'f' .. i, 'v' .. i) end
+                redis.call('SET', KEYS[2], string.rep('x', 200 * 1024 * 1024))
+                redis.call('RPUSH', KEYS[3], string.rep('y', 20 * 1024 * 1024), string.rep('y', 20 * 1024 * 1024))";
+    let _: () = redis::Script::new(fill).key("hash").key("large").key("wide").invoke_async(&mut redis).await.unwrap();
+    let hash = admin.get(&key_url(b"hash")).await.expect_status(200);
+    assert!(hash.count("tbody tr") >= 90 && hash.text_of(".kv").contains("2,000,000 fields") && hash.has("a[rel=next]"));
+    let large = admin.get(&key_url(b"large")).await.expect_status(200);
+    assert_eq!(large.text_of("pre").len(), 64 << 10);
+    assert!(large.text_of("main").contains("209,715,200 bytes"));
+    assert!(admin.get(&key_url(b"wide")).await.expect_status(200).text_of("main").contains("does not read elements"));
+    let downloaded = admin.get(&format!("/cache/key/download?k={}", field(b"large"))).await.expect_status(200);
+    assert_eq!(downloaded.body.len(), 200 << 20);
+    let walk = admin.post("/cache/biggest", &[]).await.expect_status(303).location().to_owned();
+    let found = ended(&admin, &walk).await;
+    assert!(found.texts("tbody tr")[0].contains("large"), "{:?}", found.texts("tbody tr"));
+    for key in [&b"hash"[..], b"large", b"wide"] {
+        admin.post("/cache/key/deletion", &[("k", &field(key)), ("confirm", "1")]).await.expect_status(303);
+    }
+    let statistics = app.redis(&["INFO", "commandstats"]).await;
+    for forbidden in
+        ["cmdstat_keys:", "cmdstat_monitor:", "cmdstat_flush", "cmdstat_debug", "cmdstat_sort", "cmdstat_save:", "cmdstat_hgetall:"]
+    {
+        assert!(!statistics.contains(forbidden), "{forbidden}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_are_counted_and_one_is_cleared_without_another() {
+    let app = TestApp::with_own_servers().await;
+    let (admin, viewer) = (app.sign_in(Role::Admin).await, app.sign_in(Role::Viewer).await);
+    let mut redis = app.redis_connection().await;
+    let mut fill = redis::pipe();
+    for at in 0..40 {
+        fill.set(own(&app, format!("cache:a:{at}")), "12345").ignore().set_ex(own(&app, format!("cache:ab:{at}")), "1", 3_000).ignore();
+    }
+    let _: () = fill.query_async(&mut redis).await.unwrap();
+    admin.get("/").await.expect_status(200);
+    viewer.post("/cache/namespaces/samples", &[]).await.expect_status(303);
+    let first: String = redis.get(own(&app, "larder:key-sample")).await.unwrap();
+    viewer.post("/cache/namespaces/samples", &[]).await.expect_status(303);
+    assert_eq!(redis.get::<_, String>(own(&app, "larder:key-sample")).await.unwrap(), first, "not twice within seconds");
+    let page = viewer.get("/cache/namespaces").await.expect_status(200);
+    let names = page.texts("tbody tr td:first-child");
+    assert!(names.len() == computed::namespaces().len() && names.iter().all(|name| name.contains("Larder's")), "no other names: {names:?}");
+    assert!(page.has("tbody tr") && !page.has("form[action$=clearings]") && !page.has(".groups"));
+    let page = admin.get("/cache/namespaces").await.expect_status(200);
+    let row = |name: &str| page.texts("tbody tr").into_iter().find(|row| row.starts_with(name)).unwrap_or_default();
+    assert!(row("a another").is_empty() && row("a ").contains("40") && row("ab").contains("under an hour"), "{:?}", page.texts("tbody tr"));
+    assert!(row("overview-today").contains("Larder's") && page.has(".groups"), "{}", row("overview-today"));
+    assert!(page.text_of("main").contains("all of them were looked at") && page.text_of("main").contains("keeps for itself"));
+    let counting = admin.post("/cache/namespaces/clearings", &[("namespace", "a")]).await.expect_status(303).location().to_owned();
+    let counted = ended(&admin, &counting).await;
+    assert!(counted.text_of(".kv").contains("40"), "{}", counted.text_of("main"));
+    let pattern = format!("{}cache:a:*", app.ctx.redis.prefix());
+    let form = [("counted", counting.rsplit('/').next().unwrap()), ("confirm", pattern.as_str())];
+    let deleting = admin.post("/cache/keys/deletions", &form).await.expect_status(303).location().to_owned();
+    ended(&admin, &deleting).await;
+    assert!(
+        !redis.exists::<_, bool>(own(&app, "cache:a:7")).await.unwrap() && redis.exists::<_, bool>(own(&app, "cache:ab:7")).await.unwrap()
+    );
+    let asked = admin.post("/cache/namespaces/clearings", &[("namespace", "overview-today")]).await.expect_status(200);
+    assert!(asked.text_of("h1").contains("Clear overview-today?"));
+    admin.post("/cache/namespaces/clearings", &[("namespace", "overview-today"), ("confirm", "1")]).await.expect_status(303);
+    assert!(admin.get("/audit?action=cache.clear").await.text().contains("overview"));
+    let refused = admin.post("/cache/namespaces/clearings", &[("namespace", "sessions")]).await.expect_status(303);
+    assert!(admin.get(refused.location()).await.text_of("main").contains("end by themselves"));
+}
