@@ -57,6 +57,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    redis_minutes (minute) {
+        minute -> Timestamptz,
+        seconds -> Float8,
+        hits -> Int8,
+        misses -> Int8,
+        evicted -> Int8,
+        expired -> Int8,
+        commands -> Int8,
+        rejected -> Int8,
+        errors -> Int8,
+        memory -> Int8,
+        clients -> Int8,
+        keys -> Int8,
+        latency_us -> Int8,
+    }
+}
+
+diesel::table! {
     revoked_tokens (id) {
         id -> Uuid,
         tenant_id -> Uuid,
@@ -157,6 +175,7 @@ diesel::joinable!(upload_parts -> files (file_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     files,
+    redis_minutes,
     revoked_tokens,
     sessions,
     setup_tokens,
