@@ -15,4 +15,4 @@ pub use name::Name;
 pub use sample::{Group, LIVES, Sample, sample, sample_again};
 pub use search::{Found, KINDS, Progress, Row, Search, search, typed};
 pub use view::{Element, Viewed, element, piece, view};
-pub use walk::{Big, Kind, State, Walk, begin, running, show, stop};
+pub use walk::{Big, Kind, State, Walk, begin, running, show, stop, use_up};

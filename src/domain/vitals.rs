@@ -60,7 +60,7 @@ pub async fn vitals(ctx: &Context, look: &Look<'_>, range: Range) -> Result<Vita
         Range::Day | Range::Month => kept.ok(),
     };
     // What the minute that runs has not given to Postgres yet is in the samples.
-    let day = day.ok().map(|day| day.plus(&Sums::of(sample::since(&samples, minutes::begin_of(now)))));
+    let day = day.ok().map(|day| day.plus(&Sums::of(sample::since_with_one_before(&samples, minutes::begin_of(now)))));
     Ok(Vitals { info, ping, slow, samples, five_minutes, hour, day, range, points })
 }
 

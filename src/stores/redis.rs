@@ -105,7 +105,11 @@ impl Probe {
     pub async fn check(&mut self, config: &RedisConfig) -> Result<String, Error> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => line::client(&config.url)?.get_multiplexed_async_connection().await?,
+            None => {
+                let mut connection = line::client(&config.url)?.get_multiplexed_async_connection().await?;
+                line::introduce(&mut connection, Manner { name: "larder-probe", leaves_no_trace: false }).await;
+                connection
+            }
         };
         let _: String = connection.ping().await?;
         let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.unwrap_or_default();

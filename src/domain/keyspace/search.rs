@@ -123,7 +123,7 @@ fn escaped(byte: u8) -> String {
 pub async fn search(ctx: &Context, look: &Look<'_>, search: &Search) -> Result<Found> {
     let total = look.count_keys().await?;
     if let Some(name) = redis::without_wildcards(&search.pattern).filter(|name| !name.is_empty()) {
-        return exact(ctx, look, name, total).await;
+        return exact(ctx, look, name, search.kind.as_deref(), total).await;
     }
     let began = Instant::now();
     let (mut progress, mut cursor) = (Progress::default(), search.cursor);
@@ -158,10 +158,11 @@ async fn describe(look: &Look<'_>, names: Vec<Name>) -> Result<Vec<Row>> {
     Ok(rows.filter(|row| row.described.kind.is_some()).collect())
 }
 
-async fn exact(ctx: &Context, look: &Look<'_>, name: Vec<u8>, total: u64) -> Result<Found> {
+async fn exact(ctx: &Context, look: &Look<'_>, name: Vec<u8>, kind: Option<&str>, total: u64) -> Result<Found> {
     let name = Name::parse(name)?;
     let (began, own) = (Instant::now(), is_own(&ctx.redis, name.as_bytes()));
-    let rows = if own { Vec::new() } else { describe(look, vec![name]).await? };
+    let mut rows = if own { Vec::new() } else { describe(look, vec![name]).await? };
+    rows.retain(|row| kind.is_none() || row.described.kind.as_deref() == kind);
     let progress = Progress { looked_at: 1, calls: 1, time: began.elapsed() };
     Ok(Found { rows, progress, total, next: None, exact: true })
 }

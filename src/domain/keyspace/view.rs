@@ -49,7 +49,12 @@ impl Viewed {
 /// Bytes of a string from `from` on, at most `count`; fewer at its end. For downloads.
 pub async fn piece(ctx: &Context, name: &Name, from: u64, count: u64) -> Result<Vec<u8>> {
     name.judge(&ctx.redis)?;
-    Ok(ctx.redis.look().bytes(name.as_bytes(), from, count).await?)
+    match ctx.redis.look().bytes(name.as_bytes(), from, count).await {
+        Err(redis::Error::WrongType) => {
+            Err(Error::Conflict("Only a string is downloaded whole. Of a hash or a list, download single elements from its page.".into()))
+        }
+        bytes => Ok(bytes?),
+    }
 }
 
 /// Of a list only the mean of its elements is known.

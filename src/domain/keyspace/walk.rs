@@ -131,6 +131,12 @@ pub async fn running(ctx: &Context) -> Result<Option<Uuid>> {
     Ok(ctx.redis.patiently().get(LOCK).await?.and_then(|id| id.parse().ok()))
 }
 
+/// A count is good for one deletion.
+pub async fn use_up(ctx: &Context, id: Uuid) -> Result<()> {
+    ctx.redis.patiently().delete(&key(id)).await?;
+    Ok(())
+}
+
 /// At its next step.
 pub async fn stop(ctx: &Context, id: Uuid) -> Result<()> {
     Ok(ctx.redis.patiently().set(&stop_key(id), "1", Some(KEPT)).await?)

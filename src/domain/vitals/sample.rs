@@ -106,6 +106,11 @@ pub(super) fn since(samples: &[Sample], from: DateTime<Utc>) -> &[Sample] {
     &samples[samples.partition_point(|sample| sample.at < from)..]
 }
 
+/// As [`since`], with the one before, so that the step between them counts.
+pub(super) fn since_with_one_before(samples: &[Sample], from: DateTime<Utc>) -> &[Sample] {
+    &samples[samples.partition_point(|sample| sample.at < from).saturating_sub(1)..]
+}
+
 /// What was counted in so many seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {

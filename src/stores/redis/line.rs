@@ -206,7 +206,7 @@ impl managed::Manager for Manager {
 }
 
 /// Best effort: not every server knows these, and not every user may.
-async fn introduce(connection: &mut MultiplexedConnection, manner: Manner) {
+pub(super) async fn introduce(connection: &mut MultiplexedConnection, manner: Manner) {
     let mut pipeline = redis::pipe();
     pipeline.ignore_errors().cmd("CLIENT").arg("SETNAME").arg(manner.name);
     if manner.leaves_no_trace {

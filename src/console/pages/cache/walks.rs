@@ -1,6 +1,7 @@
 //! `/cache/walks/{id}`: work over all keys, as it goes on. `/cache/keys/deletions`: counts what a pattern matches, and
 //! once that was read, deletes it. `/cache/biggest`: finds the biggest keys.
 
+use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
@@ -175,7 +176,12 @@ pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeletionFo
         return unprocessable(&ShowPage { typed: form.confirm, refusal, ..show_page(&admin, walk) });
     }
     let back = paths::cache_walk(walk.id);
-    begin(&admin, &ctx, Kind::Delete, walk.pattern, &back).await
+    let answer = begin(&admin, &ctx, Kind::Delete, walk.pattern, &back).await?;
+    let has_begun = answer.headers().get(LOCATION).is_none_or(|location| location.as_bytes() != back.as_bytes());
+    if has_begun {
+        keyspace::use_up(&ctx, walk.id).await?;
+    }
+    Ok(answer)
 }
 
 async fn begin(admin: &Admin, ctx: &Context, kind: Kind, pattern: Vec<u8>, back: &str) -> Result<HttpResponse> {
