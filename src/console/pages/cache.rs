@@ -10,7 +10,8 @@ mod tiles;
 mod value;
 pub mod walks;
 
-use crate::console::layout::Layout;
+use crate::console::layout::{Layout, Section};
+use crate::console::session::SignedIn;
 use crate::console::units;
 use crate::stores::redis::Cost;
 
@@ -57,9 +58,21 @@ impl Tabs {
     }
 }
 
+/// The page behind a tab, which has its title.
+fn opened(person: &SignedIn, tab: Tab) -> (Layout, Tabs) {
+    let title = Tab::ALL.iter().find(|(known, ..)| *known == tab).map_or("", |(_, word, ..)| word);
+    let layout = person.layout(title, Section::Cache).under([crumb()]);
+    let tabs = Tabs::of(&layout, Some(tab));
+    (layout, tabs)
+}
+
+fn crumb() -> (String, String) {
+    ("Cache".to_owned(), "/cache".to_owned())
+}
+
 /// The pages above those below a tab.
 fn above(tab: &str, url: &str) -> [(String, String); 2] {
-    [("Cache".to_owned(), "/cache".to_owned()), (tab.to_owned(), url.to_owned())]
+    [crumb(), (tab.to_owned(), url.to_owned())]
 }
 
 /// "6 commands, answered in 1.4 ms".

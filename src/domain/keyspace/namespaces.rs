@@ -10,7 +10,7 @@ use super::sample::{Group, Sample};
 use crate::domain::actor::Actor;
 use crate::domain::cache::{self, Cleared, Figures, Spec};
 use crate::domain::{Context, Error, Result, audit};
-use crate::stores::redis::{self, literal};
+use crate::stores::redis::literal;
 
 /// A page waits no longer for a count.
 const COUNTING: Duration = Duration::from_secs(1);
@@ -80,16 +80,12 @@ pub async fn clear(ctx: &Context, actor: &Actor, name: &str) -> Result<u64> {
     ctx.db.answers().await?;
     let (all, actor) = (ctx.clone(), actor.clone());
     ctx.see_through(async move {
-        let cleared = cache::clear(&all, &spec, |_| true).await.map_err(redis_error)?;
+        let cleared = cache::clear(&all, &spec, |_| true).await?;
         let detail = json!({ "deleted": cleared.values });
         audit::record_at_last(&all, &actor, "cache.clear", &resource(format!("cache:{}:*", spec.name)), detail).await?;
         Ok(cleared.values)
     })
     .await
-}
-
-fn redis_error(error: redis::Error) -> Error {
-    error.into()
 }
 
 fn clearable(name: &str) -> Result<Spec> {

@@ -41,10 +41,6 @@ impl Info {
     pub fn beginning<'a>(&'a self, start: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.range(start.to_owned()..).map_while(move |(field, value)| Some((field.strip_prefix(start)?, value.as_str())))
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// `a=1,b=2`.

@@ -4,9 +4,9 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::{Tab, Tabs, above, cost_text};
+use super::{Tab, Tabs, cost_text, opened};
 use crate::console::error::Result;
-use crate::console::layout::{Layout, Section};
+use crate::console::layout::Layout;
 use crate::console::pages::{Refusal, ok, unprocessable};
 use crate::console::query::Query;
 use crate::console::session::Admin;
@@ -103,8 +103,7 @@ pub(super) fn life_text(life: Life) -> String {
 
 pub async fn index(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query: IndexQuery = query.read()?;
-    let layout = admin.layout("Keys", Section::Cache).under([above("", "")[0].clone()]);
-    let tabs = Tabs::of(&layout, Some(Tab::Keys));
+    let (layout, tabs) = opened(&admin, Tab::Keys);
     let look = ctx.redis.look();
     let searched = async {
         let cursor = if query.cursor.is_empty() { 0 } else { query.cursor.parse().map_err(|_| bad_cursor())? };

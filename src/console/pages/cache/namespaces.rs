@@ -5,7 +5,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::figures::percent;
-use super::{Tab, Tabs, above, cost_text};
+use super::{Tab, Tabs, above, cost_text, opened};
 use crate::console::error::Result;
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::pages::ok;
@@ -115,12 +115,11 @@ pub async fn index(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpRespon
     let look = ctx.redis.look();
     let sample = keyspace::sample(&ctx, &look).await?;
     let mut namespaces = namespaces::namespaces(&ctx, &sample).await;
-    let layout = viewer.layout("Namespaces", Section::Cache).under([above("", "")[0].clone()]);
+    let (layout, tabs) = opened(&viewer, Tab::Namespaces);
     if !layout.is_admin() {
         // What other programs put between colons may be a person's address, or a token.
         namespaces.retain(|namespace| namespace.figures.is_some());
     }
-    let tabs = Tabs::of(&layout, Some(Tab::Namespaces));
     ok(&IndexPage { layout, tabs, sample, namespaces, cost: look.cost() })
 }
 

@@ -5,13 +5,13 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{Tab, Tabs, above, cost_text};
+use super::{Tab, Tabs, cost_text, opened};
 use crate::console::error::Result;
-use crate::console::layout::{Layout, Section};
+use crate::console::layout::Layout;
 use crate::console::pages::ok;
 use crate::console::query::Query;
-use crate::console::session::{Admin, SignedIn};
-use crate::console::{filters, names, units};
+use crate::console::session::Admin;
+use crate::console::{filters, units};
 use crate::domain::Context;
 use crate::domain::keyspace::slowlog::{self, Entry};
 use crate::stores::redis::{Client, Cost, Error};
@@ -29,12 +29,6 @@ fn told<T>(ctx: &Context, answer: std::result::Result<T, Error>) -> Result<Told<
         Err(Error::NotPermitted) => Ok(Err(ctx.redis.looking_user().to_owned())),
         Err(fault) => Err(fault.into()),
     }
-}
-
-fn layout(admin: &SignedIn, title: &str, tab: Tab) -> (Layout, Tabs) {
-    let layout = admin.layout(title, Section::Cache).under([above("", "")[0].clone()]);
-    let tabs = Tabs::of(&layout, Some(tab));
-    (layout, tabs)
 }
 
 #[derive(Template)]
@@ -66,11 +60,6 @@ impl SlowRow {
     fn at(&self) -> DateTime<Utc> {
         self.entry.at
     }
-
-    fn arguments(&self) -> String {
-        let shown: Vec<String> = self.entry.shown.iter().map(|argument| names::bytes_html(argument)).collect();
-        shown.join(" ")
-    }
 }
 
 impl SlowPage {
@@ -90,7 +79,7 @@ pub async fn slowlog(admin: Admin, ctx: web::Data<Context>, query: Query) -> Res
     let values = query.read::<SlowQuery>()?.values == "1";
     let look = ctx.redis.look();
     let entries = slowlog::read(&ctx, &look, &admin.actor, SLOW, values).await?;
-    let (layout, tabs) = layout(&admin, "Slow log", Tab::Slow);
+    let (layout, tabs) = opened(&admin, Tab::Slow);
     let told = told(&ctx, entries)?.map(SlowRow::all);
     ok(&SlowPage { layout, tabs, told, values, cost: look.cost() })
 }
@@ -129,7 +118,7 @@ pub async fn clients(admin: Admin, ctx: web::Data<Context>) -> Result<HttpRespon
         clients.sort_by_key(|client| (std::cmp::Reverse(client.memory), client.id));
         clients.truncate(CLIENTS);
     }
-    let (layout, tabs) = layout(&admin, "Clients", Tab::Clients);
+    let (layout, tabs) = opened(&admin, Tab::Clients);
     ok(&ClientsPage { layout, tabs, told, count, cost: look.cost() })
 }
 
@@ -173,6 +162,6 @@ pub async fn settings(admin: Admin, ctx: web::Data<Context>, query: Query) -> Re
         let wanted = query.trim().to_lowercase();
         settings.retain(|(name, _)| name.contains(&wanted));
     }
-    let (layout, tabs) = layout(&admin, "Configuration", Tab::Settings);
+    let (layout, tabs) = opened(&admin, Tab::Settings);
     ok(&SettingsPage { layout, tabs, told, query, cost: look.cost() })
 }

@@ -1,6 +1,5 @@
 //! A key's value as a page shows it: text, JSON or bytes, and never more of one element than can be read.
 
-use crate::console::names;
 use crate::domain::preview;
 
 /// Bytes of one element in a table.
@@ -10,15 +9,15 @@ const LINE: usize = 16;
 
 /// One element of a collection.
 pub struct Cell {
-    pub html: String,
-    /// Its bytes, where not all of them are shown.
+    pub shown: Vec<u8>,
+    /// All its bytes, where not all of them are shown.
     pub cut: Option<usize>,
 }
 
 impl Cell {
     pub fn of(bytes: &[u8]) -> Self {
         let shown = &bytes[..bytes.len().min(SHOWN)];
-        Self { html: names::bytes_html(shown), cut: (shown.len() < bytes.len()).then_some(bytes.len()) }
+        Self { shown: shown.to_vec(), cut: (shown.len() < bytes.len()).then_some(bytes.len()) }
     }
 }
 

@@ -7,7 +7,7 @@ use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Tab, Tabs, above};
+use super::{Tab, Tabs, above, opened};
 use crate::console::error::{Error, Result};
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::pages::{Refusal, ok, unprocessable};
@@ -141,8 +141,7 @@ pub async fn stop(admin: Admin, ctx: web::Data<Context>, path: web::Path<String>
 
 pub async fn index(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
     let running = keyspace::running(&ctx).await?;
-    let layout = admin.layout("Biggest keys", Section::Cache).under([above("", "")[0].clone()]);
-    let tabs = Tabs::of(&layout, Some(Tab::Biggest));
+    let (layout, tabs) = opened(&admin, Tab::Biggest);
     ok(&BiggestPage { layout, tabs, running })
 }
 
