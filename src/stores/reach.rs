@@ -1,0 +1,92 @@
+//! Why a server could not be reached or asked, in the few kinds that a person can act on.
+
+use std::error::Error;
+use std::io;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Its name was not found.
+    Dns,
+    /// Nothing listens, or the connection broke.
+    Connect,
+    /// Its certificate is not one that we trust, or it speaks no TLS.
+    Tls,
+    Timeout,
+    /// It refused who we say we are.
+    Auth,
+    /// It answers, but not as such a server does.
+    Protocol,
+}
+
+/// What lies at the bottom of an error: by the types of its causes where they tell, else by their words.
+pub fn kind_of(error: &(dyn Error + 'static)) -> Kind {
+    let mut told = None;
+    let mut words = String::new();
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        told = typed(current).or(told);
+        words.push_str(&current.to_string());
+        words.push('\n');
+        // An io::Error's source leaves out the error that it holds.
+        cause = match current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(held) => Some(held),
+            None => current.source(),
+        };
+    }
+    match told {
+        Some(kind @ (Kind::Tls | Kind::Dns | Kind::Timeout)) => kind,
+        told => kind_of_words(&words).or(told).unwrap_or(Kind::Connect),
+    }
+}
+
+fn typed(error: &(dyn Error + 'static)) -> Option<Kind> {
+    if error.is::<rustls::Error>() {
+        return Some(Kind::Tls);
+    }
+    match error.downcast_ref::<io::Error>()?.kind() {
+        io::ErrorKind::TimedOut => Some(Kind::Timeout),
+        io::ErrorKind::Other | io::ErrorKind::InvalidData => None,
+        _ => Some(Kind::Connect),
+    }
+}
+
+/// `None` where the words name no kind.
+pub fn kind_of_words(words: &str) -> Option<Kind> {
+    let words = words.to_ascii_lowercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
+    if has(&["lookup address", "name or service not known", "name resolution", "no address associated", "dns error"]) {
+        Some(Kind::Dns)
+    } else if has(&["certificate", "handshake", "corrupt message", "tls"]) {
+        Some(Kind::Tls)
+    } else if has(&["password", "authentication", "noauth", "wrongpass", "role \"", "pg_hba"]) {
+        Some(Kind::Auth)
+    } else if has(&["timed out", "timeout", "deadline has elapsed"]) {
+        Some(Kind::Timeout)
+    } else if has(&["refused", "no such file", "reset by peer", "broken pipe", "connection closed", "unreachable", "no route"]) {
+        Some(Kind::Connect)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_innermost_cause_tells_the_kind() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let certificate = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::NoCertificatesPresented);
+        let unknown = io::Error::other("failed to lookup address information: Name or service not known");
+        for (error, kind) in [
+            (refused, Kind::Connect),
+            (io::Error::from(io::ErrorKind::TimedOut), Kind::Timeout),
+            (io::Error::other(certificate), Kind::Tls),
+            (unknown, Kind::Dns),
+            (io::Error::other("FATAL: password authentication failed for user \"app\""), Kind::Auth),
+            (io::Error::other("who knows"), Kind::Connect),
+        ] {
+            assert_eq!(kind_of(&error), kind, "{error}");
+        }
+    }
+}
