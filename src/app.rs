@@ -72,9 +72,11 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
 }
 
 /// Binds, starts the background work, and answers requests until [`Running::stop`].
-pub async fn start(config: Config) -> anyhow::Result<Running> {
+pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     let listener = TcpListener::bind(config.bind).with_context(|| format!("BIND={}", config.bind))?;
     let address = listener.local_addr()?;
+    // The port, where any would do.
+    config.bind = address;
     // Every connection inherits it: whoever takes nothing of an answer for so long is gone.
     socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(SILENCE)).context("TCP_USER_TIMEOUT")?;
     let ctx = context(config)?;
@@ -86,6 +88,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let setup = background::SetupLink::default();
     let background = background::start(&ctx, &ready, &setup, address);
     let (for_app, ready_for_app, directory) = (ctx.clone(), ready.clone(), assets.directory().to_owned());
+    let connections = meter.clone();
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(meter.clone()))
@@ -93,10 +96,15 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             .app_data(web::Data::new(ready_for_app.clone()))
             .wrap(from_fn(console::gate::gate))
             .configure(console::error::configure_errors)
-            .configure(api::configure)
+            // `/health/events` before `/health/{service}`.
             .configure(console::configure)
+            .configure(api::configure)
             .service(console::assets::service(&directory))
             .default_service(web::route().to(console::error::not_found))
+    })
+    .on_connect(move |_, data| {
+        // Kept with the connection, and dropped with it.
+        data.insert(connections.connected());
     })
     .listen(listener)?
     .disable_signals()
@@ -151,6 +159,9 @@ impl Running {
         self.server.stop(true).await;
         for task in &self.background {
             task.abort();
+        }
+        if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), health::save_all(&self.ctx)).await {
+            log::info!("the last minute of the services' health is not written: {error}");
         }
         self.ctx.tasks.close();
         if tokio::time::timeout(Duration::from_secs(3), self.ctx.tasks.wait()).await.is_err() {

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use read::Reader;
 
+/// With its deadline of up to two seconds a check finds out within six that a server stands still.
+const PROBE_PERIOD: Duration = Duration::from_secs(4);
+
 /// A value that neither `Debug` nor `Display` shows.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
@@ -56,6 +59,8 @@ pub struct S3Config {
     pub access_key_id: String,
     pub secret_access_key: Secret,
     pub session_token: Option<Secret>,
+    /// Whether the health checks write, read and remove 16 bytes once a minute.
+    pub health_writes: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -112,6 +117,8 @@ pub struct Config {
     pub litellm_url: Option<String>,
     pub litellm_master_key: Option<Secret>,
     pub log_format: LogFormat,
+    /// Between two checks of one service; shorter in tests.
+    pub probe_period: Duration,
 }
 
 /// Everything that is wrong with the environment, one line a fault.
@@ -226,6 +233,7 @@ impl Config {
                     LogFormat::Text
                 }
             },
+            probe_period: PROBE_PERIOD,
         };
         read.finish(config)
     }

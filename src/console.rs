@@ -18,6 +18,7 @@ mod origin;
 pub mod pages;
 pub mod paths;
 pub mod query;
+mod ranges;
 pub mod request;
 pub mod routes;
 #[cfg(test)]
@@ -34,7 +35,7 @@ use actix_web::middleware::Next;
 use error::Error;
 use layout::Flash;
 use pages::{
-    audit, batch, bucket, buckets, cache, deletions, download, folders, links, object, overview, receive, resumable, sessions, settings,
+    audit, batch, bucket, buckets, cache, deletions, download, folders, health, links, object, overview, receive, resumable, sessions, settings,
     setup, theme, unfinished, uploads, users,
 };
 pub(crate) use routes::routes;
@@ -85,6 +86,9 @@ routes! {
     "/cache/biggest" { GET Admin cache::walks::index; POST Admin cache::walks::create; }
     "/cache/walks/{id}" { GET Admin cache::walks::show; }
     "/cache/walks/{id}/stop" { POST Admin cache::walks::stop; }
+    "/health/events" { GET Viewer health::events; }
+    "/health/checks" { POST Viewer health::check; }
+    "/health/services/{name}" { GET Viewer health::service::show; }
     "/audit" { GET Admin audit::index; }
     "/users" { GET Admin users::index; POST Admin users::create; }
     "/users/{id}/role" { POST Admin users::set_role; }

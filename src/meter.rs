@@ -1,8 +1,14 @@
 //! What this process counts of the requests it answers, for `/metrics`.
 
-use std::time::Duration;
+mod recent;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+
+pub use recent::Load;
+use recent::Recent;
 
 /// Seconds: from a page out of memory to an upload of an hour.
 const BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0, 3600.0];
@@ -12,13 +18,22 @@ pub struct Meter {
     requests: IntCounterVec,
     durations: HistogramVec,
     in_flight: IntGauge,
+    connections: IntGauge,
     registry: Registry,
+    recent: Arc<Mutex<Recent>>,
 }
 
-/// A request that is being answered.
-pub struct InFlight(IntGauge);
+/// A request that is being answered, or a connection that is open, until it is dropped.
+pub struct Counted(IntGauge);
 
-impl Drop for InFlight {
+impl Counted {
+    fn one(of: &IntGauge) -> Self {
+        of.inc();
+        Self(of.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -35,16 +50,29 @@ impl Meter {
             &["method", "route"],
         )?;
         let in_flight = IntGauge::new("larder_http_requests_in_flight", "Requests being answered")?;
+        let connections = IntGauge::new("larder_http_connections", "Open connections")?;
+        registry.register(Box::new(connections.clone()))?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         registry.register(Box::new(in_flight.clone()))?;
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Self { requests, durations, in_flight, registry })
+        Ok(Self { requests, durations, in_flight, connections, registry, recent: Arc::new(Mutex::new(Recent::new())) })
     }
 
-    pub fn begin(&self) -> InFlight {
-        self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+    pub fn begin(&self) -> Counted {
+        Counted::one(&self.in_flight)
+    }
+
+    pub fn connected(&self) -> Counted {
+        Counted::one(&self.connections)
+    }
+
+    pub fn connections(&self) -> u64 {
+        u64::try_from(self.connections.get()).unwrap_or(0)
+    }
+
+    pub fn load(&self) -> Load {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).load(Instant::now())
     }
 
     /// `route` is the template that matched, never the path: an address is nobody's to make a series of.
@@ -53,9 +81,17 @@ impl Meter {
         let method = if matches!(method, "GET" | "HEAD" | "POST") { method } else { "other" };
         self.requests.with_label_values(&[method, route, &status.to_string()]).inc();
         self.durations.with_label_values(&[method, route]).observe(took.as_secs_f64());
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).answered(Instant::now(), status >= 500, took);
     }
 
     pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
         self.registry.gather()
     }
+}
+
+/// Bytes of memory that this process holds; `None` where the system does not tell.
+pub fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }

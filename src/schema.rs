@@ -57,6 +57,34 @@ diesel::table! {
 }
 
 diesel::table! {
+    health_incidents (id) {
+        id -> Uuid,
+        instance -> Text,
+        service -> Text,
+        class -> Text,
+        first_message -> Text,
+        last_message -> Text,
+        began_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+        seen_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    health_minutes (service, minute, instance) {
+        service -> Text,
+        minute -> Timestamptz,
+        instance -> Text,
+        checks -> Int4,
+        good -> Int4,
+        up_seconds -> Float8,
+        down_seconds -> Float8,
+        latency_sum_ms -> Float8,
+        latency_most_ms -> Float8,
+    }
+}
+
+diesel::table! {
     redis_minutes (minute) {
         minute -> Timestamptz,
         seconds -> Float8,
@@ -175,6 +203,8 @@ diesel::joinable!(upload_parts -> files (file_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     files,
+    health_incidents,
+    health_minutes,
     redis_minutes,
     revoked_tokens,
     sessions,

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::SecondsFormat;
-use serde_json::{Value, json};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Map, Value, json};
 
 use crate::console::error::{self, not_found};
 use crate::console::pages;
 use crate::console::session::Visitor;
 use crate::domain::Context;
-use crate::domain::health::{Board, Service, Snapshot, State};
+use crate::domain::health::{Service, Snapshot, State};
+use crate::meter::Meter;
 
 /// Whether this process wants traffic: the first migration check has ended and it is not draining.
 #[derive(Clone, Default)]
@@ -45,29 +46,30 @@ pub async fn readyz(ready: web::Data<Ready>) -> HttpResponse {
 
 /// One service, in the form that the applications behind Larder ask for.
 pub async fn service(ctx: web::Data<Context>, name: web::Path<String>, req: HttpRequest) -> HttpResponse {
-    let service = match name.as_str() {
-        "postgres" => Service::Postgres,
-        "redis" => Service::Redis,
-        "s3" => Service::S3,
-        "qdrant" => Service::Qdrant,
-        "litellm" => Service::LiteLlm,
-        _ => return not_found(req).await,
-    };
-    let snapshot = ctx.health.one(service);
+    let Some(service) = Service::of_slug(&name) else { return not_found(req).await };
+    let Snapshot { healthy, latency_ms, state, pool, .. } = ctx.health.one(service);
     let body = if matches!(service, Service::Qdrant | Service::LiteLlm) {
-        let configured = snapshot.state != State::NotConfigured;
-        json!({ "healthy": snapshot.healthy, "latency_ms": snapshot.latency_ms, "connected": snapshot.healthy, "configured": configured })
+        json!({ "healthy": healthy, "latency_ms": latency_ms, "connected": healthy, "configured": state != State::NotConfigured })
     } else {
-        json!({ "healthy": snapshot.healthy, "latency_ms": snapshot.latency_ms, "connected": snapshot.healthy, "pool_size": snapshot.pool_size })
+        let pool_size = pool.map_or(0, |(_, size, _)| size);
+        json!({ "healthy": healthy, "latency_ms": latency_ms, "connected": healthy, "pool_size": pool_size })
     };
-    let fine = snapshot.healthy || snapshot.state == State::NotConfigured;
+    let fine = healthy || state == State::NotConfigured;
     let mut answer = if fine { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     answer.json(body)
 }
 
 /// The page for people, `application/health+json` for programs.
-pub async fn whole(visitor: Visitor, ctx: web::Data<Context>, req: HttpRequest) -> error::Result<HttpResponse> {
-    let mut answer = if wants_html(&req) { pages::health::show(visitor, ctx).await? } else { document(&ctx, visitor.is_signed_in()) };
+pub async fn whole(
+    visitor: Visitor,
+    ctx: web::Data<Context>,
+    meter: web::Data<Meter>,
+    req: HttpRequest,
+) -> error::Result<HttpResponse> {
+    let mut answer = match wants_html(&req) {
+        true => pages::health::show(visitor, ctx, meter).await?,
+        false => document(&ctx, visitor.is_signed_in()),
+    };
     answer.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept, Cookie"));
     Ok(answer)
 }
@@ -83,51 +85,74 @@ fn document(ctx: &Context, details: bool) -> HttpResponse {
     let root = root_status(&snapshots);
     let mut body = json!({ "status": root, "version": "1", "releaseId": env!("CARGO_PKG_VERSION"), "description": "Larder" });
     if details && let Some(body) = body.as_object_mut() {
-        let checks: serde_json::Map<String, Value> = snapshots
-            .iter()
-            .filter(|snapshot| snapshot.state != State::NotConfigured)
-            .map(|snapshot| (format!("{}:responseTime", snapshot.service.name().to_lowercase()), json!([check(snapshot)])))
-            .collect();
+        let mut checks = Map::new();
+        for snapshot in snapshots.iter().filter(|snapshot| snapshot.state != State::NotConfigured) {
+            let slug = snapshot.service.slug();
+            checks.insert(format!("{slug}:responseTime"), json!([check(snapshot)]));
+            if let Some((in_use, size, waiting)) = snapshot.pool {
+                let status = if waiting > 0 { "warn" } else { "pass" };
+                let pool = json!({ "componentType": "component", "observedValue": in_use, "observedUnit": "connections", "status": status,
+                                   "limit": size, "waiting": waiting });
+                checks.insert(format!("{slug}:connections"), json!([pool]));
+            }
+        }
+        body.insert("serviceId".into(), json!(ctx.health.instance()));
         body.insert("checks".into(), Value::Object(checks));
     }
     let mut answer = if root == "fail" { HttpResponse::ServiceUnavailable() } else { HttpResponse::Ok() };
+    let age = ctx.health.period().as_secs().max(1);
     answer
-        .insert_header((header::CACHE_CONTROL, format!("{}max-age={}", if details { "private, " } else { "" }, Board::PERIOD.as_secs())))
+        .insert_header((header::CACHE_CONTROL, format!("{}max-age={age}", if details { "private, " } else { "" })))
         .content_type("application/health+json")
         .body(body.to_string())
 }
 
 /// Without Redis, Qdrant or LiteLLM Larder still does its work; without Postgres or S3 it does not.
 fn root_status(snapshots: &[Snapshot]) -> &'static str {
-    let hard = |snapshot: &&Snapshot| matches!(snapshot.service, Service::Postgres | Service::S3);
-    let broken = |snapshot: &Snapshot| !snapshot.healthy && snapshot.state != State::NotConfigured;
-    if snapshots.iter().filter(hard).any(broken) {
+    let statuses = || snapshots.iter().filter(|snapshot| snapshot.state != State::NotConfigured).map(|one| (one.service, status(one)));
+    if statuses().any(|(service, status)| service.is_hard() && status == "fail") {
         "fail"
-    } else if snapshots.iter().any(broken) {
+    } else if statuses().any(|(_, status)| status != "pass") {
         "warn"
     } else {
         "pass"
     }
 }
 
-fn check(snapshot: &Snapshot) -> Value {
-    let status = match (snapshot.healthy, snapshot.state) {
-        (true, State::Up) => "pass",
-        (true, _) | (false, State::Unstable) => "warn",
-        (false, _) => "fail",
-    };
-    let kind = if matches!(snapshot.service, Service::LiteLlm) { "component" } else { "datastore" };
-    let time = snapshot.checked_at.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
-    let mut check = json!({ "componentType": kind, "status": status, "time": time });
-    if let Some(check) = check.as_object_mut() {
-        if let Some(latency) = snapshot.latency_ms {
-            check.insert("observedValue".into(), json!(latency));
-            check.insert("observedUnit".into(), json!("ms"));
-        }
-        if status != "pass" {
-            check.insert("output".into(), json!(snapshot.last_failure.as_ref().map(|(_, why)| why)));
-            check.insert("since".into(), json!(snapshot.since.map(|since| since.to_rfc3339_opts(SecondsFormat::Secs, true))));
-        }
+fn status(snapshot: &Snapshot) -> &'static str {
+    match snapshot.state {
+        State::Up | State::NotConfigured if !snapshot.unstable => "pass",
+        State::Down | State::Stale => "fail",
+        _ => "warn",
     }
-    check
+}
+
+fn check(snapshot: &Snapshot) -> Value {
+    let time = |time: Option<DateTime<Utc>>| time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
+    let status = status(snapshot);
+    let kind = if snapshot.service == Service::LiteLlm { "component" } else { "datastore" };
+    let mut check = Map::new();
+    check.insert("componentType".into(), json!(kind));
+    check.insert("status".into(), json!(status));
+    check.insert("time".into(), json!(time(snapshot.checked_at)));
+    if let Some(latency) = snapshot.latency_ms {
+        check.insert("observedValue".into(), json!(latency));
+        check.insert("observedUnit".into(), json!("ms"));
+    }
+    if status != "pass" {
+        let fault = snapshot.trouble.as_ref().or(snapshot.last_failure.as_ref().map(|(_, fault)| fault));
+        let output = match snapshot.state {
+            State::Unknown => Some("It has not been checked yet."),
+            State::Stale => Some("Its check has not ended for a while."),
+            _ => fault.map(|fault| fault.why.as_str()),
+        };
+        check.insert("state".into(), json!(snapshot.state.slug()));
+        check.insert("unstable".into(), json!(snapshot.unstable));
+        check.insert("output".into(), json!(output));
+        check.insert("faultClass".into(), json!(fault.map(|fault| fault.class.slug())));
+        check.insert("since".into(), json!(time(snapshot.since)));
+        check.insert("consecutiveFailures".into(), json!(snapshot.failures));
+        check.insert("affectedEndpoints".into(), json!(snapshot.service.affected_endpoints()));
+    }
+    Value::Object(check)
 }

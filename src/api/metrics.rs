@@ -8,7 +8,7 @@ use prometheus::{Encoder, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, 
 
 use crate::config::Config;
 use crate::console::error::{self, Error};
-use crate::domain::health::{Service, State};
+use crate::domain::health::State;
 use crate::domain::{Context, vitals};
 use crate::meter::Meter;
 
@@ -117,15 +117,23 @@ fn probes(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
     let up = gauges(registry, "larder_probe_success", "Whether the last check of a service went well", &["service"])?;
     let duration = prometheus::GaugeVec::new(Opts::new("larder_probe_duration_seconds", "Of the last check that went well"), &["service"])?;
     registry.register(Box::new(duration.clone()))?;
-    for service in Service::ALL {
-        let snapshot = ctx.health.one(service);
-        if matches!(snapshot.state, State::NotConfigured | State::Unknown) {
+    let states = gauges(registry, "larder_service_state", "1 for the state that a service is in", &["service", "state"])?;
+    let checks = counters(registry, "larder_probe_checks_total", "Checks by their result", &["service", "result"])?;
+    for snapshot in ctx.health.all() {
+        if snapshot.state == State::NotConfigured {
             continue;
         }
-        let name = service.name().to_lowercase();
-        up.with_label_values(&[&name]).set(i64::from(snapshot.healthy));
+        let name = snapshot.service.slug();
+        states.with_label_values(&[name, snapshot.state.slug()]).set(1);
+        for (result, count) in ctx.health.counts(snapshot.service) {
+            checks.with_label_values(&[name, result]).inc_by(count);
+        }
+        if snapshot.state == State::Unknown {
+            continue;
+        }
+        up.with_label_values(&[name]).set(i64::from(snapshot.healthy));
         if let Some(latency) = snapshot.latency_ms {
-            duration.with_label_values(&[&name]).set(latency / 1000.0);
+            duration.with_label_values(&[name]).set(latency / 1000.0);
         }
     }
     Ok(())

@@ -31,10 +31,11 @@ pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: So
     let (for_database, ready, setup) = (ctx.clone(), ready.clone(), setup.clone());
     let database = async move {
         prepare_database(&for_database, &ready, &setup, address).await;
-        let (for_uploads, for_deletions) = (for_database.clone(), for_database);
+        let (for_uploads, for_deletions, for_health) = (for_database.clone(), for_database.clone(), for_database);
         tokio::join!(
             for_ever("settling uploads", move || uploads::reaper::run(for_uploads.clone())),
             for_ever("settling deletions", move || objects::unfinished::run(for_deletions.clone())),
+            for_ever("keeping the history of health", move || health::keep(for_health.clone())),
         );
     };
     let (for_store, prepared) = (ctx.clone(), for_warmth);

@@ -46,17 +46,28 @@ async fn examine(config: Config) -> anyhow::Result<()> {
     }
     let ctx = app::context(config)?;
     let mut faults = 0;
-    for service in [Service::Postgres, Service::Redis, Service::S3] {
-        match health::check_once(&ctx, service).await {
-            Ok((latency, version)) => {
-                let version = if version.is_empty() { String::new() } else { format!(" {version}") };
-                say(&format!("ok     {}{version}, {:.1} ms", service.name(), latency.as_secs_f64() * 1_000.0));
-            }
-            Err(why) => {
+    for service in Service::ALL {
+        if !ctx.health.is_configured(service) {
+            say(&format!("note   {}: not configured", service.name()));
+            continue;
+        }
+        let (latency, version) = match health::check_once(&ctx, service).await {
+            Ok(answer) => answer,
+            Err(fault) => {
                 faults += 1;
-                say(&format!("FAULT  {}: {why} {}", service.name(), mend(service)));
+                say(&format!("FAULT  {}: {} {}", service.name(), fault.why, mend(service)));
                 continue;
             }
+        };
+        let version = if version.is_empty() { version } else { format!(" {version}") };
+        say(&format!("ok     {}{version}, {:.1} ms", service.name(), latency.as_secs_f64() * 1_000.0));
+        let trouble = match health::look_once(&ctx, service).await {
+            Ok(detail) => detail.trouble(),
+            Err(fault) => Some(fault.why),
+        };
+        // The server is there: what is not as it should be may be wanted so.
+        if let Some(trouble) = trouble {
+            say(&format!("note   {}: {trouble}", service.name()));
         }
         if service == Service::Postgres {
             faults += schema(&ctx.config).await;
@@ -91,7 +102,7 @@ fn mend(service: Service) -> &'static str {
         Service::Postgres => "See that the server runs and that DATABASE_URL has its host, port, database, user and password.",
         Service::Redis => "See that the server runs and that REDIS_URL and REDIS_PASSWORD are its own.",
         Service::S3 => "See that S3_ENDPOINT_URL can be reached and that AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are valid there.",
-        Service::Qdrant => "See QDRANT_URL and QDRANT_API_KEY.",
-        Service::LiteLlm => "See LITELLM_URL and LITELLM_MASTER_KEY.",
+        Service::Qdrant => "See that the server runs and that QDRANT_URL and QDRANT_API_KEY are its own.",
+        Service::LiteLlm => "See that the proxy runs and that LITELLM_URL and LITELLM_MASTER_KEY are its own.",
     }
 }

@@ -274,6 +274,7 @@ impl<'a> Reader<'a> {
             region: self.text(&["AWS_REGION"]).unwrap_or_else(|| "us-east-1".into()),
             access_key_id,
             secret_access_key: Secret::new(secret_access_key),
+            health_writes: self.flag("S3_HEALTH_WRITES", true),
             session_token: if embedded.is_some() { None } else { self.text(&["AWS_SESSION_TOKEN"]).map(Secret::new) },
         }
     }

@@ -13,9 +13,28 @@ pub struct Spark {
     pub end: Option<(String, String)>,
 }
 
-/// `values` are in order of time. `None` with fewer than two known values.
-pub fn spark(values: &[Option<f32>]) -> Option<Spark> {
-    let known = || values.iter().copied().flatten().filter(|value| value.is_finite());
+/// What a step of time has heard.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// Nobody asked.
+    Unknown,
+    /// There was no answer.
+    Silent,
+    Value(f32),
+}
+
+impl Step {
+    fn value(self) -> Option<f32> {
+        match self {
+            Self::Value(value) if value.is_finite() => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// `steps` are in order of time. `None` with fewer than two known values.
+pub fn spark(steps: &[Step]) -> Option<Spark> {
+    let known = || steps.iter().filter_map(|step| step.value());
     if known().count() < 2 {
         return None;
     }
@@ -24,25 +43,22 @@ pub fn spark(values: &[Option<f32>]) -> Option<Spark> {
     sorted.sort_by(f32::total_cmp);
     let high = sorted[sorted.len() * 95 / 100 % sorted.len()] * 3.0;
     let top = sorted.last().copied().unwrap_or(1.0).min(high).max(0.01);
-    let step = 300.0 / (values.len() - 1) as f32;
-    let x = |at: usize| at as f32 * step;
+    let width = 300.0 / (steps.len() - 1) as f32;
+    let x = |at: usize| at as f32 * width;
     let y = |value: f32| 94.0 - value.min(top) / top * 86.0;
 
     let mut spark = Spark::default();
     let mut run: Vec<(f32, f32)> = Vec::new();
     let mut gap_from: Option<usize> = None;
-    for (at, value) in values.iter().enumerate() {
-        match value.filter(|value| value.is_finite()) {
-            Some(value) => {
-                if let Some(from) = gap_from.take() {
-                    spark.gaps.push(gap(x(from), x(at)));
-                }
-                run.push((x(at), y(value)));
-            }
-            None => {
-                gap_from.get_or_insert(at.saturating_sub(1));
-                draw(&mut spark, &mut run);
-            }
+    for (at, step) in steps.iter().enumerate() {
+        if *step == Step::Silent {
+            gap_from.get_or_insert(at.saturating_sub(1));
+        } else if let Some(from) = gap_from.take() {
+            spark.gaps.push(gap(x(from), x(at)));
+        }
+        match step.value() {
+            Some(value) => run.push((x(at), y(value))),
+            None => draw(&mut spark, &mut run),
         }
     }
     spark.end = run.last().map(|(x, y)| (format!("{x:.1}"), format!("{y:.1}")));
@@ -59,10 +75,11 @@ fn gap(from: f32, to: f32) -> (String, String) {
 
 fn draw(spark: &mut Spark, run: &mut Vec<(f32, f32)>) {
     if let (Some(first), Some(last)) = (run.first(), run.last()) {
-        let points: Vec<String> = run.iter().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+        // Whole units: a page has six of these, twice.
+        let points: Vec<String> = run.iter().map(|(x, y)| format!("{x:.0} {y:.0}")).collect();
         let line = points.join("L");
         spark.line.push_str(&format!("M{line}"));
-        spark.area.push_str(&format!("M{:.1} 100L{line}L{:.1} 100Z", first.0, last.0));
+        spark.area.push_str(&format!("M{:.0} 100L{line}L{:.0} 100Z", first.0, last.0));
     }
     run.clear();
 }
@@ -134,16 +151,17 @@ mod tests {
 
     #[test]
     fn a_line_breaks_where_there_was_no_answer() {
-        let spark = spark(&[Some(1.0), Some(2.0), None, None, Some(1.0)]).unwrap();
-        assert_eq!(spark.line.matches('M').count(), 2);
-        assert_eq!(spark.gaps, [("75.0".to_owned(), "225.0".to_owned())]);
+        use Step::{Silent, Unknown, Value};
+        let spark = spark(&[Value(1.0), Value(2.0), Silent, Silent, Value(1.0), Unknown, Value(1.0)]).unwrap();
+        assert_eq!(spark.line.matches('M').count(), 3);
+        assert_eq!(spark.gaps, [("50.0".to_owned(), "150.0".to_owned())], "where nobody asked is no failure");
         assert_eq!(spark.end.unwrap().0, "300.0");
     }
 
     #[test]
     fn too_little_is_no_line() {
         assert_eq!(spark(&[]), None);
-        assert_eq!(spark(&[None, Some(1.0)]), None);
+        assert_eq!(spark(&[Step::Unknown, Step::Value(1.0)]), None);
     }
 
     #[test]

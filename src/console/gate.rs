@@ -27,7 +27,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
 
 /// Forms that a read-only console takes: they change nothing behind it.
-const ALWAYS_OPEN: [&str; 5] = ["/session", "/session/end", "/theme", "/setup", "/counts"];
+const ALWAYS_OPEN: [&str; 6] = ["/session", "/session/end", "/theme", "/setup", "/counts", "/health/checks"];
 
 pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, ActixError> {
     let started = Instant::now();

@@ -4,8 +4,10 @@ use actix_web::HttpRequest;
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 
 use crate::config::{Config, Environment};
+use crate::domain::health::Service;
 use crate::domain::sessions::Session;
 
 const FLASH: &str = "larder-flash";
@@ -185,6 +187,9 @@ fn initials(name: &str) -> String {
     [first, words.next_back()].into_iter().flatten().flat_map(char::to_uppercase).collect()
 }
 
+/// A service that is down, and since when.
+pub type Broken = (Service, Option<DateTime<Utc>>);
+
 /// What the frame shows of the request and the installation.
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -192,15 +197,14 @@ pub struct Frame {
     pub flash: Option<Flash>,
     /// Path and query, for the theme form to come back to.
     pub here: String,
-    /// Services that are down.
-    pub down: usize,
+    pub down: Vec<Broken>,
     pub host: String,
     pub environment: &'static str,
     pub https: bool,
 }
 
 impl Frame {
-    pub fn of(req: &HttpRequest, config: &Config, down: usize) -> Self {
+    pub fn of(req: &HttpRequest, config: &Config, down: Vec<Broken>) -> Self {
         let host = match config.public_url.as_deref() {
             Some(url) => url.split_once("://").map_or(url, |(_, host)| host).to_owned(),
             None => config.bind.to_string(),
@@ -270,6 +274,17 @@ impl Layout {
 
     pub fn is_admin(&self) -> bool {
         self.person.as_ref().is_some_and(|person| person.is_admin)
+    }
+
+    /// What is down of that which the pages of this section show.
+    pub fn broken(&self) -> impl Iterator<Item = &Broken> {
+        let needed: &[Service] = match self.section {
+            Section::Buckets | Section::Uploads => &[Service::S3, Service::Postgres],
+            Section::Cache => &[Service::Redis],
+            Section::Users | Section::Audit => &[Service::Postgres],
+            Section::Overview | Section::Health | Section::None => &[],
+        };
+        self.frame.down.iter().filter(|(service, _)| needed.contains(service))
     }
 
     pub fn themes(&self) -> [Theme; 3] {

@@ -3,14 +3,15 @@
 
 mod cache;
 mod data;
+mod health;
 
 use askama::Template;
 use uuid::Uuid;
 
-use data::{HOSTILE, bucket, config, events, files, key, layout, listing, noon, open_uploads, probed, refusal, snapshots};
+use data::{HOSTILE, bucket, config, events, files, key, layout, listing, noon, open_uploads, probed, refusal};
 
 use super::pages::{
-    audit, batch, bucket, buckets, deletions, health, links, object, overview, sessions, settings, setup, unfinished, uploads, users,
+    audit, batch, bucket, buckets, deletions, links, object, overview, sessions, settings, setup, unfinished, uploads, users,
 };
 use crate::domain::actor::Role;
 use crate::domain::buckets::{Bucket, BucketList, Figures, Settings, Versioning};
@@ -184,12 +185,8 @@ fn other_pages() -> Vec<(&'static str, String)> {
     let index = |figures| overview::IndexPage {
         layout: layout("Overview", Some(Role::Admin)),
         now: noon(),
-        services: snapshots().iter().map(health::Line::of).collect(),
+        services: health::snapshots().iter().map(super::pages::health::Line::of).collect(),
         figures,
-    };
-    let health = |signed_in: bool| {
-        let layout = layout("Health", signed_in.then_some(Role::Admin));
-        health::ShowPage::of(layout, snapshots(), noon(), vec![HOSTILE.into()], signed_in).render().unwrap()
     };
     let user = User {
         id: Uuid::nil(),
@@ -221,8 +218,6 @@ fn other_pages() -> Vec<(&'static str, String)> {
     vec![
         ("overview", index(Some(overview::Figures::of(overview(events())))).render().unwrap()),
         ("overview-down", index(None).render().unwrap()),
-        ("health", health(true)),
-        ("health-out", health(false)),
         ("users", people.render().unwrap()),
         ("audit", audit::IndexPage { refusal: refusal("from"), ..log }.render().unwrap()),
         ("sessions", session.render().unwrap()),
@@ -238,6 +233,7 @@ fn all() -> Vec<(&'static str, String)> {
     pages.extend(unfinished_pages());
     pages.extend(other_pages());
     pages.extend(cache::pages());
+    pages.extend(health::pages());
     pages
 }
 

@@ -1,100 +1,94 @@
 //! What the last checks of every service found. Requests read a snapshot in memory and never wait.
 
+mod detail;
+mod fault;
+mod history;
+mod incidents;
+mod line;
+mod minutes;
+mod past;
 mod probes;
 mod record;
+mod service;
 
-use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::{Notify, watch};
 
 use crate::clock;
 use crate::config::Config;
-use record::Record;
+use history::History;
+use record::{Outcome, Record};
 
-pub use probes::{check_once, start};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    Postgres,
-    Redis,
-    S3,
-    Qdrant,
-    LiteLlm,
-}
-
-impl Service {
-    pub const ALL: [Self; 5] = [Self::Postgres, Self::Redis, Self::S3, Self::Qdrant, Self::LiteLlm];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Postgres => "Postgres",
-            Self::Redis => "Redis",
-            Self::S3 => "S3",
-            Self::Qdrant => "Qdrant",
-            Self::LiteLlm => "LiteLLM",
-        }
-    }
-
-    fn index(self) -> usize {
-        match self {
-            Self::Postgres => 0,
-            Self::Redis => 1,
-            Self::S3 => 2,
-            Self::Qdrant => 3,
-            Self::LiteLlm => 4,
-        }
-    }
-}
+pub use detail::{Detail, RedisDetail};
+pub use fault::{Class, Fault};
+pub use history::{keep, save_all};
+pub use incidents::Incident;
+pub use line::{Hour, Step as Heard};
+pub use past::{DAYS, Day, Seconds, Step, Uptime, steps};
+pub use probes::{APART, check_once, look_once, start};
+pub use record::{FAILURES, RECOVERIES};
+pub use service::Service;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Not checked yet.
     Unknown,
     Up,
+    /// It answers, but something is not as it should be.
+    Degraded,
     /// The last check failed, but not enough of them in a row.
-    Unstable,
+    Failing,
     Down,
     NotConfigured,
     /// No check has ended for three periods.
     Stale,
 }
 
+impl State {
+    /// In metrics and JSON.
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Failing => "failing",
+            Self::Down => "down",
+            Self::NotConfigured => "not_configured",
+            Self::Stale => "stale",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub service: Service,
     pub state: State,
-    /// Whether the last check succeeded: what programs are told.
+    /// It has changed between good and bad several times of late.
+    pub unstable: bool,
+    /// Whether it answers, as programs are told: `Up` or `Degraded`.
     pub healthy: bool,
     /// Of the last check where it was good, in milliseconds, two decimals.
     pub latency_ms: Option<f64>,
-    /// When `state` became what it is.
+    /// When `state` became what it is; of a failure when the first check failed.
     pub since: Option<DateTime<Utc>>,
     pub checked_at: Option<DateTime<Utc>>,
-    /// Why the last failed check failed, scrubbed, a sentence; with its time.
-    pub last_failure: Option<(DateTime<Utc>, String)>,
+    pub next_at: Option<DateTime<Utc>>,
+    /// Failed checks in a row.
+    pub failures: u32,
+    pub last_failure: Option<(DateTime<Utc>, Fault)>,
+    /// In milliseconds.
+    pub last_good: Option<(DateTime<Utc>, f64)>,
+    /// Why it is degraded.
+    pub trouble: Option<Fault>,
     /// As the server tells it.
     pub version: Option<String>,
-    /// Milliseconds; oldest first; `None` where there was no answer. At most an hour.
-    pub history: Vec<Option<f32>>,
-    pub p50: Option<f64>,
-    pub p95: Option<f64>,
+    pub detail: Option<Detail>,
+    pub hour: Arc<Hour>,
     /// In use, size, waiting; for services with a pool.
     pub pool: Option<(usize, usize, usize)>,
-    pub pool_size: usize,
-}
-
-impl Snapshot {
-    /// What works only with this service.
-    pub fn needed_for(&self) -> &'static str {
-        match self.service {
-            Service::Postgres => "Signing in, uploads, and every page except this one",
-            Service::Redis => "Speed: without it pages are slower, nothing is lost",
-            Service::S3 => "Uploads, downloads, browsing",
-            Service::Qdrant => "Search by meaning",
-            Service::LiteLlm => "Translation and search by meaning",
-        }
-    }
 }
 
 type Usage = Arc<dyn Fn() -> (usize, usize, usize) + Send + Sync>;
@@ -105,25 +99,58 @@ pub struct Board(Arc<Inner>);
 
 struct Inner {
     started_at: DateTime<Utc>,
-    records: [RwLock<Record>; 5],
-    /// For Postgres and Redis; set once the pools exist.
-    pools: [Option<Usage>; 5],
-    pool_sizes: [usize; 5],
-    configured: [bool; 5],
+    /// Host and port: what tells this console from others on the same database.
+    instance: String,
+    period: Duration,
+    places: [Place; Service::ALL.len()],
+    history: History,
+    changes: watch::Sender<u64>,
+}
+
+/// What belongs to one service.
+#[derive(Default)]
+struct Place {
+    record: RwLock<Record>,
+    /// For Postgres and Redis.
+    pool: Option<Usage>,
+    configured: bool,
+    wanted: Notify,
+    asked: Mutex<Option<Instant>>,
+}
+
+impl Place {
+    fn read(&self) -> RwLockReadGuard<'_, Record> {
+        self.record.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Record> {
+        self.record.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Board {
-    /// Between two checks of one service.
-    pub const PERIOD: Duration = Duration::from_secs(2);
-
     pub fn new(config: &Config, postgres: Usage, redis: Usage) -> Self {
-        let sizes = [postgres().1, redis().1, 0, 0, 0];
+        let place = |service| Place {
+            configured: match service {
+                Service::Postgres | Service::Redis | Service::S3 => true,
+                Service::Qdrant => config.qdrant_url.is_some(),
+                Service::LiteLlm => config.litellm_url.is_some(),
+            },
+            pool: match service {
+                Service::Postgres => Some(postgres.clone()),
+                Service::Redis => Some(redis.clone()),
+                _ => None,
+            },
+            ..Place::default()
+        };
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Self(Arc::new(Inner {
             started_at: clock::now(),
-            records: std::array::from_fn(|_| RwLock::new(Record::default())),
-            pools: [Some(postgres), Some(redis), None, None, None],
-            pool_sizes: sizes,
-            configured: [true, true, true, config.qdrant_url.is_some(), config.litellm_url.is_some()],
+            instance: format!("{}:{}", host.trim(), config.bind.port()),
+            period: config.probe_period,
+            places: Service::ALL.map(place),
+            history: History::default(),
+            changes: watch::Sender::new(0),
         }))
     }
 
@@ -133,35 +160,105 @@ impl Board {
     }
 
     pub fn one(&self, service: Service) -> Snapshot {
-        let index = service.index();
-        let record = match self.0.records[index].read() {
-            Ok(record) => record,
-            Err(poisoned) => poisoned.into_inner(),
-        };
-        let mut snapshot = record.snapshot(service, clock::now());
-        if !self.0.configured[index] {
+        let place = self.place(service);
+        let mut snapshot = place.read().snapshot(service, clock::now(), self.gap());
+        if !place.configured {
             snapshot.state = State::NotConfigured;
         }
-        snapshot.pool = self.0.pools[index].as_ref().map(|usage| usage());
-        snapshot.pool_size = self.0.pool_sizes[index];
+        snapshot.pool = place.pool.as_ref().map(|usage| usage());
         snapshot
+    }
+
+    fn place(&self, service: Service) -> &Place {
+        &self.0.places[service.index()]
+    }
+
+    /// Three periods, and the longest deadline: after that a check is no longer the last word.
+    fn gap(&self) -> TimeDelta {
+        TimeDelta::from_std(self.0.period * 3 + Duration::from_secs(2)).unwrap_or(TimeDelta::seconds(15))
+    }
+
+    pub fn is_configured(&self, service: Service) -> bool {
+        self.place(service).configured
     }
 
     pub fn started_at(&self) -> DateTime<Utc> {
         self.0.started_at
     }
 
-    /// How many services are down.
-    pub fn down(&self) -> usize {
-        self.all().iter().filter(|snapshot| snapshot.state == State::Down).count()
+    pub fn instance(&self) -> &str {
+        &self.0.instance
+    }
+
+    /// Between two checks of one service, at most.
+    pub fn period(&self) -> Duration {
+        self.0.period
+    }
+
+    /// Services that are down, and since when.
+    pub fn down(&self) -> Vec<(Service, Option<DateTime<Utc>>)> {
+        let snapshots = self.all().into_iter();
+        snapshots.filter(|snapshot| snapshot.state == State::Down).map(|snapshot| (snapshot.service, snapshot.since)).collect()
+    }
+
+    /// Checks of a service by their result: `ok`, or a class of faults.
+    pub fn counts(&self, service: Service) -> Vec<(&'static str, u64)> {
+        self.place(service).read().counts().collect()
+    }
+
+    /// Hears whenever a check has ended.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    fn open_incidents(&self) -> Vec<Incident> {
+        self.0.places.iter().filter_map(|place| place.read().open_incident()).collect()
     }
 
     /// Enters the outcome of one check.
-    pub fn enter(&self, service: Service, outcome: Result<(Duration, String), String>) {
-        let mut record = match self.0.records[service.index()].write() {
-            Ok(record) => record,
-            Err(poisoned) => poisoned.into_inner(),
-        };
-        record.enter(outcome, clock::now());
+    pub fn enter(&self, service: Service, outcome: Outcome) {
+        let now = clock::now();
+        let ms = outcome.as_ref().ok().map(|(latency, _)| latency.as_secs_f64() * 1000.0);
+        let before = self.one(service).state;
+        if let (Err(fault), State::Up | State::Degraded | State::Unknown) = (&outcome, before) {
+            log::warn!("{}: {} {}", service.name(), fault.why, fault.raw);
+        }
+        let entered = self.place(service).write().enter(service, outcome, now);
+        self.0.history.enter(service, entered, ms, now, self.gap());
+        if before == State::Down && self.one(service).healthy {
+            log::info!("{}: it answers again", service.name());
+        }
+        self.tell();
+    }
+
+    /// Enters what a slower look has found.
+    fn look(&self, service: Service, found: Result<Detail, Fault>) {
+        self.place(service).write().look(found, clock::now());
+        self.tell();
+    }
+
+    fn tell(&self) {
+        self.0.changes.send_modify(|changes| *changes += 1);
+    }
+
+    fn next_check(&self, service: Service, until: Duration) {
+        self.place(service).write().next_at = TimeDelta::from_std(until).ok().map(|until| clock::now() + until);
+    }
+
+    async fn wanted(&self, service: Service) {
+        self.place(service).wanted.notified().await;
+    }
+
+    fn want(&self, service: Service) {
+        self.place(service).wanted.notify_one();
+    }
+
+    fn may_be_asked(&self, service: Service) -> bool {
+        let mut asked = self.place(service).asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = self.is_configured(service) && asked.is_none_or(|at| at.elapsed() >= APART);
+        if may {
+            *asked = Some(Instant::now());
+        }
+        may
     }
 }

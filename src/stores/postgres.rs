@@ -15,7 +15,7 @@ use diesel_async::pooled_connection::deadpool::{self, Object};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError};
 
 pub use connect::check_url;
-pub use migrate::{applied, migrate, revert};
+pub use migrate::{applied, known_migrations, migrate, revert};
 
 use crate::config::Secret;
 
@@ -97,10 +97,10 @@ impl Pool {
         let runtime = runtime.clone();
         config.custom_setup = Box::new(move |url| {
             let connecting = runtime.spawn(connect::open(url.to_owned(), connect::Purpose::Pool));
+            let bad = diesel::ConnectionError::BadConnection;
             Box::pin(async move {
-                connecting
-                    .await
-                    .unwrap_or_else(|error| Err(diesel::ConnectionError::BadConnection(format!("connecting was cut off: {error}"))))
+                let opened = connecting.await.map_err(|error| bad(format!("connecting was cut off: {error}")))?;
+                opened.map_err(|failed| bad(failed.why))
             })
         });
         let manager = AsyncDieselConnectionManager::new_with_config(url.reveal(), config);

@@ -16,27 +16,55 @@ pub enum Kind {
     Auth,
     /// It answers, but not as such a server does.
     Protocol,
+    /// It answers that it cannot work now: starting, loading, overloaded.
+    NotReady,
+}
+
+/// Why a probe has no good answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    pub kind: Kind,
+    /// A sentence that names no host and no secret, where the kind alone says too little.
+    pub say: Option<&'static str>,
+    /// In the words of whoever found out, for logs.
+    pub why: String,
+}
+
+impl Failed {
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        let why = error.to_string();
+        let kind = kind_of(error);
+        let refused = kind == Kind::Connect && in_words(error).contains("refused");
+        Self { kind, say: refused.then_some("Nothing listens there: the connection was refused."), why }
+    }
+
+    pub fn new(kind: Kind, say: &'static str) -> Self {
+        Self { kind, say: Some(say), why: say.to_owned() }
+    }
 }
 
 /// What lies at the bottom of an error: by the types of its causes where they tell, else by their words.
 pub fn kind_of(error: &(dyn Error + 'static)) -> Kind {
-    let mut told = None;
-    let mut words = String::new();
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(current) = cause {
-        told = typed(current).or(told);
-        words.push_str(&current.to_string());
-        words.push('\n');
-        // An io::Error's source leaves out the error that it holds.
-        cause = match current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+    match causes(error).filter_map(typed).last() {
+        Some(kind @ (Kind::Tls | Kind::Timeout)) => kind,
+        told => kind_of_words(&in_words(error)).or(told).unwrap_or(Kind::Connect),
+    }
+}
+
+/// From the outermost to the innermost.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |current| {
+        let current: &'a (dyn Error + 'static) = *current;
+        match current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            // An io::Error's source leaves out the error that it holds.
             Some(held) => Some(held),
             None => current.source(),
-        };
-    }
-    match told {
-        Some(kind @ (Kind::Tls | Kind::Dns | Kind::Timeout)) => kind,
-        told => kind_of_words(&words).or(told).unwrap_or(Kind::Connect),
-    }
+        }
+    })
+}
+
+fn in_words(error: &(dyn Error + 'static)) -> String {
+    causes(error).map(|cause| cause.to_string().to_ascii_lowercase() + "\n").collect()
 }
 
 fn typed(error: &(dyn Error + 'static)) -> Option<Kind> {
@@ -50,9 +78,8 @@ fn typed(error: &(dyn Error + 'static)) -> Option<Kind> {
     }
 }
 
-/// `None` where the words name no kind.
-pub fn kind_of_words(words: &str) -> Option<Kind> {
-    let words = words.to_ascii_lowercase();
+/// In small letters; `None` where the words name no kind.
+fn kind_of_words(words: &str) -> Option<Kind> {
     let has = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
     if has(&["lookup address", "name or service not known", "name resolution", "no address associated", "dns error"]) {
         Some(Kind::Dns)

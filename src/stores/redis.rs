@@ -6,6 +6,7 @@ mod info;
 mod keyspace;
 mod line;
 mod look;
+mod probe;
 mod script;
 mod server;
 mod value;
@@ -13,7 +14,6 @@ mod value;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::AsyncCommands;
 use tokio::runtime::Handle;
 
 use crate::config::RedisConfig;
@@ -25,6 +25,7 @@ pub use info::{Info, parts};
 pub use keyspace::{Described, Life, literal, without_wildcards};
 pub use line::Usage;
 pub use look::{Cost, Look};
+pub use probe::Probe;
 pub use redis::Script;
 pub use server::{Client, Slow};
 pub use value::{BYTES, Elements, LARGEST, Page, Pairs};
@@ -92,28 +93,4 @@ impl Redis {
 
 fn milliseconds(ttl: Duration) -> i64 {
     i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX).max(1)
-}
-
-/// One cheap question, on a connection of its own.
-#[derive(Default)]
-pub struct Probe {
-    connection: Option<redis::aio::MultiplexedConnection>,
-}
-
-impl Probe {
-    /// The server's version. The caller sets the deadline, and drops the probe where it passes.
-    pub async fn check(&mut self, config: &RedisConfig) -> Result<String, Error> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let mut connection = line::client(&config.url)?.get_multiplexed_async_connection().await?;
-                line::introduce(&mut connection, Manner { name: "larder-probe", leaves_no_trace: false }).await;
-                connection
-            }
-        };
-        let _: String = connection.ping().await?;
-        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.unwrap_or_default();
-        self.connection = Some(connection);
-        Ok(Info::parse(&info).text("redis_version").unwrap_or_default().to_owned())
-    }
 }

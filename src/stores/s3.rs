@@ -7,6 +7,7 @@ mod keys;
 mod multipart;
 mod objects;
 mod open;
+mod probe;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub use keys::KeyRules;
 pub use multipart::{Part, PartReceipt, Stored};
 pub use objects::{Body, Conditions, Head, Listing, ObjectEntry, Opened, PutOptions};
 pub use open::{OpenMarker, OpenPart, OpenParts, OpenUpload, OpenUploads};
+pub use probe::Checked;
 
 use crate::config::S3Config;
 
@@ -67,14 +69,6 @@ impl Store {
     /// Whether the store itself refuses to replace an object (`If-None-Match: *`), so that nobody has to look first.
     pub fn refuses_to_replace(&self) -> bool {
         self.known(|can| can.put_if_absent == Ability::Yes && can.complete_if_absent == Ability::Yes).unwrap_or(self.endpoint.is_none())
-    }
-
-    /// Whether the bucket answers; the server's name where it gives one. The caller sets the deadline.
-    pub async fn check(&self, bucket: &str) -> Result<(), Error> {
-        match self.client.head_bucket().bucket(bucket).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(fault::of(error)),
-        }
     }
 }
 

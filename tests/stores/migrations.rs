@@ -21,13 +21,15 @@ async fn three_processes_at_once_migrate_an_empty_database_without_harm() {
     let url = Secret::new(set.database_url(&database));
     let (one, two, three) = tokio::join!(postgres::migrate(&url), postgres::migrate(&url), postgres::migrate(&url));
     let ran: usize = [one, two, three].into_iter().map(|outcome| outcome.unwrap().len()).sum();
-    assert_eq!(ran, 9, "each migration ran once");
+    assert_eq!(ran, 10, "each migration ran once");
     assert_eq!(postgres::migrate(&url).await.unwrap(), Vec::<String>::new(), "running again changes nothing");
-    assert_eq!(postgres::applied(&url).await.unwrap(), (9, 0));
+    assert_eq!(postgres::applied(&url).await.unwrap(), (10, 0));
     let client = set.connect(&database).await;
     let expected = [
         "audit.events",
         "public.files",
+        "public.health_incidents",
+        "public.health_minutes",
         "public.redis_minutes",
         "public.revoked_tokens",
         "public.sessions",
@@ -46,12 +48,12 @@ async fn every_migration_can_be_taken_back_and_made_again_on_a_populated_databas
     let database = set.new_database().await;
     let url = Secret::new(set.database_url(&database));
     populate(&set.connect(&database).await).await;
-    let reverted = postgres::revert(&url, 9).await.unwrap();
-    assert_eq!(reverted.len(), 9);
+    let reverted = postgres::revert(&url, 10).await.unwrap();
+    assert_eq!(reverted.len(), 10);
     assert!(reverted.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {reverted:?}");
     assert_eq!(tables(&set.connect(&database).await).await, Vec::<String>::new());
     assert_eq!(postgres::revert(&url, 1).await.unwrap(), Vec::<String>::new(), "nothing left to revert");
-    assert_eq!(postgres::migrate(&url).await.unwrap().len(), 9);
+    assert_eq!(postgres::migrate(&url).await.unwrap().len(), 10);
     populate(&set.connect(&database).await).await;
     // A database that a newer Larder has migrated is used as it is.
     let client = set.connect(&database).await;
@@ -88,6 +90,8 @@ async fn populate(client: &Client) {
              INSERT INTO sign_in_failures (id, tenant_id, email_hash, address)
                  VALUES (gen_random_uuid(), '{TENANT}', decode(repeat('00', 32), 'hex'), '192.0.2.1');
              INSERT INTO revoked_tokens (id, tenant_id, jti, expires_at) VALUES (gen_random_uuid(), '{TENANT}', 'a', now());
+             INSERT INTO health_minutes VALUES ('redis', now(), 'host:8080', 15, 14, 56, 4, 20, 3);
+             INSERT INTO health_incidents VALUES (gen_random_uuid(), 'host:8080', 'redis', 'timeout', 'No answer.', 'No answer.', now(), NULL, now());
              INSERT INTO redis_minutes VALUES (now(), 60, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11);
              INSERT INTO setup_tokens (id, tenant_id, token_hash) VALUES (gen_random_uuid(), '{TENANT}', decode(repeat('00', 32), 'hex'));
              INSERT INTO files (id, tenant_id, batch_id, bucket, object_key, name, content_type, state, size, etag, uploaded_by, uploaded_by_label)

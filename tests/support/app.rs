@@ -52,6 +52,8 @@ impl TestApp {
         config.migrate_on_start = false;
         config.redis.prefix = format!("t-{name}:");
         config.s3.buckets = vec![format!("t-{name}")];
+        // So that a test need not wait as long as a person would.
+        config.probe_period = std::time::Duration::from_secs(1);
         change(&mut config);
         Self::run(set, database, config).await
     }

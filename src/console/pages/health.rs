@@ -1,181 +1,134 @@
 //! `/health`, the page: open to all in coarse words, with details for those who are signed in. It reads what
 //! is in memory and asks no store, so it opens even when all of them are down.
 
+mod card;
+mod events;
+mod line;
+mod own;
+pub mod service;
+
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use serde::Deserialize;
 
-use crate::clock;
-use crate::console::charts::{self, Spark};
 use crate::console::error::Result;
-use crate::console::layout::{Layout, Section};
-use crate::console::session::Visitor;
-use crate::console::{filters, units};
+use crate::console::filters;
+use crate::console::layout::{Flash, Layout, Section};
+use crate::console::query::Form;
+use crate::console::session::{Viewer, Visitor};
 use crate::domain::Context;
-use crate::domain::health::{Service, Snapshot, State};
+use crate::domain::health::{Board, Incident, Service, Snapshot, State};
+use crate::meter::Meter;
 
-/// One service in a few words.
-pub struct Line {
-    pub service: Service,
-    pub state: State,
-    pub latency_ms: Option<f64>,
-    pub since: Option<DateTime<Utc>>,
-    pub needed_for: &'static str,
-}
+pub use card::{Card, Episode};
+pub use events::events;
+pub use line::Line;
+pub use own::Own;
 
-impl Line {
-    pub fn of(snapshot: &Snapshot) -> Self {
-        let Snapshot { service, state, latency_ms, since, .. } = *snapshot;
-        Self { service, state, latency_ms, since, needed_for: snapshot.needed_for() }
-    }
+/// On the page; each service's own page has all of its.
+const INCIDENTS: usize = 10;
 
-    /// Worst first.
-    pub fn rank(&self) -> u8 {
-        match self.state {
-            State::Down => 0,
-            State::Stale => 1,
-            State::Unstable => 2,
-            State::Unknown => 3,
-            State::Up => 4,
-            State::NotConfigured => 5,
-        }
-    }
-
-    pub fn word(&self) -> &'static str {
-        word(self.state)
-    }
-
-    pub fn icon(&self) -> &'static str {
-        match self.state {
-            State::Up => "ok",
-            State::Down => "down",
-            State::Unstable | State::Stale => "warn",
-            State::Unknown => "time",
-            State::NotConfigured => "off",
-        }
-    }
-
-    pub fn tone(&self) -> &'static str {
-        tone(self.state)
-    }
-
-    /// How long it has been down.
-    pub fn how_long(&self) -> Option<String> {
-        let since = self.since.filter(|_| self.state == State::Down)?;
-        Some(units::lasting_text(clock::now().signed_duration_since(since).num_seconds()))
-    }
-
-    /// What does not work meanwhile, as a sentence.
-    pub fn waiting(&self) -> &'static str {
-        match self.service {
-            Service::Postgres => "Signing in, uploads and the audit wait for it.",
-            Service::Redis => "Pages are slower until it is back; nothing is lost.",
-            Service::S3 => "Uploads, downloads and browsing wait for it.",
-            Service::Qdrant => "Search by meaning waits for it.",
-            Service::LiteLlm => "Translation and search by meaning wait for it.",
-        }
-    }
-}
-
-fn word(state: State) -> &'static str {
-    match state {
-        State::Up => "Up",
-        State::Down => "Down",
-        State::Unstable => "Unstable",
-        State::Stale => "Stale",
-        State::Unknown => "Being checked",
-        State::NotConfigured => "Not configured",
-    }
-}
-
-fn tone(state: State) -> &'static str {
-    match state {
-        State::Up => "ok",
-        State::Down => "bad",
-        State::Unstable | State::Stale => "warn",
-        State::Unknown | State::NotConfigured => "off",
-    }
-}
-
-/// One card. Everything but the state is only for those who are signed in.
-pub struct Card {
-    pub line: Line,
-    pub snapshot: Snapshot,
-    pub spark: Option<Spark>,
-    /// When the first check of the line was.
-    pub from: Option<DateTime<Utc>>,
-}
-
-impl Card {
-    pub fn of(snapshot: Snapshot) -> Self {
-        let seconds = i64::try_from(snapshot.history.len()).unwrap_or_default() * i64::try_from(PERIOD).unwrap_or(2);
-        Self {
-            line: Line::of(&snapshot),
-            spark: charts::spark(&snapshot.history),
-            from: snapshot.checked_at.map(|at| at - chrono::Duration::seconds(seconds)),
-            snapshot,
-        }
-    }
-
-    /// A latency as people read it.
-    pub fn figure(ms: &Option<f64>) -> String {
-        ms.map(|ms| if ms < 10.0 { format!("{ms:.1}") } else { format!("{ms:.0}") }).unwrap_or_else(|| "–".to_owned())
-    }
-
-    pub fn badge_icon(&self) -> &'static str {
-        match self.line.state {
-            State::Up => "check",
-            State::Down => "close",
-            State::Unstable => "unstable",
-            State::Stale | State::Unknown => "time",
-            State::NotConfigured => "minus",
-        }
-    }
-}
-
-const PERIOD: u64 = crate::domain::health::Board::PERIOD.as_secs();
-
-#[derive(Template)]
-#[template(path = "pages/health.html")]
-pub struct ShowPage {
-    pub layout: Layout,
+/// What changes while somebody looks.
+pub struct Live {
     pub down: Vec<Card>,
     pub others: Vec<Card>,
     pub absent: Vec<&'static str>,
     pub up: usize,
     pub configured: usize,
-    pub uptime: String,
-    pub started_at: DateTime<Utc>,
-    pub warnings: Vec<String>,
-    pub signed_in: bool,
+    pub incidents: Vec<Episode>,
     pub checked_at: Option<DateTime<Utc>>,
+    pub own: Own,
+    pub signed_in: bool,
+    /// Seconds between two checks.
+    pub period: u64,
 }
 
-impl ShowPage {
-    pub fn of(layout: Layout, all: Vec<Snapshot>, started_at: DateTime<Utc>, warnings: Vec<String>, signed_in: bool) -> Self {
-        let absent: Vec<&str> = all.iter().filter(|one| one.state == State::NotConfigured).map(|one| one.service.name()).collect();
-        let checked_at = all.iter().filter_map(|one| one.checked_at).max();
+impl Live {
+    pub fn of(board: &Board, own: Own, signed_in: bool) -> Self {
+        let incidents = board.incidents();
+        let cards = board.all().into_iter().map(|snapshot| {
+            let uptime = board.uptime(snapshot.service);
+            Card::of(snapshot, uptime, &incidents)
+        });
+        Self::put_together(cards.collect(), incidents, own, signed_in, board.period().as_secs())
+    }
+
+    pub fn put_together(cards: Vec<Card>, incidents: Vec<Incident>, own: Own, signed_in: bool, period: u64) -> Self {
+        let absent = cards.iter().filter(|card| card.line.state == State::NotConfigured).map(|card| card.line.service.name()).collect();
+        let checked_at = cards.iter().filter_map(|card| card.snapshot.checked_at).max();
         let (down, others): (Vec<Card>, Vec<Card>) =
-            all.into_iter().filter(|one| one.state != State::NotConfigured).map(Card::of).partition(|card| card.line.state == State::Down);
+            cards.into_iter().filter(|card| card.line.state != State::NotConfigured).partition(Card::is_down);
         Self {
-            layout,
-            up: others.iter().filter(|card| card.line.state == State::Up).count(),
+            up: others.iter().filter(|card| card.snapshot.healthy).count(),
             configured: down.len() + others.len(),
             down,
             others,
             absent,
-            uptime: units::duration_text(clock::now().signed_duration_since(started_at).num_seconds()),
-            started_at,
-            warnings,
-            signed_in,
+            incidents: incidents.into_iter().take(INCIDENTS).map(Episode::of).collect(),
             checked_at,
+            own,
+            signed_in,
+            period,
         }
+    }
+
+    fn recoveries(&self) -> u32 {
+        crate::domain::health::RECOVERIES
+    }
+
+    fn failures(&self) -> u32 {
+        crate::domain::health::FAILURES
     }
 }
 
-pub async fn show(visitor: Visitor, ctx: web::Data<Context>) -> Result<HttpResponse> {
+#[derive(Template)]
+#[template(path = "pages/health.html")]
+pub struct ShowPage {
+    pub layout: Layout,
+    pub live: Live,
+}
+
+pub async fn show(visitor: Visitor, ctx: web::Data<Context>, meter: web::Data<Meter>) -> Result<HttpResponse> {
     let signed_in = visitor.is_signed_in();
-    let warnings = if signed_in { ctx.config.warnings() } else { Vec::new() };
-    let layout = visitor.layout("Health", Section::Health);
-    super::ok(&ShowPage::of(layout, ctx.health.all(), ctx.health.started_at(), warnings, signed_in))
+    let live = Live::of(&ctx.health, Own::of(&ctx, &meter, signed_in), signed_in);
+    super::ok(&ShowPage { layout: visitor.layout("Health", Section::Health), live })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct CheckFields {
+    service: String,
+}
+
+/// Has one service checked now, or all of them where none is named, and comes back with what was found.
+pub async fn check(viewer: Viewer, ctx: web::Data<Context>, form: Form<CheckFields>) -> Result<HttpResponse> {
+    let fields = form.read().await?;
+    let named = Service::of_slug(&fields.service);
+    let services: Vec<Service> =
+        Service::ALL.into_iter().filter(|service| ctx.health.is_configured(*service) && named.is_none_or(|named| named == *service)).collect();
+    let checked = join_all(services.iter().map(|service| ctx.health.check_now(*service))).await;
+    let flash = if checked.contains(&true) {
+        outcome(services.iter().map(|service| ctx.health.one(*service)))
+    } else {
+        Flash::warn("It was checked by hand a moment ago. Five seconds later it can be again.")
+    };
+    let back = named.map_or_else(|| "/health".to_owned(), |service| format!("/health/services/{}", service.slug()));
+    Ok(viewer.redirect(&back, flash))
+}
+
+fn outcome(snapshots: impl Iterator<Item = Snapshot>) -> Flash {
+    let (good, bad): (Vec<Snapshot>, Vec<Snapshot>) = snapshots.partition(|snapshot| snapshot.failures == 0 && snapshot.checked_at.is_some());
+    let names = |snapshots: &[Snapshot]| snapshots.iter().map(|one| one.service.name()).collect::<Vec<_>>().join(", ");
+    match (good.as_slice(), bad.as_slice()) {
+        (good, []) => {
+            let word = if good.len() == 1 { "answers" } else { "answer" };
+            Flash::done(format!("Checked just now: {} {word}.", names(good)))
+        }
+        (_, bad) => {
+            let word = if bad.len() == 1 { "does not answer" } else { "do not answer" };
+            Flash::bad(format!("Checked just now: {} {word} as it should.", names(bad)))
+        }
+    }
 }

@@ -6,7 +6,7 @@ use crate::console::pages::Refusal;
 use crate::domain::abilities::{Abilities, Ability, Probed};
 use crate::domain::actor::Role;
 use crate::domain::audit::Event;
-use crate::domain::health::{Service, Snapshot, State};
+use crate::domain::health::Service;
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{Entry, Folder, Listing, Origin};
 use crate::domain::sessions::Session;
@@ -57,7 +57,7 @@ pub fn layout(title: &str, role: Option<Role>) -> Layout {
         theme: Theme::Dark,
         flash: Some(Flash::warn(HOSTILE)),
         here: "/".into(),
-        down: 1,
+        down: vec![(Service::S3, Some(noon()))],
         host: "halden.example".into(),
         environment: "Production",
         https: true,
@@ -95,31 +95,6 @@ pub fn events() -> Vec<Event> {
         event("new.thing", HOSTILE, "ok"),
     ]);
     events
-}
-
-pub fn snapshot(service: Service, state: State) -> Snapshot {
-    Snapshot {
-        service,
-        state,
-        healthy: state == State::Up,
-        latency_ms: Some(1.84),
-        since: Some(noon()),
-        checked_at: Some(noon()),
-        last_failure: Some((noon(), HOSTILE.into())),
-        version: Some(HOSTILE.into()),
-        history: vec![Some(1.0), Some(2.0), None, Some(1.5)],
-        p50: Some(1.6),
-        p95: None,
-        pool: Some((4, 20, 0)),
-        pool_size: 20,
-    }
-}
-
-pub fn snapshots() -> Vec<Snapshot> {
-    use State::{Down, NotConfigured, Stale, Unstable, Up};
-    let states = [Up, Unstable, Down, NotConfigured, Stale];
-    let services = [Service::Postgres, Service::Redis, Service::S3, Service::Qdrant, Service::LiteLlm];
-    services.into_iter().zip(states).map(|(service, state)| snapshot(service, state)).collect()
 }
 
 pub fn file(state: FileState) -> File {

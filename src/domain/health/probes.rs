@@ -1,106 +1,156 @@
-//! One background task a service, each with its own connection and deadline.
+//! One background task a service, each with connections and deadlines of its own, and never two checks at once.
 
 use std::time::{Duration, Instant};
 
-use super::Service;
+use uuid::Uuid;
+
+use super::detail::{Detail, RedisDetail};
+use super::fault::Fault;
+use super::record::Outcome;
+use super::{Board, Service};
 use crate::domain::Context;
-use crate::stores::{postgres, redis, s3};
+use crate::domain::faults::crash_point;
+use crate::stores::{postgres, redis};
+
+/// A slower look at a service after so many checks.
+const LOOK_EVERY: u32 = 15;
+const LOOK_DEADLINE: Duration = Duration::from_secs(3);
+/// Two checks by hand of one service are at least so far apart.
+pub const APART: Duration = Duration::from_secs(5);
+/// How long whoever asks by hand waits for the answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long one check may take, connecting included.
 fn deadline(service: Service) -> Duration {
     match service {
         Service::Postgres | Service::Redis => Duration::from_secs(1),
-        Service::S3 => Duration::from_millis(1500),
-        Service::Qdrant | Service::LiteLlm => Duration::from_secs(2),
+        Service::S3 | Service::Qdrant => Duration::from_millis(1500),
+        Service::LiteLlm => Duration::from_secs(2),
     }
 }
 
-/// The services that are checked so far.
-const CHECKED: [Service; 3] = [Service::Postgres, Service::Redis, Service::S3];
-
+/// Connections that nobody else uses: a busy pool must not read as a service that is down.
 #[derive(Default)]
-struct Probes {
+struct Probe {
     postgres: postgres::probe::Probe,
     redis: redis::Probe,
 }
 
-/// Checks every service for ever.
+/// Checks every service that is configured, for ever.
 pub fn start(ctx: &Context) {
-    for service in CHECKED {
-        let ctx = ctx.clone();
-        let runtime = ctx.runtime.clone();
-        runtime.spawn(async move {
-            let mut probes = Probes::default();
-            let mut ticks = tokio::time::interval(super::Board::PERIOD);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                let outcome = check(&ctx, service, &mut probes).await;
-                ctx.health.enter(service, outcome);
-            }
-        });
+    for service in Service::ALL.into_iter().filter(|service| ctx.health.is_configured(*service)) {
+        ctx.runtime.spawn(watch(ctx.clone(), service));
     }
 }
 
-/// Checks one service now, on a new connection; latency and version, or a sentence.
-pub async fn check_once(ctx: &Context, service: Service) -> Result<(Duration, String), String> {
-    check(ctx, service, &mut Probes::default()).await
-}
-
-async fn check(ctx: &Context, service: Service, probes: &mut Probes) -> Result<(Duration, String), String> {
-    let limit = deadline(service);
-    let started = Instant::now();
-    match tokio::time::timeout(limit, ask(ctx, service, probes)).await {
-        Ok(Ok(version)) => Ok((started.elapsed(), version)),
-        Ok(Err(why)) => {
-            *probes = Probes::default();
-            Err(why)
+async fn watch(ctx: Context, service: Service) {
+    let (mut probe, nonce) = (Probe::default(), Uuid::now_v7());
+    // Checks since the last look; `None` where the next good check is followed by one.
+    let mut looked: Option<u32> = None;
+    loop {
+        let began = tokio::time::Instant::now();
+        drop(crash_point("health::check"));
+        let outcome = check(&ctx, service, &mut probe).await;
+        let is_good = outcome.is_ok();
+        ctx.health.enter(service, outcome);
+        looked = looked.filter(|checks| is_good && *checks < LOOK_EVERY).map(|checks| checks + 1);
+        if is_good && looked.is_none() {
+            let found = look(&ctx, service, &mut probe, nonce).await;
+            // What is ill is looked at again with the next check.
+            looked = found.as_ref().is_ok_and(|detail| detail.trouble().is_none()).then_some(0);
+            ctx.health.look(service, found);
         }
-        Err(_) => {
-            *probes = Probes::default();
-            Err(format!("No answer within {} ms.", limit.as_millis()))
+        let next = began + jittered(ctx.config.probe_period);
+        ctx.health.next_check(service, next.saturating_duration_since(tokio::time::Instant::now()));
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = ctx.health.wanted(service) => looked = None,
         }
     }
 }
 
-/// Sentences name no host, password or statement: the page that shows them may be public.
-async fn ask(ctx: &Context, service: Service, probes: &mut Probes) -> Result<String, String> {
-    match service {
-        Service::Postgres => probes.postgres.check(ctx.db.url()).await.map_err(|error| match error {
-            postgres::Error::Unreachable(why) if why.contains("authentication") => "It refused the password.".into(),
-            postgres::Error::Unreachable(why) => refused_or_lost(&why),
-            postgres::Error::Timeout => "It took too long.".into(),
-            postgres::Error::Query(_) => "It answered with an error.".into(),
-        }),
-        Service::Redis => probes.redis.check(&ctx.config.redis).await.map_err(|error| match error {
-            redis::Error::Unreachable(why) => refused_or_lost(&why),
-            redis::Error::Timeout => "It took too long.".into(),
-            redis::Error::Auth => "It refused the password.".into(),
-            redis::Error::Loading => "It is still loading its data.".into(),
-            redis::Error::NotPermitted => "It does not permit our user to ask.".into(),
-            _ => "It answered with an error.".into(),
-        }),
+/// Up to a tenth shorter, so that several consoles do not ask in step.
+fn jittered(period: Duration) -> Duration {
+    let tenth = u32::try_from(Uuid::now_v7().as_u128() & 0xff).unwrap_or(0);
+    period - period * tenth / 2560
+}
+
+/// Checks one service now, on a new connection; latency and version, or a fault.
+pub async fn check_once(ctx: &Context, service: Service) -> Outcome {
+    check(ctx, service, &mut Probe::default()).await
+}
+
+/// Looks closer at one service, on a new connection.
+pub async fn look_once(ctx: &Context, service: Service) -> Result<Detail, Fault> {
+    look(ctx, service, &mut Probe::default(), Uuid::now_v7()).await
+}
+
+async fn check(ctx: &Context, service: Service, probe: &mut Probe) -> Outcome {
+    let (limit, began) = (deadline(service), Instant::now());
+    match within(limit, probe, async |probe| ask(ctx, service, probe).await).await {
+        Ok(version) => Ok((began.elapsed(), version)),
+        Err(fault) => Err(fault),
+    }
+}
+
+async fn look(ctx: &Context, service: Service, probe: &mut Probe, nonce: Uuid) -> Result<Detail, Fault> {
+    within(LOOK_DEADLINE, probe, async |probe| look_closer(ctx, service, probe, nonce).await).await
+}
+
+/// After a fault the next check begins with new connections.
+async fn within<T>(limit: Duration, probe: &mut Probe, work: impl AsyncFnOnce(&mut Probe) -> Result<T, Fault>) -> Result<T, Fault> {
+    let outcome = tokio::time::timeout(limit, work(probe)).await.unwrap_or_else(|_| Err(Fault::late(limit)));
+    if outcome.is_err() {
+        *probe = Probe::default();
+    }
+    outcome
+}
+
+/// The version, where the server tells it.
+async fn ask(ctx: &Context, service: Service, probe: &mut Probe) -> Result<String, Fault> {
+    Ok(match service {
+        Service::Postgres => probe.postgres.check(ctx.db.url()).await?,
+        Service::Redis => probe.redis.check(&ctx.config.redis).await?,
+        Service::S3 => ctx.s3.check(bucket(ctx)).await?.server,
+        Service::Qdrant | Service::LiteLlm => String::new(),
+    })
+}
+
+async fn look_closer(ctx: &Context, service: Service, probe: &mut Probe, nonce: Uuid) -> Result<Detail, Fault> {
+    Ok(match service {
+        Service::Postgres => Detail::Postgres(probe.postgres.survey(ctx.db.url()).await?),
+        Service::Redis => {
+            let info = probe.redis.survey(&ctx.config.redis).await?;
+            Detail::Redis(info.as_ref().map(RedisDetail::of).unwrap_or_default())
+        }
         Service::S3 => {
-            let bucket = ctx.config.s3.buckets.first().map_or("sme-files", String::as_str);
-            match ctx.s3.check(bucket).await {
-                // A missing bucket is an answer; making it is another task's work.
-                Ok(()) | Err(s3::Error::NoSuchBucket | s3::Error::NoSuchKey) => Ok(String::new()),
-                Err(s3::Error::AccessDenied) => Err("It refused Larder's key.".into()),
-                Err(s3::Error::Unreachable(why)) => Err(refused_or_lost(&why)),
-                Err(s3::Error::SlowDown) => Err("It asks to slow down.".into()),
-                Err(_) => Err("It answered with an error.".into()),
-            }
+            let bucket = bucket(ctx);
+            let bucket_is_missing = ctx.s3.check(bucket).await?.bucket_is_missing;
+            let writes = ctx.config.s3.health_writes && !ctx.config.read_only && !bucket_is_missing;
+            let round_trip = if writes { Some(ctx.s3.round_trip(bucket, nonce).await?) } else { None };
+            Detail::S3 { round_trip, bucket_is_missing, bucket: bucket.to_owned() }
         }
-        Service::Qdrant | Service::LiteLlm => Err("It is not checked yet.".into()),
-    }
+        Service::Qdrant => Detail::Qdrant { collections: Vec::new(), points: 0 },
+        Service::LiteLlm => Detail::LiteLlm { models: Vec::new(), missing: Vec::new() },
+    })
 }
 
-fn refused_or_lost(why: &str) -> String {
-    if why.contains("refused") || why.contains("No such file") {
-        "The connection was refused: nothing listens there.".into()
-    } else if why.contains("resolve") || why.contains("lookup") || why.contains("Name or service") {
-        "Its name was not found.".into()
-    } else {
-        "The connection was lost or not made.".into()
+fn bucket(ctx: &Context) -> &str {
+    ctx.config.s3.buckets.first().map_or("sme-files", String::as_str)
+}
+
+impl Board {
+    /// Has the service checked now, and waits a little for the answer. `false` where it was checked by hand a moment ago.
+    pub async fn check_now(&self, service: Service) -> bool {
+        if !self.may_be_asked(service) {
+            return false;
+        }
+        let (mut changes, before) = (self.changes(), self.one(service).checked_at);
+        self.want(service);
+        let answered = async {
+            while self.one(service).checked_at == before && changes.changed().await.is_ok() {}
+        };
+        drop(tokio::time::timeout(PATIENCE, answered).await);
+        true
     }
 }

@@ -1,144 +1,289 @@
-//! The checks of one service: state with hysteresis, the last hour of latencies.
+//! The checks of one service: its state with hysteresis, its incident, its last hour.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
-use super::{Board, Service, Snapshot, State};
+use super::detail::Detail;
+use super::fault::{Class, Fault};
+use super::incidents::Incident;
+use super::line::{Hour, Line};
+use super::{Service, Snapshot, State};
 
 /// Failures in a row before a service counts as down, good answers before it counts as up again.
-const FAILURES: u32 = 2;
-const RECOVERIES: u32 = 2;
-/// An hour of checks.
-const HISTORY: usize = 1800;
+pub const FAILURES: u32 = 3;
+pub const RECOVERIES: u32 = 2;
+/// So many changes among so many checks make a service unstable.
+const CHANGES: usize = 4;
+const WATCHED: usize = 20;
+
+/// A good answer: how long it took, and the server's version where it tells one.
+pub(super) type Outcome = Result<(Duration, String), Fault>;
+
+/// What one check has changed, for whoever keeps the history.
+pub(super) struct Entered {
+    pub incident: Option<Incident>,
+    /// From the check before to this one, and whether that was good; `None` for the first.
+    pub before: Option<(DateTime<Utc>, bool)>,
+}
 
 #[derive(Default)]
 pub(super) struct Record {
     state: Option<State>,
     since: Option<DateTime<Utc>>,
     checked_at: Option<DateTime<Utc>>,
-    healthy: bool,
-    latency_ms: Option<f64>,
+    pub next_at: Option<DateTime<Utc>>,
     failures: u32,
     successes: u32,
-    last_failure: Option<(DateTime<Utc>, String)>,
+    /// When the present run of failures began, and how.
+    failing_since: Option<DateTime<Utc>>,
+    first_fault: Option<Fault>,
+    good_since: Option<DateTime<Utc>>,
+    incident: Option<Incident>,
+    last_failure: Option<(DateTime<Utc>, Fault)>,
+    last_good: Option<(DateTime<Utc>, f64)>,
     version: Option<String>,
-    history: VecDeque<Option<f32>>,
+    outcomes: VecDeque<bool>,
+    line: Line,
+    hour: Arc<Hour>,
+    /// By result: good answers, then each class.
+    counts: [u64; 1 + Class::ALL.len()],
+    looked: Option<(DateTime<Utc>, Result<Detail, Fault>)>,
 }
 
 impl Record {
-    pub fn enter(&mut self, outcome: Result<(Duration, String), String>, now: DateTime<Utc>) {
-        let first = self.checked_at.is_none();
+    pub fn enter(&mut self, service: Service, outcome: Outcome, now: DateTime<Utc>) -> Entered {
+        let before = self.checked_at.zip(self.outcomes.back().copied());
         self.checked_at = Some(now);
-        self.healthy = outcome.is_ok();
-        let next = match outcome {
+        self.watch(outcome.is_ok());
+        let incident = match outcome {
             Ok((latency, version)) => {
-                let milliseconds = (latency.as_secs_f64() * 100_000.0).round() / 100.0;
-                self.latency_ms = Some(milliseconds);
-                self.push(Some(latency.as_secs_f32() * 1000.0));
+                self.counts[0] += 1;
+                self.line.push(now, Some(latency.as_secs_f32() * 1000.0));
+                self.last_good = Some((now, (latency.as_secs_f64() * 100_000.0).round() / 100.0));
                 self.version = Some(version).filter(|version| !version.is_empty()).or(self.version.take());
-                self.failures = 0;
-                self.successes += 1;
-                let back = self.state != Some(State::Down) || self.successes >= RECOVERIES;
-                if back { State::Up } else { State::Down }
+                self.answered(now)
             }
-            Err(why) => {
-                self.latency_ms = None;
-                self.push(None);
-                self.last_failure = Some((now, why));
-                self.successes = 0;
-                self.failures += 1;
-                // The first check after start counts at once.
-                let down = first || self.failures >= FAILURES || self.state == Some(State::Down);
-                if down { State::Down } else { State::Unstable }
+            Err(fault) => {
+                self.counts[1 + fault.class as usize] += 1;
+                self.line.push(now, None);
+                self.failed(service, &fault, now)
             }
         };
-        if self.state != Some(next) {
-            self.state = Some(next);
-            self.since = Some(now);
+        self.hour = Arc::new(self.line.hour(now));
+        Entered { incident, before }
+    }
+
+    fn answered(&mut self, now: DateTime<Utc>) -> Option<Incident> {
+        self.failures = 0;
+        self.successes += 1;
+        let good_since = *self.good_since.get_or_insert(now);
+        (self.failing_since, self.first_fault) = (None, None);
+        if self.state == Some(State::Down) && self.successes < RECOVERIES {
+            return None;
+        }
+        self.become_(State::Up, good_since);
+        let ended = self.incident.take()?;
+        Some(Incident { ended_at: Some(good_since), seen_at: now, ..ended })
+    }
+
+    fn failed(&mut self, service: Service, fault: &Fault, now: DateTime<Utc>) -> Option<Incident> {
+        let is_first = self.state.is_none();
+        self.successes = 0;
+        self.good_since = None;
+        self.failures += 1;
+        self.last_failure = Some((now, fault.clone()));
+        let since = *self.failing_since.get_or_insert(now);
+        let first = self.first_fault.get_or_insert_with(|| fault.clone()).clone();
+        // The first check after the start counts at once.
+        if !is_first && self.failures < FAILURES && self.state != Some(State::Down) {
+            self.become_(State::Failing, since);
+            return None;
+        }
+        self.become_(State::Down, since);
+        match &mut self.incident {
+            Some(open) => {
+                open.seen_at = now;
+                (open.last != fault.why).then(|| {
+                    open.last.clone_from(&fault.why);
+                    open.clone()
+                })
+            }
+            None => {
+                let opened = Incident {
+                    id: Uuid::now_v7(),
+                    service,
+                    began_at: since,
+                    ended_at: None,
+                    seen_at: now,
+                    class: fault.class,
+                    first: first.why,
+                    last: fault.why.clone(),
+                    consoles: 1,
+                };
+                self.incident = Some(opened.clone());
+                Some(opened)
+            }
         }
     }
 
-    fn push(&mut self, latency: Option<f32>) {
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
+    fn become_(&mut self, state: State, since: DateTime<Utc>) {
+        if self.state != Some(state) {
+            self.state = Some(state);
+            self.since = Some(since);
         }
-        self.history.push_back(latency);
     }
 
-    pub fn snapshot(&self, service: Service, now: DateTime<Utc>) -> Snapshot {
-        let stale_after = TimeDelta::from_std(Board::PERIOD * 3).unwrap_or(TimeDelta::seconds(6)) + TimeDelta::seconds(2);
+    fn watch(&mut self, good: bool) {
+        if self.outcomes.len() == WATCHED {
+            self.outcomes.pop_front();
+        }
+        self.outcomes.push_back(good);
+    }
+
+    fn is_unstable(&self) -> bool {
+        self.outcomes.iter().zip(self.outcomes.iter().skip(1)).filter(|(one, next)| one != next).count() >= CHANGES
+    }
+
+    /// What the slower look has found.
+    pub fn look(&mut self, found: Result<Detail, Fault>, now: DateTime<Utc>) {
+        self.looked = Some((now, found));
+    }
+
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        std::iter::once("ok").chain(Class::ALL.map(Class::slug)).zip(self.counts)
+    }
+
+    /// The incident that is open, as it stands now.
+    pub fn open_incident(&self) -> Option<Incident> {
+        self.incident.clone()
+    }
+
+    pub fn snapshot(&self, service: Service, now: DateTime<Utc>, stale_after: TimeDelta) -> Snapshot {
         let stale = self.checked_at.is_some_and(|checked| now - checked > stale_after);
-        let state = if stale { State::Stale } else { self.state.unwrap_or(State::Unknown) };
-        let mut answered: Vec<f32> = self.history.iter().flatten().copied().collect();
-        answered.sort_by(f32::total_cmp);
+        let trouble = self.looked.as_ref().and_then(|(_, found)| match found {
+            Ok(detail) => detail.trouble().map(Fault::degraded),
+            Err(fault) => Some(fault.clone()),
+        });
+        let state = match self.state {
+            Some(_) if stale => State::Stale,
+            Some(State::Up) if trouble.is_some() => State::Degraded,
+            Some(state) => state,
+            None => State::Unknown,
+        };
+        let answers = matches!(state, State::Up | State::Degraded);
         Snapshot {
             service,
             state,
-            healthy: self.healthy && !stale,
-            latency_ms: self.latency_ms,
+            unstable: self.is_unstable(),
+            healthy: answers,
+            latency_ms: self.last_good.filter(|_| answers).map(|(_, ms)| ms),
             since: self.since,
             checked_at: self.checked_at,
+            next_at: self.next_at,
+            failures: self.failures,
             last_failure: self.last_failure.clone(),
+            last_good: self.last_good,
+            trouble: trouble.filter(|_| state == State::Degraded),
             version: self.version.clone(),
-            history: self.history.iter().copied().collect(),
-            p50: percentile(&answered, 50),
-            p95: percentile(&answered, 95),
+            detail: self.looked.as_ref().and_then(|(_, found)| found.as_ref().ok()).cloned(),
+            hour: self.hour.clone(),
             pool: None,
-            pool_size: 0,
         }
     }
-}
-
-/// The nearest-rank percentile of sorted values.
-fn percentile(sorted: &[f32], percent: usize) -> Option<f64> {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).map(|value| f64::from(*value))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn good() -> Result<(Duration, String), String> {
+    const STALE: TimeDelta = TimeDelta::seconds(15);
+
+    fn good() -> Outcome {
         Ok((Duration::from_micros(1234), "1".into()))
     }
 
-    fn state_after(outcomes: &[bool]) -> State {
+    fn bad() -> Outcome {
+        Err(Fault::new(Class::Connect, "no"))
+    }
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
+    }
+
+    fn after(outcomes: &[bool]) -> (Record, Vec<Incident>) {
         let mut record = Record::default();
-        let now = crate::clock::now();
-        for outcome in outcomes {
-            record.enter(if *outcome { good() } else { Err("no".into()) }, now);
+        let mut incidents = Vec::new();
+        for (second, outcome) in outcomes.iter().enumerate() {
+            let entered = record.enter(Service::Redis, if *outcome { good() } else { bad() }, at(second as i64));
+            incidents.extend(entered.incident);
         }
-        record.snapshot(Service::Redis, now).state
+        (record, incidents)
+    }
+
+    fn state_after(outcomes: &[bool]) -> State {
+        after(outcomes).0.snapshot(Service::Redis, at(outcomes.len() as i64), STALE).state
     }
 
     #[test]
-    fn one_failure_is_unstable_two_are_down_and_two_answers_bring_it_back() {
+    fn one_failure_warns_three_are_down_and_two_answers_bring_it_back() {
         assert_eq!(state_after(&[]), State::Unknown);
         assert_eq!(state_after(&[true]), State::Up);
-        assert_eq!(state_after(&[false]), State::Down);
-        assert_eq!(state_after(&[true, false]), State::Unstable);
-        assert_eq!(state_after(&[true, false, false]), State::Down);
-        assert_eq!(state_after(&[true, false, false, true]), State::Down);
-        assert_eq!(state_after(&[true, false, false, true, true]), State::Up);
+        assert_eq!(state_after(&[false]), State::Down, "the first counts at once");
+        assert_eq!(state_after(&[true, false]), State::Failing);
+        assert_eq!(state_after(&[true, false, false]), State::Failing);
+        assert_eq!(state_after(&[true, false, true]), State::Up);
+        assert_eq!(state_after(&[true, false, false, false]), State::Down);
+        assert_eq!(state_after(&[true, false, false, false, true]), State::Down);
+        assert_eq!(state_after(&[true, false, false, false, true, true]), State::Up);
+    }
+
+    #[test]
+    fn an_incident_lasts_from_the_first_failure_to_the_first_good_answer() {
+        let (record, incidents) = after(&[true, false, false, false, false, true, true]);
+        assert_eq!(incidents.len(), 2, "opened and ended");
+        assert_eq!((incidents[0].began_at, incidents[0].ended_at), (at(1), None));
+        assert_eq!((incidents[1].id, incidents[1].began_at, incidents[1].ended_at), (incidents[0].id, at(1), Some(at(5))));
+        assert!(record.open_incident().is_none());
+        assert!(after(&[true, false, false, true]).1.is_empty(), "what did not count as down is none");
+        let since = after(&[true, false, false, false]).0.snapshot(Service::Redis, at(4), STALE);
+        assert_eq!((since.since, since.failures), (Some(at(1)), 3));
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_unstable_and_keeps_the_worse_state() {
+        let shown = |outcomes: &[bool]| {
+            let snapshot = after(outcomes).0.snapshot(Service::Redis, at(outcomes.len() as i64), STALE);
+            (snapshot.unstable, snapshot.state)
+        };
+        assert_eq!(shown(&[true, false, true, false]), (false, State::Failing));
+        assert_eq!(shown(&[true, false, true, false, true]), (true, State::Up));
+        assert_eq!(shown(&[false, true, false, true, false]), (true, State::Down));
+        let mut calm = vec![true, false, true, false, true];
+        calm.extend([true; 20]);
+        assert_eq!(shown(&calm), (false, State::Up));
     }
 
     #[test]
     fn a_check_that_has_died_shows_as_stale() {
-        let mut record = Record::default();
-        let now = crate::clock::now();
-        record.enter(good(), now);
-        let later = record.snapshot(Service::Redis, now + TimeDelta::seconds(60));
-        assert_eq!((later.state, later.healthy), (State::Stale, false));
-        assert_eq!(later.latency_ms, Some(1.23));
+        let record = after(&[true]).0;
+        let later = record.snapshot(Service::Redis, at(60), STALE);
+        assert_eq!((later.state, later.healthy, later.latency_ms), (State::Stale, false, None));
+        assert_eq!(later.last_good.map(|(_, ms)| ms), Some(1.23));
     }
 
     #[test]
-    fn percentiles_are_of_what_answered() {
-        assert_eq!(percentile(&[], 50), None);
-        assert_eq!(percentile(&[1.0, 2.0, 3.0, 4.0], 50), Some(2.0));
-        assert_eq!(percentile(&[1.0, 2.0, 3.0, 4.0], 95), Some(4.0));
+    fn what_the_slower_look_finds_degrades_only_what_is_up() {
+        let mut record = after(&[true]).0;
+        record.look(Err(Fault::new(Class::Auth, "It takes no writes.")), at(1));
+        let shown = record.snapshot(Service::S3, at(1), STALE);
+        assert_eq!((shown.state, shown.healthy), (State::Degraded, true));
+        assert_eq!(shown.trouble.unwrap().class, Class::Auth);
+        record.enter(Service::S3, bad(), at(2));
+        let failing = record.snapshot(Service::S3, at(2), STALE);
+        assert_eq!((failing.state, failing.trouble), (State::Failing, None));
     }
 }

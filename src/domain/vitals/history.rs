@@ -15,8 +15,6 @@ pub enum Range {
 }
 
 impl Range {
-    pub const ALL: [Self; 3] = [Self::Hour, Self::Day, Self::Month];
-
     /// Seconds of a step, and how many make the range.
     pub fn steps(self) -> (i64, i64) {
         match self {

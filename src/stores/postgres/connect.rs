@@ -5,12 +5,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::AsyncPgConnection;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::stores::reach::{Failed, Kind};
 
 /// What a connection is for; migrations may take as long as they need.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,24 +82,34 @@ fn settings(url: &str, purpose: Purpose) -> Result<Settings, String> {
 }
 
 /// Opens a connection and leaves its driver on the current runtime.
-pub async fn open(url: String, purpose: Purpose) -> ConnectionResult<AsyncPgConnection> {
-    let bad = |error: String| ConnectionError::BadConnection(error);
-    let Settings { config, root_certificate } = settings(&url, purpose).map_err(bad)?;
-    if config.get_ssl_mode() == SslMode::Disable {
-        let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(|error| bad(reason(&error)))?;
-        return AsyncPgConnection::try_from_client_and_connection(client, connection).await;
-    }
-    let tls = MakeRustlsConnect::new(tls_config(root_certificate.as_deref()).map_err(bad)?);
-    let (client, connection) = config.connect(tls).await.map_err(|error| bad(reason(&error)))?;
-    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+pub async fn open(url: String, purpose: Purpose) -> Result<AsyncPgConnection, Failed> {
+    let unusable = |why: String| Failed { kind: Kind::Protocol, say: None, why };
+    let Settings { config, root_certificate } = settings(&url, purpose).map_err(unusable)?;
+    let opened = if config.get_ssl_mode() == SslMode::Disable {
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(failed)?;
+        AsyncPgConnection::try_from_client_and_connection(client, connection).await
+    } else {
+        let tls = tls_config(root_certificate.as_deref()).map_err(|why| Failed { kind: Kind::Tls, ..unusable(why) })?;
+        let (client, connection) = config.connect(MakeRustlsConnect::new(tls)).await.map_err(failed)?;
+        AsyncPgConnection::try_from_client_and_connection(client, connection).await
+    };
+    opened.map_err(|error| Failed::of(&error))
 }
 
 /// The cause as well as the error: "error connecting to server" alone helps nobody.
-fn reason(error: &tokio_postgres::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
+fn failed(error: tokio_postgres::Error) -> Failed {
+    let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+    let Some(state) = error.code() else { return Failed { why, ..Failed::of(&error) } };
+    let (kind, say) = match *state {
+        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            (Kind::Auth, Some("It refused Larder's user or password."))
+        }
+        SqlState::INVALID_CATALOG_NAME => (Kind::Protocol, Some("It has no database of the name that Larder asks for.")),
+        SqlState::CANNOT_CONNECT_NOW => (Kind::NotReady, Some("It is starting or stopping.")),
+        SqlState::TOO_MANY_CONNECTIONS => (Kind::NotReady, Some("It has no connection left to give.")),
+        _ => (Kind::Protocol, None),
+    };
+    Failed { kind, say, why }
 }
 
 fn tls_config(root_certificate: Option<&str>) -> Result<rustls::ClientConfig, String> {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::QueryableByName;
+use diesel::migration::MigrationSource;
+use diesel::pg::Pg;
 use diesel::sql_types::{BigInt, Bool};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
@@ -62,8 +64,13 @@ pub async fn applied(url: &Secret) -> Result<(usize, usize), Error> {
     .await
 }
 
+/// How many migrations this Larder has.
+pub fn known_migrations() -> usize {
+    MigrationSource::<Pg>::migrations(&MIGRATIONS).map_or(0, |migrations| migrations.len())
+}
+
 async fn connection(url: &Secret) -> Result<AsyncPgConnection, Error> {
-    open(url.reveal().to_owned(), Purpose::Migration).await.map_err(|error| Error::Unreachable(error.to_string()))
+    open(url.reveal().to_owned(), Purpose::Migration).await.map_err(|failed| Error::Unreachable(failed.why))
 }
 
 /// A connection that holds the lock until it is closed. Tried rather than waited for, so that a process that

@@ -1,12 +1,13 @@
-//! One cheap question to Postgres, on a connection of its own.
+//! Cheap questions to Postgres, on a connection of their own.
 
 use diesel::QueryableByName;
-use diesel::sql_types::Text;
+use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::Error;
 use super::connect::{Purpose, open};
 use crate::config::Secret;
+use crate::stores::reach::{Failed, Kind};
 
 /// Kept between checks, so that a busy pool does not read as a database that is down.
 #[derive(Default)]
@@ -20,16 +21,64 @@ struct Version {
     version: String,
 }
 
+/// How the server stands.
+#[derive(Clone, Debug, PartialEq, QueryableByName)]
+pub struct Survey {
+    /// A standby, which takes no writes.
+    #[diesel(sql_type = Bool)]
+    pub in_recovery: bool,
+    /// Of all databases.
+    #[diesel(sql_type = BigInt)]
+    pub connections: i64,
+    #[diesel(sql_type = BigInt)]
+    pub connection_limit: i64,
+    /// Seconds; of the transactions that our user may see.
+    #[diesel(sql_type = Nullable<Double>)]
+    pub oldest_transaction: Option<f64>,
+    /// Bytes of our database.
+    #[diesel(sql_type = BigInt)]
+    pub size: i64,
+}
+
 impl Probe {
     /// The server's version. The caller sets the deadline, and drops the probe where it passes.
-    pub async fn check(&mut self, url: &Secret) -> Result<String, Error> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => open(url.reveal().to_owned(), Purpose::Pool).await.map_err(|error| Error::Unreachable(error.to_string()))?,
-        };
+    pub async fn check(&mut self, url: &Secret) -> Result<String, Failed> {
         let query = diesel::sql_query("SELECT current_setting('server_version') AS version");
-        let version = query.get_result::<Version>(&mut connection).await?.version;
+        let mut connection = self.connection(url).await?;
+        let version = query.get_result::<Version>(&mut connection).await.map_err(failed)?.version;
         self.connection = Some(connection);
         Ok(version.split_whitespace().next().unwrap_or_default().to_owned())
+    }
+
+    /// What changes slowly.
+    pub async fn survey(&mut self, url: &Secret) -> Result<Survey, Failed> {
+        let query = diesel::sql_query(
+            "SELECT pg_is_in_recovery() AS in_recovery,
+                    (SELECT sum(numbackends)::bigint FROM pg_stat_database) AS connections,
+                    current_setting('max_connections')::bigint AS connection_limit,
+                    (SELECT extract(epoch FROM now() - min(xact_start))::float8 FROM pg_stat_activity
+                     WHERE state <> 'idle' AND pid <> pg_backend_pid()) AS oldest_transaction,
+                    pg_database_size(current_database()) AS size",
+        );
+        let mut connection = self.connection(url).await?;
+        let survey = query.get_result(&mut connection).await.map_err(failed)?;
+        self.connection = Some(connection);
+        Ok(survey)
+    }
+
+    async fn connection(&mut self, url: &Secret) -> Result<AsyncPgConnection, Failed> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => open(url.reveal().to_owned(), Purpose::Pool).await,
+        }
+    }
+}
+
+fn failed(error: diesel::result::Error) -> Failed {
+    let why = error.to_string();
+    match Error::from(error) {
+        Error::Unreachable(_) => Failed { kind: Kind::Connect, say: None, why },
+        Error::Timeout => Failed { kind: Kind::Timeout, say: None, why },
+        Error::Query(_) => Failed { kind: Kind::Protocol, say: None, why },
     }
 }

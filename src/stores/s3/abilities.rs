@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{Error, KeyRules, Store};
 use scratch::Scratch;
+pub(super) use scratch::scratch_key;
 
 /// The whole probe ends within 15 s.
 const TRIALS: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ use crate::console::layout::{Layout, Section};
 use crate::console::pages::ok;
 use crate::console::query::Query;
 use crate::console::session::Viewer;
-use crate::console::{filters, units};
+use crate::console::{filters, ranges, units};
 use crate::domain::Context;
 use crate::domain::vitals::{self, Point, Range, Vitals};
 use crate::stores::redis::Cost;
@@ -48,14 +48,6 @@ pub struct ShowQuery {
     range: String,
 }
 
-fn range_name(range: Range) -> &'static str {
-    match range {
-        Range::Hour => "hour",
-        Range::Day => "day",
-        Range::Month => "month",
-    }
-}
-
 impl ShowPage {
     pub fn of(layout: Layout, vitals: &Vitals, usage: [crate::stores::redis::Usage; 2], cost: Cost) -> Self {
         Self {
@@ -70,17 +62,8 @@ impl ShowPage {
         }
     }
 
-    /// Word, address, and whether it is this one.
     fn ranges(&self) -> [(&'static str, String, bool); 3] {
-        Range::ALL.map(|range| {
-            let word = match range {
-                Range::Hour => "Last hour",
-                Range::Day => "24 hours",
-                Range::Month => "30 days",
-            };
-            let url = if range == Range::Hour { "/cache".to_owned() } else { format!("/cache?range={}", range_name(range)) };
-            (word, url, range == self.range)
-        })
+        ranges::choices("/cache", self.range)
     }
 
     fn cost(&self) -> String {
@@ -89,7 +72,7 @@ impl ShowPage {
 }
 
 fn charts(vitals: &Vitals, points: &[Point]) -> Vec<Chart> {
-    let times = times(vitals.range);
+    let times = ranges::times(vitals.range);
     let chart = |title, values: Vec<Option<f64>>, floor: f64, least_top: f64, say: &dyn Fn(f64) -> String, note: String| {
         let known = || values.iter().copied().flatten();
         let top = known().fold(least_top, f64::max);
@@ -127,17 +110,9 @@ pub(super) fn percent(value: f64) -> String {
     if value >= 99.95 { format!("100{}%", units::THIN) } else { format!("{value:.1}{}%", units::THIN) }
 }
 
-/// Five labels from the oldest step to now.
-fn times(range: Range) -> Vec<String> {
-    let (seconds, count) = range.steps();
-    let shape = if range == Range::Month { "%-d %b" } else { "%H:%M" };
-    let now = crate::clock::now();
-    (0..5).map(|at| (now - chrono::TimeDelta::seconds(seconds * count * (4 - at) / 4)).format(shape).to_string()).collect()
-}
-
 pub async fn show(viewer: Viewer, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query: ShowQuery = query.read()?;
-    let range = Range::ALL.into_iter().find(|range| range_name(*range) == query.range).unwrap_or_default();
+    let range = ranges::of(&query.range);
     let look = ctx.redis.look();
     let vitals = vitals::vitals(&ctx, &look, range).await?;
     let usage = [ctx.redis.usage(), ctx.redis.usage_of_looking()];

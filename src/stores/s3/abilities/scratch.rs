@@ -19,6 +19,11 @@ const PREFIX: &str = ".larder-probe-";
 /// What is older than this was left by a probe that died.
 const FORGOTTEN: TimeDelta = TimeDelta::hours(1);
 
+/// The key of an object, by a nonce, that nobody but a probe makes.
+pub(in crate::stores::s3) fn scratch_key(nonce: Uuid, name: &str) -> String {
+    format!("{PREFIX}{}/{name}", nonce.simple())
+}
+
 /// What a trial came to; an error ends the probe.
 pub(super) type Trial = Result<Ability, Error>;
 
@@ -33,7 +38,7 @@ pub(super) struct Scratch<'a> {
 
 impl<'a> Scratch<'a> {
     pub fn new(store: &'a Store, bucket: &'a str, nonce: Uuid, earlier: &[Uuid]) -> Self {
-        let folder = |nonce: &Uuid| format!("{PREFIX}{}/", nonce.simple());
+        let folder = |nonce: &Uuid| scratch_key(*nonce, "");
         Self { store, bucket, folder: folder(&nonce), earlier: earlier.iter().map(folder).collect() }
     }
 

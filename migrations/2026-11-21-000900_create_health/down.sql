@@ -1,0 +1,2 @@
+DROP TABLE health_incidents;
+DROP TABLE health_minutes;

@@ -1,0 +1,247 @@
+//! One service in full: what is known of it, in rows of a name and a value.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::line::Line;
+use crate::clock;
+use crate::console::charts::{self, Spark};
+use crate::console::units;
+use crate::domain::health::{Class, Day, Detail, Heard, Incident, Seconds, Service, Snapshot, State, Uptime};
+
+/// A name and a value; `warn` where the value is more than it should be.
+pub struct Fact {
+    pub name: &'static str,
+    pub value: String,
+    pub warn: Option<String>,
+}
+
+fn fact(name: &'static str, value: String) -> Fact {
+    Fact { name, value, warn: None }
+}
+
+/// One day as a bar.
+pub struct DayBar {
+    /// `ok`, `warn`, `bad`, or `none` where nobody looked.
+    pub tone: &'static str,
+    pub words: String,
+}
+
+/// An incident, and how long it lasted or lasts.
+pub struct Episode {
+    pub incident: Incident,
+    pub lasted: String,
+}
+
+impl Episode {
+    pub fn of(incident: Incident) -> Self {
+        Self { lasted: units::duration_text(incident.lasted(clock::now()).num_seconds()), incident }
+    }
+}
+
+/// Everything but the state is only for those who are signed in.
+pub struct Card {
+    pub line: Line,
+    pub snapshot: Snapshot,
+    pub spark: Option<Spark>,
+    pub uptime: Uptime,
+    pub bars: Vec<DayBar>,
+    pub last_incident: Option<Incident>,
+}
+
+/// A shorter silence is a yellow day, a longer one a red one.
+const RED: f64 = 60.0;
+
+impl Card {
+    pub fn of(snapshot: Snapshot, uptime: Uptime, incidents: &[Incident]) -> Self {
+        let steps: Vec<charts::Step> = snapshot
+            .hour
+            .steps
+            .iter()
+            .map(|step| match step {
+                Heard::Unknown => charts::Step::Unknown,
+                Heard::Silent => charts::Step::Silent,
+                Heard::Answered(ms) => charts::Step::Value(*ms),
+            })
+            .collect();
+        Self {
+            line: Line::of(&snapshot),
+            spark: charts::spark(&steps),
+            bars: uptime.days.iter().map(day_bar).collect(),
+            last_incident: incidents.iter().find(|incident| incident.service == snapshot.service && incident.ended_at.is_some()).cloned(),
+            uptime,
+            snapshot,
+        }
+    }
+
+    pub fn is_down(&self) -> bool {
+        self.line.state == State::Down
+    }
+
+    /// A latency as people read it.
+    pub fn figure(ms: &Option<f64>) -> String {
+        ms.map(|ms| if ms < 10.0 { format!("{ms:.1}") } else { format!("{ms:.0}") }).unwrap_or_else(|| "–".to_owned())
+    }
+
+    /// The first minute of the line, and the last.
+    pub fn from(&self) -> DateTime<Utc> {
+        clock::now() - TimeDelta::hours(1)
+    }
+
+    /// Why it is not simply up, as a sentence.
+    pub fn trouble(&self) -> Option<String> {
+        match self.line.state {
+            State::Degraded => self.snapshot.trouble.as_ref().map(|fault| fault.why.clone()),
+            State::Failing => {
+                let (_, fault) = self.snapshot.last_failure.as_ref()?;
+                Some(format!("{} {} in a row; it counts as down after {}.", fault.why, self.failed_checks(), crate::domain::health::FAILURES))
+            }
+            State::Stale => Some("Its check has not ended for a while: what stands here is old.".to_owned()),
+            State::Up if self.line.unstable => Some("It came and went several times in the last minutes.".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// What whoever runs it can do.
+    pub fn advice(&self) -> String {
+        let (address, credentials) = match self.line.service {
+            Service::Postgres => ("DATABASE_URL", "the user and the password in DATABASE_URL"),
+            Service::Redis => ("REDIS_URL", "REDIS_PASSWORD, or the user and the password in REDIS_URL"),
+            Service::S3 => ("S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what the key may do"),
+            Service::Qdrant => ("QDRANT_URL", "QDRANT_API_KEY"),
+            Service::LiteLlm => ("LITELLM_URL", "LITELLM_MASTER_KEY"),
+        };
+        match self.snapshot.last_failure.as_ref().map(|(_, fault)| fault.class) {
+            Some(Class::Dns) => format!("See that the host in {address} is right, and that its name can be resolved from here."),
+            Some(Class::Connect) => format!("See that the server runs, and that {address} has its host and port."),
+            Some(Class::Tls) => "See that its certificate is valid for the host's name, and that its authority is trusted here.".to_owned(),
+            Some(Class::Timeout) => "See whether the server is overloaded or frozen, and whether a firewall between drops packets.".to_owned(),
+            Some(Class::Auth) => format!("See {credentials}."),
+            Some(Class::Protocol) => format!("See that {address} leads to such a server, and what its log says."),
+            Some(Class::Degraded) | None => "See what the server's log says.".to_owned(),
+        }
+    }
+
+    /// "312 failed checks".
+    pub fn failed_checks(&self) -> String {
+        let word = if self.snapshot.failures == 1 { "check" } else { "checks" };
+        format!("{} failed {word}", units::count_text(u64::from(self.snapshot.failures)))
+    }
+
+    /// Seconds until the next check.
+    pub fn next_in(&self) -> i64 {
+        self.snapshot.next_at.map_or(0, |at| (at - clock::now()).num_seconds().max(0) + 1)
+    }
+
+    pub fn percent(seconds: &Seconds) -> String {
+        seconds.uptime().map_or_else(|| "–".to_owned(), percent_text)
+    }
+
+    /// Of the time in which somebody looked.
+    pub fn observed(seconds: &Seconds) -> String {
+        let looked = units::duration_text((seconds.up + seconds.down).round() as i64);
+        format!("of {looked} in which Larder looked")
+    }
+
+    pub fn bars_label(&self) -> String {
+        let (seen, whole) = (
+            self.bars.iter().filter(|bar| bar.tone != "none").count(),
+            self.bars.iter().filter(|bar| bar.tone == "ok").count(),
+        );
+        let word = if seen == 1 { "day" } else { "days" };
+        format!("Uptime by day: {whole} of {seen} {word} without a failed check, of the last 30 days")
+    }
+
+    pub fn last_failure(&self) -> String {
+        match &self.last_incident {
+            Some(incident) => {
+                let lasted = units::duration_text(incident.lasted(clock::now()).num_seconds());
+                format!("{}, {lasted}: {}", units::ago_text(incident.began_at, clock::now()), incident.first)
+            }
+            None => match &self.snapshot.last_failure {
+                Some((at, fault)) => format!("{}, a single check: {}", units::ago_text(*at, clock::now()), fault.why),
+                None => "None in 30 days".to_owned(),
+            },
+        }
+    }
+
+    /// What is known of this kind of service.
+    pub fn facts(&self) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        if let Some((used, size, waiting)) = self.snapshot.pool {
+            let warn = (waiting > 0).then(|| "callers wait".to_owned());
+            facts.push(Fact { name: "Pool", value: format!("{used} of {size} in use, {waiting} waiting"), warn });
+        }
+        match &self.snapshot.detail {
+            Some(Detail::Postgres(survey)) => {
+                let size = units::size_text(u64::try_from(survey.size).unwrap_or(0));
+                facts.push(fact("Database", format!("{size}, {} of {} connections", survey.connections, survey.connection_limit)));
+                if let Some(age) = survey.oldest_transaction.filter(|age| *age >= 60.0) {
+                    facts.push(fact("Oldest transaction", units::duration_text(age as i64)));
+                }
+            }
+            Some(Detail::Redis(redis)) => {
+                if let (Some(memory), Some(limit), Some(share)) = (redis.memory, redis.limit, redis.share()) {
+                    let value = format!("{} of {}, {share}{}%", units::memory_text(memory), units::memory_text(limit), units::THIN);
+                    facts.push(Fact { name: "Memory", value, warn: (share >= 80).then(|| "above 80 %".to_owned()) });
+                } else if let Some(memory) = redis.memory {
+                    facts.push(fact("Memory", format!("{}, no limit", units::memory_text(memory))));
+                }
+                if let Some(clients) = redis.clients {
+                    facts.push(fact("Clients", units::count_text(clients)));
+                }
+            }
+            Some(Detail::S3 { round_trip: Some(took), bucket, .. }) => {
+                let ms = took.as_secs_f64() * 1000.0;
+                facts.push(fact("Write and read", format!("16 bytes in {bucket}, there and back in {ms:.0}{}ms", units::THIN)));
+            }
+            Some(Detail::Qdrant { collections, points }) => {
+                let green = collections.iter().filter(|(_, green)| *green).count();
+                let colour = if green == collections.len() { "all green".to_owned() } else { format!("{green} green") };
+                let count = collections.len();
+                let value = if count == 0 { "none".to_owned() } else { format!("{count}, {colour}, {} points", units::count_text(*points)) };
+                facts.push(fact("Collections", value));
+            }
+            Some(Detail::LiteLlm { models, missing }) => {
+                let value = if models.is_empty() { "none".to_owned() } else { models.join(", ") };
+                let warn = (!missing.is_empty()).then(|| format!("{} expected and not there", missing.join(", ")));
+                facts.push(Fact { name: "Models", value, warn });
+            }
+            Some(Detail::S3 { round_trip: None, .. }) | None => {}
+        }
+        facts
+    }
+}
+
+/// Never "100 %" where something was missing.
+fn percent_text(percent: f64) -> String {
+    if percent >= 100.0 {
+        return format!("100{}%", units::THIN);
+    }
+    format!("{:.2}{}%", (percent * 100.0).floor() / 100.0, units::THIN)
+}
+
+fn day_bar(day: &Day) -> DayBar {
+    let date = day.date.format("%-d %b");
+    match day.seconds.uptime() {
+        None => DayBar { tone: "none", words: format!("{date}: nobody looked") },
+        Some(percent) if day.seconds.down <= 0.0 => DayBar { tone: "ok", words: format!("{date}: {}", percent_text(percent)) },
+        Some(percent) => {
+            let tone = if day.seconds.down < RED { "warn" } else { "bad" };
+            let down = units::duration_text(day.seconds.down.ceil() as i64);
+            DayBar { tone, words: format!("{date}: {}, no answer for {down}", percent_text(percent)) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_missing_is_never_rounded_away() {
+        assert_eq!(percent_text(100.0), format!("100{}%", units::THIN));
+        assert_eq!(percent_text(99.9999), format!("99.99{}%", units::THIN));
+        let bar = |up, down| day_bar(&Day { date: clock::now().date_naive(), seconds: Seconds { up, down } }).tone;
+        assert_eq!([bar(0.0, 0.0), bar(9.0, 0.0), bar(9.0, 5.0), bar(9.0, 61.0)], ["none", "ok", "warn", "bad"]);
+    }
+}

@@ -1,0 +1,63 @@
+//! The console's own card.
+
+use chrono::{DateTime, Utc};
+
+use crate::clock;
+use crate::console::units;
+use crate::domain::Context;
+use crate::meter::{self, Load, Meter};
+use crate::stores::postgres;
+
+#[derive(Clone, Debug)]
+pub struct Own {
+    pub uptime: String,
+    pub started_at: DateTime<Utc>,
+    /// Bytes.
+    pub memory: Option<u64>,
+    pub connections: u64,
+    pub uploads: usize,
+    pub load: Load,
+    /// Consoles at work on the same database.
+    pub consoles: Option<usize>,
+    /// Of the database, and of this Larder.
+    pub migrations: Option<(usize, usize)>,
+    pub warnings: Vec<String>,
+}
+
+impl Own {
+    pub fn of(ctx: &Context, meter: &Meter, signed_in: bool) -> Self {
+        let started_at = ctx.health.started_at();
+        Self {
+            uptime: units::duration_text(clock::now().signed_duration_since(started_at).num_seconds()),
+            started_at,
+            memory: meter::resident_memory().filter(|_| signed_in),
+            connections: meter.connections(),
+            uploads: ctx.budget.under_way(),
+            load: meter.load(),
+            consoles: ctx.health.consoles(),
+            migrations: ctx.health.migrations().map(|ran| (ran, postgres::known_migrations())),
+            warnings: if signed_in { ctx.config.warnings() } else { Vec::new() },
+        }
+    }
+
+    pub fn memory(&self) -> (String, &'static str) {
+        self.memory.map_or_else(|| ("–".to_owned(), ""), units::memory_parts)
+    }
+
+    pub fn per_second(&self) -> String {
+        if self.load.per_second < 10.0 { format!("{:.1}", self.load.per_second) } else { format!("{:.0}", self.load.per_second) }
+    }
+
+    pub fn p95(&self) -> String {
+        self.load.p95.map_or_else(|| "–".to_owned(), |ms| if ms < 10.0 { format!("{ms}") } else { format!("{ms:.0}") })
+    }
+
+    pub fn migrations(&self) -> String {
+        match self.migrations {
+            None => "not known".to_owned(),
+            Some((ran, known)) if ran == known => format!("all {known}"),
+            Some((ran, known)) if ran < known => format!("{ran} of {known}"),
+            Some((ran, known)) => format!("{ran}, a newer Larder's; this one knows {known}"),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Why a check failed: a class to act on, and a sentence that may be shown to all who are signed in.
+
+use std::time::Duration;
+
+use crate::stores::reach::{Failed, Kind};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Dns,
+    Connect,
+    Tls,
+    Timeout,
+    Auth,
+    Protocol,
+    /// It answers, but does not work as it should.
+    Degraded,
+}
+
+impl Class {
+    pub const ALL: [Self; 7] = [Self::Dns, Self::Connect, Self::Tls, Self::Timeout, Self::Auth, Self::Protocol, Self::Degraded];
+
+    /// In metrics, JSON and the database.
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Auth => "auth",
+            Self::Protocol => "protocol",
+            Self::Degraded => "degraded",
+        }
+    }
+
+    pub fn of_slug(slug: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.slug() == slug)
+    }
+
+    /// For whoever looks at a list of them.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Dns => "name not found",
+            Self::Connect => "no connection",
+            Self::Tls => "certificate or TLS",
+            Self::Timeout => "no answer in time",
+            Self::Auth => "refused",
+            Self::Protocol => "wrong answer",
+            Self::Degraded => "degraded",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub class: Class,
+    /// Names no host, no password and no statement.
+    pub why: String,
+    /// For the log alone.
+    pub raw: String,
+}
+
+impl Fault {
+    pub fn new(class: Class, why: impl Into<String>) -> Self {
+        Self { class, why: why.into(), raw: String::new() }
+    }
+
+    pub fn late(limit: Duration) -> Self {
+        Self::new(Class::Timeout, format!("No answer within {} ms.", limit.as_millis()))
+    }
+
+    pub fn degraded(why: impl Into<String>) -> Self {
+        Self::new(Class::Degraded, why)
+    }
+}
+
+impl From<Failed> for Fault {
+    fn from(failed: Failed) -> Self {
+        let (class, why) = match failed.kind {
+            Kind::Dns => (Class::Dns, "Its name was not found."),
+            Kind::Connect => (Class::Connect, "The connection was lost or not made."),
+            Kind::Tls => (Class::Tls, "Its certificate is not one that Larder trusts, or it speaks no TLS."),
+            Kind::Timeout => (Class::Timeout, "It took too long to answer."),
+            Kind::Auth => (Class::Auth, "It refused Larder's key or password."),
+            Kind::Protocol => (Class::Protocol, "It answered with an error, or not as such a server does."),
+            Kind::NotReady => (Class::Degraded, "It answers that it cannot work now."),
+        };
+        Self { raw: failed.why, ..Self::new(class, failed.say.unwrap_or(why)) }
+    }
+}

@@ -1,0 +1,110 @@
+//! The requests of the last day, minute by minute.
+
+use std::time::{Duration, Instant};
+
+/// A day.
+const MINUTES: usize = 1440;
+/// Upper ends, in milliseconds; what is slower goes into the last.
+const STEPS: [f64; 15] = [1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0];
+
+#[derive(Clone, Copy, Default)]
+struct Minute {
+    /// Since the start; tells whose turn of the ring it is.
+    number: u64,
+    requests: u32,
+    errors: u32,
+    by_time: [u32; STEPS.len()],
+}
+
+pub(super) struct Recent {
+    started: Instant,
+    ring: Vec<Minute>,
+}
+
+/// What a console has to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Load {
+    /// Requests a second, over the last whole minute.
+    pub per_second: f64,
+    /// Milliseconds that 95 of 100 requests of the last hour took at most; `None` without requests.
+    pub p95: Option<f64>,
+    /// Of the last day, or since the start.
+    pub requests: u64,
+    /// Of these, answered with 5xx.
+    pub errors: u64,
+}
+
+impl Recent {
+    pub fn new() -> Self {
+        Self { started: Instant::now(), ring: vec![Minute::default(); MINUTES] }
+    }
+
+    /// The first is 1.
+    fn number(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.started).as_secs() / 60 + 1
+    }
+
+    pub fn answered(&mut self, at: Instant, failed: bool, took: Duration) {
+        let number = self.number(at);
+        let Some(minute) = usize::try_from(number).ok().and_then(|number| self.ring.get_mut(number % MINUTES)) else { return };
+        if minute.number != number {
+            *minute = Minute { number, ..Minute::default() };
+        }
+        minute.requests = minute.requests.saturating_add(1);
+        minute.errors = minute.errors.saturating_add(u32::from(failed));
+        let ms = took.as_secs_f64() * 1000.0;
+        let step = STEPS.iter().position(|end| ms <= *end).unwrap_or(STEPS.len() - 1);
+        minute.by_time[step] = minute.by_time[step].saturating_add(1);
+    }
+
+    pub fn load(&self, at: Instant) -> Load {
+        let now = self.number(at);
+        let within = |minutes: u64| self.ring.iter().filter(move |minute| minute.number > 0 && now - minute.number < minutes);
+        let sum = |count: fn(&Minute) -> u32| within(MINUTES as u64).map(|minute| u64::from(count(minute))).sum();
+        let last = within(2).find(|minute| minute.number + 1 == now).map_or(0, |minute| minute.requests);
+        let mut by_time = [0_u64; STEPS.len()];
+        for minute in within(60) {
+            for (sum, count) in by_time.iter_mut().zip(minute.by_time) {
+                *sum += u64::from(count);
+            }
+        }
+        Load {
+            per_second: f64::from(last) / 60.0,
+            p95: percentile(&by_time, 95),
+            requests: sum(|minute| minute.requests),
+            errors: sum(|minute| minute.errors),
+        }
+    }
+}
+
+/// The upper end of the step that it lies in.
+fn percentile(by_time: &[u64; STEPS.len()], percent: u64) -> Option<f64> {
+    let all: u64 = by_time.iter().sum();
+    let rank = (all * percent).div_ceil(100);
+    let mut passed = 0;
+    let counted = by_time.iter().zip(STEPS).find(|(count, _)| {
+        passed += **count;
+        passed >= rank
+    });
+    counted.map(|(_, end)| end).filter(|_| all > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_is_of_the_last_minute_hour_and_day() {
+        let mut recent = Recent::new();
+        let at = |minute: u64| recent.started + Duration::from_secs(minute * 60 + 1);
+        let (first, second, much_later) = (at(0), at(1), at(1500));
+        assert_eq!(recent.load(first), Load::default());
+        for took in [4, 4, 4, 900] {
+            recent.answered(first, took == 900, Duration::from_millis(took));
+        }
+        let load = recent.load(second);
+        assert_eq!((load.requests, load.errors, load.p95), (4, 1, Some(1000.0)));
+        assert!((load.per_second - 4.0 / 60.0).abs() < 1e-9);
+        assert_eq!(recent.load(much_later), Load::default());
+    }
+}

@@ -1,0 +1,79 @@
+//! Cheap questions to Redis, on a connection of their own.
+
+use redis::RedisError;
+use redis::aio::MultiplexedConnection;
+
+use super::line::{self, Manner};
+use super::{Error, Info};
+use crate::config::RedisConfig;
+use crate::stores::reach::{Failed, Kind};
+
+/// Kept between checks, so that a busy pool does not read as a server that is down.
+#[derive(Default)]
+pub struct Probe {
+    connection: Option<MultiplexedConnection>,
+    /// Of this connection's server.
+    version: String,
+}
+
+impl Probe {
+    /// The server's version. The caller sets the deadline, and drops the probe where it passes.
+    pub async fn check(&mut self, config: &RedisConfig) -> Result<String, Failed> {
+        let (mut connection, is_new) = self.connection(config).await?;
+        redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(failed)?;
+        if is_new {
+            // Best effort: not every user may ask.
+            let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.unwrap_or_default();
+            self.version = Info::parse(&info).text("redis_version").unwrap_or_default().to_owned();
+        }
+        self.connection = Some(connection);
+        Ok(self.version.clone())
+    }
+
+    /// `None` where the server does not tell its user.
+    pub async fn survey(&mut self, config: &RedisConfig) -> Result<Option<Info>, Failed> {
+        let (mut connection, _) = self.connection(config).await?;
+        let told = redis::cmd("INFO").query_async::<String>(&mut connection).await;
+        self.connection = Some(connection);
+        match told {
+            Ok(text) => Ok(Some(Info::parse(&text))),
+            Err(error) => match Error::from(error) {
+                Error::NotPermitted => Ok(None),
+                error => Err(of(&error)),
+            },
+        }
+    }
+
+    async fn connection(&mut self, config: &RedisConfig) -> Result<(MultiplexedConnection, bool), Failed> {
+        if let Some(connection) = self.connection.take() {
+            return Ok((connection, false));
+        }
+        let client = line::client(&config.url).map_err(|error| of(&error))?;
+        let mut connection = client.get_multiplexed_async_connection().await.map_err(failed)?;
+        line::introduce(&mut connection, Manner { name: "larder-probe", leaves_no_trace: false }).await;
+        Ok((connection, true))
+    }
+}
+
+fn failed(error: RedisError) -> Failed {
+    let reached = Failed::of(&error);
+    match Error::from(error) {
+        Error::Unreachable(_) => reached,
+        error => of(&error),
+    }
+}
+
+fn of(error: &Error) -> Failed {
+    let (kind, say) = match error {
+        Error::Unreachable(_) => (Kind::Connect, None),
+        Error::Timeout => (Kind::Timeout, None),
+        Error::Auth => (Kind::Auth, Some("It refused Larder's user or password.")),
+        Error::NotPermitted => (Kind::Auth, Some("It does not permit Larder's user to ask.")),
+        Error::Loading => (Kind::NotReady, Some("It is still loading its data.")),
+        Error::OutOfMemory => (Kind::NotReady, Some("It has no memory left.")),
+        Error::ReadOnly => (Kind::NotReady, Some("It is a read-only replica.")),
+        Error::Other(why) if why.contains("MASTERDOWN") => (Kind::NotReady, Some("It is a replica that has lost its master.")),
+        Error::WrongType | Error::Other(_) => (Kind::Protocol, None),
+    };
+    Failed { kind, say, why: error.to_string() }
+}
