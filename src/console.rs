@@ -35,8 +35,8 @@ use actix_web::middleware::Next;
 use error::Error;
 use layout::Flash;
 use pages::{
-    audit, batch, bucket, buckets, cache, deletions, download, folders, health, links, object, overview, receive, resumable, sessions, settings,
-    setup, theme, unfinished, uploads, users,
+    audit, batch, bucket, buckets, cache, deletions, download, folders, health, links, object, overview, receive, resumable, sessions,
+    settings, setup, theme, unfinished, uploads, users,
 };
 pub(crate) use routes::routes;
 pub use routes::{Access, Route};

@@ -60,12 +60,7 @@ pub async fn service(ctx: web::Data<Context>, name: web::Path<String>, req: Http
 }
 
 /// The page for people, `application/health+json` for programs.
-pub async fn whole(
-    visitor: Visitor,
-    ctx: web::Data<Context>,
-    meter: web::Data<Meter>,
-    req: HttpRequest,
-) -> error::Result<HttpResponse> {
+pub async fn whole(visitor: Visitor, ctx: web::Data<Context>, meter: web::Data<Meter>, req: HttpRequest) -> error::Result<HttpResponse> {
     let mut answer = match wants_html(&req) {
         true => pages::health::show(visitor, ctx, meter).await?,
         false => document(&ctx, visitor.is_signed_in()),

@@ -89,8 +89,30 @@ async fn pages(app: &TestApp, admin: &crate::support::Client) -> Vec<(&'static s
         ("audit", "/audit".into()),
         ("users", "/users".into()),
         ("health", "/health".into()),
+        ("health-service", "/health/services/redis".into()),
+        ("health-service-month", "/health/services/s3?range=month".into()),
+        ("health-service-down", "/health/services/qdrant?range=day".into()),
         ("not-found", "/nope".into()),
     ]
+}
+
+/// Thirty days of health, a quarter of an hour a row, with a bad one now and then.
+async fn remember(app: &TestApp) {
+    let sql = app.sql().await;
+    sql.batch_execute(
+        "INSERT INTO health_minutes
+         SELECT service, at, 'console:8080', 225, 225 - bad, (225 - bad) * 4, bad * 4, (225 - bad) * (2 + random()), 9 + 20 * random()
+         FROM generate_series(date_trunc('minute', now()) - interval '30 days', now() - interval '15 minutes', '15 minutes') AS at,
+              unnest(ARRAY['postgres', 'redis', 's3', 'qdrant']) AS service,
+              LATERAL (SELECT CASE WHEN extract(day FROM at)::int % 11 = length(service) % 11 AND extract(hour FROM at) = 3 THEN 60
+                                   WHEN extract(day FROM at)::int % 7 = 3 AND extract(hour FROM at) = 5 THEN 1 ELSE 0 END AS bad) AS bads;
+         INSERT INTO health_incidents
+         SELECT gen_random_uuid(), 'console:8080', service, 'timeout', 'No answer within 1000 ms.',
+                'Nothing listens there: the connection was refused.', now() - interval '6 days', now() - interval '6 days' + interval '4 minutes', now()
+         FROM unnest(ARRAY['redis', 's3']) AS service",
+    )
+    .await
+    .unwrap();
 }
 
 async fn look(browser: &Browser, app: &TestApp, name: &str, path: &str, settings: Settings) {
@@ -105,8 +127,17 @@ async fn look(browser: &Browser, app: &TestApp, name: &str, path: &str, settings
 }
 
 async fn every_page(dark: bool, width: u32) {
-    let app = TestApp::start_with(|config| config.s3.buckets.push(format!("{}-two", config.s3.buckets[0]))).await;
-    furnish(&app).await;
+    let first = TestApp::start_with(|config| {
+        config.s3.buckets.push(format!("{}-two", config.s3.buckets[0]));
+        // Nothing listens there.
+        config.qdrant_url = Some("http://127.0.0.1:1".into());
+    })
+    .await;
+    furnish(&first).await;
+    remember(&first).await;
+    // It reads the whole past when it starts.
+    let app = first.replica().await;
+    app.rules_known().await;
     let settings = Settings { dark, width, ..Settings::default() };
     let visitor = Browser::open(settings).await;
     for (name, path) in [("sign-in", "/session"), ("health-public", "/health")] {

@@ -13,6 +13,7 @@ mod browsing;
 mod cache;
 mod cache_server;
 mod faults;
+mod health;
 mod hostile;
 mod lifecycle;
 mod limits;

@@ -98,7 +98,8 @@ async fn each_role_opens_what_it_may_and_nothing_else() {
         if ["/session/end", "/health/events"].contains(&route.pattern) {
             continue;
         }
-        let path = route.pattern.replace("{bucket}", &app.bucket).replace("{id}", &nobody).replace("{batch}", &nobody).replace("{name}", "redis");
+        let path =
+            route.pattern.replace("{bucket}", &app.bucket).replace("{id}", &nobody).replace("{batch}", &nobody).replace("{name}", "redis");
         for (role, client) in &people {
             let method = Method::from_bytes(route.method.as_bytes()).unwrap();
             let page = client.send(client.request(method, &path)).await;

@@ -17,7 +17,9 @@ mod door;
 mod janitor;
 mod page;
 mod proxy;
+mod road;
 mod servers;
+mod tls;
 mod wait;
 
 pub use app::{PASSWORD, TestApp};
@@ -27,5 +29,7 @@ pub use door::Door;
 pub use janitor::directory as scratch;
 pub use page::Page;
 pub use proxy::{Fault, Proxy, Which};
+pub use road::{Road, Way};
 pub use servers::Set;
+pub use tls::{certificates, tls_front};
 pub use wait::{eventually, eventually_within};

@@ -67,6 +67,31 @@ impl Set {
         self.servers.urls().database_url.replace(":///larder?", &format!(":///{database}?"))
     }
 
+    /// The socket that Postgres listens on.
+    pub fn postgres_socket(&self) -> String {
+        let settings: tokio_postgres::Config = self.servers.urls().database_url.parse().unwrap();
+        let directory = settings.get_hosts().iter().find_map(|host| match host {
+            tokio_postgres::config::Host::Unix(path) => Some(path.clone()),
+            tokio_postgres::config::Host::Tcp(_) => None,
+        });
+        let port = settings.get_ports().first().copied().unwrap_or(5432);
+        directory.unwrap().join(format!(".s.PGSQL.{port}")).display().to_string()
+    }
+
+    /// The socket that Redis listens on, and its password.
+    pub fn redis_socket(&self) -> (String, String) {
+        let plain = self.servers.urls().redis_url.trim_start_matches("unix://").to_owned();
+        let (socket, password) = plain.split_once("?pass=").unwrap();
+        (percent_encoding::percent_decode_str(socket).decode_utf8().unwrap().into_owned(), password.to_owned())
+    }
+
+    /// The URL of a database through a port that leads to the socket.
+    pub fn database_url_through(&self, host: &str, port: u16, database: &str, query: &str) -> String {
+        let settings: tokio_postgres::Config = self.servers.urls().database_url.parse().unwrap();
+        let password = settings.get_password().map(|bytes| format!(":{}", String::from_utf8_lossy(bytes))).unwrap_or_default();
+        format!("postgres://{}{password}@{host}:{port}/{database}{query}", settings.get_user().unwrap())
+    }
+
     /// A migrated database; its name.
     pub async fn new_database(&self) -> String {
         let name = format!("t_{}", uuid::Uuid::now_v7().simple());

@@ -74,6 +74,10 @@ impl Live {
         }
     }
 
+    fn period(&self) -> String {
+        crate::console::units::lasting_text(i64::try_from(self.period).unwrap_or(0))
+    }
+
     fn recoveries(&self) -> u32 {
         crate::domain::health::RECOVERIES
     }
@@ -106,8 +110,10 @@ pub struct CheckFields {
 pub async fn check(viewer: Viewer, ctx: web::Data<Context>, form: Form<CheckFields>) -> Result<HttpResponse> {
     let fields = form.read().await?;
     let named = Service::of_slug(&fields.service);
-    let services: Vec<Service> =
-        Service::ALL.into_iter().filter(|service| ctx.health.is_configured(*service) && named.is_none_or(|named| named == *service)).collect();
+    let services: Vec<Service> = Service::ALL
+        .into_iter()
+        .filter(|service| ctx.health.is_configured(*service) && named.is_none_or(|named| named == *service))
+        .collect();
     let checked = join_all(services.iter().map(|service| ctx.health.check_now(*service))).await;
     let flash = if checked.contains(&true) {
         outcome(services.iter().map(|service| ctx.health.one(*service)))
@@ -119,7 +125,8 @@ pub async fn check(viewer: Viewer, ctx: web::Data<Context>, form: Form<CheckFiel
 }
 
 fn outcome(snapshots: impl Iterator<Item = Snapshot>) -> Flash {
-    let (good, bad): (Vec<Snapshot>, Vec<Snapshot>) = snapshots.partition(|snapshot| snapshot.failures == 0 && snapshot.checked_at.is_some());
+    let (good, bad): (Vec<Snapshot>, Vec<Snapshot>) =
+        snapshots.partition(|snapshot| snapshot.failures == 0 && snapshot.checked_at.is_some());
     let names = |snapshots: &[Snapshot]| snapshots.iter().map(|one| one.service.name()).collect::<Vec<_>>().join(", ");
     match (good.as_slice(), bad.as_slice()) {
         (good, []) => {

@@ -33,9 +33,7 @@ fn detail(of: Service) -> Detail {
         Service::Redis => {
             Detail::Redis(RedisDetail { memory: Some(85), limit: Some(100), clients: Some(3), evicts: true, ..RedisDetail::default() })
         }
-        Service::S3 => {
-            Detail::S3 { round_trip: Some(Duration::from_millis(12)), bucket_is_missing: false, bucket: HOSTILE.to_owned() }
-        }
+        Service::S3 => Detail::S3 { round_trip: Some(Duration::from_millis(12)), bucket_is_missing: false, bucket: HOSTILE.to_owned() },
         Service::Qdrant => Detail::Qdrant { collections: vec![(HOSTILE.to_owned(), false)], points: 1_204_118 },
         Service::LiteLlm => Detail::LiteLlm { models: vec![HOSTILE.to_owned()], missing: vec![HOSTILE.to_owned()] },
     }
@@ -70,7 +68,8 @@ pub fn snapshots() -> Vec<Snapshot> {
 }
 
 fn uptime() -> Uptime {
-    let seconds = [Seconds::default(), Seconds { up: 86_400.0, down: 0.0 }, Seconds { up: 86_395.0, down: 5.0 }, Seconds { up: 1.0, down: 900.0 }];
+    let seconds =
+        [Seconds::default(), Seconds { up: 86_400.0, down: 0.0 }, Seconds { up: 86_395.0, down: 5.0 }, Seconds { up: 1.0, down: 900.0 }];
     let day = |(at, seconds): (i64, &Seconds)| Day { date: (noon() - TimeDelta::days(29 - at)).date_naive(), seconds: *seconds };
     Uptime { day: seconds[1], month: seconds[3], days: (0..).zip(seconds.iter().cycle()).take(30).map(day).collect() }
 }

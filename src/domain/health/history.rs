@@ -18,8 +18,10 @@ use super::{Board, Service};
 use crate::clock;
 use crate::domain::{Context, Error, Result};
 
-/// How often what is new is written, and what others have written is read.
+/// How often what is new is written, at least.
 const PERIOD: Duration = Duration::from_secs(10);
+/// In periods of the checks: how often what others have written is read.
+const READ_EVERY: u32 = 15;
 /// Incidents that wait for Postgres.
 const WAITING: usize = 1000;
 
@@ -114,6 +116,7 @@ impl Keeper {
     async fn save(&mut self, ctx: &Context, all: bool) -> Result<()> {
         let now = clock::now();
         let history = &ctx.health.0.history;
+        let reading = TimeDelta::from_std(ctx.config.probe_period * READ_EVERY).unwrap_or(TimeDelta::minutes(1));
         loop {
             let (rows, changed, open) = {
                 let inner = history.inner();
@@ -122,7 +125,7 @@ impl Keeper {
                 changed.extend(open.iter().map(|incident| (incident.id, incident.clone())));
                 (inner.minutes.over(now, all), changed, open)
             };
-            if rows.is_empty() && changed.is_empty() && !is_due(self.read_at, now, TimeDelta::minutes(1)) {
+            if rows.is_empty() && changed.is_empty() && !is_due(self.read_at, now, reading) {
                 return Ok(());
             }
             let opens: Vec<Uuid> = open.iter().map(|incident| incident.id).collect();

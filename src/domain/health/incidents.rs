@@ -125,7 +125,9 @@ pub(super) fn merged(mut seen: Vec<Incident>) -> Vec<Incident> {
     let mut whole: Vec<Incident> = Vec::new();
     for incident in seen {
         match whole.last_mut() {
-            Some(before) if before.service == incident.service && before.ended_at.is_none_or(|ended| incident.began_at - ended <= APART) => {
+            Some(before)
+                if before.service == incident.service && before.ended_at.is_none_or(|ended| incident.began_at - ended <= APART) =>
+            {
                 before.ended_at = before.ended_at.zip(incident.ended_at).map(|(one, other)| one.max(other));
                 if incident.seen_at > before.seen_at {
                     before.seen_at = incident.seen_at;

@@ -55,7 +55,9 @@ impl Line {
         let first = minute(now) - STEPS as i64 + 1;
         let mut heard = [(0_u32, 0_u32, 0_f32); STEPS];
         for answer in &self.0 {
-            let Some((checks, good, sum)) = usize::try_from(minute(answer.at) - first).ok().and_then(|at| heard.get_mut(at)) else { continue };
+            let Some((checks, good, sum)) = usize::try_from(minute(answer.at) - first).ok().and_then(|at| heard.get_mut(at)) else {
+                continue;
+            };
             *checks += 1;
             if let Some(ms) = answer.ms {
                 *good += 1;
@@ -87,7 +89,8 @@ mod tests {
     fn a_minute_is_the_mean_of_its_good_answers_silent_or_unknown() {
         let now = DateTime::from_timestamp(1_800_000_059, 0).unwrap();
         let mut line = Line::default();
-        for (seconds_ago, ms) in [(130, Some(9.0)), (120, None), (70, Some(1.0)), (65, None), (62, Some(3.0)), (10, Some(2.0)), (5, Some(4.0))]
+        for (seconds_ago, ms) in
+            [(130, Some(9.0)), (120, None), (70, Some(1.0)), (65, None), (62, Some(3.0)), (10, Some(2.0)), (5, Some(4.0))]
         {
             line.push(now - TimeDelta::seconds(seconds_ago), ms);
         }

@@ -147,9 +147,7 @@ impl Board {
         }
         let (mut changes, before) = (self.changes(), self.one(service).checked_at);
         self.want(service);
-        let answered = async {
-            while self.one(service).checked_at == before && changes.changed().await.is_ok() {}
-        };
+        let answered = async { while self.one(service).checked_at == before && changes.changed().await.is_ok() {} };
         drop(tokio::time::timeout(PATIENCE, answered).await);
         true
     }

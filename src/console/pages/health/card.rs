@@ -93,7 +93,12 @@ impl Card {
             State::Degraded => self.snapshot.trouble.as_ref().map(|fault| fault.why.clone()),
             State::Failing => {
                 let (_, fault) = self.snapshot.last_failure.as_ref()?;
-                Some(format!("{} {} in a row; it counts as down after {}.", fault.why, self.failed_checks(), crate::domain::health::FAILURES))
+                Some(format!(
+                    "{} {} in a row; it counts as down after {}.",
+                    fault.why,
+                    self.failed_checks(),
+                    crate::domain::health::FAILURES
+                ))
             }
             State::Stale => Some("Its check has not ended for a while: what stands here is old.".to_owned()),
             State::Up if self.line.unstable => Some("It came and went several times in the last minutes.".to_owned()),
@@ -114,7 +119,9 @@ impl Card {
             Some(Class::Dns) => format!("See that the host in {address} is right, and that its name can be resolved from here."),
             Some(Class::Connect) => format!("See that the server runs, and that {address} has its host and port."),
             Some(Class::Tls) => "See that its certificate is valid for the host's name, and that its authority is trusted here.".to_owned(),
-            Some(Class::Timeout) => "See whether the server is overloaded or frozen, and whether a firewall between drops packets.".to_owned(),
+            Some(Class::Timeout) => {
+                "See whether the server is overloaded or frozen, and whether a firewall between drops packets.".to_owned()
+            }
             Some(Class::Auth) => format!("See {credentials}."),
             Some(Class::Protocol) => format!("See that {address} leads to such a server, and what its log says."),
             Some(Class::Degraded) | None => "See what the server's log says.".to_owned(),
@@ -143,10 +150,8 @@ impl Card {
     }
 
     pub fn bars_label(&self) -> String {
-        let (seen, whole) = (
-            self.bars.iter().filter(|bar| bar.tone != "none").count(),
-            self.bars.iter().filter(|bar| bar.tone == "ok").count(),
-        );
+        let (seen, whole) =
+            (self.bars.iter().filter(|bar| bar.tone != "none").count(), self.bars.iter().filter(|bar| bar.tone == "ok").count());
         let word = if seen == 1 { "day" } else { "days" };
         format!("Uptime by day: {whole} of {seen} {word} without a failed check, of the last 30 days")
     }
@@ -198,7 +203,8 @@ impl Card {
                 let green = collections.iter().filter(|(_, green)| *green).count();
                 let colour = if green == collections.len() { "all green".to_owned() } else { format!("{green} green") };
                 let count = collections.len();
-                let value = if count == 0 { "none".to_owned() } else { format!("{count}, {colour}, {} points", units::count_text(*points)) };
+                let value =
+                    if count == 0 { "none".to_owned() } else { format!("{count}, {colour}, {} points", units::count_text(*points)) };
                 facts.push(fact("Collections", value));
             }
             Some(Detail::LiteLlm { models, missing }) => {

@@ -1,0 +1,168 @@
+//! The page of health, live and by hand, and the word that other pages have for what is down.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use larder::domain::actor::Role;
+use larder::domain::health::{Service, State};
+use reqwest::Method;
+
+use crate::support::{TestApp, eventually, eventually_within};
+
+async fn all_up(app: &TestApp) {
+    eventually("all services are up", async || {
+        [Service::Postgres, Service::Redis, Service::S3].iter().all(|service| app.ctx.health.one(*service).state == State::Up)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_signed_in_sees_the_details_and_others_the_state() {
+    let app = TestApp::start().await;
+    all_up(&app).await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let page = viewer.get("/health").await.expect_status(200);
+    let text = page.text_of("main");
+    for words in ["3 of 3 services answer", "p95", "Uptime", "of 20 in use", "Consoles at work", "all 10", "16 bytes", "Incidents"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(page.has("[data-live]") && page.has("form[action='/health/checks'] button"));
+    let public = app.visitor().get("/health").await.expect_status(200);
+    let text = public.text_of("main");
+    assert!(text.contains("Postgres") && text.contains("Up") && text.contains("Needed for"), "{text}");
+    for kept_back in ["ms", "Pool", "Uptime", "p95", "Memory", "Incidents", "connections", &app.bucket] {
+        assert!(!text.contains(kept_back), "{kept_back}: {text}");
+    }
+    assert!(!public.has("[data-live]") && !public.has("form[action='/health/checks']") && !public.has("script[src*=live]"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_has_a_page_of_its_own() {
+    let app = TestApp::start().await;
+    all_up(&app).await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    for range in ["", "?range=day", "?range=month", "?range=nonsense"] {
+        for name in ["postgres", "redis", "s3"] {
+            let page = viewer.get(&format!("/health/services/{name}{range}")).await.expect_status(200);
+            assert!(page.text_of("main").contains("Time to answer") && page.text_of("h1").contains("Up"), "{name}");
+        }
+    }
+    for missing in ["qdrant", "nothing", "redis%00"] {
+        viewer.get(&format!("/health/services/{missing}")).await.expect_status(404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_by_hand_is_made_at_once_and_not_twice_in_five_seconds() {
+    let app = TestApp::start_with(|config| config.probe_period = Duration::from_secs(3600)).await;
+    all_up(&app).await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let checked_at = || app.ctx.health.one(Service::Redis).checked_at;
+    let before = checked_at();
+    let answer = viewer.post("/health/checks", &[("service", "redis")]).await.expect_status(303);
+    assert_eq!(answer.location(), "/health/services/redis");
+    assert!(checked_at() > before);
+    let flash = |page: crate::support::Page| page.text_of(".flash");
+    assert_eq!(flash(viewer.get("/health").await), "Checked just now: Redis answers.");
+    let once = checked_at();
+    viewer.post("/health/checks", &[("service", "redis")]).await.expect_status(303);
+    assert_eq!(checked_at(), once);
+    assert!(flash(viewer.get("/health").await).contains("a moment ago"));
+    let answer = viewer.post("/health/checks", &[]).await.expect_status(303);
+    assert_eq!(answer.location(), "/health");
+    assert_eq!(checked_at(), once, "of all, only those that may be");
+    assert!(flash(viewer.get("/health").await).contains("answer."));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_by_hand_waits_no_longer_than_two_seconds() {
+    let app = TestApp::with_own_servers().await;
+    all_up(&app).await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    app.servers().s3().freeze();
+    let began = Instant::now();
+    viewer.post("/health/checks", &[("service", "s3")]).await.expect_status(303);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    app.servers().s3().thaw();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_console_that_only_shows_checks_all_the_same() {
+    let app = TestApp::start_with(|config| config.read_only = true).await;
+    all_up(&app).await;
+    app.sign_in(Role::Viewer).await.post("/health/checks", &[("service", "postgres")]).await.expect_status(303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_needs_what_is_down_says_so() {
+    let app = TestApp::with_own_servers().await;
+    all_up(&app).await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    assert!(!viewer.get("/uploads").await.expect_status(200).has(".banner"));
+    app.servers().s3().stop();
+    eventually_within(Duration::from_secs(20), "the store is down", async || app.ctx.health.one(Service::S3).state == State::Down).await;
+    let page = viewer.get("/uploads").await.expect_status(200);
+    let banner = page.text_of(".banner");
+    assert!(banner.contains("S3 is down since") && banner.contains("Uploads, downloads and browsing wait for it."), "{banner}");
+    assert!(!viewer.get("/cache").await.expect_status(200).has(".banner"), "the cache does not need it");
+    let health = viewer.get("/health").await.expect_status(200);
+    let text = health.text_of("main");
+    for words in [
+        "2 of 3 services answer",
+        "Nothing listens there: the connection was refused.",
+        "Not affected",
+        "What to do",
+        "S3_ENDPOINT_URL",
+        "Lasts",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(health.text_of(".sidebar").contains("1 down"));
+    let detail = viewer.get("/health/services/s3").await.expect_status(200);
+    assert!(detail.text_of("h1").contains("Down") && detail.text_of("main").contains("Lasts"));
+    app.servers().s3().start().unwrap();
+    eventually_within(Duration::from_secs(20), "the store is back", async || app.ctx.health.one(Service::S3).state == State::Up).await;
+    assert!(!viewer.get("/uploads").await.expect_status(200).has(".banner"));
+}
+
+/// The pieces of the stream until `enough` says so.
+async fn streamed(client: &crate::support::Client, enough: impl Fn(&str) -> bool) -> String {
+    let mut answer =
+        client.request(Method::GET, "/health/events").header("accept", "text/event-stream").send().await.unwrap().bytes_stream();
+    let mut text = String::new();
+    let reading = async {
+        while let Some(Ok(piece)) = answer.next().await {
+            text.push_str(&String::from_utf8_lossy(&piece));
+            if enough(&text) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reading).await.expect("enough within 20 s");
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_is_sent_to_whoever_looks_and_nobody_else() {
+    let app = TestApp::with_own_servers().await;
+    all_up(&app).await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let refused = app.visitor().send(app.visitor().request(Method::GET, "/health/events").header("accept", "text/event-stream")).await;
+    assert_eq!(refused.status, 401);
+    let text = streamed(&viewer, |text| text.matches("\n\n").count() >= 2).await;
+    assert!(text.starts_with("retry: 2000\n\n") && text.contains("data: <section class=\"card\" data-key=\"redis\""), "{text}");
+    app.servers().redis().stop();
+    let text = streamed(&viewer, |text| text.contains("Stopped by it")).await;
+    assert!(text.lines().all(|line| line.is_empty() || line.starts_with("data: ") || line.starts_with("retry: ")), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_do_not_keep_a_console_from_stopping() {
+    let app = TestApp::start().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let mut stream = viewer.request(Method::GET, "/health/events").send().await.unwrap().bytes_stream();
+    stream.next().await.unwrap().unwrap();
+    let began = Instant::now();
+    app.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}

@@ -1,0 +1,193 @@
+//! What the checks find out about real servers, in each way that they can fail, and what is kept of it.
+
+use std::time::Duration;
+
+use larder::app;
+use larder::config::{Config, Secret, Stores};
+use larder::domain::health::{self, Class, Detail, Service, State};
+
+use crate::support::{Road, Set, TestApp, Way, certificates, eventually, eventually_within, tls_front};
+
+fn config(set: &Set) -> Config {
+    Config::from_lookup(&|_| None, Stores::Embedded(set.servers().urls())).unwrap()
+}
+
+/// What a check finds where the configuration is so.
+async fn class_of(service: Service, set: &Set, change: impl FnOnce(&mut Config)) -> Result<String, Class> {
+    let mut config = config(set);
+    change(&mut config);
+    let ctx = app::context(config).unwrap();
+    let outcome = health::check_once(&ctx, service).await;
+    if let Err(fault) = &outcome {
+        for secret in ["127.0.0.1", "localhost", "invalid", "wrong", "secret"] {
+            assert!(!fault.why.contains(secret), "{fault:?}");
+        }
+    }
+    outcome.map(|(_, version)| version).map_err(|fault| fault.class)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_of_postgres_has_its_class() {
+    let set = Set::shared().await;
+    let url = |text: String| move |config: &mut Config| config.database_url = Secret::new(text);
+    let class = async |text: String| class_of(Service::Postgres, &set, url(text)).await;
+    assert!(class_of(Service::Postgres, &set, |_| {}).await.is_ok_and(|version| version.starts_with(char::is_numeric)));
+    assert_eq!(class("postgres://larder@no-such-host.invalid/larder".into()).await, Err(Class::Dns));
+    assert_eq!(class("postgres://larder@127.0.0.1:1/larder".into()).await, Err(Class::Connect));
+    let socket = set.postgres_socket();
+    let road = Road::to(&socket).await;
+    let here = |database: &str| set.database_url_through("127.0.0.1", road.port, database, "");
+    assert!(class(here("larder")).await.is_ok());
+    assert_eq!(class(here("no_such_database")).await, Err(Class::Protocol));
+    assert_eq!(class(format!("postgres://no_such_user:wrong@127.0.0.1:{}/larder", road.port)).await, Err(Class::Auth));
+    let certified = tempfile::tempdir().unwrap();
+    certificates(certified.path());
+    let port = tls_front(certified.path(), socket, true).await;
+    assert_eq!(class(set.database_url_through("localhost", port, "larder", "?sslmode=require")).await, Err(Class::Tls));
+    road.set(Way::Silent);
+    assert_eq!(class(here("larder")).await, Err(Class::Timeout));
+    road.set(Way::Cut);
+    assert_eq!(class(here("larder")).await, Err(Class::Connect));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_of_redis_has_its_class() {
+    let set = Set::shared().await;
+    let class = async |text: String| class_of(Service::Redis, &set, |config| config.redis.url = Secret::new(text)).await;
+    assert!(class_of(Service::Redis, &set, |_| {}).await.is_ok_and(|version| version.starts_with(char::is_numeric)));
+    assert_eq!(class("redis://no-such-host.invalid".into()).await, Err(Class::Dns));
+    assert_eq!(class("redis://127.0.0.1:1".into()).await, Err(Class::Connect));
+    let (socket, password) = set.redis_socket();
+    let road = Road::to(&socket).await;
+    let here = |password: &str| format!("redis://:{password}@127.0.0.1:{}", road.port);
+    assert!(class(here(&password)).await.is_ok());
+    assert_eq!(class(here("wrong")).await, Err(Class::Auth));
+    assert_eq!(class(format!("redis://127.0.0.1:{}", road.port)).await, Err(Class::Auth), "no password at all");
+    let certified = tempfile::tempdir().unwrap();
+    certificates(certified.path());
+    let port = tls_front(certified.path(), socket, false).await;
+    assert_eq!(class(format!("rediss://:{password}@localhost:{port}")).await, Err(Class::Tls));
+    road.set(Way::Silent);
+    assert_eq!(class(here(&password)).await, Err(Class::Timeout));
+    road.set(Way::Cut);
+    assert_eq!(class(here(&password)).await, Err(Class::Connect));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_of_the_store_has_its_class() {
+    let set = Set::shared().await;
+    let class = async |change: &dyn Fn(&mut Config)| class_of(Service::S3, &set, change).await;
+    let at = async |endpoint: String| class(&|config| config.s3.endpoint = Some(endpoint.clone())).await;
+    assert!(class(&|_| {}).await.is_ok());
+    assert_eq!(at("http://no-such-host.invalid".into()).await, Err(Class::Dns));
+    assert_eq!(at("http://127.0.0.1:1".into()).await, Err(Class::Connect));
+    assert_eq!(class(&|config| config.s3.secret_access_key = Secret::new("wrong")).await, Err(Class::Auth));
+    let certified = tempfile::tempdir().unwrap();
+    certificates(certified.path());
+    let port = tls_front(certified.path(), set.postgres_socket(), false).await;
+    assert_eq!(at(format!("https://localhost:{port}")).await, Err(Class::Tls));
+    let road = Road::to(set.servers().urls().s3_endpoint.trim_start_matches("http://")).await;
+    let here = format!("http://127.0.0.1:{}", road.port);
+    assert!(at(here.clone()).await.is_ok());
+    road.set(Way::Silent);
+    assert_eq!(at(here.clone()).await, Err(Class::Timeout));
+    road.set(Way::Cut);
+    assert_eq!(at(here).await, Err(Class::Connect));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_slower_look_tells_of_each_server_and_leaves_nothing_behind() {
+    let app = TestApp::start().await;
+    let look = async |service| health::look_once(&app.ctx, service).await.unwrap();
+    let Detail::Postgres(survey) = look(Service::Postgres).await else { panic!() };
+    assert!(survey.connections > 0 && survey.connection_limit >= survey.connections && survey.size > 1_000_000 && !survey.in_recovery);
+    let Detail::Redis(redis) = look(Service::Redis).await else { panic!() };
+    assert!(redis.memory > Some(100_000) && redis.clients > Some(0) && !redis.is_replica);
+    let Detail::S3 { round_trip, bucket_is_missing, .. } = look(Service::S3).await else { panic!() };
+    assert!(round_trip.is_some() && !bucket_is_missing);
+    eventually("the store is as it was", async || {
+        app.ctx.s3.list(&app.bucket, "", false, None, 100).await.is_ok_and(|listing| listing.objects.is_empty())
+    })
+    .await;
+    let mut config = Config::clone(&app.ctx.config);
+    config.s3.health_writes = false;
+    let ctx = app::context(config).unwrap();
+    let Ok(Detail::S3 { round_trip: None, .. }) = health::look_once(&ctx, Service::S3).await else { panic!() };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_and_comes_back_is_an_incident_that_outlives_the_console() {
+    let set = Set::shared().await;
+    let (socket, password) = set.redis_socket();
+    let road = Road::to(&socket).await;
+    let url = Secret::new(format!("redis://:{password}@127.0.0.1:{}", road.port));
+    let app = TestApp::start_with(|config| {
+        config.redis.url = url;
+        config.redis.browse_url = None;
+        config.probe_period = Duration::from_millis(200);
+    })
+    .await;
+    let board = app.ctx.health.clone();
+    let state = || board.one(Service::Redis).state;
+    eventually("it is up", async || state() == State::Up).await;
+    road.set(Way::Slow(Duration::from_millis(150)));
+    eventually("it is slow", async || board.one(Service::Redis).latency_ms.is_some_and(|ms| ms >= 150.0)).await;
+    assert_eq!(state(), State::Up, "and up");
+    road.set(Way::Cut);
+    eventually("it is down", async || state() == State::Down).await;
+    let down = board.one(Service::Redis);
+    assert_eq!((down.healthy, down.latency_ms, down.failures >= health::FAILURES), (false, None, true));
+    assert_eq!(down.last_failure.unwrap().1.class, Class::Connect);
+    let read = async |what: &str| {
+        let sql = app.sql().await;
+        sql.query_one(&format!("SELECT {what} FROM health_incidents WHERE service = 'redis'"), &[]).await
+    };
+    eventually("it is written", async || read("class").await.is_ok_and(|row| row.get::<_, &str>(0) == "connect")).await;
+    road.set(Way::Open);
+    eventually("it is up again", async || state() == State::Up).await;
+    eventually("its end is written", async || read("ended_at IS NOT NULL").await.is_ok_and(|row| row.get(0))).await;
+    let uptime = board.uptime(Service::Redis).day;
+    assert!(uptime.up > 0.0 && uptime.down > 0.0 && uptime.down < 10.0, "{uptime:?}");
+
+    // A second console has seen nothing of it, and knows it from the first, which writes its last minute when it stops.
+    let next = app.replica().await;
+    app.stop().await;
+    eventually("the next console has read it", async || {
+        let incidents = next.ctx.health.incidents();
+        incidents
+            .iter()
+            .any(|incident| incident.service == Service::Redis && incident.ended_at.is_some() && incident.class == Class::Connect)
+    })
+    .await;
+    eventually_within(Duration::from_secs(75), "and the time in which it was down", async || {
+        next.ctx.health.uptime(Service::Redis).day.down > 0.0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_while_postgres_is_down_is_written_when_it_is_back() {
+    let app = TestApp::with_own_servers().await;
+    let board = app.ctx.health.clone();
+    let state = |service| board.one(service).state;
+    eventually("both are up", async || state(Service::Postgres) == State::Up && state(Service::Redis) == State::Up).await;
+    app.servers().postgres().stop();
+    app.servers().redis().stop();
+    let limit = Duration::from_secs(20);
+    eventually_within(limit, "both are down", async || state(Service::Postgres) == State::Down && state(Service::Redis) == State::Down)
+        .await;
+    assert_eq!(board.incidents().len(), 2, "known at once, and kept in memory");
+    app.servers().redis().start().unwrap();
+    eventually_within(limit, "Redis is back", async || state(Service::Redis) == State::Up).await;
+    app.servers().postgres().start().unwrap();
+    eventually_within(limit, "both are written", async || {
+        let (client, connection) = match tokio_postgres::connect(app.ctx.db.url().reveal(), tokio_postgres::NoTls).await {
+            Ok(pair) => pair,
+            Err(_) => return false,
+        };
+        tokio::spawn(connection);
+        let ended = "SELECT count(*) FROM health_incidents WHERE ended_at IS NOT NULL";
+        client.query_one(ended, &[]).await.is_ok_and(|row| row.get::<_, i64>(0) == 2)
+    })
+    .await;
+}
