@@ -6,7 +6,9 @@ const place = document.querySelector("[data-live]");
 function renew(html) {
   const fresh = new DOMParser().parseFromString(html, "text/html").body;
   const keys = (root) => [...root.querySelectorAll("section[data-key], div[data-key], p[data-key]")].map((part) => part.dataset.key).join();
-  const focused = document.activeElement?.closest?.("[data-live] [data-key]")?.dataset.key;
+  const reachable = (root) => [...(root?.querySelectorAll("a, button") ?? [])];
+  const card = document.activeElement?.closest?.("[data-live] :is(section, div, p)[data-key]");
+  const at = reachable(card).indexOf(document.activeElement);
   if (keys(fresh) !== keys(place)) {
     place.replaceChildren(...fresh.childNodes);
   } else {
@@ -15,7 +17,7 @@ function renew(html) {
       if (old && old.outerHTML !== part.outerHTML) old.replaceWith(part);
     }
   }
-  if (focused && !place.contains(document.activeElement)) place.querySelector(`[data-key="${focused}"]`)?.focus();
+  if (at >= 0 && !card.isConnected) reachable(place.querySelector(`:is(section, div, p)[data-key="${card.dataset.key}"]`))[at]?.focus();
   const down = Number(place.querySelector("[data-down]")?.dataset.down ?? 0);
   for (const mark of document.querySelectorAll(".nav-down")) {
     mark.hidden = down === 0;

@@ -11,6 +11,7 @@ mod checker;
 mod child;
 mod cuts;
 mod disk;
+mod health;
 mod kills;
 mod ledger;
 mod points;

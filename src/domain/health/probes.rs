@@ -39,7 +39,13 @@ struct Probe {
 /// Checks every service that is configured, for ever.
 pub fn start(ctx: &Context) {
     for service in Service::ALL.into_iter().filter(|service| ctx.health.is_configured(*service)) {
-        ctx.runtime.spawn(watch(ctx.clone(), service));
+        let ctx = ctx.clone();
+        ctx.runtime.clone().spawn(async move {
+            while let Err(error) = ctx.runtime.spawn(watch(ctx.clone(), service)).await {
+                log::error!("the checks of {} broke off, and begin again: {error}", service.name());
+                tokio::time::sleep(ctx.config.probe_period).await;
+            }
+        });
     }
 }
 
@@ -49,7 +55,10 @@ async fn watch(ctx: Context, service: Service) {
     let mut looked: Option<u32> = None;
     loop {
         let began = tokio::time::Instant::now();
-        drop(crash_point("health::check"));
+        if let Err(stuck) = crash_point("health::check") {
+            log::error!("the checks of {} stand still: {stuck}", service.name());
+            std::future::pending::<()>().await;
+        }
         let outcome = check(&ctx, service, &mut probe).await;
         let is_good = outcome.is_ok();
         ctx.health.enter(service, outcome);

@@ -1,7 +1,7 @@
 //! Cheap questions to Redis, on a connection of their own.
 
-use redis::RedisError;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, RedisError};
 
 use super::line::{self, Manner};
 use super::{Error, Info};
@@ -49,7 +49,9 @@ impl Probe {
             return Ok((connection, false));
         }
         let client = line::client(&config.url).map_err(|error| of(&error))?;
-        let mut connection = client.get_multiplexed_async_connection().await.map_err(failed)?;
+        // The caller's deadline is the only one.
+        let patient = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.map_err(failed)?;
         line::introduce(&mut connection, Manner { name: "larder-probe", leaves_no_trace: false }).await;
         Ok((connection, true))
     }

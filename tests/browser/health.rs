@@ -1,0 +1,64 @@
+//! The page of health as somebody leaves it open: it follows what happens, with script by itself, without by reload.
+
+use std::time::Duration;
+
+use larder::domain::actor::Role;
+use larder::domain::health::{Service, State};
+
+use crate::signed_in;
+use crate::support::{Settings, TestApp, eventually, eventually_within};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn follow(script: bool) {
+    let app = TestApp::with_own_servers().await;
+    let state = |service| app.ctx.health.one(service).state;
+    eventually("Redis is up", async || state(Service::Redis) == State::Up).await;
+    let browser = signed_in(&app, Role::Viewer, Settings { script, ..Settings::default() }).await;
+    let page = format!("{}/health", app.base);
+    browser.goto(&page).await;
+    let shown = async |words: &str| {
+        if !script {
+            browser.goto(&page).await;
+        }
+        eventually_within(LIMIT, words, async || browser.text("[data-key=redis]").await.contains(words)).await;
+    };
+    shown("Up").await;
+    app.servers().redis().freeze();
+    eventually_within(LIMIT, "Redis is down", async || state(Service::Redis) == State::Down).await;
+    shown("No answer within 1000 ms").await;
+    eventually_within(LIMIT, "the menu says so", async || browser.text(".sidebar").await.contains("1 down")).await;
+    app.servers().redis().thaw();
+    eventually_within(LIMIT, "Redis is up", async || state(Service::Redis) == State::Up).await;
+    shown("Needed for").await;
+    browser.click("form[action='/health/checks'] button").await;
+    eventually_within(LIMIT, "what was found is said", async || browser.text(".flash").await.contains("Checked just now")).await;
+    assert_eq!(browser.unexpected_errors().await, Vec::<String>::new());
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_script_it_follows_by_itself() {
+    follow(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_script_it_follows_by_reload() {
+    follow(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_the_focus_keeps_it_while_the_page_is_renewed() {
+    let app = TestApp::start().await;
+    eventually("all is up", async || app.ctx.health.one(Service::S3).state == State::Up).await;
+    let browser = signed_in(&app, Role::Viewer, Settings::default()).await;
+    browser.goto(&format!("{}/health", app.base)).await;
+    let run = async |script: &str| browser.client.execute(script, Vec::new()).await.unwrap();
+    run("document.querySelector('[data-key=redis] h2 a').focus(); document.querySelector('[data-key=redis]').dataset.old = 'yes'").await;
+    eventually_within(LIMIT, "the card is another one", async || {
+        run("return document.querySelector('[data-key=redis]').dataset.old ?? ''").await == ""
+    })
+    .await;
+    assert_eq!(run("return document.activeElement.textContent").await, "Redis");
+    browser.close().await;
+}

@@ -1,0 +1,71 @@
+//! Checks that hang or die, and consoles that watch together.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::child::{Child, World, free_port};
+use crate::support::{Client, Set, eventually_within};
+
+/// Of the checks, as it runs in production.
+const PERIOD: Duration = Duration::from_secs(4);
+
+async fn health(larder: &Child, path: &str) -> Value {
+    let client = Client::new(&larder.base);
+    client.send(client.request(reqwest::Method::GET, path).header("accept", "application/json")).await.json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_hangs_is_shown_as_stale_and_never_as_up() {
+    let world = World::new(Set::shared().await).await;
+    let larder = world.start(free_port(), &[("FAILPOINTS", "health::check=3*off->return")]).await;
+    eventually_within(PERIOD, "all have been checked once", async || health(&larder, "/health").await["status"] == "pass").await;
+    eventually_within(PERIOD * 5, "they are stale", async || health(&larder, "/health").await["status"] == "fail").await;
+    let page = async || Client::new(&larder.base).get("/health").await.expect_status(200).text_of("main");
+    eventually_within(PERIOD, "the page says so of each", async || page().await.matches("Stale").count() == 3).await;
+    assert_eq!(health(&larder, "/health/redis").await["healthy"], false);
+    larder.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_dies_is_begun_again() {
+    let world = World::new(Set::shared().await).await;
+    let larder = world.start(free_port(), &[("FAILPOINTS", "health::check=3*panic->off")]).await;
+    eventually_within(PERIOD * 4, "all are checked after all", async || health(&larder, "/health").await["status"] == "pass").await;
+    assert!(larder.log().contains("begin again"));
+    larder.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_freezes_is_seen_by_three_consoles_in_time_and_is_one_incident() {
+    let world = World::new(Set::own().await).await;
+    let mut larders = Vec::new();
+    for _ in 0..3 {
+        larders.push(world.start(free_port(), &[]).await);
+    }
+    for larder in &larders {
+        eventually_within(PERIOD * 2, "all is well", async || health(larder, "/health").await["status"] == "pass").await;
+    }
+    let redis = world.set.servers().redis();
+    redis.freeze();
+    let shown = async |status: &str, healthy: bool| {
+        for larder in &larders {
+            if health(larder, "/health").await["status"] != status || health(larder, "/health/redis").await["healthy"] != healthy {
+                return false;
+            }
+        }
+        true
+    };
+    eventually_within(Duration::from_secs(6), "every console warns", async || shown("warn", false).await).await;
+    let sql = world.set.connect(&world.database).await;
+    let count = async |what: &str| -> i64 {
+        sql.query_one(&format!("SELECT count(*) FROM health_incidents WHERE {what}"), &[]).await.unwrap().get(0)
+    };
+    // Down after three failed checks, and written within ten seconds more.
+    eventually_within(Duration::from_secs(27), "each has written it", async || count("service = 'redis' AND class = 'timeout'").await == 3)
+        .await;
+    redis.thaw();
+    eventually_within(Duration::from_secs(11), "every console shows it well", async || shown("pass", true).await).await;
+    eventually_within(Duration::from_secs(12), "its end is written", async || count("ended_at IS NULL").await == 0).await;
+    larders.into_iter().for_each(Child::kill);
+}
