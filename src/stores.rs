@@ -4,3 +4,4 @@ pub mod postgres;
 pub mod reach;
 pub mod redis;
 pub mod s3;
+mod tls;
