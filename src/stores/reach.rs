@@ -64,6 +64,8 @@ pub fn kind_of_words(words: &str) -> Option<Kind> {
         Some(Kind::Timeout)
     } else if has(&["refused", "no such file", "reset by peer", "broken pipe", "connection closed", "unreachable", "no route"]) {
         Some(Kind::Connect)
+    } else if has(&["invalid http", "message head is too large"]) {
+        Some(Kind::Protocol)
     } else {
         None
     }
@@ -84,6 +86,7 @@ mod tests {
             (io::Error::other(certificate), Kind::Tls),
             (unknown, Kind::Dns),
             (io::Error::other("FATAL: password authentication failed for user \"app\""), Kind::Auth),
+            (io::Error::other("invalid HTTP version parsed"), Kind::Protocol),
             (io::Error::other("who knows"), Kind::Connect),
         ] {
             assert_eq!(kind_of(&error), kind, "{error}");
