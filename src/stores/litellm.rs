@@ -60,6 +60,12 @@ pub struct Usage {
     pub total: u64,
 }
 
+#[derive(Deserialize)]
+struct Readiness {
+    status: String,
+    litellm_version: Option<String>,
+}
+
 impl LiteLlm {
     /// Opens nothing. Fails where the address or the key cannot be used at all.
     pub fn new(url: &str, key: Option<&Secret>) -> Result<Self, Error> {
@@ -77,11 +83,6 @@ impl LiteLlm {
 
     /// Whether the proxy itself can be asked, whatever becomes of its models. The version, where it tells one here.
     pub async fn ready(&self) -> Result<Option<String>, Error> {
-        #[derive(Deserialize)]
-        struct Readiness {
-            status: String,
-            litellm_version: Option<String>,
-        }
         let told: Readiness = self.read(&["health", "readiness"]).await?;
         match told.status.as_str() {
             "healthy" | "connected" => Ok(told.litellm_version),
@@ -91,11 +92,7 @@ impl LiteLlm {
 
     /// `None` where the proxy does not tell. Unlike `ready` it needs the key.
     pub async fn version(&self) -> Result<Option<String>, Error> {
-        #[derive(Deserialize)]
-        struct Details {
-            litellm_version: Option<String>,
-        }
-        match self.read::<Details>(&["health", "readiness", "details"]).await {
+        match self.read::<Readiness>(&["health", "readiness", "details"]).await {
             Ok(details) => Ok(details.litellm_version),
             // Older ones tell everybody.
             Err(Error::NotFound(_)) => self.ready().await,

@@ -20,7 +20,7 @@ fn openssl(directory: &Path, arguments: &[&str]) {
 }
 
 /// A private authority and a certificate of it for `localhost`.
-fn certificates(directory: &Path) {
+pub fn certificates(directory: &Path) {
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
     let authority = ["req", "-x509", "-subj", "/CN=Test authority", "-keyout", "ca.key", "-out", "ca.pem"];
     openssl(directory, &[&authority[..], &key[..]].concat());
@@ -33,7 +33,7 @@ fn certificates(directory: &Path) {
 
 /// Speaks TLS and passes on to a server's socket; the port. `asked`: whether clients ask for TLS first, by the
 /// SSLRequest of Postgres' protocol (8 bytes).
-async fn front(directory: &Path, socket: String, asked: bool) -> u16 {
+pub async fn front(directory: &Path, socket: String, asked: bool) -> u16 {
     let chain = vec![CertificateDer::from_pem_file(directory.join("server.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(directory.join("server.key")).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
