@@ -20,7 +20,7 @@ import urllib.parse
 
 from pydantic import TypeAdapter, ValidationError
 from qdrant_client.http import models
-from qdrant_client.http.api import collections_api, points_api, service_api
+from qdrant_client.http.api_client import SyncApis
 from qdrant_client.local.qdrant_local import QdrantLocal
 
 KEY = os.environ["QDRANT_KEY"]
@@ -41,9 +41,14 @@ class Recorder:
         return built
 
 
+APIS = [api for api in vars(SyncApis(host="")).values() if hasattr(api, "api_client")]
+for api in APIS:
+    api.api_client = Recorder()
+
+
 class Operation:
-    def __init__(self, api, name):
-        build = getattr(api(Recorder()), "_build_for_" + name)
+    def __init__(self, name):
+        build = next(getattr(api, "_build_for_" + name) for api in APIS if hasattr(api, "_build_for_" + name))
         parameters = list(inspect.signature(build).parameters.values())
         given = {p.name: "x" for p in parameters if p.default is inspect.Parameter.empty}
         built = build(**given)
@@ -66,14 +71,12 @@ class Operation:
         return self.body and self.body.validate_json(body, strict=True)
 
 
-OPERATIONS = [
-    *(Operation(service_api._ServiceApi, name) for name in ("root", "readyz")),
-    *(
-        Operation(collections_api._CollectionsApi, name)
-        for name in ("get_collections", "get_collection", "collection_exists", "create_collection", "delete_collection")
-    ),
-    *(Operation(points_api._PointsApi, name) for name in ("upsert_points", "query_points", "delete_points")),
-]
+NAMES = """
+    root readyz
+    get_collections get_collection collection_exists create_collection delete_collection
+    upsert_points query_points delete_points
+"""
+OPERATIONS = [Operation(name) for name in NAMES.split()]
 
 
 class Store:
@@ -189,8 +192,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return operation.answer.validate_python({"time": 0.001, "status": "ok", "result": result})
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-server.daemon_threads = True
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        # Clients that hang up are no matter.
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(*_)
+
+
+server = Server(("127.0.0.1", 0), Handler)
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 print(f"http://127.0.0.1:{server.server_port}", flush=True)
 server.serve_forever()
