@@ -181,22 +181,22 @@ impl LiteLlm {
 
 /// LiteLLM's own refusals and those of the models' providers arrive with the same statuses: words and types tell them apart.
 fn error(answer: &Answer, has_key: bool) -> Error {
-    let words = answer.words().unwrap_or_default();
+    let said = answer.said().unwrap_or_default();
     let kind = answer.error_type().unwrap_or_default();
-    let lowered = words.to_ascii_lowercase();
+    let lowered = said.to_ascii_lowercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| lowered.contains(part));
+    let words = || answer.words().unwrap_or_default();
     match answer.status() {
         // What a key that it does not know becomes where LiteLLM has no database to look it up in.
         400 if kind == "no_db_connection" => Error::Auth,
-        400 | 404 if lowered.contains("invalid model name") || words.starts_with("litellm.NotFoundError") => Error::NoSuchModel,
+        400 | 404 if has(&["invalid model name", "litellm.notfounderror"]) => Error::NoSuchModel,
         429 => answer.error(),
-        400.. if words.starts_with("litellm.BadRequestError") || words.starts_with("litellm.ContextWindowExceededError") => {
-            Error::Refused(words)
-        }
         408 | 504 => Error::Timeout,
-        400.. if words.starts_with("litellm.") => Error::Upstream(words),
+        _ if has(&["litellm.badrequesterror", "litellm.contextwindowexceedederror"]) => Error::Refused(words()),
+        _ if said.starts_with("litellm.") => Error::Upstream(words()),
         // Without a database, asking without a key makes it fail before it can say why.
-        500 if !has_key && words.is_empty() => Error::Auth,
-        500 if kind == "auth_error" || ["authentication error", "api key"].iter().any(|part| lowered.contains(part)) => Error::Auth,
+        500 if !has_key && said.is_empty() => Error::Auth,
+        500 if kind == "auth_error" || has(&["authentication error", "api key"]) => Error::Auth,
         _ => answer.error(),
     }
 }

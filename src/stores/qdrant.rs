@@ -110,7 +110,10 @@ impl Qdrant {
 
     /// With all its points. `false` where there was none of this name.
     pub async fn delete_collection(&self, name: &str) -> Result<bool, Error> {
-        self.ask(Call::delete(&["collections", name], self.write())).await
+        match self.ask(Call::delete(&["collections", name], self.write())).await {
+            Err(Error::NotFound(_)) => Ok(false),
+            answer => answer,
+        }
     }
 
     /// Adds points, and replaces those of the same ids whole. They can be searched when this returns.
@@ -179,7 +182,7 @@ fn only_numbers(vector: &[f32]) -> Result<(), Error> {
 
 fn error(answer: &Answer) -> Error {
     match answer.error() {
-        // Before 1.10 with status 400.
+        // Older ones say so with status 400.
         Error::Refused(words) if words.contains("already exists") => Error::Conflict(words),
         error => error,
     }

@@ -149,7 +149,7 @@ async fn a_refusal_of_the_key_is_told_apart_from_other_refusals() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_api_is_told_as_such() {
     let garbage = Reply::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec());
-    let not_utf8 = Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n\xff\xfe\xfd".to_vec());
+    let not_utf8 = Reply::Raw(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 3\r\n\r\n\xff\xfe\xfd".to_vec());
     let empty = Reply::page(200, "", "");
     for reply in [html(200), html(404), garbage, not_utf8, empty, Reply::Json(200, json!([1])), Reply::Json(200, json!({"result": 7}))] {
         for error in expect(&Peer::always(reply.clone()).base, Kind::Protocol).await {

@@ -98,6 +98,11 @@ async fn other_versions_words_are_understood() {
     assert_eq!(ask(Reply::Json(408, said("litellm.Timeout: APITimeoutError - Request timed out.", "None"))).await, Error::Timeout);
     assert_eq!(ask(Reply::Json(404, json!({"detail": "Not Found"}))).await, Error::NotFound("Not Found".into()));
 
+    // What is hidden from people, a host's name or a key, may be a word that tells what happened.
+    let peer = Peer::always(Reply::Json(401, said("litellm.AuthenticationError: no", "None")));
+    let litellm = LiteLlm::new(&peer.base, Some(&Secret::new("litellm"))).unwrap();
+    assert_eq!(litellm.models().await, Err(Error::Upstream("….AuthenticationError: no".into())));
+
     let told = Peer::always(Reply::Json(200, json!({"status": "connected", "db": "connected", "litellm_version": "1.55.10"})));
     let litellm = LiteLlm::new(&told.base, None).unwrap();
     assert_eq!(litellm.ready().await.unwrap().as_deref(), Some("1.55.10"));

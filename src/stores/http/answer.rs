@@ -66,12 +66,17 @@ impl Answer {
         Some(body.pointer("/error/type")?.as_str()?.to_owned())
     }
 
-    /// The server's own message, for people: one line, short, without the address and the key that it may repeat.
-    pub fn words(&self) -> Option<String> {
+    /// The first line of the server's own message, to be looked into, not to be shown.
+    pub fn said(&self) -> Option<String> {
         let body: Value = serde_json::from_slice(&self.body).ok()?;
         let places = ["/status/error", "/error/message", "/error", "/detail/error", "/detail", "/message"];
         let said = places.iter().find_map(|place| body.pointer(place)?.as_str())?;
-        let mut line: String = said.lines().find(|line| !line.trim().is_empty())?.trim().to_owned();
+        Some(said.lines().map(str::trim).find(|line| !line.is_empty())?.to_owned())
+    }
+
+    /// The same for people: short, without the address and the key that it may repeat.
+    pub fn words(&self) -> Option<String> {
+        let mut line = self.said()?;
         for hidden in &*self.hidden {
             line = line.replace(hidden.as_str(), "…");
         }
