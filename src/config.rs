@@ -2,6 +2,7 @@
 
 mod read;
 mod redis_url;
+mod services;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -116,6 +117,8 @@ pub struct Config {
     pub qdrant_api_key: Option<Secret>,
     pub litellm_url: Option<String>,
     pub litellm_master_key: Option<Secret>,
+    /// The aliases that the applications behind Larder expect LiteLLM to know.
+    pub litellm_models: Vec<String>,
     pub log_format: LogFormat,
     /// Between two checks of one service; shorter in tests.
     pub probe_period: Duration,
@@ -221,10 +224,11 @@ impl Config {
             metrics_token: read.text(&["METRICS_TOKEN"]).map(Secret),
             read_only: read.flag("READ_ONLY", false),
             rate_limit_per_minute: read.bounded(&["RATE_LIMIT_PER_MINUTE"], 600, 0..=100_000, "RATE_LIMIT_PER_MINUTE=600"),
-            qdrant_url: read.http_url(&["QDRANT_URL"], "QDRANT_URL=http://127.0.0.1:6333"),
+            qdrant_url: read.keyed_url("QDRANT_URL", "QDRANT_URL=http://127.0.0.1:6333"),
             qdrant_api_key: read.text(&["QDRANT_API_KEY"]).map(Secret),
-            litellm_url: read.http_url(&["LITELLM_URL"], "LITELLM_URL=http://127.0.0.1:4000"),
+            litellm_url: read.keyed_url("LITELLM_URL", "LITELLM_URL=http://127.0.0.1:4000"),
             litellm_master_key: read.text(&["LITELLM_MASTER_KEY"]).map(Secret),
+            litellm_models: read.names("LITELLM_MODELS"),
             log_format: match read.text(&["LOG_FORMAT"]).as_deref() {
                 None | Some("text") => LogFormat::Text,
                 Some("json") => LogFormat::Json,

@@ -64,7 +64,7 @@ fn defaults_are_those_of_the_documentation() {
     assert!(!config.read_only);
     assert_eq!(config.rate_limit_per_minute, 600);
     assert_eq!(config.log_format, LogFormat::Text);
-    assert!(config.qdrant_url.is_none() && config.litellm_url.is_none());
+    assert!(config.qdrant_url.is_none() && config.litellm_url.is_none() && config.litellm_models.is_empty());
 }
 
 #[test]
@@ -169,6 +169,7 @@ fn no_secret_is_ever_printed() {
         ("ADMIN_EMAIL", "you@example.com"),
         ("ADMIN_PASSWORD", "word-of"),
         ("LITELLM_URL", "word-of-litellm"),
+        ("QDRANT_URL", "http://me:word-of-qdrant@h"),
     ]);
     let message = faults.unwrap_err().to_string();
     assert!(message.contains("ADMIN_PASSWORD is shorter") && !message.contains("word-of"), "{message}");
@@ -264,6 +265,17 @@ fn the_public_address_is_an_origin() {
         assert!(fault(&[("PUBLIC_URL", bad)]).starts_with("PUBLIC_URL "), "{bad}");
     }
     assert!(!with(&[("PUBLIC_URL", "http://larder.example.com")]).unwrap().is_https());
+}
+
+#[test]
+fn services_have_a_plain_address_and_models_a_name_each() {
+    for bad in ["http://me:word@qdrant:6333", "http://me@qdrant", "http://qdrant?x=y", "http://qdrant/#x"] {
+        let fault = fault(&[("QDRANT_URL", bad)]);
+        assert!(fault.starts_with("QDRANT_URL holds a "), "{fault}");
+    }
+    assert_eq!(with(&[("LITELLM_URL", "https://models/behind/a@b/")]).unwrap().litellm_url.as_deref(), Some("https://models/behind/a@b"));
+    let models = with(&[("LITELLM_MODELS", " chat, embedding ,,chat,")]).unwrap().litellm_models;
+    assert_eq!(models, ["chat", "embedding"]);
 }
 
 #[test]

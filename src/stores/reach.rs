@@ -91,6 +91,8 @@ fn kind_of_words(words: &str) -> Option<Kind> {
         Some(Kind::Timeout)
     } else if has(&["refused", "no such file", "reset by peer", "broken pipe", "connection closed", "unreachable", "no route"]) {
         Some(Kind::Connect)
+    } else if has(&["invalid http", "message head is too large"]) {
+        Some(Kind::Protocol)
     } else {
         None
     }
@@ -111,6 +113,7 @@ mod tests {
             (io::Error::other(certificate), Kind::Tls),
             (unknown, Kind::Dns),
             (io::Error::other("FATAL: password authentication failed for user \"app\""), Kind::Auth),
+            (io::Error::other("invalid HTTP version parsed"), Kind::Protocol),
             (io::Error::other("who knows"), Kind::Connect),
         ] {
             assert_eq!(kind_of(&error), kind, "{error}");

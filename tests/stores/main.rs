@@ -7,9 +7,12 @@ mod support;
 
 mod abilities;
 mod floors;
+mod http;
+mod litellm;
 mod migrations;
 mod open;
 mod postgres;
+mod qdrant;
 mod redis;
 mod s3;
 mod tls;

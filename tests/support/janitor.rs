@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 const TIDY: &str = r#"
 cat >/dev/null
-[ "$1" = - ] || kill -9 -- "-$1" 2>/dev/null
+[ "$1" = - ] || kill -s KILL -- "-$1" 2>/dev/null
 shift
 tries=0
 until rm -rf -- "$@" 2>/dev/null || [ "$tries" -gt 50 ]; do tries=$((tries + 1)); sleep 0.1; done

@@ -34,7 +34,7 @@ fn detail(of: Service) -> Detail {
             Detail::Redis(RedisDetail { memory: Some(85), limit: Some(100), clients: Some(3), evicts: true, ..RedisDetail::default() })
         }
         Service::S3 => Detail::S3 { round_trip: Some(Duration::from_millis(12)), bucket_is_missing: false, bucket: HOSTILE.to_owned() },
-        Service::Qdrant => Detail::Qdrant { collections: vec![(HOSTILE.to_owned(), false)], points: 1_204_118 },
+        Service::Qdrant => Detail::Qdrant { collections: 4, looked: 4, points: 1_204_118, ill: vec![HOSTILE.to_owned()] },
         Service::LiteLlm => Detail::LiteLlm { models: vec![HOSTILE.to_owned()], missing: vec![HOSTILE.to_owned()] },
     }
 }

@@ -21,9 +21,12 @@ pub enum Detail {
         bucket: String,
     },
     Qdrant {
-        /// Name and whether it is green.
-        collections: Vec<(String, bool)>,
+        collections: usize,
+        /// Of these, how many were looked at, and their points.
+        looked: usize,
         points: u64,
+        /// Names of those that are red: something in them failed.
+        ill: Vec<String>,
     },
     LiteLlm {
         models: Vec<String>,
@@ -81,10 +84,7 @@ impl Detail {
                 Some(format!("{} % of its memory is used, and it throws nothing out: when it is full it refuses.", redis.share()?))
             }
             Self::S3 { bucket_is_missing: true, bucket, .. } => Some(format!("It has no bucket {bucket}.")),
-            Self::Qdrant { collections, .. } => {
-                let ill: Vec<&str> = collections.iter().filter(|(_, green)| !green).map(|(name, _)| name.as_str()).collect();
-                (!ill.is_empty()).then(|| format!("Collections that are not green: {}.", ill.join(", ")))
-            }
+            Self::Qdrant { ill, .. } if !ill.is_empty() => Some(format!("Collections that are red: {}.", ill.join(", "))),
             Self::LiteLlm { missing, .. } if !missing.is_empty() => Some(format!("It does not offer {}.", missing.join(", "))),
             _ => None,
         }

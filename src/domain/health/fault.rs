@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::stores::http;
 use crate::stores::reach::{Failed, Kind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,5 +86,11 @@ impl From<Failed> for Fault {
             Kind::NotReady => (Class::Degraded, "It answers that it cannot work now."),
         };
         Self { raw: failed.why, ..Self::new(class, failed.say.unwrap_or(why)) }
+    }
+}
+
+impl From<http::Error> for Fault {
+    fn from(error: http::Error) -> Self {
+        Failed { kind: error.kind(), say: None, why: error.to_string() }.into()
     }
 }

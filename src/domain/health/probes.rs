@@ -2,19 +2,25 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use super::detail::{Detail, RedisDetail};
 use super::fault::Fault;
 use super::record::Outcome;
 use super::{Board, Service};
+use crate::config::Config;
 use crate::domain::Context;
 use crate::domain::faults::crash_point;
+use crate::stores::litellm::LiteLlm;
+use crate::stores::qdrant::{Collection, Qdrant, Status};
 use crate::stores::{postgres, redis};
 
 /// A slower look at a service after so many checks.
 const LOOK_EVERY: u32 = 15;
 const LOOK_DEADLINE: Duration = Duration::from_secs(3);
+/// So many collections are looked at one by one.
+const COLLECTIONS: usize = 50;
 /// Two checks by hand of one service are at least so far apart.
 pub const APART: Duration = Duration::from_secs(5);
 /// How long whoever asks by hand waits for the answer.
@@ -34,6 +40,8 @@ fn deadline(service: Service) -> Duration {
 struct Probe {
     postgres: postgres::probe::Probe,
     redis: redis::Probe,
+    qdrant: Option<(Qdrant, String)>,
+    litellm: Option<(LiteLlm, String)>,
 }
 
 /// Checks every service that is configured, for ever.
@@ -121,8 +129,42 @@ async fn ask(ctx: &Context, service: Service, probe: &mut Probe) -> Result<Strin
         Service::Postgres => probe.postgres.check(ctx.db.url()).await?,
         Service::Redis => probe.redis.check(&ctx.config.redis).await?,
         Service::S3 => ctx.s3.check(bucket(ctx)).await?.server,
-        Service::Qdrant | Service::LiteLlm => String::new(),
+        Service::Qdrant => {
+            let (qdrant, version) = match probe.qdrant.take() {
+                Some(known) => known,
+                None => {
+                    let qdrant = qdrant(&ctx.config)?;
+                    let version = qdrant.version().await?;
+                    (qdrant, version)
+                }
+            };
+            qdrant.ready().await?;
+            probe.qdrant.insert((qdrant, version)).1.clone()
+        }
+        Service::LiteLlm => {
+            let (litellm, version) = match probe.litellm.take() {
+                Some(known) => known,
+                None => {
+                    let litellm = litellm(&ctx.config)?;
+                    // Not every key may ask for it.
+                    let version = litellm.version().await.ok().flatten().unwrap_or_default();
+                    (litellm, version)
+                }
+            };
+            litellm.ready().await?;
+            probe.litellm.insert((litellm, version)).1.clone()
+        }
     })
+}
+
+fn qdrant(config: &Config) -> Result<Qdrant, Fault> {
+    let url = config.qdrant_url.as_deref().unwrap_or_default();
+    Ok(Qdrant::new(url, config.qdrant_api_key.as_ref())?.within(LOOK_DEADLINE))
+}
+
+fn litellm(config: &Config) -> Result<LiteLlm, Fault> {
+    let url = config.litellm_url.as_deref().unwrap_or_default();
+    Ok(LiteLlm::new(url, config.litellm_master_key.as_ref())?.within(LOOK_DEADLINE))
 }
 
 async fn look_closer(ctx: &Context, service: Service, probe: &mut Probe, nonce: Uuid) -> Result<Detail, Fault> {
@@ -139,8 +181,30 @@ async fn look_closer(ctx: &Context, service: Service, probe: &mut Probe, nonce: 
             let round_trip = if writes { Some(ctx.s3.round_trip(bucket, nonce).await?) } else { None };
             Detail::S3 { round_trip, bucket_is_missing, bucket: bucket.to_owned() }
         }
-        Service::Qdrant => Detail::Qdrant { collections: Vec::new(), points: 0 },
-        Service::LiteLlm => Detail::LiteLlm { models: Vec::new(), missing: Vec::new() },
+        Service::Qdrant => {
+            let qdrant = match &probe.qdrant {
+                Some((known, _)) => known.clone(),
+                None => qdrant(&ctx.config)?,
+            };
+            let names = qdrant.collections().await?;
+            let looking: Vec<_> = names.iter().take(COLLECTIONS).map(|name| qdrant.collection(name).boxed()).collect();
+            let looked: Vec<Collection> = stream::iter(looking).buffered(4).try_collect().await?;
+            Detail::Qdrant {
+                points: looked.iter().filter_map(|one| one.points).sum(),
+                ill: names.iter().zip(&looked).filter(|(_, one)| one.status == Status::Red).map(|(name, _)| name.clone()).collect(),
+                looked: looked.len(),
+                collections: names.len(),
+            }
+        }
+        Service::LiteLlm => {
+            let litellm = match &probe.litellm {
+                Some((known, _)) => known.clone(),
+                None => litellm(&ctx.config)?,
+            };
+            let models = litellm.models().await?;
+            let missing = ctx.config.litellm_models.iter().filter(|expected| !models.contains(expected)).cloned().collect();
+            Detail::LiteLlm { models, missing }
+        }
     })
 }
 

@@ -1,18 +1,15 @@
 //! Opening one connection: TLS by the URL, keep-alive, and the server's own time-outs.
 
-use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::stores::reach::{Failed, Kind};
+use crate::stores::tls;
 
 /// What a connection is for; migrations may take as long as they need.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,7 +86,7 @@ pub async fn open(url: String, purpose: Purpose) -> Result<AsyncPgConnection, Fa
         let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(failed)?;
         AsyncPgConnection::try_from_client_and_connection(client, connection).await
     } else {
-        let tls = tls_config(root_certificate.as_deref()).map_err(|why| Failed { kind: Kind::Tls, ..unusable(why) })?;
+        let tls = tls::client(root_certificate.as_deref()).map_err(|why| Failed { kind: Kind::Tls, ..unusable(why) })?;
         let (client, connection) = config.connect(MakeRustlsConnect::new(tls)).await.map_err(failed)?;
         AsyncPgConnection::try_from_client_and_connection(client, connection).await
     };
@@ -110,28 +107,6 @@ fn failed(error: tokio_postgres::Error) -> Failed {
         _ => (Kind::Protocol, None),
     };
     Failed { kind, say, why }
-}
-
-fn tls_config(root_certificate: Option<&str>) -> Result<rustls::ClientConfig, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    match root_certificate {
-        Some(path) => {
-            let certificates = CertificateDer::pem_file_iter(Path::new(path)).map_err(|error| format!("sslrootcert {path:?}: {error}"))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|error| format!("sslrootcert {path:?}: {error}"))?;
-                roots.add(certificate).map_err(|error| format!("sslrootcert {path:?}: {error}"))?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }
 
 #[cfg(test)]

@@ -199,13 +199,14 @@ impl Card {
                 let ms = took.as_secs_f64() * 1000.0;
                 facts.push(fact("Write and read", format!("16 bytes in {bucket}, there and back in {ms:.0}{}ms", units::THIN)));
             }
-            Some(Detail::Qdrant { collections, points }) => {
-                let green = collections.iter().filter(|(_, green)| *green).count();
-                let colour = if green == collections.len() { "all green".to_owned() } else { format!("{green} green") };
-                let count = collections.len();
-                let value =
-                    if count == 0 { "none".to_owned() } else { format!("{count}, {colour}, {} points", units::count_text(*points)) };
-                facts.push(fact("Collections", value));
+            Some(Detail::Qdrant { collections, looked, points, ill }) => {
+                let (count, points) = (units::count_text(*collections as u64), units::count_text(*points));
+                let value = match collections {
+                    0 => "none".to_owned(),
+                    all if all == looked => format!("{count}, {points} points"),
+                    _ => format!("{count}, {points} points in the first {looked}"),
+                };
+                facts.push(Fact { name: "Collections", value, warn: (!ill.is_empty()).then(|| format!("{} red", ill.len())) });
             }
             Some(Detail::LiteLlm { models, missing }) => {
                 let value = if models.is_empty() { "none".to_owned() } else { models.join(", ") };

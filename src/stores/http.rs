@@ -1,0 +1,168 @@
+//! JSON over HTTP to one server. The key goes to the address that was configured and nowhere else: no redirect is
+//! followed and no proxy of the environment is used. Time and the size of answers are limited.
+
+mod answer;
+mod error;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Url, redirect};
+use serde::Serialize;
+
+use super::tls;
+use crate::config::Secret;
+
+pub use answer::{Answer, LARGEST};
+pub use error::Error;
+
+/// How the key is sent.
+#[derive(Clone, Copy)]
+pub enum Key<'a> {
+    Bearer(&'a Secret),
+    Header(&'static str, &'a Secret),
+}
+
+#[derive(Clone)]
+pub struct Http {
+    client: reqwest::Client,
+    base: Url,
+    /// What no message may show.
+    hidden: Arc<[String]>,
+}
+
+/// One question. The segments of the path may hold anything: they are encoded.
+pub struct Call<'a> {
+    method: Method,
+    path: &'a [&'a str],
+    query: Option<(&'static str, &'static str)>,
+    body: Option<serde_json::Result<Vec<u8>>>,
+    limit: Duration,
+}
+
+impl Http {
+    /// Opens nothing. Fails where the address or the key cannot be used at all.
+    pub fn new(address: &str, key: Option<Key<'_>>, connect: Duration) -> Result<Self, Error> {
+        let base = Url::parse(address).map_err(|_| Error::Settings("its address is not a URL"))?;
+        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
+            return Err(Error::Settings("its address is not an http:// or https:// address"));
+        }
+        // The HTTP client would send them as a second authorisation.
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(Error::Settings("its address holds a user name or a password"));
+        }
+        if base.query().is_some() || base.fragment().is_some() {
+            return Err(Error::Settings("its address holds a ? or a #"));
+        }
+        let mut headers = HeaderMap::new();
+        let mut hidden = Vec::new();
+        if let Some(key) = key {
+            let (name, text, secret) = match key {
+                Key::Bearer(secret) => (AUTHORIZATION, format!("Bearer {}", secret.reveal()), secret),
+                Key::Header(name, secret) => (HeaderName::from_static(name), secret.reveal().to_owned(), secret),
+            };
+            let mut value =
+                HeaderValue::from_str(&text).map_err(|_| Error::Settings("its key holds characters that no header can hold"))?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+            hidden.push(secret.reveal().to_owned());
+        }
+        hidden.extend(base.host_str().map(str::to_owned));
+        hidden.retain(|part| !part.is_empty());
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::client(None).map_err(|_| Error::Settings("TLS cannot be set up"))?)
+            .default_headers(headers)
+            .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(connect)
+            .pool_max_idle_per_host(4)
+            // Both servers close a connection that was idle for 5 s, perhaps just as a question is sent.
+            .pool_idle_timeout(Duration::from_secs(4))
+            .build()
+            .map_err(|_| Error::Settings("the HTTP client cannot be set up"))?;
+        Ok(Self { client, base, hidden: hidden.into() })
+    }
+
+    /// Whatever the server answers, also where it refuses: see `Answer`.
+    pub async fn send(&self, call: Call<'_>) -> Result<Answer, Error> {
+        let mut url = self.url(call.path)?;
+        if let Some((name, value)) = call.query {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        let mut request = self.client.request(call.method, url).timeout(call.limit);
+        if let Some(body) = call.body {
+            let body = body.map_err(|_| Error::Settings("the question cannot be written as JSON"))?;
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let response = request.send().await.map_err(error::of_transport)?;
+        Answer::read(response, self.hidden.clone()).await
+    }
+
+    fn url(&self, path: &[&str]) -> Result<Url, Error> {
+        // They would name another path than the one that was meant, or none.
+        if path.iter().any(|segment| matches!(*segment, "" | "." | "..")) {
+            return Err(Error::Refused("the name is empty, or consists of dots".into()));
+        }
+        let mut url = self.base.clone();
+        let segments = url.path_segments_mut().map(|mut segments| {
+            segments.pop_if_empty().extend(path);
+        });
+        segments.map_err(|()| Error::Settings("its address is not a URL"))?;
+        Ok(url)
+    }
+}
+
+impl<'a> Call<'a> {
+    pub fn get(path: &'a [&'a str], limit: Duration) -> Self {
+        Self { method: Method::GET, path, query: None, body: None, limit }
+    }
+
+    pub fn post(path: &'a [&'a str], body: &impl Serialize, limit: Duration) -> Self {
+        Self { method: Method::POST, body: Some(serde_json::to_vec(body)), ..Self::get(path, limit) }
+    }
+
+    pub fn put(path: &'a [&'a str], body: &impl Serialize, limit: Duration) -> Self {
+        Self { method: Method::PUT, ..Self::post(path, body, limit) }
+    }
+
+    pub fn delete(path: &'a [&'a str], limit: Duration) -> Self {
+        Self { method: Method::DELETE, ..Self::get(path, limit) }
+    }
+
+    pub fn query(self, name: &'static str, value: &'static str) -> Self {
+        Self { query: Some((name, value)), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http(address: &str) -> Result<Http, Error> {
+        Http::new(address, None, Duration::from_secs(1))
+    }
+
+    #[test]
+    fn names_stay_one_segment_of_the_path() {
+        let url = |base: &str, path: &[&str]| http(base).and_then(|http| http.url(path)).map(|url| url.to_string());
+        assert_eq!(url("http://a:1", &["collections"]).unwrap(), "http://a:1/collections");
+        assert_eq!(url("http://a:1/behind/", &["x"]).unwrap(), "http://a:1/behind/x");
+        assert_eq!(url("http://a:1/behind", &["x", "y"]).unwrap(), "http://a:1/behind/x/y");
+        assert_eq!(url("http://a", &["../b?c#d/é%2e"]).unwrap(), "http://a/..%2Fb%3Fc%23d%2F%C3%A9%252e");
+        assert_eq!(url("http://a", &["http://b"]).unwrap(), "http://a/http:%2F%2Fb");
+        for bad in ["", ".", ".."] {
+            assert!(matches!(url("http://a", &["collections", bad]), Err(Error::Refused(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_used_is_refused_at_once() {
+        for bad in ["a:6333", "ftp://a", "", "http://", "http://me:word@a", "http://me@a", "http://a/?b=c", "http://a#b"] {
+            assert!(matches!(http(bad), Err(Error::Settings(_))), "{bad:?}");
+        }
+        let key = Secret::new("line\nbreak");
+        assert!(matches!(Http::new("http://a", Some(Key::Bearer(&key)), Duration::from_secs(1)), Err(Error::Settings(_))));
+    }
+}

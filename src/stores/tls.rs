@@ -1,0 +1,30 @@
+//! TLS as every connection of ours speaks it: rustls with aws-lc-rs, and certificates always verified.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// Trusts the authorities of the system, or only those of the file that `root_certificate` names.
+pub(super) fn client(root_certificate: Option<&str>) -> Result<rustls::ClientConfig, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    match root_certificate {
+        Some(path) => {
+            let certificates = CertificateDer::pem_file_iter(Path::new(path)).map_err(|error| format!("sslrootcert {path:?}: {error}"))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| format!("sslrootcert {path:?}: {error}"))?;
+                roots.add(certificate).map_err(|error| format!("sslrootcert {path:?}: {error}"))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}

@@ -1,0 +1,130 @@
+//! A server of HTTP that answers as the test wants, and remembers what it was asked. One request a connection.
+//!
+//! It has a thread of its own, so that it may outlive the runtime of the test that made it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+pub struct Peer {
+    /// `http://127.0.0.1:<port>`
+    pub base: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    sent: Arc<AtomicU64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub method: String,
+    /// With what follows a question mark.
+    pub path: String,
+    /// Names in small letters.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Reply {
+    Json(u16, Value),
+    /// All that is sent, head included.
+    Raw(Vec<u8>),
+    /// What is sent first, and then nothing more for as long as the client waits.
+    Freeze(&'static str),
+    /// What is sent first, and then zeros for as long as the client takes them.
+    Endless(&'static str),
+}
+
+impl Asked {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn read(stream: &mut BufReader<TcpStream>) -> Option<Self> {
+        let mut line = String::new();
+        stream.read_line(&mut line).ok()?;
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let (method, path) = (words.next()?, words.next()?);
+        let mut headers = Vec::new();
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).ok()?;
+            let Some((name, value)) = line.split_once(':') else { break };
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let mut asked = Self { method, path, headers, body: Vec::new() };
+        let length = asked.header("content-length").map_or(0, |length| length.parse().unwrap());
+        asked.body = vec![0; length];
+        stream.read_exact(&mut asked.body).ok()?;
+        Some(asked)
+    }
+}
+
+impl Reply {
+    /// A head and a body, as a web server sends them.
+    pub fn page(status: u16, headers: &str, body: &str) -> Self {
+        let head = format!("HTTP/1.1 {status} As-Wanted\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len());
+        Self::Raw((head + body).into_bytes())
+    }
+
+    fn send(self, stream: &mut TcpStream, sent: &AtomicU64) -> std::io::Result<()> {
+        match self {
+            Self::Json(status, body) => Self::page(status, "content-type: application/json\r\n", &body.to_string()).send(stream, sent),
+            Self::Raw(bytes) => stream.write_all(&bytes),
+            Self::Freeze(begin) => {
+                stream.write_all(begin.as_bytes())?;
+                // Returns when the client has gone.
+                stream.read(&mut [0]).map(drop)
+            }
+            Self::Endless(begin) => {
+                stream.write_all(begin.as_bytes())?;
+                let zeros = vec![b'0'; 64 << 10];
+                loop {
+                    sent.fetch_add(stream.write(&zeros)? as u64, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
+impl Peer {
+    pub fn new(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (asked, sent, answer) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU64::new(0)), Arc::new(answer));
+        let (remember, count) = (asked.clone(), sent.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (remember, count, answer) = (remember.clone(), count.clone(), answer.clone());
+                std::thread::spawn(move || {
+                    let mut reader = BufReader::new(stream.try_clone().ok()?);
+                    let asked = Asked::read(&mut reader)?;
+                    remember.lock().unwrap().push(asked.clone());
+                    // The client may have had enough before the end.
+                    answer(&asked).send(&mut { stream }, &count).ok()
+                });
+            }
+        });
+        Self { base, asked, sent }
+    }
+
+    /// One that gives everybody the same answer.
+    pub fn always(reply: Reply) -> Self {
+        Self::new(move |_| reply.clone())
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// How many bytes of an endless answer have left.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
