@@ -7,7 +7,7 @@ use serde_yaml_ng::Value;
 
 use crate::support::{TestApp, eventually};
 
-fn file(path: &str) -> String {
+pub fn file(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 

@@ -9,6 +9,7 @@ mod command_line;
 mod deploy;
 mod health;
 mod metrics;
+mod policies;
 
 use support::TestApp;
 
