@@ -10,6 +10,7 @@ mod deploy;
 mod health;
 mod metrics;
 mod policies;
+mod roles;
 
 use support::TestApp;
 
