@@ -1,5 +1,6 @@
 //! `Config::from_env`, read once. Every fault is reported together, and secrets cannot be printed.
 
+mod network;
 mod read;
 mod redis_url;
 
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use network::Network;
 use read::Reader;
 
 /// A value that neither `Debug` nor `Display` shows.
@@ -95,7 +97,7 @@ pub struct Config {
     /// Scheme, host and port by which browsers reach Larder, without a trailing slash.
     pub public_url: Option<String>,
     /// Peers whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<std::net::IpAddr>,
+    pub trusted_proxies: Vec<Network>,
     pub data_dir: PathBuf,
     pub database_url: Secret,
     pub redis: RedisConfig,
