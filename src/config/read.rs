@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
         let url = self.required(&["DATABASE_URL"], example);
         if !url.is_empty() && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             self.fault("DATABASE_URL", "does not begin with postgres:// or postgresql://", example);
-        } else if !url.is_empty() && url.parse::<tokio_postgres::Config>().is_err() {
+        } else if !url.is_empty() && crate::stores::postgres::check_url(&url).is_err() {
             self.fault("DATABASE_URL", "is not a Postgres connection string", example);
         }
         Secret::new(url)
