@@ -8,6 +8,7 @@ mod support;
 mod command_line;
 mod deploy;
 mod health;
+mod kubernetes;
 mod metrics;
 mod policies;
 mod roles;
