@@ -31,8 +31,7 @@ fn text(value: &Value) -> &str {
 /// What a container of `kind` finds in its environment.
 fn environment(kind: &str) -> BTreeMap<String, String> {
     let entries = of_kind("ConfigMap")["data"].as_mapping().unwrap().clone();
-    let mut found: BTreeMap<String, String> =
-        entries.iter().map(|(name, value)| (text(name).to_owned(), text(value).to_owned())).collect();
+    let mut found: BTreeMap<String, String> = entries.iter().map(|(name, value)| (text(name).to_owned(), text(value).to_owned())).collect();
     let container = &of_kind(kind)["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(container["envFrom"][0]["configMapRef"]["name"], of_kind("ConfigMap")["metadata"]["name"]);
     found.extend(items(&container["env"]).map(|one| (text(&one["name"]).to_owned(), text(&one["value"]).to_owned())));

@@ -12,6 +12,7 @@ mod kubernetes;
 mod metrics;
 mod policies;
 mod roles;
+mod systemd;
 
 use support::TestApp;
 
