@@ -114,6 +114,13 @@ async fn one_user_migrates_one_serves_and_one_makes_backups() {
         assert_eq!(error.code().map(|code| code.code()), Some("42501"), "{statement}: {error}");
     }
 
+    // As a password is replaced without a gap.
+    let heir = "DO $$ BEGIN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'larder_app_2') THEN CREATE ROLE larder_app_2 LOGIN IN ROLE larder_app; END IF;
+        END $$";
+    set.connect(&database).await.batch_execute(heir).await.unwrap();
+    as_user(&set, &database, "larder_app_2").await.batch_execute("UPDATE public.users SET updated_at = now()").await.unwrap();
+
     // A later migration's tables are covered, and the file may be run again.
     as_user(&set, &database, "larder_owner").await.batch_execute("CREATE TABLE later (id int)").await.unwrap();
     as_user(&set, &database, "first_user").await.batch_execute(&file("deploy/postgres/roles.sql")).await.unwrap();
