@@ -11,6 +11,7 @@ mod deploy;
 mod health;
 mod kubernetes;
 mod metrics;
+mod observatory;
 mod policies;
 mod roles;
 mod systemd;
