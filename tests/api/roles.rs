@@ -11,6 +11,7 @@ use larder::domain::actor::Role;
 use larder::domain::reconcile;
 use larder::stores::postgres;
 use tokio_postgres::NoTls;
+use tokio_postgres::error::SqlState;
 
 use crate::deploy::file;
 use crate::support::{Set, TestApp};
@@ -104,15 +105,22 @@ async fn one_user_migrates_one_serves_and_one_makes_backups() {
             "SET ROLE larder_owner",
         ] {
             let error = client.batch_execute(statement).await.expect_err(statement);
-            assert_eq!(error.code().map(|code| code.code()), Some("42501"), "{user}: {statement}: {error}");
+            assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{user}: {statement}: {error}");
         }
         assert_eq!(postgres::applied(&Secret::new(url(&set, &database, user))).await.unwrap(), (ran, 0));
         assert!(!postgres::may_migrate(&Secret::new(url(&set, &database, user))).await.unwrap());
     }
     for statement in ["INSERT INTO public.tenants (id, slug, name) VALUES (gen_random_uuid(), 'x', 'X')", "DELETE FROM public.files"] {
         let error = reading.batch_execute(statement).await.expect_err(statement);
-        assert_eq!(error.code().map(|code| code.code()), Some("42501"), "{statement}: {error}");
+        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}: {error}");
     }
+
+    let urls = app.servers().urls();
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_larder"));
+    doctor.arg("doctor").env_clear().current_dir(env!("CARGO_TARGET_TMPDIR")).env("DATABASE_URL", url(&set, &database, "larder_app"));
+    doctor.env("REDIS_URL", &urls.redis_url).env("S3_ENDPOINT_URL", &urls.s3_endpoint).env("S3_BUCKETS", &app.bucket);
+    doctor.env("AWS_ACCESS_KEY_ID", &urls.s3_access_key_id).env("AWS_SECRET_ACCESS_KEY", &urls.s3_secret_access_key);
+    run(&mut doctor);
 
     // As a password is replaced without a gap.
     let heir = "DO $$ BEGIN
@@ -150,7 +158,7 @@ async fn restored(set: &Arc<Set>, database: &str) {
     let editor = again.sign_in(Role::Editor).await;
     editor.upload(&again.bucket, "after.txt", "x").await.expect_status(303);
     let error = as_user(set, &fresh, "larder_app").await.batch_execute("DELETE FROM audit.events").await.unwrap_err();
-    assert_eq!(error.code().map(|code| code.code()), Some("42501"));
+    assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
     let error = set.connect(&fresh).await.batch_execute("DELETE FROM audit.events").await.unwrap_err();
     assert!(error.as_db_error().unwrap().message().contains("insert-only"), "the triggers are back too: {error}");
 }
