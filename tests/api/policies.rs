@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_s3::types::BucketVersioningStatus;
 use bytes::Bytes;
 use larder::config::{S3Config, Secret};
 use larder::domain::abilities::{self, Ability};
 use larder::domain::actor::Role;
-use larder::stores::s3::{Error, PutOptions, Store};
+use larder::stores::s3::{Conditions, Error, Part, PutOptions, Store, Versioning};
 use serde_json::Value;
 
 use crate::deploy::file;
@@ -108,6 +109,8 @@ fn the_bucket_policy_denies_everything_that_comes_in_the_clear() {
     let statement = &policy["Statement"][0];
     assert_eq!((&statement["Effect"], &statement["Principal"], &statement["Action"]), (&"Deny".into(), &"*".into(), &"s3:*".into()));
     assert_eq!(statement["Condition"]["Bool"]["aws:SecureTransport"], "false");
+    let encryption: Value = serde_json::from_str(&file("deploy/aws/encryption.json")).unwrap();
+    assert_eq!(encryption["Rules"][0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"], "aws:kms");
     let both = [format!("arn:aws:s3:::{NAMED}"), format!("arn:aws:s3:::{NAMED}/*")];
     assert!(policy["Statement"].as_array().unwrap().iter().all(|statement| words(&statement["Resource"]).eq(both.iter())));
 }
@@ -227,7 +230,33 @@ async fn with_the_policy_larder_works_in_its_bucket_and_nowhere_else() {
         larger.delete_bucket(&mine).await.unwrap();
         larger.create_bucket(&mine).await.unwrap();
         assert_eq!(larger.create_bucket(&format!("{other}-2")).await, Err(Error::AccessDenied));
+        parts_and_versions(&app, &mine).await;
     }
+}
+
+/// What an empty bucket without versions does not show.
+async fn parts_and_versions(app: &TestApp, bucket: &str) {
+    let text = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
+    let store = &app.ctx.s3;
+    let upload = store.begin_multipart(bucket, "open", &text).await.unwrap();
+    let part = Part { number: 1, body: Bytes::from_static(b"part") };
+    store.put_part(bucket, "open", &upload, part).await.unwrap();
+    assert_eq!(store.list_multipart(bucket, Some("open"), None, 10).await.unwrap().uploads.len(), 1);
+    assert_eq!(store.list_parts(bucket, "open", &upload, None, 10).await.unwrap().parts.len(), 1);
+    store.abort_multipart(bucket, "open", &upload).await.unwrap();
+
+    let on = BucketVersioningStatus::Enabled;
+    let on = aws_sdk_s3::types::VersioningConfiguration::builder().status(on).build();
+    client(&root(app).await).put_bucket_versioning().bucket(bucket).versioning_configuration(on).send().await.unwrap();
+    assert_eq!(store.versioning(bucket).await, Ok(Versioning::On));
+    let first = store.put(bucket, "k", Bytes::from_static(b"first"), &text).await.unwrap();
+    store.put(bucket, "k", Bytes::from_static(b"second"), &text).await.unwrap();
+    let mut old = store.get(bucket, "k", first.version_id.as_deref(), &Conditions::default()).await.unwrap();
+    assert_eq!(old.body.next().await.unwrap().unwrap(), "first");
+    let versions = client(&app.ctx.config.s3).list_object_versions().bucket(bucket).send().await.unwrap();
+    assert_eq!(versions.versions().len(), 2);
+    let off = aws_sdk_s3::types::VersioningConfiguration::builder().status(BucketVersioningStatus::Suspended).build();
+    client(&app.ctx.config.s3).put_bucket_versioning().bucket(bucket).versioning_configuration(off).send().await.unwrap_err();
 }
 
 async fn root(app: &TestApp) -> S3Config {

@@ -129,14 +129,15 @@ async fn one_user_migrates_one_serves_and_one_makes_backups() {
     set.connect(&database).await.batch_execute(heir).await.unwrap();
     as_user(&set, &database, "larder_app_2").await.batch_execute("UPDATE public.users SET updated_at = now()").await.unwrap();
 
+    app.stop().await;
+    restored(&set, &database).await;
+
     // A later migration's tables are covered, and the file may be run again.
     as_user(&set, &database, "larder_owner").await.batch_execute("CREATE TABLE later (id int)").await.unwrap();
     as_user(&set, &database, "first_user").await.batch_execute(&file("deploy/postgres/roles.sql")).await.unwrap();
     serving.batch_execute("INSERT INTO later VALUES (1); UPDATE later SET id = 2; DELETE FROM later").await.unwrap();
     reading.batch_execute("SELECT FROM later; SELECT FROM audit.events").await.unwrap();
     as_user(&set, &database, "larder_owner").await.batch_execute("DROP TABLE later").await.unwrap();
-    app.stop().await;
-    restored(&set, &database).await;
 }
 
 /// The backup of one user becomes the database of the others.
