@@ -10,7 +10,7 @@ help:
 	@echo "make run    installs what is missing, builds, and starts Larder with servers of its own under ./data"
 	@echo "make test   installs what the tests need, then checks formatting and lints and runs every test"
 	@echo "make faults kills, cuts and starves Larder and its stores for longer than make test does (about 6 minutes)"
-	@echo "make audit  looks for unused and unwelcome dependencies"
+	@echo "make audit  looks for unused and unwelcome dependencies, and checks what is shipped in deploy/"
 	@echo "make minio  builds MinIO into .cache, for LARDER_TEST_S3=minio make test (about 3 minutes)"
 	@echo "make bench-cache  measures what looking at ten million keys costs, and a cached value (needs 3 GiB of memory)"
 	@echo "make bench  measures transfers against the store itself and nginx: STORE=minio|weed, ARGS=--help"

@@ -1,5 +1,6 @@
 //! `Config::from_env`, read once. Every fault is reported together, and secrets cannot be printed.
 
+mod network;
 mod read;
 mod redis_url;
 mod services;
@@ -9,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use network::Network;
 use read::Reader;
 
 /// With its deadline of up to two seconds a check finds out within six that a server stands still.
@@ -101,7 +103,7 @@ pub struct Config {
     /// Scheme, host and port by which browsers reach Larder, without a trailing slash.
     pub public_url: Option<String>,
     /// Peers whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<std::net::IpAddr>,
+    pub trusted_proxies: Vec<Network>,
     pub data_dir: PathBuf,
     pub database_url: Secret,
     pub redis: RedisConfig,

@@ -82,19 +82,31 @@ async fn examine(config: Config) -> anyhow::Result<()> {
 
 /// How many faults the schema has.
 async fn schema(config: &Config) -> u32 {
-    match postgres::applied(&config.database_url).await {
-        Ok((applied, 0)) => say(&format!("ok     Schema, {applied} migrations")),
-        Ok((_, pending)) if config.migrate_on_start => say(&format!("note   Schema: migrations to run at the next start: {pending}")),
-        Ok((_, pending)) => {
-            say(&format!("FAULT  Schema: migrations that are missing: {pending}, and MIGRATE_ON_START is false. Run: larder migrate"));
-            return 1;
+    const OWNER: &str = "Larder's user must own the database, or at least be allowed to create in it";
+    let found = match postgres::applied(&config.database_url).await {
+        Ok((applied, 0)) => Ok(format!("ok     Schema, {applied} migrations")),
+        Ok((_, pending)) if !config.migrate_on_start => {
+            Err(format!("migrations that are missing: {pending}, and MIGRATE_ON_START is false. Run: larder migrate"))
         }
-        Err(error) => {
-            say(&format!("FAULT  Schema: {error}. Larder's user must own the database, or at least be allowed to create in it."));
-            return 1;
+        Ok((_, pending)) => match postgres::may_migrate(&config.database_url).await {
+            Ok(true) => Ok(format!("note   Schema: migrations to run at the next start: {pending}")),
+            Ok(false) => {
+                Err(format!("migrations that are missing: {pending}. {OWNER}, or another runs them: see deploy/postgres/roles.sql"))
+            }
+            Err(error) => Err(error.to_string()),
+        },
+        Err(error) => Err(error.to_string()),
+    };
+    match found {
+        Ok(line) => {
+            say(&line);
+            0
+        }
+        Err(why) => {
+            say(&format!("FAULT  Schema: {why}."));
+            1
         }
     }
-    0
 }
 
 fn mend(service: Service) -> &'static str {

@@ -1,12 +1,11 @@
 //! The readers of single variables: aliases, `NAME_FILE`, and faults in words.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{EmbeddedUrls, Environment, Faults, FirstAdmin, RedisConfig, S3Config, Secret, UploadConfig, redis_url};
+use super::{EmbeddedUrls, Environment, Faults, FirstAdmin, Network, RedisConfig, S3Config, Secret, UploadConfig, redis_url};
 
 pub(super) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -117,13 +116,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub fn addresses(&mut self, name: &str) -> Vec<IpAddr> {
+    pub fn addresses(&mut self, name: &str) -> Vec<Network> {
         let Some(value) = self.text(&[name]) else { return Vec::new() };
         let mut addresses = Vec::new();
         for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             match part.parse() {
                 Ok(address) => addresses.push(address),
-                Err(_) => self.fault(name, &format!("holds {part:?}, which is not an IP address"), &format!("{name}=10.0.0.2,10.0.0.3")),
+                Err(_) => self.fault(
+                    name,
+                    &format!("holds {part:?}, which is neither an IP address nor a network"),
+                    &format!("{name}=10.0.0.2,10.1.0.0/16"),
+                ),
             }
         }
         addresses
@@ -200,7 +203,7 @@ impl<'a> Reader<'a> {
         let url = self.required(&["DATABASE_URL"], example);
         if !url.is_empty() && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             self.fault("DATABASE_URL", "does not begin with postgres:// or postgresql://", example);
-        } else if !url.is_empty() && url.parse::<tokio_postgres::Config>().is_err() {
+        } else if !url.is_empty() && crate::stores::postgres::check_url(&url).is_err() {
             self.fault("DATABASE_URL", "is not a Postgres connection string", example);
         }
         Secret::new(url)

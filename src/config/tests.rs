@@ -177,10 +177,15 @@ fn no_secret_is_ever_printed() {
 
 #[test]
 fn postgres_addresses_are_checked() {
-    for good in ["postgres://u@h/d", "postgresql://u:p@h:1/d?sslmode=require", "postgres:///d?host=%2Frun%2Fpg&user=u"] {
+    for good in [
+        "postgres://u@h/d",
+        "postgresql://u:p@h:1/d?sslmode=require",
+        "postgres:///d?host=%2Frun%2Fpg&user=u",
+        "postgres://u@h/d?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem",
+    ] {
         assert!(with(&[("DATABASE_URL", good)]).is_ok(), "{good}");
     }
-    for bad in ["mysql://u@h/d", "host=h user=u", "postgres://u@h:port/d"] {
+    for bad in ["mysql://u@h/d", "host=h user=u", "postgres://u@h:port/d", "postgres://u@h/d?sslmode=perhaps"] {
         assert!(fault(&[("DATABASE_URL", bad)]).starts_with("DATABASE_URL "), "{bad}");
     }
 }

@@ -6,6 +6,8 @@ use actix_web::http::header::{ACCEPT, HeaderMap};
 use actix_web::{HttpMessage, HttpRequest};
 use aws_lc_rs::rand;
 
+use crate::config::Network;
+
 /// Sixteen letters and digits that a person can read out (Crockford's base 32).
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
@@ -43,9 +45,9 @@ pub fn id(req: &HttpRequest) -> String {
 
 /// The peer, or what a trusted proxy says of it: the right-most address of `X-Forwarded-For` that no
 /// trusted proxy has.
-pub fn client_address(req: &HttpRequest, trusted: &[IpAddr]) -> Option<IpAddr> {
+pub fn client_address(req: &HttpRequest, trusted: &[Network]) -> Option<IpAddr> {
     let peer = req.peer_addr()?.ip().to_canonical();
-    if !trusted.contains(&peer) {
+    if !is_trusted(&peer, trusted) {
         return Some(peer);
     }
     let forwarded = req.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
@@ -55,16 +57,20 @@ pub fn client_address(req: &HttpRequest, trusted: &[IpAddr]) -> Option<IpAddr> {
 
 /// From the right, because the left is whatever the client wrote: the first address that no trusted proxy has,
 /// as far as it can be read.
-fn nearest_stranger(chain: &[&str], trusted: &[IpAddr]) -> Option<IpAddr> {
+fn nearest_stranger(chain: &[&str], trusted: &[Network]) -> Option<IpAddr> {
     let read = chain.iter().rev().map_while(|part| part.parse::<IpAddr>().ok()).map(|address| address.to_canonical());
     let mut last = None;
     for address in read {
         last = Some(address);
-        if !trusted.contains(&address) {
+        if !is_trusted(&address, trusted) {
             break;
         }
     }
     last
+}
+
+fn is_trusted(address: &IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(address))
 }
 
 /// Whether the request names JSON and not HTML among what it takes.
@@ -83,7 +89,7 @@ mod tests {
 
     #[test]
     fn an_address_is_believed_only_from_the_right() {
-        let proxy: IpAddr = "10.0.0.2".parse().unwrap();
+        let proxy: Network = "10.0.0.2".parse().unwrap();
         let nearest = |chain: &[&str]| nearest_stranger(chain, &[proxy]).map(|address| address.to_string());
         assert_eq!(nearest(&["1.2.3.4"]).as_deref(), Some("1.2.3.4"));
         assert_eq!(nearest(&["9.9.9.9", "1.2.3.4", "10.0.0.2"]).as_deref(), Some("1.2.3.4"));

@@ -15,7 +15,7 @@ use diesel_async::pooled_connection::deadpool::{self, Object};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError};
 
 pub use connect::check_url;
-pub use migrate::{applied, known_migrations, migrate, revert};
+pub use migrate::{applied, known_migrations, may_migrate, migrate, revert};
 
 use crate::config::Secret;
 

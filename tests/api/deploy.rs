@@ -7,7 +7,7 @@ use serde_yaml_ng::Value;
 
 use crate::support::{TestApp, eventually};
 
-fn file(path: &str) -> String {
+pub fn file(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -120,7 +120,7 @@ fn files_that_other_programs_read_can_be_read() {
 }
 
 /// Names of figures in a query: words that are followed by neither a bracket nor a label's operator.
-fn names(query: &str) -> BTreeSet<String> {
+pub fn names(query: &str) -> BTreeSet<String> {
     let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("larder_") || word.starts_with("process_")).map(str::to_owned).collect()
 }

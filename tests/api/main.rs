@@ -5,10 +5,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alerts;
 mod command_line;
 mod deploy;
 mod health;
+mod kubernetes;
 mod metrics;
+mod observatory;
+mod policies;
+mod roles;
+mod systemd;
 
 use support::TestApp;
 

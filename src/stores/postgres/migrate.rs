@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::QueryableByName;
 use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
-use diesel::sql_types::{BigInt, Bool};
+use diesel::sql_types::{BigInt, Bool, Text};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -21,9 +21,15 @@ const LOCK: i64 = 0x6c_61_72_64_65_72;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(QueryableByName)]
-struct Locked {
+struct Answer {
     #[diesel(sql_type = Bool)]
-    locked: bool,
+    yes: bool,
+}
+
+#[derive(QueryableByName)]
+struct Version {
+    #[diesel(sql_type = Text)]
+    version: String,
 }
 
 /// Runs what is pending; the names of what was run. Harmless when several processes start at once.
@@ -53,15 +59,29 @@ pub async fn revert(url: &Secret, count: u32) -> Result<Vec<String>, Error> {
     .await
 }
 
-/// How many migrations the database has seen, and how many of ours it has not.
+/// How many migrations the database has seen, and how many of ours it has not. Reads only, where Diesel would make its
+/// table: a user who may not create asks too.
 pub async fn applied(url: &Secret) -> Result<(usize, usize), Error> {
-    let harness = AsyncMigrationHarness::new(connection(url).await?);
-    on_harness(harness, |harness| {
-        let applied = harness.applied_migrations().map_err(|error| error.to_string())?.len();
-        let pending = harness.pending_migrations(MIGRATIONS).map_err(|error| error.to_string())?.len();
-        Ok((applied, pending))
-    })
-    .await
+    let mut connection = connection(url).await?;
+    let seen: Vec<Version> = if ask(&mut connection, "to_regclass('__diesel_schema_migrations') IS NOT NULL").await? {
+        diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(&mut connection).await?
+    } else {
+        Vec::new()
+    };
+    let ours = MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(|error| Error::Unreachable(error.to_string()))?;
+    let versions = ours.iter().map(|migration| migration.name().version().to_string());
+    let pending = versions.filter(|version| !seen.iter().any(|seen| seen.version == *version)).count();
+    Ok((seen.len(), pending))
+}
+
+/// Whether this user may change the schema.
+pub async fn may_migrate(url: &Secret) -> Result<bool, Error> {
+    let may = "has_database_privilege(current_database(), 'CREATE') AND coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)";
+    ask(&mut connection(url).await?, may).await
+}
+
+async fn ask(connection: &mut AsyncPgConnection, what: &str) -> Result<bool, Error> {
+    Ok(diesel::sql_query(format!("SELECT {what} AS yes")).get_result::<Answer>(connection).await?.yes)
 }
 
 /// How many migrations this Larder has.
@@ -79,8 +99,8 @@ async fn locked(url: &Secret) -> Result<AsyncMigrationHarness<AsyncPgConnection>
     let mut connection = connection(url).await?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let query = diesel::sql_query("SELECT pg_try_advisory_lock($1) AS locked").bind::<BigInt, _>(LOCK);
-        if query.get_result::<Locked>(&mut connection).await?.locked {
+        let query = diesel::sql_query("SELECT pg_try_advisory_lock($1) AS yes").bind::<BigInt, _>(LOCK);
+        if query.get_result::<Answer>(&mut connection).await?.yes {
             return Ok(AsyncMigrationHarness::new(connection));
         }
         if tokio::time::Instant::now() > deadline {

@@ -1,0 +1,92 @@
+//! The units for systemd: they start what there is, and keep it in a small room.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use crate::deploy::file;
+
+const UNITS: [&str; 2] = ["larder.service", "larder-migrate.service"];
+
+fn unit(name: &str) -> String {
+    file(&format!("deploy/systemd/{name}"))
+}
+
+/// What each setting of `[Service]` says; of one that stands twice, both.
+fn settings(name: &str) -> BTreeMap<String, Vec<String>> {
+    let text = unit(name);
+    let section = text.split_once("[Service]").unwrap().1.split("\n[").next().unwrap();
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in section.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (key, value) = line.split_once('=').unwrap_or_else(|| panic!("{line}"));
+        found.entry(key.to_owned()).or_default().push(value.to_owned());
+    }
+    found
+}
+
+fn one(settings: &BTreeMap<String, Vec<String>>, key: &str) -> String {
+    assert_eq!(settings[key].len(), 1, "{key}");
+    settings[key][0].clone()
+}
+
+#[test]
+fn the_units_start_what_there_is_and_let_it_end_in_order() {
+    let (serve, migrate) = (settings(UNITS[0]), settings(UNITS[1]));
+    assert_eq!(one(&serve, "ExecStart"), "/usr/local/bin/larder serve");
+    assert_eq!(one(&migrate, "ExecStart"), "/usr/local/bin/larder migrate");
+    assert!(unit(UNITS[0]).contains("Requires=larder-migrate.service") && one(&migrate, "Type") == "oneshot");
+    assert!(one(&serve, "TimeoutStopSec").parse::<u32>().unwrap() > 30);
+    let known = file("README.md");
+    for pair in one(&serve, "Environment").split(' ').chain(one(&migrate, "Environment").split(' ')) {
+        let (name, _) = pair.split_once('=').unwrap();
+        assert!(known.contains(&format!("`{name}`")), "{name} is known to nobody");
+        assert!(!["URL", "KEY", "TOKEN", "PASSWORD"].iter().any(|end| name.ends_with(end)), "{name} belongs into the file");
+    }
+    assert!(one(&serve, "Environment").contains("MIGRATE_ON_START=false"));
+    assert_eq!(serve["EnvironmentFile"], migrate["EnvironmentFile"][..1]);
+}
+
+#[test]
+fn both_units_are_in_the_same_small_room() {
+    let both = UNITS.map(settings);
+    let room = |settings: &BTreeMap<String, Vec<String>>| {
+        let own = ["ExecStart", "Environment", "EnvironmentFile", "Type", "TimeoutStartSec", "TimeoutStopSec", "Restart", "RestartSec"];
+        let own = own.into_iter().chain(["KillMode", "LimitNOFILE", "MemoryHigh", "MemoryMax", "TasksMax", "OOMPolicy"]);
+        let own: Vec<&str> = own.collect();
+        settings.clone().into_iter().filter(|(key, _)| !own.contains(&key.as_str())).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(room(&both[0]), room(&both[1]));
+    for (key, value) in [("DynamicUser", "yes"), ("NoNewPrivileges", "yes"), ("ProtectSystem", "strict"), ("CapabilityBoundingSet", "")] {
+        assert_eq!(one(&both[0], key), value, "{key}");
+    }
+    assert!(both.iter().all(|settings| settings.contains_key("MemoryMax")));
+}
+
+/// `systemd 252 (252.39)`
+fn version() -> Option<u32> {
+    let said = Command::new("systemd-analyze").arg("--version").output().ok()?;
+    String::from_utf8_lossy(&said.stdout).split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Where systemd is on this machine: it knows every setting, and says how much a service is exposed, of 10.
+#[test]
+fn systemd_takes_the_units_and_finds_them_hardly_exposed() {
+    // Older ones judge only what is installed.
+    if version().is_none_or(|version| version < 250) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for name in UNITS {
+        std::fs::write(directory.path().join(name), unit(name).replace("/usr/local/bin/larder", env!("CARGO_BIN_EXE_larder"))).unwrap();
+    }
+    let ask = |arguments: &[&str]| {
+        let mut command = Command::new("systemd-analyze");
+        let output = command.args(arguments).args(UNITS.map(|name| format!("./{name}"))).current_dir(directory.path()).output().unwrap();
+        (output.status.success(), format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    };
+    let (fine, said) = ask(&["--man=no", "verify"]);
+    // Of the units of the machine itself nothing is asked.
+    let ours: Vec<&str> = said.lines().filter(|line| line.contains("larder")).collect();
+    assert!(fine && ours.is_empty(), "{said}");
+    let (fine, said) = ask(&["--offline=true", "--threshold=15", "--no-pager", "security"]);
+    assert!(fine, "{said}");
+}
