@@ -14,12 +14,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use crate::api::health::Ready;
 use crate::config::{Config, Environment};
 use crate::console::assets::Assets;
 use crate::domain::{self, health, uploads};
 use crate::embedded::Servers;
 use crate::meter::Meter;
+use crate::ready::Ready;
 use crate::stores::{postgres, redis, s3};
 use crate::{api, console};
 

@@ -18,6 +18,8 @@ pub mod domain;
 pub mod embedded;
 /// What this process counts of its requests.
 pub mod meter;
+/// Whether this process wants traffic.
+pub mod ready;
 /// The database's tables, as Diesel knows them.
 pub mod schema;
 /// Floor 1: Postgres, Redis and the object store.

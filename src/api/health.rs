@@ -1,8 +1,5 @@
 //! `/livez`, `/readyz`, `/health` as `application/health+json`, `/health/{service}`: all read memory only.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -14,20 +11,7 @@ use crate::console::session::Visitor;
 use crate::domain::Context;
 use crate::domain::health::{Service, Snapshot, State};
 use crate::meter::Meter;
-
-/// Whether this process wants traffic: the first migration check has ended and it is not draining.
-#[derive(Clone, Default)]
-pub struct Ready(Arc<AtomicBool>);
-
-impl Ready {
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::SeqCst);
-    }
-
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-}
+use crate::ready::Ready;
 
 pub async fn livez() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("alive\n")

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::SetOnce;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::api::health::Ready;
 use crate::domain::{Context, abilities, buckets, cache, health, objects, overview, setup, uploads, vitals};
+use crate::ready::Ready;
 use crate::stores::postgres;
 
 /// The link that the log shows on a first start.

@@ -163,11 +163,11 @@ async fn a_failure_is_told_in_the_servers_words() {
     for error in expect(&Peer::always(Reply::Json(500, said.clone())).base, Kind::Protocol).await {
         assert_eq!(error, Error::Failed("No room at … for …".into()));
     }
-    for error in expect(&Peer::always(html(502)).base, Kind::Protocol).await {
+    for error in expect(&Peer::always(html(502)).base, Kind::NotReady).await {
         assert_eq!(error, Error::NotReady("it gives no reason".into()));
     }
     let busy = Reply::page(429, "retry-after: 7\r\n", &said.to_string());
-    for error in expect(&Peer::always(busy).base, Kind::Protocol).await {
+    for error in expect(&Peer::always(busy).base, Kind::NotReady).await {
         assert_eq!(error, Error::Busy { retry_after: Some(Duration::from_secs(7)) });
     }
 }

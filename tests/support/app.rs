@@ -140,7 +140,7 @@ impl TestApp {
     }
 
     /// What `/readyz` says.
-    pub fn ready(&self) -> larder::api::health::Ready {
+    pub fn ready(&self) -> larder::ready::Ready {
         self.running.ready.clone()
     }
 

@@ -11,12 +11,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Card, Live, Own};
-use crate::api::health::Ready;
 use crate::console::error::{Error, Result};
 use crate::console::filters;
 use crate::console::session::Viewer;
 use crate::domain::Context;
 use crate::meter::Meter;
+use crate::ready::Ready;
 
 /// The least time between two events.
 const APART: Duration = Duration::from_secs(2);
