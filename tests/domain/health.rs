@@ -6,7 +6,9 @@ use larder::app;
 use larder::config::{Config, Secret, Stores};
 use larder::domain::health::{self, Class, Detail, Service, State};
 
-use crate::support::{Road, Set, TestApp, Way, certificates, eventually, eventually_within, tls_front};
+use crate::support::{
+    LiteLlmServer, Peer, QdrantServer, Reply, Road, Set, TestApp, Way, certificates, eventually, eventually_within, tls_front,
+};
 
 fn config(set: &Set) -> Config {
     Config::from_lookup(&|_| None, Stores::Embedded(set.servers().urls())).unwrap()
@@ -93,6 +95,73 @@ async fn each_fault_of_the_store_has_its_class() {
     assert_eq!(at(here.clone()).await, Err(Class::Timeout));
     road.set(Way::Cut);
     assert_eq!(at(here).await, Err(Class::Connect));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_of_qdrant_has_its_class() {
+    let set = Set::shared().await;
+    let server = QdrantServer::shared().await;
+    let class = async |url: &str, key: &str| {
+        let (url, key) = (url.to_owned(), Secret::new(key));
+        class_of(Service::Qdrant, &set, move |config| (config.qdrant_url, config.qdrant_api_key) = (Some(url), Some(key))).await
+    };
+    assert!(class(&server.base, QdrantServer::KEY).await.is_ok_and(|version| version.starts_with("1.")));
+    assert_eq!(class("http://no-such-host.invalid", "wrong").await, Err(Class::Dns));
+    assert_eq!(class("http://127.0.0.1:1", "wrong").await, Err(Class::Connect));
+    let is_json = |status| Peer::always(Reply::Json(status, serde_json::json!({"status": {"error": "no"}, "version": "1.12.4"})));
+    for (status, expected) in [(401, Class::Auth), (403, Class::Auth), (503, Class::Degraded), (500, Class::Protocol)] {
+        assert_eq!(class(&is_json(status).base, "wrong").await, Err(expected), "{status}");
+    }
+    let html = Peer::always(Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>".to_vec()));
+    assert_eq!(class(&html.base, "wrong").await, Err(Class::Protocol));
+    assert_eq!(class(&Peer::always(Reply::Freeze("")).base, "wrong").await, Err(Class::Timeout));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_of_litellm_has_its_class_and_a_missing_model_is_named() {
+    let set = Set::shared().await;
+    let server = LiteLlmServer::shared().await;
+    let configured = |config: &mut Config, url: &str| {
+        config.litellm_url = Some(url.to_owned());
+        config.litellm_master_key = Some(Secret::new(LiteLlmServer::KEY));
+    };
+    let class = async |url: &str| class_of(Service::LiteLlm, &set, |config| configured(config, url)).await;
+    assert!(class(&server.base).await.is_ok_and(|version| version.starts_with("1.")));
+    assert_eq!(class("http://no-such-host.invalid").await, Err(Class::Dns));
+    assert_eq!(class("http://127.0.0.1:1").await, Err(Class::Connect));
+    assert_eq!(class(&Peer::always(Reply::Freeze("")).base).await, Err(Class::Timeout));
+    let unready = Peer::always(Reply::Json(503, serde_json::json!({"status": "unhealthy"})));
+    assert_eq!(class(&unready.base).await, Err(Class::Degraded));
+    let mut config = config(&set);
+    configured(&mut config, &server.base);
+    config.litellm_models = vec!["chat".into(), "no-such-alias".into()];
+    let look = async |config: Config| health::look_once(&app::context(config).unwrap(), Service::LiteLlm).await;
+    let detail = look(config.clone()).await.unwrap();
+    assert_eq!(detail.trouble().unwrap(), "It does not offer no-such-alias.");
+    assert!(matches!(&detail, Detail::LiteLlm { models, .. } if models.contains(&"chat".to_owned())));
+    config.litellm_master_key = Some(Secret::new("sk-wrong"));
+    assert_eq!(look(config).await.unwrap_err().class, Class::Auth, "ready answers all, the models only whoever has the key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_five_are_watched_where_they_are_configured() {
+    let (qdrant, litellm) = (QdrantServer::shared().await, LiteLlmServer::shared().await);
+    let app = TestApp::start_with(|config| {
+        config.qdrant_url = Some(qdrant.base.clone());
+        config.qdrant_api_key = Some(Secret::new(QdrantServer::KEY));
+        config.litellm_url = Some(litellm.base.clone());
+        config.litellm_master_key = Some(Secret::new(LiteLlmServer::KEY));
+        config.litellm_models = vec!["chat".into()];
+    })
+    .await;
+    for service in Service::ALL {
+        let shown = || app.ctx.health.one(service);
+        eventually_within(Duration::from_secs(20), service.name(), async || shown().state == State::Up && shown().detail.is_some()).await;
+    }
+    for path in ["/health/qdrant", "/health/litellm"] {
+        let page = app.visitor().get(path).await.expect_status(200).json();
+        assert_eq!((page["healthy"].as_bool(), page["configured"].as_bool()), (Some(true), Some(true)), "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
