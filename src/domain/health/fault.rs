@@ -78,7 +78,7 @@ impl From<Failed> for Fault {
     fn from(failed: Failed) -> Self {
         let (class, why) = match failed.kind {
             Kind::Dns => (Class::Dns, "Its name was not found."),
-            Kind::Connect => (Class::Connect, "The connection was lost or not made."),
+            Kind::Connect => (Class::Connect, "There is no connection: nothing listens there, or it broke off."),
             Kind::Tls => (Class::Tls, "Its certificate is not one that Larder trusts, or it speaks no TLS."),
             Kind::Timeout => (Class::Timeout, "It took too long to answer."),
             Kind::Auth => (Class::Auth, "It refused Larder's key or password."),

@@ -134,9 +134,9 @@ impl Card {
         format!("{} failed {word}", units::count_text(u64::from(self.snapshot.failures)))
     }
 
-    /// Seconds until the next check.
-    pub fn next_in(&self) -> i64 {
-        self.snapshot.next_at.map_or(0, |at| (at - clock::now()).num_seconds().max(0) + 1)
+    /// The time until the next check.
+    pub fn next_in(&self) -> String {
+        units::lasting_text(self.snapshot.next_at.map_or(0, |at| (at - clock::now()).num_seconds().max(0)) + 1)
     }
 
     pub fn percent(seconds: &Seconds) -> String {
@@ -162,6 +162,7 @@ impl Card {
                 let lasted = units::duration_text(incident.lasted(clock::now()).num_seconds());
                 format!("{}, {lasted}: {}", units::ago_text(incident.began_at, clock::now()), incident.first)
             }
+            None if self.is_down() => "None before this one in 30 days".to_owned(),
             None => match &self.snapshot.last_failure {
                 Some((at, fault)) => format!("{}, a single check: {}", units::ago_text(*at, clock::now()), fault.why),
                 None => "None in 30 days".to_owned(),
