@@ -34,7 +34,9 @@ impl Failed {
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let why = error.to_string();
         let kind = kind_of(error);
-        let refused = kind == Kind::Connect && in_words(error).contains("refused");
+        let words = in_words(error);
+        // The second is what a socket says.
+        let refused = kind == Kind::Connect && (words.contains("refused") || words.contains("no such file"));
         Self { kind, say: refused.then_some("Nothing listens there: the connection was refused."), why }
     }
 

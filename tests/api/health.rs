@@ -57,11 +57,12 @@ async fn the_whole_is_a_health_document_with_details_for_those_who_are_signed_in
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_the_whole_warns_and_without_postgres_it_fails() {
     let app = TestApp::with_own_servers().await;
-    let visitor = app.visitor();
+    let (visitor, viewer) = (app.visitor(), app.sign_in(Role::Viewer).await);
     let limit = std::time::Duration::from_secs(5);
     app.servers().redis().stop();
     eventually_within(limit, "redis is seen to be down", async || json(&visitor, "/health/redis").await.status == 503).await;
     assert_eq!(json(&visitor, "/health").await.expect_status(200).json()["status"], "warn");
+    what_is_told_of_redis(&app, &viewer).await;
     app.servers().postgres().stop();
     eventually_within(limit, "postgres is seen to be down", async || json(&visitor, "/health").await.status == 503).await;
     assert_eq!(json(&visitor, "/health").await.json()["status"], "fail");
@@ -70,4 +71,21 @@ async fn without_redis_the_whole_warns_and_without_postgres_it_fails() {
     app.servers().postgres().start().unwrap();
     app.servers().redis().start().unwrap();
     eventually("both are back", async || json(&visitor, "/health").await.json()["status"] == "pass").await;
+}
+
+/// Class, words and times, once it counts as down.
+async fn what_is_told_of_redis(app: &TestApp, viewer: &Client) {
+    let check = async || json(viewer, "/health").await.json()["checks"]["redis:responseTime"][0].clone();
+    eventually("it counts as down", async || check().await["status"] == "fail").await;
+    let told = check().await;
+    let words = ["state", "faultClass", "output"].map(|name| told[name].as_str().unwrap_or_default().to_owned());
+    assert_eq!(words, ["down", "connect", "Nothing listens there: the connection was refused."]);
+    assert!(told["consecutiveFailures"].as_u64() >= Some(3) && told["affectedEndpoints"][0] == "/cache", "{told}");
+    assert!(told["since"].as_str() < told["time"].as_str() && told["observedValue"].is_null(), "{told}");
+    let metrics = app.visitor().get("/metrics").await.expect_status(200).text();
+    let figure = |series: &str| metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok());
+    assert_eq!(figure("larder_service_state{service=\"redis\",state=\"down\"}"), Some(1.0));
+    assert_eq!(figure("larder_probe_success{service=\"redis\"}"), Some(0.0));
+    assert!(figure("larder_probe_checks_total{result=\"connect\",service=\"redis\"}") >= Some(3.0), "{metrics}");
+    assert_eq!(figure("larder_probe_duration_seconds{service=\"redis\"}"), None, "no time where there was no answer");
 }
