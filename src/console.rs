@@ -88,6 +88,7 @@ routes! {
     "/cache/walks/{id}/stop" { POST Admin cache::walks::stop; }
     "/health/events" { GET Viewer health::events; }
     "/health/checks" { POST Viewer health::check; }
+    "/health/models" { POST Admin health::service::call_models; }
     "/health/services/{name}" { GET Viewer health::service::show; }
     "/audit" { GET Admin audit::index; }
     "/users" { GET Admin users::index; POST Admin users::create; }

@@ -68,6 +68,7 @@ fn phrase(action: &str, outcome: &str) -> (Option<&'static str>, &'static str) {
         "key.delete" => ("Deleted the key", ""),
         "key.delete_matching" => ("Deleted keys like", ""),
         "key.expire" => ("Set the expiry of the key", ""),
+        "models.call" => ("Had every model called by", ""),
         "object.delete" => ("Deleted", "from"),
         "object.download" => ("Downloaded", "from"),
         "object.share" => ("Made a link to", "in"),

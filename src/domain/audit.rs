@@ -74,7 +74,7 @@ pub struct Page {
 }
 
 /// The actions that exist, for the filter.
-pub const ACTIONS: [&str; 27] = [
+pub const ACTIONS: [&str; 28] = [
     "audit.export",
     "bucket.create",
     "bucket.delete",
@@ -85,6 +85,7 @@ pub const ACTIONS: [&str; 27] = [
     "key.delete",
     "key.delete_matching",
     "key.expire",
+    "models.call",
     "object.delete",
     "object.download",
     "object.share",

@@ -6,6 +6,7 @@ mod history;
 mod incidents;
 mod line;
 mod minutes;
+mod models;
 mod past;
 mod probes;
 mod record;
@@ -27,6 +28,7 @@ pub use fault::{Class, Fault};
 pub use history::{keep, save_all};
 pub use incidents::Incident;
 pub use line::{Hour, Step as Heard};
+pub use models::call_models;
 pub use past::{DAYS, Day, Seconds, Step, Uptime, steps};
 pub use probes::{APART, check_once, look_once, start};
 pub use record::{FAILURES, RECOVERIES};
@@ -160,10 +162,12 @@ impl Board {
     }
 
     pub fn one(&self, service: Service) -> Snapshot {
-        let place = self.place(service);
-        let mut snapshot = place.read().snapshot(service, clock::now(), self.gap());
+        let (place, now) = (self.place(service), clock::now());
+        let mut snapshot = place.read().snapshot(service, now, self.gap());
         if !place.configured {
             snapshot.state = State::NotConfigured;
+        } else if snapshot.state == State::Unknown && now - self.0.started_at > self.gap() {
+            snapshot.state = State::Stale;
         }
         snapshot.pool = place.pool.as_ref().map(|usage| usage());
         snapshot
@@ -221,7 +225,9 @@ impl Board {
         let ms = outcome.as_ref().ok().map(|(latency, _)| latency.as_secs_f64() * 1000.0);
         let before = self.one(service).state;
         if let (Err(fault), State::Up | State::Degraded | State::Unknown) = (&outcome, before) {
-            log::warn!("{}: {} {}", service.name(), fault.why, fault.raw);
+            // What a server says may be of any length, and hold what a log must not.
+            let raw: String = fault.raw.chars().take(200).collect();
+            log::warn!("{}: {} {}", service.name(), fault.why, raw.escape_debug());
         }
         let entered = self.place(service).write().enter(service, outcome, now);
         self.0.history.enter(service, entered, ms, now, self.gap());

@@ -17,6 +17,7 @@ const READ: Duration = Duration::from_secs(4);
 /// Models take their time, and LiteLLM tries again where they fail.
 const EMBED: Duration = Duration::from_secs(60);
 const COMPLETE: Duration = Duration::from_secs(120);
+const EXAMINE: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 pub struct LiteLlm {
@@ -58,6 +59,13 @@ pub struct Usage {
     pub completion: u64,
     #[serde(rename = "total_tokens")]
     pub total: u64,
+}
+
+/// Models by their providers' names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Examined {
+    pub answering: Vec<String>,
+    pub failing: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -167,6 +175,23 @@ impl LiteLlm {
             return Err(Error::Protocol("its vectors are not of one size, or hold what is not a number"));
         }
         Ok(vectors)
+    }
+
+    /// Has the proxy call every model that it knows, which takes time and may cost money.
+    pub async fn examine(&self) -> Result<Examined, Error> {
+        #[derive(Deserialize)]
+        struct Told {
+            healthy_endpoints: Vec<Endpoint>,
+            unhealthy_endpoints: Vec<Endpoint>,
+        }
+        #[derive(Deserialize)]
+        struct Endpoint {
+            #[serde(default)]
+            model: String,
+        }
+        let told: Told = self.ask(Call::get(&["health"], self.at_most(EXAMINE))).await?;
+        let names = |endpoints: Vec<Endpoint>| endpoints.into_iter().map(|endpoint| endpoint.model).collect();
+        Ok(Examined { answering: names(told.healthy_endpoints), failing: names(told.unhealthy_endpoints) })
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, Error> {

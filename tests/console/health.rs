@@ -7,7 +7,7 @@ use larder::domain::actor::Role;
 use larder::domain::health::{Service, State};
 use reqwest::Method;
 
-use crate::support::{TestApp, eventually, eventually_within};
+use crate::support::{Peer, Reply, TestApp, eventually, eventually_within};
 
 async fn all_up(app: &TestApp) {
     eventually("all services are up", async || {
@@ -166,4 +166,30 @@ async fn streams_do_not_keep_a_console_from_stopping() {
     let began = Instant::now();
     app.stop().await;
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_may_have_every_model_called() {
+    let gateway = Peer::new(|asked| match asked.path.as_str() {
+        "/health" => Reply::Json(
+            200,
+            serde_json::json!({"healthy_endpoints": [{"model": "openai/a"}], "unhealthy_endpoints": [{"model": "openai/<b>", "error": "sk-secret"}],
+                               "healthy_count": 1, "unhealthy_count": 1}),
+        ),
+        "/v1/models" => Reply::Json(200, serde_json::json!({"data": [{"id": "a"}]})),
+        _ => Reply::Json(200, serde_json::json!({"status": "healthy", "litellm_version": "1.2.3"})),
+    });
+    let app = TestApp::start_with(|config| config.litellm_url = Some(gateway.base.clone())).await;
+    eventually("the gateway is up", async || app.ctx.health.one(Service::LiteLlm).state == State::Up).await;
+    let admin = app.sign_in(Role::Admin).await;
+    let page = admin.get("/health/services/litellm").await.expect_status(200);
+    let text = page.text_of("main");
+    assert!(text.contains("may cost money") && text.contains("1.2.3"), "{text}");
+    admin.post("/health/models", &[]).await.expect_status(303);
+    let page = admin.get("/health/services/litellm").await;
+    assert_eq!(page.text_of(".flash"), "1 of 2 models answered. Not: openai/<b>.");
+    let audit = admin.get("/audit").await.text_of("main");
+    assert!(audit.contains("models.call litellm"), "{audit}");
+    let viewer = app.sign_in(Role::Viewer).await;
+    assert!(!viewer.get("/health/services/litellm").await.has("form[action='/health/models']"));
 }

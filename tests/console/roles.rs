@@ -6,7 +6,7 @@ use reqwest::Method;
 
 use crate::support::TestApp;
 
-const REVIEWED: [(&str, &str, Access); 58] = [
+const REVIEWED: [(&str, &str, Access); 59] = [
     ("GET", "/", Access::Viewer),
     ("GET", "/setup", Access::Public),
     ("POST", "/setup", Access::Public),
@@ -59,6 +59,7 @@ const REVIEWED: [(&str, &str, Access); 58] = [
     ("GET", "/audit", Access::Admin),
     ("GET", "/health/events", Access::Viewer),
     ("POST", "/health/checks", Access::Viewer),
+    ("POST", "/health/models", Access::Admin),
     ("GET", "/health/services/{name}", Access::Viewer),
     ("GET", "/users", Access::Admin),
     ("POST", "/users", Access::Admin),

@@ -19,7 +19,7 @@ use crate::console::layout::{Flash, Layout, Section};
 use crate::console::query::Form;
 use crate::console::session::{Viewer, Visitor};
 use crate::domain::Context;
-use crate::domain::health::{Board, Incident, Service, Snapshot, State};
+use crate::domain::health::{Board, Incident, Service, Snapshot, State, Uptime};
 use crate::meter::Meter;
 
 pub use card::{Card, Episode};
@@ -47,9 +47,10 @@ pub struct Live {
 
 impl Live {
     pub fn of(board: &Board, own: Own, signed_in: bool) -> Self {
-        let incidents = board.incidents();
+        // Nobody else is shown what that takes.
+        let incidents = if signed_in { board.incidents() } else { Vec::new() };
         let cards = board.all().into_iter().map(|snapshot| {
-            let uptime = board.uptime(snapshot.service);
+            let uptime = if signed_in { board.uptime(snapshot.service) } else { Uptime::default() };
             Card::of(snapshot, uptime, &incidents)
         });
         Self::put_together(cards.collect(), incidents, own, signed_in, board.period().as_secs())

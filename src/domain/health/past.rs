@@ -47,7 +47,7 @@ pub struct Day {
     pub seconds: Seconds,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Uptime {
     /// The hour that runs and the 23 before it.
     pub day: Seconds,

@@ -145,7 +145,7 @@ async fn ask(ctx: &Context, service: Service, probe: &mut Probe) -> Result<Strin
             let (litellm, version) = match probe.litellm.take() {
                 Some(known) => known,
                 None => {
-                    let litellm = litellm(&ctx.config)?;
+                    let litellm = gateway(&ctx.config)?.within(LOOK_DEADLINE);
                     // Not every key may ask for it.
                     let version = litellm.version().await.ok().flatten().unwrap_or_default();
                     (litellm, version)
@@ -162,9 +162,9 @@ fn qdrant(config: &Config) -> Result<Qdrant, Fault> {
     Ok(Qdrant::new(url, config.qdrant_api_key.as_ref())?.within(LOOK_DEADLINE))
 }
 
-fn litellm(config: &Config) -> Result<LiteLlm, Fault> {
+pub(super) fn gateway(config: &Config) -> Result<LiteLlm, Fault> {
     let url = config.litellm_url.as_deref().unwrap_or_default();
-    Ok(LiteLlm::new(url, config.litellm_master_key.as_ref())?.within(LOOK_DEADLINE))
+    Ok(LiteLlm::new(url, config.litellm_master_key.as_ref())?)
 }
 
 async fn look_closer(ctx: &Context, service: Service, probe: &mut Probe, nonce: Uuid) -> Result<Detail, Fault> {
@@ -199,7 +199,7 @@ async fn look_closer(ctx: &Context, service: Service, probe: &mut Probe, nonce: 
         Service::LiteLlm => {
             let litellm = match &probe.litellm {
                 Some((known, _)) => known.clone(),
-                None => litellm(&ctx.config)?,
+                None => gateway(&ctx.config)?.within(LOOK_DEADLINE),
             };
             let models = litellm.models().await?;
             let missing = ctx.config.litellm_models.iter().filter(|expected| !models.contains(expected)).cloned().collect();

@@ -8,13 +8,14 @@ use super::{Card, Episode};
 use crate::clock;
 use crate::console::charts::{self, Area};
 use crate::console::error::{Error, Result};
-use crate::console::layout::{Layout, Section};
+use crate::console::layout::{Flash, Layout, Section};
 use crate::console::query::Query;
-use crate::console::session::Viewer;
+use crate::console::session::{Admin, Viewer};
 use crate::console::{filters, ranges, units};
 use crate::domain::Context;
 use crate::domain::health::{self, Seconds, Service, State, Step};
 use crate::domain::vitals::Range;
+use crate::stores::litellm::Examined;
 
 #[derive(Template)]
 #[template(path = "pages/health_service.html")]
@@ -90,6 +91,11 @@ fn milliseconds(ms: f64) -> String {
 }
 
 impl ShowPage {
+    /// Whether to offer what may cost money.
+    fn may_call_models(&self) -> bool {
+        self.card.line.service == Service::LiteLlm && self.layout.is_admin()
+    }
+
     fn ranges(&self) -> [(&'static str, String, bool); 3] {
         let here = format!("/health/services/{}", self.card.line.service.slug());
         ranges::choices(&here, self.range)
@@ -104,14 +110,34 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, name: web::Path<Strin
         return Err(Error::NotFound(format!("{} is not configured, so there is nothing to show.", service.name())));
     }
     let range = ranges::of(&query.range);
-    let steps = health::steps(&ctx, service, range, clock::now()).await;
+    // Nobody waits for what is known to be down.
+    let steps = match ctx.health.one(Service::Postgres).state {
+        State::Down => None,
+        _ => health::steps(&ctx, service, range, clock::now()).await.ok(),
+    };
     let all = ctx.health.incidents();
     let card = Card::of(snapshot, ctx.health.uptime(service), &all);
     super::super::ok(&ShowPage {
         layout: viewer.layout(service.name(), Section::Health).under([("Health".to_owned(), "/health".to_owned())]),
         card,
         range,
-        history: steps.ok().map(|steps| History::of(&steps, range)),
+        history: steps.map(|steps| History::of(&steps, range)),
         incidents: all.into_iter().filter(|incident| incident.service == service).map(Episode::of).collect(),
     })
+}
+
+/// Has LiteLLM call every model, and says which answered.
+pub async fn call_models(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
+    let flash = match health::call_models(&ctx, &admin.actor).await? {
+        Ok(Examined { answering, failing }) if failing.is_empty() => {
+            let count = answering.len();
+            Flash::done(format!("{count} of {count} models answered."))
+        }
+        Ok(Examined { answering, failing }) => {
+            let all = answering.len() + failing.len();
+            Flash::warn(format!("{} of {all} models answered. Not: {}.", answering.len(), failing.join(", ")))
+        }
+        Err(fault) => Flash::bad(format!("The models could not be called. {}", fault.why)),
+    };
+    Ok(admin.redirect("/health/services/litellm", flash))
 }
