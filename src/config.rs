@@ -274,6 +274,10 @@ impl Config {
                     .to_owned(),
             );
         }
+        if self.trusted_proxies.iter().any(Network::is_everybody) {
+            warnings
+                .push("TRUSTED_PROXIES trusts everybody: whoever asks may claim any address, and no limit by address holds.".to_owned());
+        }
         warnings
     }
 }

@@ -71,10 +71,10 @@ diesel::table! {
 }
 
 diesel::table! {
-    health_minutes (service, minute, instance) {
+    health_minutes (service, minute, console) {
         service -> Text,
         minute -> Timestamptz,
-        instance -> Text,
+        console -> Uuid,
         checks -> Int4,
         good -> Int4,
         up_seconds -> Float8,

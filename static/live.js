@@ -1,23 +1,25 @@
-// Keeps a part of the page as the server has it now: each card that has changed is exchanged, unless somebody is in it.
+// Keeps a part of the page as the server has it now: each card that has changed is exchanged. What has the focus keeps it,
+// and what is being pressed stays until it is let go.
 
 const place = document.querySelector("[data-live]");
+const CARDS = ":is(section, div, p)[data-key]";
 
-/** Exchanges what differs; what has the focus keeps it. */
 function renew(html) {
   const fresh = new DOMParser().parseFromString(html, "text/html").body;
-  const keys = (root) => [...root.querySelectorAll("section[data-key], div[data-key], p[data-key]")].map((part) => part.dataset.key).join();
+  const keys = (root) => [...root.querySelectorAll(CARDS)].map((part) => part.dataset.key).join();
   const reachable = (root) => [...(root?.querySelectorAll("a, button") ?? [])];
-  const card = document.activeElement?.closest?.("[data-live] :is(section, div, p)[data-key]");
+  const card = document.activeElement?.closest?.(`[data-live] ${CARDS}`);
   const at = reachable(card).indexOf(document.activeElement);
+  if (place.querySelector(":active")) return;
   if (keys(fresh) !== keys(place)) {
     place.replaceChildren(...fresh.childNodes);
   } else {
-    for (const part of fresh.querySelectorAll("section[data-key], div[data-key], p[data-key]")) {
-      const old = place.querySelector(`:is(section, div, p)[data-key="${part.dataset.key}"]`);
+    for (const part of fresh.querySelectorAll(CARDS)) {
+      const old = place.querySelector(`${CARDS}[data-key="${part.dataset.key}"]`);
       if (old && old.outerHTML !== part.outerHTML) old.replaceWith(part);
     }
   }
-  if (at >= 0 && !card.isConnected) reachable(place.querySelector(`:is(section, div, p)[data-key="${card.dataset.key}"]`))[at]?.focus();
+  if (at >= 0 && !card.isConnected) reachable(place.querySelector(`${CARDS}[data-key="${card.dataset.key}"]`))[at]?.focus();
   const down = Number(place.querySelector("[data-down]")?.dataset.down ?? 0);
   for (const mark of document.querySelectorAll(".nav-down")) {
     mark.hidden = down === 0;
@@ -26,17 +28,30 @@ function renew(html) {
 }
 
 let source = null;
+let again = null;
+
+function stall(stalled) {
+  const note = place.querySelector("[data-stalled]");
+  if (!note || note.hidden === !stalled) return;
+  note.hidden = !stalled;
+  note.querySelector("[data-stalled-at]").textContent = new Date().toISOString().slice(11, 19);
+}
 
 function watch() {
+  clearTimeout(again);
   if (document.hidden) {
     source?.close();
     source = null;
   } else if (!source) {
     source = new EventSource(place.dataset.live);
+    source.addEventListener("open", () => stall(false));
     source.addEventListener("message", (event) => renew(event.data));
-    // Refused, as after signing out: the browser does not ask again by itself, and neither do we.
     source.addEventListener("error", () => {
-      if (source?.readyState === EventSource.CLOSED) source = null;
+      // The end of a stream is its server's way to ask who is there; refused, the browser gives up, and we do not.
+      if (source?.readyState !== EventSource.CLOSED) return;
+      source = null;
+      stall(true);
+      again = setTimeout(watch, 5000 + Math.random() * 5000);
     });
   }
 }

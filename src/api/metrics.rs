@@ -114,7 +114,7 @@ fn pools(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
 }
 
 fn probes(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
-    let up = gauges(registry, "larder_probe_success", "Whether the last check of a service went well", &["service"])?;
+    let up = gauges(registry, "larder_probe_success", "Whether a service answers, by its last checks", &["service"])?;
     let duration = prometheus::GaugeVec::new(Opts::new("larder_probe_duration_seconds", "Of the last check that went well"), &["service"])?;
     registry.register(Box::new(duration.clone()))?;
     let states = gauges(registry, "larder_service_state", "1 for the state that a service is in", &["service", "state"])?;

@@ -12,6 +12,10 @@ pub struct Network {
 }
 
 impl Network {
+    pub fn is_everybody(&self) -> bool {
+        self.bits == 0
+    }
+
     pub fn contains(&self, address: &IpAddr) -> bool {
         match (self.address, address) {
             (IpAddr::V4(own), IpAddr::V4(other)) => same(own.to_bits().into(), other.to_bits().into(), 32 - self.bits),
@@ -36,8 +40,21 @@ impl FromStr for Network {
         };
         let address: IpAddr = address.parse().map_err(drop)?;
         let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(most);
-        if bits <= most { Ok(Self { address, bits }) } else { Err(()) }
+        let bits: u8 = bits.unwrap_or(most);
+        if bits > most {
+            return Err(());
+        }
+        // Peers are compared as IPv4 where they come as IPv4 in IPv6.
+        let (address, bits) = match address.to_canonical() {
+            IpAddr::V4(mapped) if address.is_ipv6() => (IpAddr::V4(mapped), bits.checked_sub(96).ok_or(())?),
+            address => (address, bits),
+        };
+        let lowest = match address {
+            IpAddr::V4(address) => u128::from(address.to_bits()) & !(u128::MAX << (32 - bits)),
+            IpAddr::V6(address) => address.to_bits() & u128::MAX.checked_shl(u32::from(128 - bits)).map_or(u128::MAX, |mask| !mask),
+        };
+        // 10.1.2.3/8 means one address or sixteen million: whoever writes it has to say.
+        if lowest == 0 { Ok(Self { address, bits }) } else { Err(()) }
     }
 }
 
@@ -52,7 +69,20 @@ mod tests {
         assert!(holds("10.244.0.0/16", "10.244.9.1") && !holds("10.244.0.0/16", "10.245.0.1"));
         assert!(holds("0.0.0.0/0", "192.0.2.1") && !holds("0.0.0.0/0", "::1"));
         assert!(holds("fd00::/8", "fd12::1") && !holds("fd00::/8", "fe80::1") && holds("::/0", "2001:db8::1"));
-        for bad in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "/8", "proxy", "10.0.0.0/8/8"] {
+        assert!(holds("::ffff:10.0.0.2", "10.0.0.2") && holds("::ffff:10.0.0.0/104", "10.9.9.9"));
+        for bad in [
+            "10.1.2.3/8",
+            "fd00::1/8",
+            "::ffff:0:0/90",
+            "",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+            "/8",
+            "proxy",
+            "10.0.0.0/8/8",
+        ] {
             assert!(bad.parse::<Network>().is_err(), "{bad}");
         }
     }

@@ -11,17 +11,20 @@ mod past;
 mod probes;
 mod record;
 mod service;
+mod words;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
 use crate::clock;
 use crate::config::Config;
 use history::History;
-use record::{Outcome, Record};
+use record::{Moment, Outcome, Record};
 
 pub use detail::{Detail, RedisDetail};
 pub use fault::{Class, Fault};
@@ -30,9 +33,10 @@ pub use incidents::Incident;
 pub use line::{Hour, Step as Heard};
 pub use models::call_models;
 pub use past::{DAYS, Day, Seconds, Step, Uptime, steps};
-pub use probes::{APART, check_once, look_once, start};
+pub use probes::{APART, Asked, check_once, look_once, start};
 pub use record::{FAILURES, RECOVERIES};
 pub use service::Service;
+pub use words::Names;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -87,7 +91,7 @@ pub struct Snapshot {
     pub trouble: Option<Fault>,
     /// As the server tells it.
     pub version: Option<String>,
-    pub detail: Option<Detail>,
+    pub detail: Option<Arc<Detail>>,
     pub hour: Arc<Hour>,
     /// In use, size, waiting; for services with a pool.
     pub pool: Option<(usize, usize, usize)>,
@@ -101,8 +105,11 @@ pub struct Board(Arc<Inner>);
 
 struct Inner {
     started_at: DateTime<Utc>,
-    /// Host and port: what tells this console from others on the same database.
+    started: Instant,
+    /// Host and port, for people.
     instance: String,
+    /// This run of this console, whatever its host is called.
+    console: Uuid,
     period: Duration,
     places: [Place; Service::ALL.len()],
     history: History,
@@ -118,6 +125,9 @@ struct Place {
     configured: bool,
     wanted: Notify,
     asked: Mutex<Option<Instant>>,
+    /// Checks that were begun, and the last of them that has ended.
+    begun: AtomicU64,
+    ended: AtomicU64,
 }
 
 impl Place {
@@ -148,7 +158,9 @@ impl Board {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Self(Arc::new(Inner {
             started_at: clock::now(),
+            started: Instant::now(),
             instance: format!("{}:{}", host.trim(), config.bind.port()),
+            console: Uuid::now_v7(),
             period: config.probe_period,
             places: Service::ALL.map(place),
             history: History::default(),
@@ -162,15 +174,26 @@ impl Board {
     }
 
     pub fn one(&self, service: Service) -> Snapshot {
-        let (place, now) = (self.place(service), clock::now());
+        let (place, now) = (self.place(service), Moment::now());
         let mut snapshot = place.read().snapshot(service, now, self.gap());
-        if !place.configured {
-            snapshot.state = State::NotConfigured;
-        } else if snapshot.state == State::Unknown && now - self.0.started_at > self.gap() {
-            snapshot.state = State::Stale;
-        }
+        snapshot.state = self.judged(place, snapshot.state);
         snapshot.pool = place.pool.as_ref().map(|usage| usage());
         snapshot
+    }
+
+    pub fn state(&self, service: Service) -> State {
+        let place = self.place(service);
+        let state = place.read().state(Moment::now(), self.gap());
+        self.judged(place, state)
+    }
+
+    fn judged(&self, place: &Place, state: State) -> State {
+        match state {
+            _ if !place.configured => State::NotConfigured,
+            // Its check has died before it has ended once.
+            State::Unknown if self.0.started.elapsed() > self.gap() => State::Stale,
+            state => state,
+        }
     }
 
     fn place(&self, service: Service) -> &Place {
@@ -178,8 +201,8 @@ impl Board {
     }
 
     /// Three periods, and the longest deadline: after that a check is no longer the last word.
-    fn gap(&self) -> TimeDelta {
-        TimeDelta::from_std(self.0.period * 3 + Duration::from_secs(2)).unwrap_or(TimeDelta::seconds(15))
+    fn gap(&self) -> Duration {
+        self.0.period * 3 + Duration::from_secs(2)
     }
 
     pub fn is_configured(&self, service: Service) -> bool {
@@ -201,8 +224,8 @@ impl Board {
 
     /// Services that are down, and since when.
     pub fn down(&self) -> Vec<(Service, Option<DateTime<Utc>>)> {
-        let snapshots = self.all().into_iter();
-        snapshots.filter(|snapshot| snapshot.state == State::Down).map(|snapshot| (snapshot.service, snapshot.since)).collect()
+        let down = Service::ALL.into_iter().filter(|service| self.state(*service) == State::Down);
+        down.map(|service| (service, self.place(service).read().since())).collect()
     }
 
     /// Checks of a service by their result: `ok`, or a class of faults.
@@ -221,17 +244,17 @@ impl Board {
 
     /// Enters the outcome of one check.
     pub fn enter(&self, service: Service, outcome: Outcome) {
-        let now = clock::now();
+        let now = Moment::now();
         let ms = outcome.as_ref().ok().map(|(latency, _)| latency.as_secs_f64() * 1000.0);
-        let before = self.one(service).state;
+        let before = self.state(service);
         if let (Err(fault), State::Up | State::Degraded | State::Unknown) = (&outcome, before) {
             // What a server says may be of any length, and hold what a log must not.
             let raw: String = fault.raw.chars().take(200).collect();
             log::warn!("{}: {} {}", service.name(), fault.why, raw.escape_debug());
         }
         let entered = self.place(service).write().enter(service, outcome, now);
-        self.0.history.enter(service, entered, ms, now, self.gap());
-        if before == State::Down && self.one(service).healthy {
+        self.0.history.enter(service, entered, ms, now.at, self.gap());
+        if before == State::Down && self.state(service) != State::Down {
             log::info!("{}: it answers again", service.name());
         }
         self.tell();
@@ -239,7 +262,7 @@ impl Board {
 
     /// Enters what a slower look has found.
     fn look(&self, service: Service, found: Result<Detail, Fault>) {
-        self.place(service).write().look(found, clock::now());
+        self.place(service).write().look(found);
         self.tell();
     }
 
@@ -249,6 +272,24 @@ impl Board {
 
     fn next_check(&self, service: Service, until: Duration) {
         self.place(service).write().next_at = TimeDelta::from_std(until).ok().map(|until| clock::now() + until);
+    }
+
+    fn begin_check(&self, service: Service) -> u64 {
+        self.place(service).begun.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Tells whoever waits that what they find is from this check.
+    fn end_check(&self, service: Service, number: u64) {
+        self.place(service).ended.store(number, Ordering::SeqCst);
+        self.tell();
+    }
+
+    fn begun(&self, service: Service) -> u64 {
+        self.place(service).begun.load(Ordering::SeqCst)
+    }
+
+    fn ended(&self, service: Service) -> u64 {
+        self.place(service).ended.load(Ordering::SeqCst)
     }
 
     async fn wanted(&self, service: Service) {

@@ -1,7 +1,7 @@
 //! TLS as every connection of ours speaks it: rustls with aws-lc-rs, and certificates always verified.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -17,9 +17,7 @@ pub(super) fn client(root_certificate: Option<&str>) -> Result<rustls::ClientCon
                 roots.add(certificate).map_err(|error| format!("sslrootcert {path:?}: {error}"))?;
             }
         }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
+        None => roots = system().clone(),
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)
@@ -27,4 +25,14 @@ pub(super) fn client(root_certificate: Option<&str>) -> Result<rustls::ClientCon
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth())
+}
+
+/// Read once: where a server is down, a client is made anew every few seconds.
+fn system() -> &'static rustls::RootCertStore {
+    static SYSTEM: LazyLock<rustls::RootCertStore> = LazyLock::new(|| {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots
+    });
+    &SYSTEM
 }

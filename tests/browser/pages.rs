@@ -101,7 +101,7 @@ async fn remember(app: &TestApp) {
     let sql = app.sql().await;
     sql.batch_execute(
         "INSERT INTO health_minutes
-         SELECT service, at, 'console:8080', 225, 225 - bad, (225 - bad) * 4, bad * 4, (225 - bad) * (2 + random()), 9 + 20 * random()
+         SELECT service, at, '00000000-0000-7000-8000-000000000000', 225, 225 - bad, (225 - bad) * 4, bad * 4, (225 - bad) * (2 + random()), 9 + 20 * random()
          FROM generate_series(date_trunc('minute', now()) - interval '30 days', now() - interval '15 minutes', '15 minutes') AS at,
               unnest(ARRAY['postgres', 'redis', 's3', 'qdrant']) AS service,
               LATERAL (SELECT CASE WHEN extract(day FROM at)::int % 11 = length(service) % 11 AND extract(hour FROM at) = 3 THEN 60

@@ -138,7 +138,7 @@ async fn each_fault_of_litellm_has_its_class_and_a_missing_model_is_named() {
     let look = async |config: Config| health::look_once(&app::context(config).unwrap(), Service::LiteLlm).await;
     let detail = look(config.clone()).await.unwrap();
     assert_eq!(detail.trouble().unwrap(), "It does not offer no-such-alias.");
-    assert!(matches!(&detail, Detail::LiteLlm { models, .. } if models.contains(&"chat".to_owned())));
+    assert!(matches!(&detail, Detail::LiteLlm { models, .. } if models.first.contains(&"chat".to_owned())));
     config.litellm_master_key = Some(Secret::new("sk-wrong"));
     assert_eq!(look(config).await.unwrap_err().class, Class::Auth, "ready answers all, the models only whoever has the key");
 }

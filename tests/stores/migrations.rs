@@ -90,7 +90,7 @@ async fn populate(client: &Client) {
              INSERT INTO sign_in_failures (id, tenant_id, email_hash, address)
                  VALUES (gen_random_uuid(), '{TENANT}', decode(repeat('00', 32), 'hex'), '192.0.2.1');
              INSERT INTO revoked_tokens (id, tenant_id, jti, expires_at) VALUES (gen_random_uuid(), '{TENANT}', 'a', now());
-             INSERT INTO health_minutes VALUES ('redis', now(), 'host:8080', 15, 14, 56, 4, 20, 3);
+             INSERT INTO health_minutes VALUES ('redis', now(), gen_random_uuid(), 15, 14, 56, 4, 20, 3);
              INSERT INTO health_incidents VALUES (gen_random_uuid(), 'host:8080', 'redis', 'timeout', 'No answer.', 'No answer.', now(), NULL, now());
              INSERT INTO redis_minutes VALUES (now(), 60, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11);
              INSERT INTO setup_tokens (id, tenant_id, token_hash) VALUES (gen_random_uuid(), '{TENANT}', decode(repeat('00', 32), 'hex'));

@@ -13,17 +13,17 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use serde::Deserialize;
 
-use crate::console::error::Result;
+use crate::console::error::{Error, Result};
 use crate::console::filters;
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::query::Form;
 use crate::console::session::{Viewer, Visitor};
 use crate::domain::Context;
-use crate::domain::health::{Board, Incident, Service, Snapshot, State, Uptime};
+use crate::domain::health::{Asked, Board, Incident, Service, Snapshot, State, Uptime};
 use crate::meter::Meter;
 
 pub use card::{Card, Episode};
-pub use events::events;
+pub use events::{Feed, events};
 pub use line::Line;
 pub use own::Own;
 
@@ -43,6 +43,8 @@ pub struct Live {
     pub signed_in: bool,
     /// Seconds between two checks.
     pub period: u64,
+    /// Nobody can sign in to see more.
+    pub closed: bool,
 }
 
 impl Live {
@@ -62,6 +64,7 @@ impl Live {
         let (down, others): (Vec<Card>, Vec<Card>) =
             cards.into_iter().filter(|card| card.line.state != State::NotConfigured).partition(Card::is_down);
         Self {
+            closed: !signed_in && down.iter().any(|card| card.line.service == Service::Postgres),
             up: others.iter().filter(|card| card.snapshot.healthy).count(),
             configured: down.len() + others.len(),
             down,
@@ -110,33 +113,42 @@ pub struct CheckFields {
 /// Has one service checked now, or all of them where none is named, and comes back with what was found.
 pub async fn check(viewer: Viewer, ctx: web::Data<Context>, form: Form<CheckFields>) -> Result<HttpResponse> {
     let fields = form.read().await?;
-    let named = Service::of_slug(&fields.service);
+    let named = Service::of_slug(&fields.service).filter(|service| ctx.health.is_configured(*service));
+    if named.is_none() && !fields.service.is_empty() {
+        return Err(Error::Unprocessable("There is no service of this name to check.".to_owned()));
+    }
     let services: Vec<Service> = Service::ALL
         .into_iter()
         .filter(|service| ctx.health.is_configured(*service) && named.is_none_or(|named| named == *service))
         .collect();
-    let checked = join_all(services.iter().map(|service| ctx.health.check_now(*service))).await;
-    let flash = if checked.contains(&true) {
-        outcome(services.iter().map(|service| ctx.health.one(*service)))
-    } else {
-        Flash::warn("It was checked by hand a moment ago. Five seconds later it can be again.")
-    };
+    let asked = join_all(services.iter().map(|service| ctx.health.check_now(*service))).await;
+    let checked = services.into_iter().zip(asked).map(|(service, asked)| (ctx.health.one(service), asked));
     let back = named.map_or_else(|| "/health".to_owned(), |service| format!("/health/services/{}", service.slug()));
-    Ok(viewer.redirect(&back, flash))
+    Ok(viewer.redirect(&back, told(checked.collect())))
 }
 
-fn outcome(snapshots: impl Iterator<Item = Snapshot>) -> Flash {
-    let (good, bad): (Vec<Snapshot>, Vec<Snapshot>) =
-        snapshots.partition(|snapshot| snapshot.failures == 0 && snapshot.checked_at.is_some());
-    let names = |snapshots: &[Snapshot]| snapshots.iter().map(|one| one.service.name()).collect::<Vec<_>>().join(", ");
-    match (good.as_slice(), bad.as_slice()) {
-        (good, []) => {
-            let word = if good.len() == 1 { "answers" } else { "answer" };
-            Flash::done(format!("Checked just now: {} {word}.", names(good)))
-        }
-        (_, bad) => {
-            let word = if bad.len() == 1 { "does not answer" } else { "do not answer" };
-            Flash::bad(format!("Checked just now: {} {word} as it should.", names(bad)))
-        }
+/// What came of it, in sentences that name each service once.
+fn told(checked: Vec<(Snapshot, Asked)>) -> Flash {
+    let names = |found: &dyn Fn(&Snapshot, Asked) -> bool| {
+        let found: Vec<&str> = checked.iter().filter(|(one, asked)| found(one, *asked)).map(|(one, _)| one.service.name()).collect();
+        (found.join(", "), found.len())
+    };
+    let (good, goods) = names(&|one, asked| asked == Asked::Checked && one.failures == 0);
+    let (bad, bads) = names(&|one, asked| asked == Asked::Checked && one.failures > 0);
+    let (late, lates) = names(&|_, asked| asked == Asked::Running);
+    let mut words = Vec::new();
+    if goods > 0 {
+        words.push(format!("{good} {}.", if goods == 1 { "answers" } else { "answer" }));
+    }
+    if bads > 0 {
+        words.push(format!("{bad} {} not answer as it should.", if bads == 1 { "does" } else { "do" }));
+    }
+    if lates > 0 {
+        words.push(format!("{late} {} not answered within two seconds.", if lates == 1 { "has" } else { "have" }));
+    }
+    match (words.is_empty(), bads + lates) {
+        (true, _) => Flash::warn("That was checked by hand a moment ago. Five seconds later it can be again."),
+        (false, 0) => Flash::done(format!("Checked just now: {}", words.join(" "))),
+        (false, _) => Flash::bad(format!("Checked just now: {}", words.join(" "))),
     }
 }

@@ -11,7 +11,7 @@ use super::data::{HOSTILE, layout, noon};
 use crate::console::pages::health::{Card, Live, Own, ShowPage, service};
 use crate::domain::actor::Role;
 use crate::domain::health::{
-    Class, Day, Detail, Fault, Heard, Hour, Incident, RedisDetail, Seconds, Service, Snapshot, State, Step, Uptime,
+    Class, Day, Detail, Fault, Heard, Hour, Incident, Names, RedisDetail, Seconds, Service, Snapshot, State, Step, Uptime,
 };
 use crate::domain::vitals::Range;
 use crate::meter::Load;
@@ -19,6 +19,10 @@ use crate::stores::postgres::probe::Survey;
 
 fn fault() -> Fault {
     Fault::new(Class::Timeout, HOSTILE)
+}
+
+fn hostile() -> Names {
+    Names { count: 3, first: vec![HOSTILE.to_owned()] }
 }
 
 fn detail(of: Service) -> Detail {
@@ -34,8 +38,8 @@ fn detail(of: Service) -> Detail {
             Detail::Redis(RedisDetail { memory: Some(85), limit: Some(100), clients: Some(3), evicts: true, ..RedisDetail::default() })
         }
         Service::S3 => Detail::S3 { round_trip: Some(Duration::from_millis(12)), bucket_is_missing: false, bucket: HOSTILE.to_owned() },
-        Service::Qdrant => Detail::Qdrant { collections: 4, looked: 4, points: 1_204_118, ill: vec![HOSTILE.to_owned()] },
-        Service::LiteLlm => Detail::LiteLlm { models: vec![HOSTILE.to_owned()], missing: vec![HOSTILE.to_owned()] },
+        Service::Qdrant => Detail::Qdrant { collections: 4, looked: 4, points: 1_204_118, ill: hostile() },
+        Service::LiteLlm => Detail::LiteLlm { models: hostile(), missing: hostile() },
     }
 }
 
@@ -55,7 +59,7 @@ fn snapshot(service: Service, state: State) -> Snapshot {
         last_good: Some((noon(), 27.3)),
         trouble: Some(fault()),
         version: Some(HOSTILE.into()),
-        detail: Some(detail(service)),
+        detail: Some(Arc::new(detail(service))),
         hour: Arc::new(Hour { steps, p50: Some(1.6), p95: None }),
         pool: Some((4, 20, 1)),
     }
@@ -84,7 +88,7 @@ fn incidents() -> Vec<Incident> {
         class: Class::Connect,
         first: HOSTILE.into(),
         last: format!("{HOSTILE}."),
-        consoles: 3,
+        consoles: ["a:1", HOSTILE].map(str::to_owned).into(),
     };
     vec![incident(Service::S3, None), incident(Service::Redis, Some(noon() + TimeDelta::minutes(9)))]
 }
@@ -120,6 +124,7 @@ pub fn pages() -> Vec<(&'static str, String)> {
             card: card(snapshot(Service::S3, state)),
             range: Range::Day,
             history: known.then_some(history),
+            known: 213,
             incidents: incidents().into_iter().map(crate::console::pages::health::Episode::of).collect(),
         }
     };

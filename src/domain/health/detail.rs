@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::words::Names;
 use crate::stores::postgres::probe::Survey;
 use crate::stores::redis::Info;
 
@@ -26,12 +27,12 @@ pub enum Detail {
         looked: usize,
         points: u64,
         /// Names of those that are red: something in them failed.
-        ill: Vec<String>,
+        ill: Names,
     },
     LiteLlm {
-        models: Vec<String>,
+        models: Names,
         /// Aliases that applications expect and it does not have.
-        missing: Vec<String>,
+        missing: Names,
     },
 }
 
@@ -84,8 +85,8 @@ impl Detail {
                 Some(format!("{} % of its memory is used, and it throws nothing out: when it is full it refuses.", redis.share()?))
             }
             Self::S3 { bucket_is_missing: true, bucket, .. } => Some(format!("It has no bucket {bucket}.")),
-            Self::Qdrant { ill, .. } if !ill.is_empty() => Some(format!("Collections that are red: {}.", ill.join(", "))),
-            Self::LiteLlm { missing, .. } if !missing.is_empty() => Some(format!("It does not offer {}.", missing.join(", "))),
+            Self::Qdrant { ill, .. } if ill.count > 0 => Some(format!("Collections that are red: {}.", ill.listed())),
+            Self::LiteLlm { missing, .. } if missing.count > 0 => Some(format!("It does not offer {}.", missing.listed())),
             _ => None,
         }
     }

@@ -1,18 +1,17 @@
 //! Keeps what the checks find beyond the life of this process: in Postgres, and in memory while that is down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::sql_types::{Array, Text, Timestamptz};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::incidents::{self, Incident};
 use super::minutes::{self, Minutes};
-use super::past::{KEPT, Past, Uptime};
+use super::past::{Past, Uptime};
 use super::record::Entered;
 use super::{Board, Service};
 use crate::clock;
@@ -41,10 +40,10 @@ impl History {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn enter(&self, service: Service, entered: Entered, ms: Option<f64>, at: DateTime<Utc>, gap: TimeDelta) {
+    pub fn enter(&self, service: Service, entered: Entered, ms: Option<f64>, at: DateTime<Utc>, gap: Duration) {
         let mut inner = self.inner();
         if let Some((before, good)) = entered.before {
-            inner.minutes.time(service, before, at, good, gap);
+            inner.minutes.time(service, before, at, good, delta(gap));
         }
         inner.minutes.check(service, at, ms);
         inner.minutes.forget();
@@ -62,11 +61,11 @@ impl History {
         inner.past.uptime(service, waiting, now)
     }
 
-    /// With `known`, which are newer than what was read. Newest first.
-    pub fn incidents(&self, known: Vec<Incident>) -> Vec<Incident> {
+    /// With `known`, which are newer than what was read, and which `instance` has seen. Newest first.
+    pub fn incidents(&self, known: Vec<Incident>, instance: &str) -> Vec<Incident> {
         let inner = self.inner();
-        let waiting: BTreeMap<Uuid, Incident> =
-            inner.incidents.values().cloned().chain(known).map(|incident| (incident.id, incident)).collect();
+        let own = |incident: Incident| (incident.id, Incident { consoles: BTreeSet::from([instance.to_owned()]), ..incident });
+        let waiting: BTreeMap<Uuid, Incident> = inner.incidents.values().cloned().chain(known).map(own).collect();
         let read = inner.past.incidents.iter().filter(|incident| !waiting.contains_key(&incident.id)).cloned();
         incidents::merged(read.chain(waiting.values().cloned()).collect())
     }
@@ -108,53 +107,32 @@ struct Keeper {
     silent: bool,
 }
 
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
 fn is_due(last: Option<DateTime<Utc>>, now: DateTime<Utc>, period: TimeDelta) -> bool {
     last.is_none_or(|last| now - last >= period || last > now)
 }
 
 impl Keeper {
     async fn save(&mut self, ctx: &Context, all: bool) -> Result<()> {
-        let now = clock::now();
-        let history = &ctx.health.0.history;
-        let reading = TimeDelta::from_std(ctx.config.probe_period * READ_EVERY).unwrap_or(TimeDelta::minutes(1));
+        let (now, history) = (clock::now(), &ctx.health.0.history);
+        let mut late = false;
+        let mut has_written = false;
         loop {
-            let (rows, changed, open) = {
+            let (rows, incidents) = {
                 let inner = history.inner();
-                let open = ctx.health.open_incidents();
                 let mut changed = inner.incidents.clone();
-                changed.extend(open.iter().map(|incident| (incident.id, incident.clone())));
-                (inner.minutes.over(now, all), changed, open)
+                changed.extend(ctx.health.open_incidents().into_iter().map(|incident| (incident.id, incident)));
+                (inner.minutes.over(now, delta(ctx.health.gap()), all), changed.into_values().collect::<Vec<_>>())
             };
-            if rows.is_empty() && changed.is_empty() && !is_due(self.read_at, now, reading) {
-                return Ok(());
+            if rows.is_empty() && (incidents.is_empty() || has_written) {
+                break;
             }
-            let opens: Vec<Uuid> = open.iter().map(|incident| incident.id).collect();
-            let incidents: Vec<Incident> = changed.into_values().collect();
-            let clean = !all && is_due(self.cleaned_at, now, TimeDelta::hours(1));
-            // Also where minutes came late, after an outage.
-            let whole = is_due(self.read_whole_at, now, TimeDelta::hours(1))
-                || rows.iter().any(|((begin, _), _)| now - *begin > TimeDelta::hours(1));
-            let past = history.inner().past.clone();
-            let renewed = ctx
-                .db
-                .within(async {
-                    let mut conn = ctx.db.get().await?;
-                    let conn: &mut AsyncPgConnection = &mut conn;
-                    conn.transaction::<_, Error, _>(async |conn| {
-                        if !rows.is_empty() {
-                            minutes::write(conn, ctx.health.instance(), &rows).await?;
-                        }
-                        incidents::write(conn, ctx.health.instance(), &incidents, &opens).await?;
-                        if clean {
-                            forget(conn, now).await?;
-                        }
-                        Ok(())
-                    })
-                    .await?;
-                    if all { Ok(Past::clone(&past)) } else { past.renewed(conn, whole, now).await }
-                })
-                .await?;
-            let more = rows.len() == minutes::ROWS;
+            write(ctx, &rows, &incidents).await?;
+            has_written = true;
+            late |= rows.iter().any(|((begin, _), _)| now - *begin > TimeDelta::hours(1));
             let mut inner = history.inner();
             inner.minutes.written(&rows);
             for written in &incidents {
@@ -162,25 +140,57 @@ impl Keeper {
                     inner.incidents.remove(&written.id);
                 }
             }
-            inner.past = Arc::new(renewed);
-            self.read_at = Some(now);
-            self.read_whole_at = if whole { Some(now) } else { self.read_whole_at };
-            self.cleaned_at = if clean { Some(now) } else { self.cleaned_at };
-            if !more {
-                return Ok(());
-            }
         }
+        let reading = delta(ctx.config.probe_period * READ_EVERY);
+        if all || !(has_written || is_due(self.read_at, now, reading)) {
+            return Ok(());
+        }
+        // What was written late, after an outage, is in none of the last hours.
+        self.read(ctx, late || is_due(self.read_whole_at, now, TimeDelta::hours(1)), now).await
+    }
+
+    async fn read(&mut self, ctx: &Context, whole: bool, now: DateTime<Utc>) -> Result<()> {
+        let history = &ctx.health.0.history;
+        let past = history.past();
+        let clean = is_due(self.cleaned_at, now, TimeDelta::hours(1));
+        let renewed = ctx
+            .db
+            .within(async {
+                let mut conn = ctx.db.get().await?;
+                if clean {
+                    forget(&mut conn).await?;
+                }
+                past.renewed(&mut conn, whole, now).await
+            })
+            .await?;
+        history.inner().past = Arc::new(renewed);
+        self.read_at = Some(now);
+        self.read_whole_at = if whole { Some(now) } else { self.read_whole_at };
+        self.cleaned_at = if clean { Some(now) } else { self.cleaned_at };
+        Ok(())
     }
 }
 
-async fn forget(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> Result<()> {
-    let oldest = now - KEPT - TimeDelta::days(1);
-    diesel::sql_query("DELETE FROM health_minutes WHERE service = ANY($1) AND minute < $2")
-        .bind::<Array<Text>, _>(Service::ALL.map(Service::slug).to_vec())
-        .bind::<Timestamptz, _>(oldest)
-        .execute(conn)
-        .await?;
-    diesel::sql_query("DELETE FROM health_incidents WHERE seen_at < $1").bind::<Timestamptz, _>(oldest).execute(conn).await?;
+/// All or nothing; nothing is wrong with doing it twice.
+async fn write(ctx: &Context, rows: &[(minutes::Key, minutes::Minute)], incidents: &[Incident]) -> Result<()> {
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            conn.transaction::<_, Error, _>(async |conn| {
+                if !rows.is_empty() {
+                    minutes::write(conn, ctx.health.0.console, rows).await?;
+                }
+                incidents::write(conn, ctx.health.instance(), incidents).await
+            })
+            .await
+        })
+        .await
+}
+
+/// By the clock of Postgres: a console whose own is wrong must not take the others' history.
+async fn forget(conn: &mut AsyncPgConnection) -> Result<()> {
+    diesel::sql_query("DELETE FROM health_minutes WHERE minute < now() - interval '31 days'").execute(conn).await?;
+    diesel::sql_query("DELETE FROM health_incidents WHERE seen_at < now() - interval '31 days'").execute(conn).await?;
     Ok(())
 }
 
@@ -192,7 +202,7 @@ impl Board {
 
     /// Of the last thirty days, newest first, as all consoles have seen them.
     pub fn incidents(&self) -> Vec<Incident> {
-        self.0.history.incidents(self.open_incidents())
+        self.0.history.incidents(self.open_incidents(), self.instance())
     }
 
     /// Consoles at work on the same database, this one included; `None` while Postgres has not told.

@@ -1,7 +1,9 @@
 //! Times in which a service was down, as each console has seen them, and what they come to together.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
@@ -14,7 +16,8 @@ use crate::domain::Result;
 const FORSAKEN: TimeDelta = TimeDelta::minutes(3);
 /// What lies closer together, seen by two or before and after a restart, is one.
 const APART: TimeDelta = TimeDelta::minutes(1);
-const READ: i64 = 500;
+/// Of one service; a page shows fewer.
+const READ: i64 = 200;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incident {
@@ -30,13 +33,14 @@ pub struct Incident {
     /// What the first failed check said, and the last.
     pub first: String,
     pub last: String,
-    /// How many consoles have seen it.
-    pub consoles: usize,
+    /// Hosts and ports of those who have seen it.
+    pub consoles: BTreeSet<String>,
 }
 
 impl Incident {
     pub fn lasted(&self, now: DateTime<Utc>) -> TimeDelta {
-        self.ended_at.unwrap_or(now) - self.began_at
+        // A clock may have been set back meanwhile.
+        (self.ended_at.unwrap_or(now) - self.began_at).max(TimeDelta::zero())
     }
 }
 
@@ -44,6 +48,8 @@ impl Incident {
 struct Row {
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
+    #[diesel(sql_type = Text)]
+    instance: String,
     #[diesel(sql_type = Text)]
     service: String,
     #[diesel(sql_type = Text)]
@@ -73,13 +79,13 @@ impl Row {
             seen_at: self.seen_at,
             first: self.first_message,
             last: self.last_message,
-            consoles: 1,
+            consoles: BTreeSet::from([self.instance]),
         })
     }
 }
 
-/// `open` are those that last; what else this console has left open, before a restart, ended when it was last seen.
-pub(super) async fn write(conn: &mut AsyncPgConnection, instance: &str, changed: &[Incident], open: &[Uuid]) -> Result<()> {
+/// The same as often as it is asked for. What a console leaves open, because it dies, ends when it was last seen.
+pub(super) async fn write(conn: &mut AsyncPgConnection, instance: &str, changed: &[Incident]) -> Result<()> {
     for incident in changed {
         diesel::sql_query(
             "INSERT INTO health_incidents (id, instance, service, class, first_message, last_message, began_at, ended_at, seen_at)
@@ -98,22 +104,19 @@ pub(super) async fn write(conn: &mut AsyncPgConnection, instance: &str, changed:
         .execute(conn)
         .await?;
     }
-    diesel::sql_query("UPDATE health_incidents SET ended_at = seen_at WHERE instance = $1 AND ended_at IS NULL AND id <> ALL($2)")
-        .bind::<Text, _>(instance)
-        .bind::<Array<SqlUuid>, _>(open)
-        .execute(conn)
-        .await?;
     Ok(())
 }
 
 /// Of the last thirty days, as each console has seen them.
 pub(super) async fn read(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> Result<Vec<Incident>> {
     let rows: Vec<Row> = diesel::sql_query(
-        "SELECT id, service, class, first_message, last_message, began_at, ended_at, seen_at FROM health_incidents
-         WHERE seen_at >= $1 ORDER BY began_at DESC LIMIT $2",
+        "SELECT found.* FROM unnest($1::text[]) AS one, LATERAL (
+             SELECT id, instance, service, class, first_message, last_message, began_at, ended_at, seen_at FROM health_incidents
+             WHERE service = one AND began_at < now() + interval '5 minutes' AND seen_at >= $2 ORDER BY began_at DESC LIMIT $3) AS found",
     )
+    .bind::<Array<Text>, _>(Service::ALL.map(Service::slug).to_vec())
     .bind::<Timestamptz, _>(now - KEPT)
-    .bind::<diesel::sql_types::BigInt, _>(READ)
+    .bind::<BigInt, _>(READ)
     .load(conn)
     .await?;
     Ok(rows.into_iter().filter_map(|row| row.incident(now)).collect())
@@ -133,7 +136,7 @@ pub(super) fn merged(mut seen: Vec<Incident>) -> Vec<Incident> {
                     before.seen_at = incident.seen_at;
                     before.last = incident.last;
                 }
-                before.consoles += incident.consoles;
+                before.consoles.extend(incident.consoles);
             }
             _ => whole.push(incident),
         }
@@ -146,7 +149,7 @@ pub(super) fn merged(mut seen: Vec<Incident>) -> Vec<Incident> {
 mod tests {
     use super::*;
 
-    fn seen(service: Service, began: i64, ended: Option<i64>) -> Incident {
+    fn seen(by: &str, service: Service, began: i64, ended: Option<i64>) -> Incident {
         let at = |second: i64| DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap();
         Incident {
             id: Uuid::now_v7(),
@@ -157,22 +160,27 @@ mod tests {
             class: Class::Timeout,
             first: "one".into(),
             last: format!("{ended:?}"),
-            consoles: 1,
+            consoles: BTreeSet::from([by.to_owned()]),
         }
     }
 
     #[test]
     fn what_three_consoles_have_seen_is_one_incident() {
         let incidents = merged(vec![
-            seen(Service::Redis, 100, Some(200)),
-            seen(Service::Redis, 104, Some(230)),
-            seen(Service::Redis, 250, Some(300)),
-            seen(Service::Redis, 900, None),
-            seen(Service::Redis, 905, Some(950)),
-            seen(Service::S3, 120, Some(130)),
+            seen("a", Service::Redis, 100, Some(200)),
+            seen("b", Service::Redis, 104, Some(230)),
+            seen("a", Service::Redis, 250, Some(300)),
+            seen("c", Service::Redis, 900, None),
+            seen("a", Service::Redis, 905, Some(950)),
+            seen("a", Service::S3, 120, Some(130)),
         ]);
-        let shown: Vec<_> = incidents.iter().map(|one| (one.service, one.lasted(one.seen_at).num_seconds(), one.consoles)).collect();
-        assert_eq!(shown, [(Service::Redis, 9_100, 2), (Service::S3, 10, 1), (Service::Redis, 200, 3)]);
+        let shown: Vec<_> = incidents.iter().map(|one| (one.service, one.lasted(one.seen_at).num_seconds(), one.consoles.len())).collect();
+        assert_eq!(shown, [(Service::Redis, 9_100, 2), (Service::S3, 10, 1), (Service::Redis, 200, 2)]);
         assert_eq!((incidents[0].ended_at, incidents[2].last.as_str()), (None, "Some(300)"));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_no_time_negative() {
+        assert_eq!(seen("a", Service::S3, 100, Some(50)).lasted(crate::clock::now()), TimeDelta::zero());
     }
 }

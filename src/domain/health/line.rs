@@ -45,9 +45,8 @@ impl Line {
             self.0.pop_front();
         }
         self.0.push_back(Answer { at, ms });
-        while self.0.front().is_some_and(|first| at - first.at > TimeDelta::hours(1)) {
-            self.0.pop_front();
-        }
+        // After a clock was set back, too: what it was ahead by would stay.
+        self.0.retain(|answer| (TimeDelta::zero()..=TimeDelta::hours(1)).contains(&(at - answer.at)));
     }
 
     pub fn hour(&self, now: DateTime<Utc>) -> Hour {

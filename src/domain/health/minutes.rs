@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
-use diesel::sql_types::{Array, Double, Integer, Text, Timestamptz};
+use diesel::sql_types::{Array, Double, Integer, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
 
 use super::Service;
 use super::past::Seconds;
@@ -66,18 +67,15 @@ impl Minutes {
         self.0.iter().map(|((begin, service), minute)| (*begin, *service, minute.seconds))
     }
 
-    /// Those to write now, oldest first: without the one that runs unless `all` are wanted.
-    pub fn over(&self, now: DateTime<Utc>, all: bool) -> Vec<(Key, Minute)> {
-        let current = begin_of(now);
-        self.0.iter().filter(|((begin, _), _)| all || *begin != current).take(ROWS).map(|(key, minute)| (*key, *minute)).collect()
+    /// Those that nothing can be added to any more, oldest first: they ended more than a gap ago. All of them where Larder ends.
+    pub fn over(&self, now: DateTime<Utc>, gap: TimeDelta, all: bool) -> Vec<(Key, Minute)> {
+        let is_over = |begin: DateTime<Utc>| all || begin + TimeDelta::minutes(1) + gap < now;
+        self.0.iter().filter(|((begin, _), _)| is_over(*begin)).take(ROWS).map(|(key, minute)| (*key, *minute)).collect()
     }
 
-    /// What has been written; what a check has added meanwhile stays.
     pub fn written(&mut self, rows: &[(Key, Minute)]) {
-        for (key, written) in rows {
-            if self.0.get(key) == Some(written) {
-                self.0.remove(key);
-            }
+        for (key, _) in rows {
+            self.0.remove(key);
         }
     }
 
@@ -89,21 +87,22 @@ impl Minutes {
     }
 }
 
-/// Where a Larder of the same name has written a part of the same minute, before a restart, the parts are added up.
-pub(super) async fn write(conn: &mut AsyncPgConnection, instance: &str, rows: &[(Key, Minute)]) -> Result<()> {
+/// The same as often as it is asked for: where an answer was lost, it is written again. What a clock that is ahead calls the
+/// future is left out, or it would stay for as long.
+pub(super) async fn write(conn: &mut AsyncPgConnection, console: Uuid, rows: &[(Key, Minute)]) -> Result<()> {
     fn column<T>(rows: &[(Key, Minute)], of: impl Fn(&Key, &Minute) -> T) -> Vec<T> {
         rows.iter().map(|(key, minute)| of(key, minute)).collect()
     }
     diesel::sql_query(
-        "INSERT INTO health_minutes AS m (instance, service, minute, checks, good, up_seconds, down_seconds, latency_sum_ms, latency_most_ms)
-         SELECT $1, * FROM unnest($2::text[], $3::timestamptz[], $4::int[], $5::int[], $6::float8[], $7::float8[], $8::float8[], $9::float8[])
-         ON CONFLICT (service, minute, instance) DO UPDATE SET
-            checks = m.checks + excluded.checks, good = m.good + excluded.good,
-            up_seconds = m.up_seconds + excluded.up_seconds, down_seconds = m.down_seconds + excluded.down_seconds,
-            latency_sum_ms = m.latency_sum_ms + excluded.latency_sum_ms,
-            latency_most_ms = greatest(m.latency_most_ms, excluded.latency_most_ms)",
+        "INSERT INTO health_minutes (console, service, minute, checks, good, up_seconds, down_seconds, latency_sum_ms, latency_most_ms)
+         SELECT $1, row.* FROM unnest($2::text[], $3::timestamptz[], $4::int[], $5::int[], $6::float8[], $7::float8[], $8::float8[], $9::float8[])
+            AS row (service, minute, checks, good, up, down, latency_sum, latency_most)
+         WHERE row.minute < now() + interval '5 minutes'
+         ON CONFLICT (service, minute, console) DO UPDATE SET
+            checks = excluded.checks, good = excluded.good, up_seconds = excluded.up_seconds, down_seconds = excluded.down_seconds,
+            latency_sum_ms = excluded.latency_sum_ms, latency_most_ms = excluded.latency_most_ms",
     )
-    .bind::<Text, _>(instance)
+    .bind::<SqlUuid, _>(console)
     .bind::<Array<Text>, _>(column(rows, |(_, service), _| service.slug()))
     .bind::<Array<Timestamptz>, _>(column(rows, |(begin, _), _| *begin))
     .bind::<Array<Integer>, _>(column(rows, |_, minute| minute.checks))
@@ -137,16 +136,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_check_adds_while_it_is_written_is_not_lost() {
+    fn a_minute_is_written_once_nothing_can_be_added_to_it() {
+        let gap = TimeDelta::seconds(15);
         let mut minutes = Minutes::default();
         minutes.check(Service::S3, at(1), Some(2.0));
-        let rows = minutes.over(at(70), false);
-        assert_eq!(rows.len(), 1);
-        minutes.check(Service::S3, at(2), None);
+        minutes.check(Service::S3, at(61), Some(2.0));
+        assert!(minutes.over(at(74), gap, false).is_empty(), "a check may still tell of its last seconds");
+        minutes.time(Service::S3, at(55), at(69), true, gap);
+        let rows = minutes.over(at(76), gap, false);
+        assert_eq!((rows.len(), rows[0].1.seconds.up, rows[0].1.checks), (1, 5.0, 1));
         minutes.written(&rows);
-        assert_eq!(minutes.over(at(70), false).len(), 1);
-        assert!(minutes.over(at(3), false).is_empty(), "the minute that runs waits");
-        minutes.written(&minutes.over(at(70), false));
-        assert!(minutes.over(at(70), true).is_empty());
+        minutes.time(Service::S3, at(69), at(77), true, gap);
+        assert!(minutes.over(at(80), gap, false).is_empty(), "none of what was written comes again");
+        assert_eq!(minutes.over(at(80), gap, true).len(), 1);
     }
 }

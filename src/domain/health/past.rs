@@ -13,9 +13,6 @@ use crate::domain::{Context, Result};
 
 pub(super) const KEPT: TimeDelta = TimeDelta::days(DAYS as i64);
 pub const DAYS: usize = 30;
-/// A console that has written a minute within so long is at work.
-const AT_WORK: TimeDelta = TimeDelta::minutes(3);
-
 /// How long it was up and how long not, of the time in which somebody looked.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Seconds {
@@ -104,10 +101,12 @@ impl Past {
         .bind::<Timestamptz, _>(DateTime::from_timestamp(first * 3600, 0).unwrap_or(from))
         .load(conn)
         .await?;
-        let consoles: Count = diesel::sql_query("SELECT count(DISTINCT instance) AS count FROM health_minutes WHERE minute >= $1")
-            .bind::<Timestamptz, _>(now - AT_WORK)
-            .get_result(conn)
-            .await?;
+        let consoles: Count = diesel::sql_query(
+            "SELECT count(DISTINCT console) AS count FROM health_minutes
+             WHERE minute BETWEEN now() - interval '3 minutes' AND now() + interval '5 minutes'",
+        )
+        .get_result(conn)
+        .await?;
         let migrations = diesel::sql_query("SELECT count(*) AS count FROM __diesel_schema_migrations").get_result::<Count>(conn).await;
         let mut past = self.clone();
         past.hours.retain(|(_, hour), _| *hour < first && *hour > hour_of(now - KEPT));

@@ -2,25 +2,28 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use uuid::Uuid;
 
 use super::detail::{Detail, RedisDetail};
 use super::fault::Fault;
 use super::record::Outcome;
+use super::words::Names;
 use super::{Board, Service};
 use crate::config::Config;
 use crate::domain::Context;
 use crate::domain::faults::crash_point;
 use crate::stores::litellm::LiteLlm;
-use crate::stores::qdrant::{Collection, Qdrant, Status};
-use crate::stores::{postgres, redis};
+use crate::stores::qdrant::{Qdrant, Status};
+use crate::stores::{http, postgres, redis};
 
 /// A slower look at a service after so many checks.
 const LOOK_EVERY: u32 = 15;
 const LOOK_DEADLINE: Duration = Duration::from_secs(3);
 /// So many collections are looked at one by one.
 const COLLECTIONS: usize = 50;
+/// For what is only nice to know.
+const IN_PASSING: Duration = Duration::from_millis(300);
 /// Two checks by hand of one service are at least so far apart.
 pub const APART: Duration = Duration::from_secs(5);
 /// How long whoever asks by hand waits for the answer.
@@ -40,8 +43,9 @@ fn deadline(service: Service) -> Duration {
 struct Probe {
     postgres: postgres::probe::Probe,
     redis: redis::Probe,
-    qdrant: Option<(Qdrant, String)>,
-    litellm: Option<(LiteLlm, String)>,
+    /// With the version, once it was asked for.
+    qdrant: Option<(Qdrant, Option<String>)>,
+    litellm: Option<(LiteLlm, Option<String>)>,
 }
 
 /// Checks every service that is configured, for ever.
@@ -59,10 +63,12 @@ pub fn start(ctx: &Context) {
 
 async fn watch(ctx: Context, service: Service) {
     let (mut probe, nonce) = (Probe::default(), Uuid::now_v7());
-    // Checks since the last look; `None` where the next good check is followed by one.
-    let mut looked: Option<u32> = None;
+    // Checks until the next look.
+    let mut until_look = 0;
+    let mut was_troubled = false;
     loop {
         let began = tokio::time::Instant::now();
+        let number = ctx.health.begin_check(service);
         if let Err(stuck) = crash_point("health::check") {
             log::error!("the checks of {} stand still: {stuck}", service.name());
             std::future::pending::<()>().await;
@@ -70,18 +76,24 @@ async fn watch(ctx: Context, service: Service) {
         let outcome = check(&ctx, service, &mut probe).await;
         let is_good = outcome.is_ok();
         ctx.health.enter(service, outcome);
-        looked = looked.filter(|checks| is_good && *checks < LOOK_EVERY).map(|checks| checks + 1);
-        if is_good && looked.is_none() {
+        ctx.health.end_check(service, number);
+        if !is_good {
+            until_look = 0;
+        } else if until_look > 0 {
+            until_look -= 1;
+        } else {
             let found = look(&ctx, service, &mut probe, nonce).await;
-            // What is ill is looked at again with the next check.
-            looked = found.as_ref().is_ok_and(|detail| detail.trouble().is_none()).then_some(0);
+            // What has just become ill may be well at once, as when a bucket is made. What was refused is not asked faster.
+            let is_troubled = found.as_ref().is_ok_and(|detail| detail.trouble().is_some());
+            until_look = if is_troubled && !was_troubled { 0 } else { LOOK_EVERY };
+            was_troubled = is_troubled;
             ctx.health.look(service, found);
         }
         let next = began + jittered(ctx.config.probe_period);
         ctx.health.next_check(service, next.saturating_duration_since(tokio::time::Instant::now()));
         tokio::select! {
             () = tokio::time::sleep_until(next) => {}
-            () = ctx.health.wanted(service) => looked = None,
+            () = ctx.health.wanted(service) => until_look = 0,
         }
     }
 }
@@ -132,29 +144,34 @@ async fn ask(ctx: &Context, service: Service, probe: &mut Probe) -> Result<Strin
         Service::Qdrant => {
             let (qdrant, version) = match probe.qdrant.take() {
                 Some(known) => known,
-                None => {
-                    let qdrant = qdrant(&ctx.config)?;
-                    let version = qdrant.version().await?;
-                    (qdrant, version)
-                }
+                None => (qdrant(&ctx.config)?, None),
             };
             qdrant.ready().await?;
-            probe.qdrant.insert((qdrant, version)).1.clone()
+            let version = match version {
+                None => Some(in_passing(async { Ok(Some(qdrant.version().await?)) }).await),
+                told => told,
+            };
+            probe.qdrant.insert((qdrant, version)).1.clone().unwrap_or_default()
         }
         Service::LiteLlm => {
             let (litellm, version) = match probe.litellm.take() {
                 Some(known) => known,
-                None => {
-                    let litellm = gateway(&ctx.config)?.within(LOOK_DEADLINE);
-                    // Not every key may ask for it.
-                    let version = litellm.version().await.ok().flatten().unwrap_or_default();
-                    (litellm, version)
-                }
+                None => (gateway(&ctx.config)?.within(LOOK_DEADLINE), None),
             };
             litellm.ready().await?;
-            probe.litellm.insert((litellm, version)).1.clone()
+            let version = match version {
+                None => Some(in_passing(litellm.version()).await),
+                told => told,
+            };
+            probe.litellm.insert((litellm, version)).1.clone().unwrap_or_default()
         }
     })
+}
+
+/// Whether a server is up does not hang on what it is called.
+async fn in_passing(asking: impl Future<Output = Result<Option<String>, http::Error>>) -> String {
+    let told = tokio::time::timeout(IN_PASSING, asking).await;
+    told.ok().and_then(Result::ok).flatten().unwrap_or_default()
 }
 
 fn qdrant(config: &Config) -> Result<Qdrant, Fault> {
@@ -187,11 +204,20 @@ async fn look_closer(ctx: &Context, service: Service, probe: &mut Probe, nonce: 
                 None => qdrant(&ctx.config)?,
             };
             let names = qdrant.collections().await?;
-            let looking: Vec<_> = names.iter().take(COLLECTIONS).map(|name| qdrant.collection(name).boxed()).collect();
-            let looked: Vec<Collection> = stream::iter(looking).buffered(4).try_collect().await?;
+            let looking: Vec<_> =
+                names.iter().take(COLLECTIONS).map(|name| qdrant.collection(name).map(move |found| (name, found)).boxed()).collect();
+            let mut looked = Vec::new();
+            for (name, found) in stream::iter(looking).buffered(4).collect::<Vec<_>>().await {
+                match found {
+                    Ok(collection) => looked.push((name, collection)),
+                    // Deleted since it was listed.
+                    Err(http::Error::NotFound(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
             Detail::Qdrant {
-                points: looked.iter().filter_map(|one| one.points).sum(),
-                ill: names.iter().zip(&looked).filter(|(_, one)| one.status == Status::Red).map(|(name, _)| name.clone()).collect(),
+                points: looked.iter().filter_map(|(_, one)| one.points).sum(),
+                ill: Names::of(looked.iter().filter(|(_, one)| one.status == Status::Red).map(|(name, _)| *name)),
                 looked: looked.len(),
                 collections: names.len(),
             }
@@ -202,8 +228,8 @@ async fn look_closer(ctx: &Context, service: Service, probe: &mut Probe, nonce: 
                 None => gateway(&ctx.config)?.within(LOOK_DEADLINE),
             };
             let models = litellm.models().await?;
-            let missing = ctx.config.litellm_models.iter().filter(|expected| !models.contains(expected)).cloned().collect();
-            Detail::LiteLlm { models, missing }
+            let missing = Names::of(ctx.config.litellm_models.iter().filter(|expected| !models.contains(expected)));
+            Detail::LiteLlm { models: Names::of(&models), missing }
         }
     })
 }
@@ -212,16 +238,30 @@ fn bucket(ctx: &Context) -> &str {
     ctx.config.s3.buckets.first().map_or("sme-files", String::as_str)
 }
 
+/// What became of a check that somebody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It has ended: the board shows what it found.
+    Checked,
+    /// It has not ended within two seconds.
+    Running,
+    /// There was one by hand a moment ago.
+    TooSoon,
+}
+
 impl Board {
-    /// Has the service checked now, and waits a little for the answer. `false` where it was checked by hand a moment ago.
-    pub async fn check_now(&self, service: Service) -> bool {
+    /// Has the service checked now, and waits a little for the answer.
+    pub async fn check_now(&self, service: Service) -> Asked {
         if !self.may_be_asked(service) {
-            return false;
+            return Asked::TooSoon;
         }
-        let (mut changes, before) = (self.changes(), self.one(service).checked_at);
+        // One that has begun already may have found what was so before.
+        let (mut changes, wanted) = (self.changes(), self.begun(service) + 1);
         self.want(service);
-        let answered = async { while self.one(service).checked_at == before && changes.changed().await.is_ok() {} };
-        drop(tokio::time::timeout(PATIENCE, answered).await);
-        true
+        let answered = async { while self.ended(service) < wanted && changes.changed().await.is_ok() {} };
+        match tokio::time::timeout(PATIENCE, answered).await {
+            Ok(()) => Asked::Checked,
+            Err(_) => Asked::Running,
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The checks of one service: its state with hysteresis, its incident, its last hour.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -11,11 +11,15 @@ use super::detail::Detail;
 use super::fault::{Class, Fault};
 use super::incidents::Incident;
 use super::line::{Hour, Line};
+use super::words::cleaned;
 use super::{Service, Snapshot, State};
+use crate::clock;
 
 /// Failures in a row before a service counts as down, good answers before it counts as up again.
 pub const FAILURES: u32 = 3;
 pub const RECOVERIES: u32 = 2;
+/// Characters of a version that are shown.
+const VERSION: usize = 40;
 /// So many changes among so many checks make a service unstable.
 const CHANGES: usize = 4;
 const WATCHED: usize = 20;
@@ -23,10 +27,29 @@ const WATCHED: usize = 20;
 /// A good answer: how long it took, and the server's version where it tells one.
 pub(super) type Outcome = Result<(Duration, String), Fault>;
 
+/// A point in time as people write it, and as no clock that is set can change it.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub at: DateTime<Utc>,
+    pub steady: Instant,
+}
+
+impl Moment {
+    pub fn now() -> Self {
+        Self { at: clock::now(), steady: Instant::now() }
+    }
+
+    /// Whether a clock was set between the two.
+    fn is_as_long_after(&self, before: &Self) -> bool {
+        let steady = TimeDelta::from_std(self.steady.saturating_duration_since(before.steady)).unwrap_or(TimeDelta::MAX);
+        (self.at - before.at - steady).abs() < TimeDelta::seconds(1)
+    }
+}
+
 /// What one check has changed, for whoever keeps the history.
 pub(super) struct Entered {
     pub incident: Option<Incident>,
-    /// From the check before to this one, and whether that was good; `None` for the first.
+    /// When the check before was, and whether it was good; `None` for the first, and where a clock was set since.
     pub before: Option<(DateTime<Utc>, bool)>,
 }
 
@@ -34,7 +57,7 @@ pub(super) struct Entered {
 pub(super) struct Record {
     state: Option<State>,
     since: Option<DateTime<Utc>>,
-    checked_at: Option<DateTime<Utc>>,
+    checked: Option<Moment>,
     pub next_at: Option<DateTime<Utc>>,
     failures: u32,
     successes: u32,
@@ -51,20 +74,22 @@ pub(super) struct Record {
     hour: Arc<Hour>,
     /// By result: good answers, then each class.
     counts: [u64; 1 + Class::ALL.len()],
-    looked: Option<(DateTime<Utc>, Result<Detail, Fault>)>,
+    looked: Option<Result<Arc<Detail>, Fault>>,
 }
 
 impl Record {
-    pub fn enter(&mut self, service: Service, outcome: Outcome, now: DateTime<Utc>) -> Entered {
-        let before = self.checked_at.zip(self.outcomes.back().copied());
-        self.checked_at = Some(now);
+    pub fn enter(&mut self, service: Service, outcome: Outcome, moment: Moment) -> Entered {
+        let now = moment.at;
+        let before =
+            self.checked.filter(|checked| moment.is_as_long_after(checked)).map(|checked| checked.at).zip(self.outcomes.back().copied());
+        self.checked = Some(moment);
         self.watch(outcome.is_ok());
         let incident = match outcome {
             Ok((latency, version)) => {
                 self.counts[0] += 1;
                 self.line.push(now, Some(latency.as_secs_f32() * 1000.0));
                 self.last_good = Some((now, (latency.as_secs_f64() * 100_000.0).round() / 100.0));
-                self.version = Some(version).filter(|version| !version.is_empty()).or(self.version.take());
+                self.version = Some(cleaned(&version, VERSION)).filter(|version| !version.is_empty()).or(self.version.take());
                 self.answered(now)
             }
             Err(fault) => {
@@ -122,7 +147,7 @@ impl Record {
                     class: fault.class,
                     first: first.why,
                     last: fault.why.clone(),
-                    consoles: 1,
+                    consoles: BTreeSet::new(),
                 };
                 self.incident = Some(opened.clone());
                 Some(opened)
@@ -149,8 +174,8 @@ impl Record {
     }
 
     /// What the slower look has found.
-    pub fn look(&mut self, found: Result<Detail, Fault>, now: DateTime<Utc>) {
-        self.looked = Some((now, found));
+    pub fn look(&mut self, found: Result<Detail, Fault>) {
+        self.looked = Some(found.map(Arc::new));
     }
 
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
@@ -162,18 +187,30 @@ impl Record {
         self.incident.clone()
     }
 
-    pub fn snapshot(&self, service: Service, now: DateTime<Utc>, stale_after: TimeDelta) -> Snapshot {
-        let stale = self.checked_at.is_some_and(|checked| now - checked > stale_after);
-        let trouble = self.looked.as_ref().and_then(|(_, found)| match found {
-            Ok(detail) => detail.trouble().map(Fault::degraded),
-            Err(fault) => Some(fault.clone()),
-        });
-        let state = match self.state {
+    /// Alone, for what every page shows.
+    pub fn state(&self, now: Moment, stale_after: Duration) -> State {
+        let stale = self.checked.is_some_and(|checked| now.steady.saturating_duration_since(checked.steady) > stale_after);
+        match self.state {
             Some(_) if stale => State::Stale,
-            Some(State::Up) if trouble.is_some() => State::Degraded,
+            Some(State::Up) if self.trouble().is_some() => State::Degraded,
             Some(state) => state,
             None => State::Unknown,
-        };
+        }
+    }
+
+    pub fn since(&self) -> Option<DateTime<Utc>> {
+        self.since
+    }
+
+    fn trouble(&self) -> Option<Fault> {
+        match self.looked.as_ref()? {
+            Ok(detail) => detail.trouble().map(Fault::degraded),
+            Err(fault) => Some(fault.clone()),
+        }
+    }
+
+    pub fn snapshot(&self, service: Service, now: Moment, stale_after: Duration) -> Snapshot {
+        let state = self.state(now, stale_after);
         let answers = matches!(state, State::Up | State::Degraded);
         Snapshot {
             service,
@@ -182,14 +219,14 @@ impl Record {
             healthy: answers,
             latency_ms: self.last_good.filter(|_| answers).map(|(_, ms)| ms),
             since: self.since,
-            checked_at: self.checked_at,
+            checked_at: self.checked.map(|checked| checked.at),
             next_at: self.next_at,
             failures: self.failures,
             last_failure: self.last_failure.clone(),
             last_good: self.last_good,
-            trouble: trouble.filter(|_| state == State::Degraded),
+            trouble: self.trouble().filter(|_| state == State::Degraded),
             version: self.version.clone(),
-            detail: self.looked.as_ref().and_then(|(_, found)| found.as_ref().ok()).cloned(),
+            detail: self.looked.as_ref().and_then(|found| found.as_ref().ok()).cloned(),
             hour: self.hour.clone(),
             pool: None,
         }
@@ -198,9 +235,11 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
-    const STALE: TimeDelta = TimeDelta::seconds(15);
+    const STALE: Duration = Duration::from_secs(15);
 
     fn good() -> Outcome {
         Ok((Duration::from_micros(1234), "1".into()))
@@ -214,18 +253,23 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
     }
 
+    fn moment(second: u64) -> Moment {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        Moment { at: at(second as i64), steady: *START + Duration::from_secs(second) }
+    }
+
     fn after(outcomes: &[bool]) -> (Record, Vec<Incident>) {
         let mut record = Record::default();
         let mut incidents = Vec::new();
-        for (second, outcome) in outcomes.iter().enumerate() {
-            let entered = record.enter(Service::Redis, if *outcome { good() } else { bad() }, at(second as i64));
+        for (second, outcome) in (0..).zip(outcomes) {
+            let entered = record.enter(Service::Redis, if *outcome { good() } else { bad() }, moment(second));
             incidents.extend(entered.incident);
         }
         (record, incidents)
     }
 
     fn state_after(outcomes: &[bool]) -> State {
-        after(outcomes).0.snapshot(Service::Redis, at(outcomes.len() as i64), STALE).state
+        after(outcomes).0.snapshot(Service::Redis, moment(outcomes.len() as u64), STALE).state
     }
 
     #[test]
@@ -249,14 +293,14 @@ mod tests {
         assert_eq!((incidents[1].id, incidents[1].began_at, incidents[1].ended_at), (incidents[0].id, at(1), Some(at(5))));
         assert!(record.open_incident().is_none());
         assert!(after(&[true, false, false, true]).1.is_empty(), "what did not count as down is none");
-        let since = after(&[true, false, false, false]).0.snapshot(Service::Redis, at(4), STALE);
+        let since = after(&[true, false, false, false]).0.snapshot(Service::Redis, moment(4), STALE);
         assert_eq!((since.since, since.failures), (Some(at(1)), 3));
     }
 
     #[test]
     fn what_comes_and_goes_is_unstable_and_keeps_the_worse_state() {
         let shown = |outcomes: &[bool]| {
-            let snapshot = after(outcomes).0.snapshot(Service::Redis, at(outcomes.len() as i64), STALE);
+            let snapshot = after(outcomes).0.snapshot(Service::Redis, moment(outcomes.len() as u64), STALE);
             (snapshot.unstable, snapshot.state)
         };
         assert_eq!(shown(&[true, false, true, false]), (false, State::Failing));
@@ -270,7 +314,7 @@ mod tests {
     #[test]
     fn a_check_that_has_died_shows_as_stale() {
         let record = after(&[true]).0;
-        let later = record.snapshot(Service::Redis, at(60), STALE);
+        let later = record.snapshot(Service::Redis, moment(60), STALE);
         assert_eq!((later.state, later.healthy, later.latency_ms), (State::Stale, false, None));
         assert_eq!(later.last_good.map(|(_, ms)| ms), Some(1.23));
     }
@@ -278,12 +322,24 @@ mod tests {
     #[test]
     fn what_the_slower_look_finds_degrades_only_what_is_up() {
         let mut record = after(&[true]).0;
-        record.look(Err(Fault::new(Class::Auth, "It takes no writes.")), at(1));
-        let shown = record.snapshot(Service::S3, at(1), STALE);
+        record.look(Err(Fault::new(Class::Auth, "It takes no writes.")));
+        let shown = record.snapshot(Service::S3, moment(1), STALE);
         assert_eq!((shown.state, shown.healthy), (State::Degraded, true));
         assert_eq!(shown.trouble.unwrap().class, Class::Auth);
-        record.enter(Service::S3, bad(), at(2));
-        let failing = record.snapshot(Service::S3, at(2), STALE);
+        record.enter(Service::S3, bad(), moment(2));
+        let failing = record.snapshot(Service::S3, moment(2), STALE);
         assert_eq!((failing.state, failing.trouble), (State::Failing, None));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_changes_neither_staleness_nor_uptime() {
+        for hours in [-3, 3] {
+            let mut record = after(&[true]).0;
+            let jumped = |second: u64| Moment { at: moment(second).at + TimeDelta::hours(hours), ..moment(second) };
+            assert_eq!(record.snapshot(Service::Redis, jumped(4), STALE).state, State::Up);
+            assert!(record.enter(Service::Redis, good(), jumped(4)).before.is_none(), "the time between is nobody's");
+            assert!(record.enter(Service::Redis, good(), jumped(8)).before.is_some());
+            assert_eq!(record.snapshot(Service::Redis, jumped(30), STALE).state, State::Stale);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Schema migrations: embedded in the binary, one process at a time, a newer schema tolerated.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use diesel::QueryableByName;
@@ -86,7 +86,9 @@ async fn ask(connection: &mut AsyncPgConnection, what: &str) -> Result<bool, Err
 
 /// How many migrations this Larder has.
 pub fn known_migrations() -> usize {
-    MigrationSource::<Pg>::migrations(&MIGRATIONS).map_or(0, |migrations| migrations.len())
+    static KNOWN: LazyLock<usize> =
+        LazyLock::new(|| MigrationSource::<Pg>::migrations(&MIGRATIONS).map_or(0, |migrations| migrations.len()));
+    *KNOWN
 }
 
 async fn connection(url: &Secret) -> Result<AsyncPgConnection, Error> {

@@ -177,7 +177,7 @@ impl Card {
             let warn = (waiting > 0).then(|| "callers wait".to_owned());
             facts.push(Fact { name: "Pool", value: format!("{used} of {size} in use, {waiting} waiting"), warn });
         }
-        match &self.snapshot.detail {
+        match self.snapshot.detail.as_deref() {
             Some(Detail::Postgres(survey)) => {
                 let size = units::size_text(u64::try_from(survey.size).unwrap_or(0));
                 facts.push(fact("Database", format!("{size}, {} of {} connections", survey.connections, survey.connection_limit)));
@@ -207,11 +207,11 @@ impl Card {
                     all if all == looked => format!("{count}, {points} points"),
                     _ => format!("{count}, {points} points in the first {looked}"),
                 };
-                facts.push(Fact { name: "Collections", value, warn: (!ill.is_empty()).then(|| format!("{} red", ill.len())) });
+                facts.push(Fact { name: "Collections", value, warn: (ill.count > 0).then(|| format!("{} red", ill.count)) });
             }
             Some(Detail::LiteLlm { models, missing }) => {
-                let value = if models.is_empty() { "none".to_owned() } else { models.join(", ") };
-                let warn = (!missing.is_empty()).then(|| format!("{} expected and not there", missing.join(", ")));
+                let value = if models.count == 0 { "none".to_owned() } else { models.listed() };
+                let warn = (missing.count > 0).then(|| format!("{} expected and not there", missing.listed()));
                 facts.push(Fact { name: "Models", value, warn });
             }
             Some(Detail::S3 { round_trip: None, .. }) | None => {}

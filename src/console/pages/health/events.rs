@@ -1,5 +1,7 @@
 //! `/health/events`: what changes on the page, as server-sent events.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderName};
@@ -7,8 +9,9 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use bytes::Bytes;
 use futures_util::stream;
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
+use uuid::Uuid;
 
 use super::{Card, Live, Own};
 use crate::console::error::{Error, Result};
@@ -24,8 +27,9 @@ const APART: Duration = Duration::from_secs(2);
 const LIFE: Duration = Duration::from_secs(60);
 /// How soon it notices that this process is about to end.
 const BREATH: Duration = Duration::from_secs(1);
-/// Streams at once; whoever comes later sees the page, and reloads it.
-static STREAMS: Semaphore = Semaphore::const_new(200);
+/// Streams at once, and of one session: tabs that nobody looks at have none.
+const STREAMS: usize = 200;
+const EACH: usize = 4;
 
 #[derive(Template)]
 #[template(path = "parts/health_live.html")]
@@ -33,40 +37,104 @@ struct LivePart {
     live: Live,
 }
 
-/// One event, as the protocol writes it: each line of the text behind `data:`.
+/// The streams of this process, and the event that all of them send: it is rendered once a change.
+#[derive(Clone, Default)]
+pub struct Feed(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    by_session: HashMap<Uuid, usize>,
+    /// For so many changes of the board.
+    latest: Option<(u64, Bytes)>,
+}
+
+/// A stream's place, until it is dropped.
+struct Place {
+    feed: Feed,
+    session: Uuid,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut inner = self.feed.inner();
+        if let Some(count) = inner.by_session.get_mut(&self.session) {
+            *count -= 1;
+            if *count == 0 {
+                inner.by_session.remove(&self.session);
+            }
+        }
+    }
+}
+
+impl Feed {
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, session: Uuid) -> Option<Place> {
+        let mut inner = self.inner();
+        let (all, own) = (inner.by_session.values().sum::<usize>(), inner.by_session.entry(session).or_default());
+        if all >= STREAMS || *own >= EACH {
+            return None;
+        }
+        *own += 1;
+        Some(Place { feed: self.clone(), session })
+    }
+
+    fn event(&self, changes: u64, ctx: &Context, meter: &Meter) -> Bytes {
+        let mut inner = self.inner();
+        match &inner.latest {
+            Some((known, event)) if *known == changes => event.clone(),
+            _ => {
+                let live = Live::of(&ctx.health, Own::of(ctx, meter, true), true);
+                let event = event(&LivePart { live }.render().unwrap_or_default());
+                inner.latest = Some((changes, event.clone()));
+                event
+            }
+        }
+    }
+}
+
+/// As the protocol writes it: each line of the text behind `data:`. A lone carriage return ends a line there, too.
 fn event(text: &str) -> Bytes {
-    let lines = text.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("data: {line}\n"));
+    let lines = text.split(['\r', '\n']).filter(|line| !line.trim().is_empty()).map(|line| format!("data: {line}\n"));
     Bytes::from(lines.collect::<String>() + "\n")
 }
 
-pub async fn events(_viewer: Viewer, ctx: web::Data<Context>, meter: web::Data<Meter>, ready: web::Data<Ready>) -> Result<HttpResponse> {
-    let Ok(place) = STREAMS.try_acquire() else {
-        let why = "Too many people watch this page live. It can be reloaded.".to_owned();
+pub async fn events(
+    viewer: Viewer,
+    ctx: web::Data<Context>,
+    meter: web::Data<Meter>,
+    ready: web::Data<Ready>,
+    feed: web::Data<Feed>,
+) -> Result<HttpResponse> {
+    let Some(place) = feed.enter(viewer.session.id) else {
+        let why = "This page is watched live in too many places. It can be reloaded.".to_owned();
         return Err(Error::TooMany { why, retry_after: LIFE });
     };
-    let (ends, changes) = (Instant::now() + LIFE, ctx.health.changes());
-    let state = (ctx, meter, ready, changes, place, true);
-    let stream = stream::unfold(state, move |(ctx, meter, ready, mut changes, place, is_first)| async move {
-        if is_first {
-            let hello = Bytes::from_static(b"retry: 2000\n\n");
-            return Some((Ok::<_, actix_web::Error>(hello), (ctx, meter, ready, changes, place, false)));
-        }
-        sleep(APART).await;
-        loop {
-            if Instant::now() >= ends || !ready.get() {
-                return None;
+    let (events, received) = mpsc::channel(1);
+    // A task of its own: whoever reads too slowly loses the place all the same.
+    actix_web::rt::spawn(async move {
+        let (_place, ends, mut changes) = (place, Instant::now() + LIFE, ctx.health.changes());
+        let mut next = Bytes::from_static(b"retry: 2000\n\n");
+        while timeout_at(ends, events.send(next)).await.is_ok_and(|sent| sent.is_ok()) {
+            sleep(APART).await;
+            loop {
+                if Instant::now() >= ends || !ready.get() || events.is_closed() {
+                    return;
+                }
+                match timeout_at(Instant::now() + BREATH, changes.changed()).await {
+                    Ok(Ok(())) => break,
+                    Ok(Err(_)) => return,
+                    Err(_) => {}
+                }
             }
-            match timeout_at(Instant::now() + BREATH, changes.changed()).await {
-                Ok(Ok(())) => break,
-                Ok(Err(_)) => return None,
-                Err(_) => {}
-            }
+            let seen = *changes.borrow_and_update();
+            next = feed.event(seen, &ctx, &meter);
         }
-        changes.mark_unchanged();
-        let live = Live::of(&ctx.health, Own::of(&ctx, &meter, true), true);
-        let text = LivePart { live }.render().unwrap_or_default();
-        Some((Ok(event(&text)), (ctx, meter, ready, changes, place, false)))
     });
+    let stream =
+        stream::unfold(received, |mut received| async { received.recv().await.map(|event| (Ok::<_, actix_web::Error>(event), received)) });
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -81,6 +149,16 @@ mod tests {
 
     #[test]
     fn an_event_has_every_line_behind_its_name() {
-        assert_eq!(event("<p>\n\n  a\n</p>\n"), Bytes::from_static(b"data: <p>\ndata:   a\ndata: </p>\n\n"));
+        assert_eq!(event("<p>\n\n  a\rretry: 1\n</p>\n"), Bytes::from_static(b"data: <p>\ndata:   a\ndata: retry: 1\ndata: </p>\n\n"));
+    }
+
+    #[test]
+    fn one_person_cannot_take_every_place() {
+        let feed = Feed::default();
+        let (one, other) = (Uuid::now_v7(), Uuid::now_v7());
+        let places: Vec<_> = (0..EACH).map(|_| feed.enter(one).unwrap()).collect();
+        assert!(feed.enter(one).is_none() && feed.enter(other).is_some());
+        drop(places);
+        assert!(feed.enter(one).is_some());
     }
 }

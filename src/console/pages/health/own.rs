@@ -30,7 +30,7 @@ impl Own {
         Self {
             uptime: units::duration_text(clock::now().signed_duration_since(started_at).num_seconds()),
             started_at,
-            memory: meter::resident_memory().filter(|_| signed_in),
+            memory: if signed_in { meter::resident_memory() } else { None },
             connections: meter.connections(),
             uploads: ctx.budget.under_way(),
             load: meter.load(),

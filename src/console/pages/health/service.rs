@@ -26,7 +26,11 @@ pub struct ShowPage {
     /// `None`: Postgres, which keeps it, does not answer.
     pub history: Option<History>,
     pub incidents: Vec<Episode>,
+    /// Of which these are the latest.
+    pub known: usize,
 }
+
+const INCIDENTS: usize = 50;
 
 /// A range of time in equal steps.
 pub struct History {
@@ -122,7 +126,8 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, name: web::Path<Strin
         card,
         range,
         history: steps.map(|steps| History::of(&steps, range)),
-        incidents: all.into_iter().filter(|incident| incident.service == service).map(Episode::of).collect(),
+        known: all.iter().filter(|incident| incident.service == service).count(),
+        incidents: all.into_iter().filter(|incident| incident.service == service).take(INCIDENTS).map(Episode::of).collect(),
     })
 }
 

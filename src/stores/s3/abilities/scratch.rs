@@ -1,5 +1,6 @@
 //! The folder that a probe writes in, and how it is removed again.
 
+use aws_sdk_s3::primitives::DateTime as SmithyTime;
 use aws_sdk_s3::types::ObjectIdentifier;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use super::Ability;
 use crate::clock;
-use crate::stores::s3::objects::PutOptions;
+use crate::stores::s3::objects::{PutOptions, to_chrono};
 use crate::stores::s3::{Error, Store, fault};
 
 pub(super) const TEXT: PutOptions<'static> = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
@@ -84,13 +85,15 @@ impl<'a> Scratch<'a> {
 
     /// Where the bucket keeps versions, a deletion hides them only.
     async fn sweep_versions(&self) {
-        let request = self.store.client.list_object_versions().bucket(self.bucket).prefix(&self.folder);
+        let request = self.store.client.list_object_versions().bucket(self.bucket).prefix(PREFIX);
         let Ok(found) = request.send().await else { return };
-        let versions = found.versions().iter().map(|version| (version.key(), version.version_id()));
-        let markers = found.delete_markers().iter().map(|marker| (marker.key(), marker.version_id()));
+        let modified = |at: Option<&SmithyTime>| at.and_then(to_chrono);
+        let versions = found.versions().iter().map(|version| (version.key(), version.version_id(), modified(version.last_modified())));
+        let markers = found.delete_markers().iter().map(|marker| (marker.key(), marker.version_id(), modified(marker.last_modified())));
         let doomed: Vec<ObjectIdentifier> = versions
             .chain(markers)
-            .filter_map(|(key, version)| ObjectIdentifier::builder().key(key?).version_id(version?).build().ok())
+            .filter(|(key, _, modified)| key.is_some_and(|key| self.may_go(key, *modified)))
+            .filter_map(|(key, version, _)| ObjectIdentifier::builder().key(key?).version_id(version?).build().ok())
             .collect();
         join_all(doomed.iter().map(|one| self.delete_key(one.key(), one.version_id()))).await;
     }
