@@ -5,8 +5,8 @@ use std::time::Duration;
 use larder::domain::actor::Role;
 use larder::domain::health::{Service, State};
 
-use crate::signed_in;
-use crate::support::{Settings, TestApp, eventually, eventually_within};
+use crate::support::{Door, Peer, Reply, Settings, TestApp, eventually, eventually_within};
+use crate::{signed_in, signed_in_at};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -60,5 +60,23 @@ async fn what_has_the_focus_keeps_it_while_the_page_is_renewed() {
     })
     .await;
     assert_eq!(run("return document.activeElement.textContent").await, "Redis");
+    browser.close().await;
+}
+
+/// As when the console is restarted behind a proxy, or Postgres is gone for longer than sessions are remembered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_not_live_any_more_says_so_and_comes_back() {
+    let app = TestApp::start().await;
+    let door = Door::open(&app.base).await;
+    let browser = signed_in_at(&app, &door.base, Role::Viewer, Settings::default()).await;
+    browser.goto(&format!("{}/health", door.base)).await;
+    let stalled = async || browser.text("main").await.contains("not live any more");
+    assert!(!stalled().await);
+    let proxy = Peer::always(Reply::page(503, "content-type: text/html\r\n", "no"));
+    door.lead_to(&proxy.base);
+    door.cut();
+    eventually_within(LIMIT, "it says so", stalled).await;
+    door.lead_to(&app.base);
+    eventually_within(LIMIT, "it is live again", async || !stalled().await).await;
     browser.close().await;
 }

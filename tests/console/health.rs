@@ -69,10 +69,11 @@ async fn a_check_by_hand_is_made_at_once_and_not_twice_in_five_seconds() {
     viewer.post("/health/checks", &[("service", "redis")]).await.expect_status(303);
     assert_eq!(checked_at(), once);
     assert!(flash(viewer.get("/health").await).contains("a moment ago"));
+    viewer.post("/health/checks", &[("service", "nothing")]).await.expect_status(422);
     let answer = viewer.post("/health/checks", &[]).await.expect_status(303);
     assert_eq!(answer.location(), "/health");
     assert_eq!(checked_at(), once, "of all, only those that may be");
-    assert!(flash(viewer.get("/health").await).contains("answer."));
+    assert_eq!(flash(viewer.get("/health").await), "Checked just now: Postgres, S3 answer.", "and names no other");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,6 +85,8 @@ async fn a_check_by_hand_waits_no_longer_than_two_seconds() {
     let began = Instant::now();
     viewer.post("/health/checks", &[("service", "s3")]).await.expect_status(303);
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let told = viewer.get("/health").await.text_of(".flash");
+    assert!(told.contains("S3 does not answer as it should") || told.contains("S3 has not answered within two seconds"), "{told}");
     app.servers().s3().thaw();
 }
 
@@ -192,4 +195,28 @@ async fn an_admin_may_have_every_model_called() {
     assert!(audit.contains("models.call litellm"), "{audit}");
     let viewer = app.sign_in(Role::Viewer).await;
     assert!(!viewer.get("/health/services/litellm").await.has("form[action='/health/models']"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_hostile_server_says_of_itself_stays_short_and_in_its_place() {
+    let gateway = Peer::new(|asked| {
+        let word = "\r\rretry: 1\rid: evil\u{202e}<script>alert(1)</script>";
+        match asked.path.as_str() {
+            "/v1/models" => {
+                let models: Vec<_> = (0..20_000).map(|at| serde_json::json!({"id": format!("{at}{word}{}", "x".repeat(100))})).collect();
+                Reply::Json(200, serde_json::json!({"data": models}))
+            }
+            _ => Reply::Json(200, serde_json::json!({"status": "healthy", "litellm_version": word.repeat(1000)})),
+        }
+    });
+    let app = TestApp::start_with(|config| config.litellm_url = Some(gateway.base.clone())).await;
+    eventually_within(Duration::from_secs(20), "its models are known", async || app.ctx.health.one(Service::LiteLlm).detail.is_some())
+        .await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let page = viewer.get("/health").await.expect_status(200);
+    let text = page.text_of("main");
+    assert!(text.contains("and 19,988 more") || text.contains("and 19988 more"), "{text}");
+    assert!(page.body.len() < 60_000 && !page.text().contains("<script>alert") && !page.text().contains('\u{202e}'), "{}", page.body.len());
+    let events = streamed(&viewer, |text| text.matches("\n\n").count() >= 2).await;
+    assert!(!events.contains('\r') && events.matches("retry:").count() == 1 + events.matches("retry: 1id: evil").count(), "{events}");
 }
