@@ -97,9 +97,11 @@ pub fn clock_text(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
 
 /// How long something lasts: two units at most.
 pub fn duration_text(seconds: i64) -> String {
+    // After a clock was set back.
+    let seconds = seconds.max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds % 86_400 / 3600, seconds % 3600 / 60);
     match (days, hours, minutes) {
-        (0, 0, 0) => format!("{}{THIN}s", seconds.max(0)),
+        (0, 0, 0) => format!("{seconds}{THIN}s"),
         (0, 0, minutes) => format!("{minutes}{THIN}min"),
         (0, hours, minutes) => format!("{hours}{THIN}h {minutes}{THIN}min"),
         (days, hours, _) => format!("{days}{THIN}d {hours}{THIN}h"),
