@@ -61,6 +61,7 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
     Ok(domain::Context {
         s3: s3::Store::new(&config.s3),
         budget: uploads::Budget::new(&config.upload),
+        traffic: domain::traffic::Traffic::default(),
         config: Arc::new(config),
         db,
         redis,

@@ -20,6 +20,7 @@ pub mod secrets;
 pub mod sessions;
 pub mod setup;
 pub mod sign_in;
+pub mod traffic;
 pub mod uploads;
 pub mod users;
 pub mod vitals;
@@ -42,6 +43,7 @@ pub struct Context {
     pub s3: s3::Store,
     pub health: health::Board,
     pub budget: uploads::Budget,
+    pub traffic: traffic::Traffic,
     /// Work that a dropped connection must not cancel; awaited at shutdown.
     pub tasks: TaskTracker,
     /// The runtime that such work and its connections live on.

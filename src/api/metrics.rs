@@ -4,11 +4,12 @@
 use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, FORWARDED, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use aws_lc_rs::constant_time;
-use prometheus::{Encoder, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::config::Config;
 use crate::console::error::{self, Error};
 use crate::domain::health::State;
+use crate::domain::traffic::Ending;
 use crate::domain::{Context, vitals};
 use crate::meter::Meter;
 
@@ -61,6 +62,7 @@ async fn state(ctx: &Context) -> prometheus::Result<Registry> {
     pools(ctx, &registry)?;
     probes(ctx, &registry)?;
     cache(ctx, &registry)?;
+    traffic(ctx, &registry)?;
     redis(ctx, &registry).await?;
     gauge(&registry, "larder_uploads_in_flight", "Uploads under way", ctx.budget.under_way() as u64)?;
     gauge(&registry, "larder_upload_memory_bytes", "Memory that uploads hold", ctx.budget.in_use() as u64)?;
@@ -81,6 +83,12 @@ fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prome
     let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
     registry.register(Box::new(gauges.clone()))?;
     Ok(gauges)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
+    let counter = IntCounter::new(name, help)?;
+    counter.inc_by(value);
+    registry.register(Box::new(counter))
 }
 
 fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
@@ -160,6 +168,15 @@ fn cache(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
     Ok(())
 }
 
+fn traffic(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
+    let uploads = counters(registry, "larder_uploads_total", "Files by how their upload ended", &["outcome"])?;
+    for how in Ending::ALL {
+        uploads.with_label_values(&[how.slug()]).inc_by(ctx.traffic.count(how));
+    }
+    counter(registry, "larder_upload_bytes_total", "Bytes of the files that were stored", ctx.traffic.uploaded())?;
+    counter(registry, "larder_download_bytes_total", "Bytes of objects that were handed out", ctx.traffic.downloaded())
+}
+
 /// What the server tells within a quarter of a second; without it the other figures stand alone.
 async fn redis(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
     let Some(told) = vitals::told(ctx).await else { return Ok(()) };
@@ -167,9 +184,7 @@ async fn redis(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
         gauge(registry, name, help, value)?;
     }
     for (name, help, value) in told.counters() {
-        let counter = prometheus::IntCounter::new(name, help)?;
-        counter.inc_by(value);
-        registry.register(Box::new(counter))?;
+        counter(registry, name, help, value)?;
     }
     Ok(())
 }

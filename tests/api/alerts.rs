@@ -38,7 +38,7 @@ async fn every_figure_of_an_alert_is_one_that_larder_tells() {
             let known = match label {
                 "route" => routes.contains(value.trim_end_matches(".*")),
                 "job" => file("deploy/prometheus/prometheus.yml").contains(&format!("job_name: {value}\n")),
-                _ => ["service", "status", "method", "outcome"].contains(&label),
+                _ => ["service", "status", "method", "outcome", "state", "result"].contains(&label),
             };
             assert!(known, "{label} {value} of {}", text(&alert, "alert"));
         }

@@ -92,6 +92,32 @@ async fn eventually_told(app: &TestApp) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn uploads_are_counted_by_their_end_and_bytes_both_ways() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let told = async || figures(&app.visitor().get("/metrics").await.expect_status(200).text());
+    let outcome = |told: &BTreeMap<String, f64>, word: &str| told[&format!("larder_uploads_total{{outcome=\"{word}\"}}")];
+    let before = told().await;
+    assert!(["stored", "refused", "failed", "cancelled"].iter().all(|word| outcome(&before, word) == 0.0), "each is there from the start");
+    editor.upload(&app.bucket, "small.txt", "12345").await.expect_status(303);
+    // Larger than what is kept in memory: it is recorded before it is stored.
+    editor.upload(&app.bucket, "large.bin", "x".repeat(200_000)).await.expect_status(303);
+    editor.upload(&app.bucket, "small.txt", "again").await.expect_status(303);
+    let resumable = format!("/buckets/{}/uploads/resumable", app.bucket);
+    let begun = editor.post(&resumable, &[("name", "later.bin"), ("length", "10"), ("fingerprint", "one")]).await;
+    let id = begun.json()["id"].as_str().unwrap().to_owned();
+    editor.post(&format!("/buckets/{}/uploads/{id}/deletion", app.bucket), &[]).await;
+    editor.get(&format!("/buckets/{}/download?key=large.bin", app.bucket)).await.expect_status(200);
+    let ranged =
+        editor.request(reqwest::Method::GET, &format!("/buckets/{}/download?key=small.txt", app.bucket)).header("range", "bytes=1-2");
+    editor.send(ranged).await.expect_status(206);
+    let after = told().await;
+    assert_eq!(["stored", "refused", "failed", "cancelled"].map(|word| outcome(&after, word)), [2.0, 1.0, 0.0, 1.0]);
+    assert_eq!(after["larder_upload_bytes_total"], 200_005.0);
+    assert_eq!(after["larder_download_bytes_total"], 200_002.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_redis_takes_only_its_own_figures_away() {
     let app = TestApp::with_own_servers().await;
     eventually_told(&app).await;

@@ -159,6 +159,9 @@ async fn commit_all(ctx: &Context, actor: &Actor, placed: Vec<(usize, Placed)>) 
         .await;
     match committed {
         Ok(ids) => {
+            for (_, one) in placed.iter().filter(|(_, one)| ids.contains(&one.attempt.lease.file)) {
+                ctx.traffic.stored(one.digest.size);
+            }
             overview::uploads_changed(ctx, actor.tenant).await;
             let mut settled = Vec::with_capacity(placed.len());
             for (at, Placed { attempt, digest, stored }) in placed {

@@ -3,6 +3,7 @@
 use super::publish::sentence;
 use crate::domain::Error;
 use crate::domain::audit::Outcome;
+use crate::domain::traffic::Ending;
 use crate::stores::s3;
 
 /// What a row says that its own sender ended. Such a row counts as cancelled, not as failed.
@@ -27,6 +28,14 @@ impl Failure {
     /// By its own sender; `why` is one of [`CANCELLED`].
     pub fn cancelled(why: &'static str) -> Self {
         Self { why: why.to_owned(), action: "upload.abort", outcome: Outcome::Ok }
+    }
+
+    pub fn ending(&self) -> Ending {
+        match self.outcome {
+            Outcome::Ok => Ending::Cancelled,
+            Outcome::Refused => Ending::Refused,
+            Outcome::Failed => Ending::Failed,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::{Activity, FileState, history};
 use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::names::{BucketName, ObjectKey, storable};
+use crate::domain::traffic::Ending;
 use crate::domain::{Context, Error, Result, abilities, audit, objects};
 use crate::schema::files;
 use crate::stores::s3;
@@ -252,6 +253,7 @@ async fn give_up(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Object
             Ok::<_, Error>((given_up, publishing > 0))
         })
         .await?;
+    given_up.iter().for_each(|_| ctx.traffic.ended(Ending::Cancelled));
     if publishing {
         return Err(Error::Conflict(format!(
             "{} has arrived whole and is being stored at this moment, so it was not aborted.",

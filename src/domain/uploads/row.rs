@@ -249,6 +249,7 @@ pub(super) async fn commit(ctx: &Context, actor: &Actor, lease: Lease, target: &
         })
         .await?;
     still_ours(rows)?;
+    ctx.traffic.stored(digest.size);
     overview::uploads_changed(ctx, actor.tenant).await;
     Ok(())
 }
@@ -256,7 +257,8 @@ pub(super) async fn commit(ctx: &Context, actor: &Actor, lease: Lease, target: &
 /// `failed`, with the reason and the audit. A row that is not ours any more is left to whoever has it.
 pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Target, failure: &Failure) -> Result<()> {
     let resource = audit::object(&target.bucket, &target.key);
-    ctx.db
+    let rows = ctx
+        .db
         .within(async {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
@@ -267,16 +269,20 @@ pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Ta
                     files::finished_at.eq(now),
                     files::updated_at.eq(now),
                 );
-                if diesel::update(held(lease)).set(values).execute(conn).await? == 1 {
+                let rows = diesel::update(held(lease)).set(values).execute(conn).await?;
+                if rows == 1 {
                     let detail = json!({ "reason": failure.why });
                     audit::record(conn, actor, failure.action, &resource, failure.outcome, detail).await?;
                 }
-                Ok(())
+                Ok(rows)
             })
             .await
             .map_err(|error: diesel::result::Error| Error::from(error))
         })
         .await?;
+    if rows == 1 {
+        ctx.traffic.ended(failure.ending());
+    }
     overview::uploads_changed(ctx, actor.tenant).await;
     Ok(())
 }

@@ -1,0 +1,68 @@
+//! What went in and out through this process since it started.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How an attempt to store a file ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Stored,
+    /// Larder would not take it.
+    Refused,
+    Failed,
+    /// A person gave it up.
+    Cancelled,
+}
+
+impl Ending {
+    pub const ALL: [Self; 4] = [Self::Stored, Self::Refused, Self::Failed, Self::Cancelled];
+
+    /// In metrics.
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct Traffic(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    endings: [AtomicU64; Ending::ALL.len()],
+    uploaded: AtomicU64,
+    downloaded: AtomicU64,
+}
+
+impl Traffic {
+    pub(super) fn stored(&self, bytes: i64) {
+        self.ended(Ending::Stored);
+        self.0.uploaded.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    pub(super) fn ended(&self, how: Ending) {
+        self.0.endings[how as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn handed_out(&self, bytes: usize) {
+        self.0.downloaded.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub fn count(&self, how: Ending) -> u64 {
+        self.0.endings[how as usize].load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the files that were stored.
+    pub fn uploaded(&self) -> u64 {
+        self.0.uploaded.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of objects, also of those whose download broke off.
+    pub fn downloaded(&self) -> u64 {
+        self.0.downloaded.load(Ordering::Relaxed)
+    }
+}
