@@ -67,6 +67,7 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
         redis,
         cache: domain::cache::Cache::default(),
         health,
+        known: domain::sessions::Known::default(),
         tasks: TaskTracker::new(),
         runtime,
     })

@@ -42,6 +42,7 @@ pub struct Context {
     pub cache: cache::Cache,
     pub s3: s3::Store,
     pub health: health::Board,
+    pub known: sessions::Known,
     pub budget: uploads::Budget,
     pub traffic: traffic::Traffic,
     /// Work that a dropped connection must not cancel; awaited at shutdown.

@@ -120,7 +120,7 @@ pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) 
     let question = Question { policy: &policy, subject: &stranger, copy: copy.as_deref(), counted: hash.is_none() };
     let Ok((copy, standing)) = ask(ctx, &question).await else { return (find(ctx, token).await, None) };
     let Some(hash) = hash else { return (Ok(None), Some(standing)) };
-    if let Some(session) = sessions::from_copy(ctx, Ok(copy), began.elapsed()) {
+    if let Some(session) = sessions::from_copy(ctx, &hash, Ok(copy), began.elapsed()) {
         return (Ok(Some(session)), Some(standing));
     }
     // Also where too many strangers ask from the same address: whoever is signed in does not wait for them.

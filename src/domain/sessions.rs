@@ -4,6 +4,8 @@
 //! says "ask Postgres" for longer than a copy lives, so a copy that was read before and is written after the
 //! end cannot take its place.
 
+mod known;
+
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,8 @@ use super::{Context, Error, Result, cache};
 use crate::clock;
 use crate::schema::{sessions, users};
 use crate::stores::redis;
+
+pub use known::{Known, glance};
 
 /// How long a person stays signed in.
 pub const LIFETIME: Duration = Duration::from_secs(14 * 86_400);
@@ -109,28 +113,40 @@ pub async fn find(ctx: &Context, token: &str) -> Result<Option<Session>> {
     let Some(hash) = hash_of(token) else { return Ok(None) };
     let began = Instant::now();
     let copy = ctx.redis.briefly(PATIENCE).get(&copy_key(&hash)).await;
-    match from_copy(ctx, copy, began.elapsed()) {
+    match from_copy(ctx, &hash, copy, began.elapsed()) {
         Some(session) => Ok(Some(session)),
         None => from_postgres(ctx, hash).await,
     }
 }
 
 /// What Redis answered after so long. `None`: Postgres must be asked.
-pub(super) fn from_copy(ctx: &Context, copy: std::result::Result<Option<String>, redis::Error>, took: Duration) -> Option<Session> {
+pub(super) fn from_copy(
+    ctx: &Context,
+    hash: &[u8],
+    copy: std::result::Result<Option<String>, redis::Error>,
+    took: Duration,
+) -> Option<Session> {
     let text = copy.as_ref().ok().and_then(Option::as_deref).filter(|text| *text != ASK_POSTGRES);
-    let session = text.and_then(|text| serde_json::from_str(text).ok());
+    let session: Option<Session> = text.and_then(|text| serde_json::from_str(text).ok());
     let how = match (&copy, &session) {
         (_, Some(_)) => How::Hit,
         (Ok(_), None) => How::Miss,
         (Err(_), None) => How::Error,
     };
     ctx.cache.looked_up(COPIES.name, how, took);
+    if let Some(session) = &session {
+        ctx.known.enter(hash, session);
+    }
     session
 }
 
 pub(super) async fn from_postgres(ctx: &Context, hash: Vec<u8>) -> Result<Option<Session>> {
     let key = copy_key(&hash);
-    let Some(session) = ctx.db.within(find_in_postgres(ctx, hash)).await? else { return Ok(None) };
+    let Some(session) = ctx.db.within(find_in_postgres(ctx, hash.clone())).await? else {
+        ctx.known.forget(&hash);
+        return Ok(None);
+    };
+    ctx.known.enter(&hash, &session);
     if let Ok(copy) = serde_json::to_string(&session) {
         // Without the copy the next request asks Postgres again, no more.
         let _ = ctx.redis.briefly(PATIENCE).set_if_absent(&key, &copy, COPY).await;
@@ -210,6 +226,7 @@ pub(super) async fn hashes_of(conn: &mut AsyncPgConnection, user: Uuid) -> Query
 /// Makes every replica ask Postgres about these sessions. Where Redis does not answer it is tried again until
 /// every copy has died of age.
 pub(super) async fn forget(ctx: &Context, hashes: Vec<Vec<u8>>) {
+    hashes.iter().for_each(|hash| ctx.known.forget(hash));
     let mut left = hashes;
     for hash in std::mem::take(&mut left) {
         if ctx.redis.briefly(PATIENCE).set(&copy_key(&hash), ASK_POSTGRES, Some(MARK)).await.is_err() {

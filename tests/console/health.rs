@@ -98,6 +98,39 @@ async fn a_console_that_only_shows_checks_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_been_seen_is_known_while_every_store_is_frozen() {
+    let app = TestApp::with_own_servers().await;
+    all_up(&app).await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    viewer.get("/buckets").await.expect_status(200);
+    let leaver = app.visitor();
+    let email = app.new_user(Role::Viewer).await;
+    let entered = leaver.post("/session", &[("email", &email), ("password", crate::support::PASSWORD)]).await.expect_status(303);
+    let cookie = entered.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let as_before = async || {
+        let visitor = app.visitor();
+        visitor.send(visitor.request(Method::GET, "/health").header("cookie", &cookie)).await.text_of("main")
+    };
+    assert!(as_before().await.contains("p95"));
+    leaver.post("/session/end", &[]).await.expect_status(303);
+    assert!(!as_before().await.contains("p95"), "whoever has left is not known any more");
+    let servers = [app.servers().postgres(), app.servers().redis(), app.servers().s3()];
+    servers.iter().for_each(|server| server.freeze());
+    let detailed = async || {
+        let began = Instant::now();
+        let page = viewer.get("/health").await.expect_status(200);
+        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+        assert!(page.text_of("main").contains("p95"), "details");
+    };
+    detailed().await;
+    for service in [Service::Postgres, Service::Redis, Service::S3] {
+        eventually_within(Duration::from_secs(10), "it is down", async || app.ctx.health.one(service).state == State::Down).await;
+    }
+    detailed().await;
+    servers.iter().for_each(|server| server.thaw());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_needs_what_is_down_says_so() {
     let app = TestApp::with_own_servers().await;
     all_up(&app).await;

@@ -1,0 +1,82 @@
+//! Whom this process has seen, for the page that has to open while no store answers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{COPY, Session, find, hash_of};
+use crate::domain::health::Service;
+use crate::domain::{Context, Result};
+
+/// How long somebody is still known while Postgres is away, where nobody's session can be ended either.
+const OUTAGE: Duration = Duration::from_secs(3600);
+const MOST: usize = 1000;
+
+/// By the digest of the token: whose it is, and when that was last found out.
+type Seen = HashMap<Vec<u8>, (Session, Instant)>;
+
+#[derive(Clone, Default)]
+pub struct Known(Arc<Mutex<Seen>>);
+
+impl Known {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn enter(&self, hash: &[u8], session: &Session) {
+        let mut known = self.lock();
+        if known.len() >= MOST && !known.contains_key(hash) {
+            known.retain(|_, (_, seen)| seen.elapsed() < COPY);
+            if known.len() >= MOST {
+                return;
+            }
+        }
+        known.insert(hash.to_vec(), (session.clone(), Instant::now()));
+    }
+
+    pub(super) fn forget(&self, hash: &[u8]) {
+        self.lock().remove(hash);
+    }
+
+    fn within(&self, hash: &[u8], age: Duration) -> Option<Session> {
+        self.lock().get(hash).filter(|(_, seen)| seen.elapsed() < age).map(|(session, _)| session.clone())
+    }
+}
+
+/// As [`find`], for what only shows: whoever was seen a moment ago is not looked up again, and while Postgres is known to
+/// be away whoever was seen within the hour. An end of the session at another console is heard of ten seconds late.
+pub async fn glance(ctx: &Context, token: &str) -> Result<Option<Session>> {
+    let Some(hash) = hash_of(token) else { return Ok(None) };
+    let age = if ctx.health.one(Service::Postgres).healthy { COPY } else { OUTAGE };
+    match ctx.known.within(&hash, age) {
+        Some(session) => Ok(Some(session)),
+        None => find(ctx, token).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::actor::Role;
+
+    fn session(name: &str) -> Session {
+        let (id, tenant, user) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+        Session { id, tenant, user, name: name.into(), email: String::new(), role: Role::Viewer }
+    }
+
+    #[test]
+    fn whoever_was_seen_is_known_until_forgotten_and_there_is_an_end_to_it() {
+        let known = Known::default();
+        known.enter(b"one", &session("one"));
+        assert_eq!(known.within(b"one", COPY).unwrap().name, "one");
+        assert!(known.within(b"one", Duration::ZERO).is_none() && known.within(b"two", COPY).is_none());
+        for at in 0..2 * MOST {
+            known.enter(&at.to_be_bytes(), &session("many"));
+        }
+        assert_eq!(known.lock().len(), MOST);
+        known.forget(b"one");
+        assert!(known.within(b"one", COPY).is_none());
+    }
+}
