@@ -90,11 +90,13 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     let setup = background::SetupLink::default();
     let background = background::start(&ctx, &ready, &setup, address);
     let (for_app, ready_for_app, directory) = (ctx.clone(), ready.clone(), assets.directory().to_owned());
+    let rendered = web::Data::new(console::pages::health::Rendered::default());
     let (connections, feed) = (meter.clone(), console::pages::health::Feed::default());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(meter.clone()))
             .app_data(web::Data::new(feed.clone()))
+            .app_data(rendered.clone())
             .app_data(web::Data::new(for_app.clone()))
             .app_data(web::Data::new(ready_for_app.clone()))
             .wrap(from_fn(console::gate::gate))

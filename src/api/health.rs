@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::console::error::{self, not_found};
-use crate::console::pages;
+use crate::console::pages::{self, health::Rendered};
 use crate::console::session::Visitor;
 use crate::domain::Context;
 use crate::domain::health::{Service, Snapshot, State};
@@ -44,9 +44,15 @@ pub async fn service(ctx: web::Data<Context>, name: web::Path<String>, req: Http
 }
 
 /// The page for people, `application/health+json` for programs.
-pub async fn whole(visitor: Visitor, ctx: web::Data<Context>, meter: web::Data<Meter>, req: HttpRequest) -> error::Result<HttpResponse> {
+pub async fn whole(
+    visitor: Visitor,
+    ctx: web::Data<Context>,
+    meter: web::Data<Meter>,
+    rendered: web::Data<Rendered>,
+    req: HttpRequest,
+) -> error::Result<HttpResponse> {
     let mut answer = match wants_html(&req) {
-        true => pages::health::show(visitor, ctx, meter).await?,
+        true => pages::health::show(&visitor, &ctx, &meter, &rendered)?,
         false => document(&ctx, visitor.is_signed_in()),
     };
     answer.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept, Cookie"));

@@ -5,6 +5,7 @@ mod card;
 mod events;
 mod line;
 mod own;
+mod rendered;
 pub mod service;
 
 use actix_web::{HttpResponse, web};
@@ -26,6 +27,7 @@ pub use card::{Card, Episode};
 pub use events::{Feed, events};
 pub use line::Line;
 pub use own::Own;
+pub use rendered::{Part, Rendered};
 
 /// On the page; each service's own page has all of its.
 const INCIDENTS: usize = 10;
@@ -95,13 +97,14 @@ impl Live {
 #[template(path = "pages/health.html")]
 pub struct ShowPage {
     pub layout: Layout,
-    pub live: Live,
+    pub signed_in: bool,
+    pub live: Part,
 }
 
-pub async fn show(visitor: Visitor, ctx: web::Data<Context>, meter: web::Data<Meter>) -> Result<HttpResponse> {
+pub fn show(visitor: &Visitor, ctx: &Context, meter: &Meter, rendered: &Rendered) -> Result<HttpResponse> {
     let signed_in = visitor.is_signed_in();
-    let live = Live::of(&ctx.health, Own::of(&ctx, &meter, signed_in), signed_in);
-    super::ok(&ShowPage { layout: visitor.layout("Health", Section::Health), live })
+    let live = rendered.get(ctx, meter, signed_in)?;
+    super::ok(&ShowPage { layout: visitor.layout("Health", Section::Health), signed_in, live })
 }
 
 #[derive(Default, Deserialize)]

@@ -6,16 +6,14 @@ use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderName};
 use actix_web::{HttpResponse, web};
-use askama::Template;
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::{Card, Live, Own};
+use super::{Live, Own, Part};
 use crate::console::error::{Error, Result};
-use crate::console::filters;
 use crate::console::session::Viewer;
 use crate::domain::Context;
 use crate::meter::Meter;
@@ -30,12 +28,6 @@ const BREATH: Duration = Duration::from_secs(1);
 /// Streams at once, and of one session: tabs that nobody looks at have none.
 const STREAMS: usize = 200;
 const EACH: usize = 4;
-
-#[derive(Template)]
-#[template(path = "parts/health_live.html")]
-struct LivePart {
-    live: Live,
-}
 
 /// The streams of this process, and the event that all of them send: it is rendered once a change.
 #[derive(Clone, Default)]
@@ -87,7 +79,7 @@ impl Feed {
             Some((known, event)) if *known == changes => event.clone(),
             _ => {
                 let live = Live::of(&ctx.health, Own::of(ctx, meter, true), true);
-                let event = event(&LivePart { live }.render().unwrap_or_default());
+                let event = event(&Part::of(live).map(|part| part.to_string()).unwrap_or_default());
                 inner.latest = Some((changes, event.clone()));
                 event
             }
