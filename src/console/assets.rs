@@ -1,14 +1,18 @@
 //! Static files: embedded in the binary, written at start to a private directory whose name in URLs is the
 //! digest of them all, so that browsers may keep them for a year and modules may import each other by name.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::LazyLock;
 
 use actix_files::Files;
 use actix_web::dev::{HttpServiceFactory, ServiceRequest, ServiceResponse, fn_service};
-use actix_web::middleware::from_fn;
+use actix_web::http::header::VARY;
+use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{guard, web};
 use aws_lc_rs::digest;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 /// Every file of `static/`.
@@ -41,6 +45,15 @@ pub static FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
     context.finish().as_ref()[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 });
 
+/// Each file as gzip, in their order. They hold no secret, so that nothing can be learnt from their length.
+static PACKED: LazyLock<Vec<std::io::Result<Vec<u8>>>> = LazyLock::new(|| FILES.iter().map(|(_, content)| packed(content)).collect());
+
+fn packed(content: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content)?;
+    encoder.finish()
+}
+
 /// The address of a static file, as pages link it.
 pub fn url(name: &str) -> String {
     format!("/static/{}/{name}", *FINGERPRINT)
@@ -50,11 +63,15 @@ pub fn url(name: &str) -> String {
 pub struct Assets(TempDir);
 
 impl Assets {
-    /// Writes every file to a new directory that only this user can change.
+    /// Writes every file to a new directory that only this user can change, and beside it the same as gzip.
     pub fn write() -> std::io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("larder-static-").tempdir()?;
-        for (name, content) in FILES {
+        for ((name, content), packed) in FILES.iter().zip(PACKED.iter()) {
             std::fs::write(directory.path().join(name), content)?;
+            // Without it the file goes out as it is.
+            if let Ok(packed) = packed {
+                std::fs::write(directory.path().join(format!("{name}.gz")), packed)?;
+            }
         }
         Ok(Self(directory))
     }
@@ -75,11 +92,13 @@ pub fn service(directory: &Path) -> impl HttpServiceFactory + use<> {
         .use_etag(false)
         .use_last_modified(false)
         .prefer_utf8(true)
+        .try_compressed()
         .path_filter(|path, _| FILES.iter().any(|(name, _)| path == Path::new(name)))
         .default_handler(missing)
         .guard(guard::Any(guard::Get()).or(guard::Head()));
     web::scope(&format!("/static/{}", *FINGERPRINT))
         .service(files)
         .default_service(super::routes::refuse("GET, HEAD"))
+        .wrap(DefaultHeaders::new().add((VARY, "accept-encoding")))
         .wrap(from_fn(super::finish))
 }
