@@ -15,6 +15,7 @@ mod limit;
 mod multipart;
 mod names;
 mod origin;
+mod packing;
 pub mod pages;
 pub mod paths;
 pub mod query;
@@ -116,6 +117,7 @@ pub async fn finish(req: ServiceRequest, next: Next<impl MessageBody + 'static>)
         // A cookie that cannot be written is shown once more, nothing worse.
         let _ = response.add_cookie(&Flash::removal());
     }
+    let response = packing::pack(&req, response);
     Ok(ServiceResponse::new(req, response))
 }
 

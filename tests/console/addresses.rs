@@ -1,5 +1,7 @@
 //! Requests that no page of ours leads to: each gets a sentence, none a fault.
 
+use std::io::Read;
+
 use larder::domain::actor::Role;
 use reqwest::Method;
 
@@ -67,6 +69,37 @@ async fn what_programs_ask_is_refused_as_pages_are() {
         assert!((page.status == 404 || path.contains('%')) && page.has("h1"), "{path}: {} {}", page.status, page.text());
     }
     assert_eq!(visitor.get(&icon).await.header("content-type"), Some("image/svg+xml"));
+}
+
+fn unpacked(page: &Page) -> String {
+    assert_eq!(page.header("content-encoding"), Some("gzip"), "{}", page.path);
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(page.body.as_slice()).read_to_string(&mut text).unwrap();
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_browsers_take_packed_is_the_same_and_shorter() {
+    let app = TestApp::start().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let get = async |path: &str, site: &str, encodings: &str| {
+        let request = viewer.request(Method::GET, path).header("sec-fetch-site", site).header("accept-encoding", encodings);
+        viewer.send(request).await.expect_status(200)
+    };
+    for (name, _) in larder::console::assets::FILES {
+        let path = larder::console::assets::url(name);
+        let (plain, packed) = (viewer.get(&path).await, get(&path, "cross-site", "gzip, br").await);
+        assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("accept-encoding")), "{name}");
+        assert_eq!((plain.header("content-type"), plain.text()), (packed.header("content-type"), unpacked(&packed)));
+        assert!(packed.body.len() < plain.body.len() && packed.header("vary") == Some("accept-encoding"), "{name}");
+        viewer.get(&format!("{path}.gz")).await.expect_status(404);
+    }
+    let page = get("/buckets", "same-origin", "gzip").await;
+    assert!(unpacked(&page).contains("<h1>Buckets</h1>") && page.header("vary").unwrap().contains("sec-fetch-site"));
+    for (site, encodings) in [("cross-site", "gzip"), ("same-site", "gzip"), ("none", "identity")] {
+        let page = get("/buckets", site, encodings).await;
+        assert!(page.header("content-encoding").is_none() && page.text_of("h1") == "Buckets", "{site} {encodings}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
