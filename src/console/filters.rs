@@ -91,6 +91,18 @@ pub fn icon(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>
     Ok(Safe(icons::svg(&name.to_string())))
 }
 
+/// The shape of an icon that `drawn` shows in many rows; not seen where it stands.
+#[askama::filter_fn]
+pub fn symbol(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
+    Ok(Safe(icons::symbol(&name.to_string())))
+}
+
+/// An icon whose `symbol` is on the page.
+#[askama::filter_fn]
+pub fn drawn(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
+    Ok(Safe(icons::drawn(&name.to_string())))
+}
+
 /// The address of a static file.
 #[askama::filter_fn]
 pub fn asset(name: impl std::fmt::Display, _: &dyn Values) -> Result<String> {

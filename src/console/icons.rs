@@ -99,8 +99,22 @@ pub fn is_known(name: &str) -> bool {
     SHAPES.iter().any(|(known, _)| *known == name)
 }
 
+fn shape(name: &str) -> &'static str {
+    SHAPES.iter().find(|(known, _)| *known == name).map_or("", |(_, shape)| shape)
+}
+
+/// What [`drawn`] points to, once a page.
+pub fn symbol(name: &str) -> String {
+    format!("<symbol id=\"i-{name}\" viewBox=\"0 0 16 16\">{}</symbol>", shape(name))
+}
+
+/// The icon where the page has its symbol: short, for what stands in every row.
+pub fn drawn(name: &str) -> String {
+    format!("<svg class=\"icon\" width=\"16\" height=\"16\" aria-hidden=\"true\"><use href=\"#i-{name}\"/></svg>")
+}
+
 /// The icon as inline SVG; an unknown name is an empty square.
 pub fn svg(name: &str) -> String {
-    let shape = SHAPES.iter().find(|(known, _)| *known == name).map_or("", |(_, shape)| shape);
+    let shape = shape(name);
     format!("<svg class=\"icon\" width=\"16\" height=\"16\" viewBox=\"0 0 16 16\" aria-hidden=\"true\" focusable=\"false\">{shape}</svg>")
 }
