@@ -5,15 +5,15 @@ mod count;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 
 use super::abilities::{self, Probed};
 use super::actor::Actor;
 use super::audit;
 use super::names::{BucketName, bucket_rules_broken};
-use super::{Context, Error, Result};
+use super::{Context, Error, Result, overview};
 use crate::stores::s3;
 pub use crate::stores::s3::Versioning;
 
@@ -87,7 +87,7 @@ async fn entries(ctx: &Context) -> Result<(Vec<s3::BucketEntry>, bool)> {
 
 /// One question a bucket, eight at a time, in the order of `entries`.
 async fn versioning_of(ctx: &Context, entries: &[s3::BucketEntry]) -> Vec<std::result::Result<Versioning, s3::Error>> {
-    let questions = entries.iter().map(|entry| async { ctx.s3.versioning(&entry.name).await });
+    let questions: Vec<_> = entries.iter().map(|entry| ctx.s3.versioning(&entry.name).boxed()).collect();
     futures_util::stream::iter(questions).buffered(8).collect().await
 }
 
@@ -160,6 +160,7 @@ pub async fn create(ctx: &Context, actor: &Actor, name: &str) -> Result<BucketNa
             }
             Err(error) => return Err(error.into()),
         }
+        overview::stored_changed(&all).await;
         audit::record_at_last(&all, &actor, "bucket.create", &audit::object(name.as_str(), ""), json!({})).await?;
         Ok(name)
     })
@@ -185,6 +186,7 @@ pub async fn delete(ctx: &Context, actor: &Actor, name: &BucketName, typed: &str
             Err(error) => return Err(error.into()),
         }
         count::forget(&all, &name).await;
+        overview::stored_changed(&all).await;
         audit::record_at_last(&all, &actor, "bucket.delete", &audit::object(name.as_str(), ""), json!({})).await
     })
     .await

@@ -37,8 +37,8 @@ pub use totals::{flush, keep_totals, last_hour};
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Every namespace that Larder uses.
-pub fn namespaces() -> [Spec; 4] {
-    [abilities::CACHE.spec, buckets::CACHE.spec, overview::CACHE.spec, sessions::COPIES]
+pub fn namespaces() -> [Spec; 5] {
+    [abilities::CACHE.spec, buckets::CACHE.spec, overview::CACHE.spec, overview::STORED.spec, sessions::COPIES]
 }
 
 /// How the values of a namespace are kept.

@@ -17,6 +17,10 @@ use crate::clock;
 /// The aggregate over today's files grows with them; the last events are read as they are.
 pub(super) static CACHE: Namespace<Vec<Hour>> = Namespace::new("overview-today", Duration::from_secs(10)).stale(Duration::from_secs(50));
 
+/// The store is asked for its buckets, which takes longer than all else here.
+pub(super) static STORED: Namespace<Option<Stored>> =
+    Namespace::new("overview-stored", Duration::from_secs(10)).stale(Duration::from_secs(50));
+
 pub struct Overview {
     /// `None`: nothing is counted yet.
     pub stored: Option<Stored>,
@@ -29,6 +33,7 @@ pub struct Overview {
     pub events: Vec<Event>,
 }
 
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct Stored {
     pub objects: u64,
     pub bytes: u64,
@@ -56,17 +61,33 @@ pub async fn overview(ctx: &Context, actor: &Actor) -> Result<Overview> {
 
 /// A store that is down must not keep the page from opening.
 async fn stored(ctx: &Context) -> Option<Stored> {
-    let list = buckets::list(ctx).await.ok()?;
+    let all = ctx.clone();
+    let asking = move || async move { ask_store(&all).await };
+    cache::get_or_compute(ctx, &STORED, &whole(), asking).await.ok().flatten()
+}
+
+fn whole() -> Key {
+    Key::of(&[&"all"])
+}
+
+/// After a count, and where a bucket was made or deleted.
+pub(super) async fn stored_changed(ctx: &Context) {
+    cache::invalidate(ctx, &STORED, &whole()).await;
+}
+
+/// `None`: nothing is counted yet.
+async fn ask_store(ctx: &Context) -> Result<Option<Stored>> {
+    let list = buckets::list(ctx).await?;
     let counted: Vec<_> = list.buckets.iter().filter_map(|bucket| bucket.figures.as_ref()).collect();
     if counted.is_empty() {
-        return None;
+        return Ok(None);
     }
-    Some(Stored {
+    Ok(Some(Stored {
         objects: counted.iter().map(|figures| figures.objects).sum(),
         bytes: counted.iter().map(|figures| figures.bytes).sum(),
         counted: counted.len(),
         buckets: list.buckets.len(),
-    })
+    }))
 }
 
 /// Attempts of today that ended, by hour.

@@ -9,7 +9,7 @@ use super::Bucket;
 use crate::clock;
 use crate::domain::cache::{self, Key, Namespace};
 use crate::domain::names::BucketName;
-use crate::domain::{Context, Error, Result};
+use crate::domain::{Context, Error, Result, overview};
 
 /// Figures that are so new are not counted again, whoever asks.
 const RECENT: TimeDelta = TimeDelta::seconds(5);
@@ -86,6 +86,7 @@ fn start(ctx: &Context, names: Vec<String>) {
             if let Err(error) = counting {
                 log::info!("{name} was not counted: {error}");
             }
+            overview::stored_changed(&all).await;
         }
     });
 }
