@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run test faults audit minio bench bench-cache
+.PHONY: help run test faults audit minio bench bench-cache bench-pages
 
 help:
 	@echo "make run    installs what is missing, builds, and starts Larder with servers of its own under ./data"
@@ -13,6 +13,7 @@ help:
 	@echo "make audit  looks for unused and unwelcome dependencies, and checks what is shipped in deploy/"
 	@echo "make minio  builds MinIO into .cache, for LARDER_TEST_S3=minio make test (about 3 minutes)"
 	@echo "make bench-cache  measures what looking at ten million keys costs, and a cached value (needs 3 GiB of memory)"
+	@echo "make bench-pages  measures the health page in outages, starts, memory and the weight of pages (about 12 minutes)"
 	@echo "make bench  measures transfers against the store itself and nginx: STORE=minio|weed, ARGS=--help"
 
 run:
@@ -36,6 +37,10 @@ STORE ?= minio
 bench-cache:
 	@.ci/install run
 	@source .ci/common && cargo bench --locked --bench cache -- $(ARGS)
+
+bench-pages:
+	@.ci/install run
+	@source .ci/common && cargo bench --locked --bench pages -- $(ARGS)
 
 bench:
 	@STORE='$(STORE)' .ci/install bench

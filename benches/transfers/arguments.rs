@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::machine;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     Minio,
@@ -15,6 +17,14 @@ impl Kind {
         match self {
             Self::Minio => "minio",
             Self::Weed => "weed",
+        }
+    }
+
+    /// Its name and version.
+    pub fn title(self) -> String {
+        match self {
+            Self::Minio => format!("MinIO {}", machine::pinned("MINIO_VERSION")),
+            Self::Weed => format!("SeaweedFS {}", machine::pinned("SEAWEEDFS_VERSION")),
         }
     }
 }

@@ -21,29 +21,45 @@ pub struct Larder {
     pub http: reqwest::Client,
 }
 
+/// What a Larder on these stores is told.
+pub fn environment(urls: &EmbeddedUrls, bucket: &str) -> Vec<(&'static str, String)> {
+    let values = [
+        ("DATABASE_URL", urls.database_url.as_str()),
+        ("REDIS_URL", &urls.redis_url),
+        ("REDIS_BROWSE_URL", &urls.redis_browse_url()),
+        // One person asks for everything.
+        ("RATE_LIMIT_PER_MINUTE", "0"),
+        ("S3_ENDPOINT_URL", &urls.s3_endpoint),
+        ("S3_BUCKETS", bucket),
+        ("AWS_ACCESS_KEY_ID", &urls.s3_access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", &urls.s3_secret_access_key),
+        ("ADMIN_EMAIL", EMAIL),
+        ("ADMIN_PASSWORD", PASSWORD),
+        ("BIND", "127.0.0.1:0"),
+    ];
+    values.map(|(name, value)| (name, value.to_owned())).into()
+}
+
+/// The release binary, which is not waited for. `log` begins anew: it will say where it listens.
+pub fn launch(arguments: &[&str], environment: &[(&str, &str)], log: &Path) -> Result<Running> {
+    // Another Larder has written its own address there.
+    drop(std::fs::remove_file(log));
+    let directory = log.parent().context("the log has no directory")?.display().to_string();
+    let environment: Vec<(&str, &str)> = [("TMPDIR", directory.as_str())].into_iter().chain(environment.iter().copied()).collect();
+    Running::start(env!("CARGO_BIN_EXE_larder"), arguments, &environment, log)
+}
+
 impl Larder {
     pub async fn start(urls: &EmbeddedUrls, bucket: &str, log: &Path) -> Result<Self> {
-        // Another row's Larder has written its own address there.
-        drop(std::fs::remove_file(log));
-        let directory = log.parent().context("the log has no directory")?.display().to_string();
-        let browse_url = urls.redis_browse_url();
-        let environment = [
-            ("DATABASE_URL", urls.database_url.as_str()),
-            ("REDIS_URL", &urls.redis_url),
-            ("REDIS_BROWSE_URL", &browse_url),
-            ("RATE_LIMIT_PER_MINUTE", "0"),
-            ("S3_ENDPOINT_URL", &urls.s3_endpoint),
-            ("S3_BUCKETS", bucket),
-            ("AWS_ACCESS_KEY_ID", &urls.s3_access_key_id),
-            ("AWS_SECRET_ACCESS_KEY", &urls.s3_secret_access_key),
-            ("ADMIN_EMAIL", EMAIL),
-            ("ADMIN_PASSWORD", PASSWORD),
-            ("BIND", "127.0.0.1:0"),
-            // One person asks for everything.
-            ("RATE_LIMIT_PER_MINUTE", "0"),
-            ("TMPDIR", &directory),
-        ];
-        let process = Running::start(env!("CARGO_BIN_EXE_larder"), &["serve"], &environment, log)?;
+        Self::start_with(urls, bucket, log, &[]).await
+    }
+
+    /// With more variables, or other values of those that it has.
+    pub async fn start_with(urls: &EmbeddedUrls, bucket: &str, log: &Path, more: &[(&str, &str)]) -> Result<Self> {
+        let environment = environment(urls, bucket);
+        let environment: Vec<(&str, &str)> =
+            environment.iter().map(|(name, value)| (*name, value.as_str())).chain(more.iter().copied()).collect();
+        let process = launch(&["serve"], &environment, log)?;
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
         let mut larder = Self { process, base: String::new(), cookie: String::new(), http };
         larder.wait_until_ready(log).await.with_context(|| format!("{:?}", std::fs::read_to_string(log).unwrap_or_default()))?;

@@ -4,9 +4,6 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::arguments::Kind;
-use crate::stage::Stage;
-
 fn cpu_info(field: &str) -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == field));
@@ -24,11 +21,7 @@ pub fn load() -> String {
     std::fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next().unwrap_or_default().to_owned()
 }
 
-pub fn describe(stage: &Stage) -> Value {
-    let store = match stage.arguments.store {
-        Kind::Minio => format!("MinIO {}", pinned("MINIO_VERSION")),
-        Kind::Weed => format!("SeaweedFS {}", pinned("SEAWEEDFS_VERSION")),
-    };
+pub fn describe(store: &str) -> Value {
     json!({
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
         "cpu": cpu_info("model name"),
@@ -42,7 +35,7 @@ pub fn describe(stage: &Stage) -> Value {
 }
 
 /// What `.ci/install` installs: a MinIO that Go has built does not know its own version.
-fn pinned(name: &str) -> String {
+pub fn pinned(name: &str) -> String {
     let text = std::fs::read_to_string(".ci/common").unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned()
 }

@@ -47,7 +47,7 @@ fn main() -> Result<ExitCode> {
 
 async fn bench(arguments: Arguments) -> Result<ExitCode> {
     let stage = Stage::set(arguments).await?;
-    let mut machine = machine::describe(&stage);
+    let mut machine = machine::describe(&stage.arguments.store.title());
     report::print_head(&machine, stage.arguments.rounds);
     let load = machine::load();
     let (mut done, mut failures): (Vec<Row>, Vec<(&str, String)>) = (Vec::new(), Vec::new());

@@ -1,0 +1,40 @@
+//! What Larder holds while nobody asks for anything and all five services are checked.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::client::{Connection, request};
+use crate::process;
+use crate::report::{Figure, Reach};
+use crate::stage::Stage;
+use crate::start::start;
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+pub async fn measure(stage: &Stage, idle: u64) -> Result<Vec<Figure>> {
+    let environment = stage.environment();
+    let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let larder = start(stage, &["serve"], &environment, "memory.log").await?;
+    let pid = larder.process.pid();
+    tokio::time::sleep(Duration::from_secs(idle)).await;
+    let (resident, peak) = (process::resident(pid)?, process::peak(pid)?);
+    let mut connection = Connection::open(larder.address).await?;
+    let metrics = connection.ask(&request("/metrics", &[])).await?.text();
+    let checked = metrics.lines().filter(|line| line.starts_with("larder_probe_success") && line.ends_with(" 1")).count();
+    ensure!(checked == 5, "{checked} of 5 services are well");
+    Ok(vec![
+        Figure::new(format!("idle for {idle} s, MiB"), mebibytes(resident), Reach::AtMost(30.0)),
+        Figure::new("its peak since the start, MiB", mebibytes(peak), Reach::None),
+    ])
+}
+
+/// Of a Larder that has served the sections before.
+pub fn after(pid: u32) -> Result<Vec<Figure>> {
+    Ok(vec![
+        Figure::new("after a sign-in and every page once, MiB", mebibytes(process::resident(pid)?), Reach::None),
+        Figure::new("its peak since the start, MiB", mebibytes(process::peak(pid)?), Reach::None),
+    ])
+}
