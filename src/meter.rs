@@ -81,7 +81,9 @@ impl Meter {
         let method = if matches!(method, "GET" | "HEAD" | "POST") { method } else { "other" };
         self.requests.with_label_values(&[method, route, &status.to_string()]).inc();
         self.durations.with_label_values(&[method, route]).observe(took.as_secs_f64());
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).answered(Instant::now(), status >= 500, took);
+        // What tells of a store that is down is no error of ours.
+        let failed = status >= 500 && !route.starts_with("/health") && route != "/readyz";
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).answered(Instant::now(), failed, took);
     }
 
     pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {

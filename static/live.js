@@ -6,7 +6,9 @@ const CARDS = ":is(section, div, p)[data-key]";
 
 function renew(html) {
   const fresh = new DOMParser().parseFromString(html, "text/html").body;
-  const keys = (root) => [...root.querySelectorAll(CARDS)].map((part) => part.dataset.key).join();
+  // A card that is down stands above the grid.
+  const name = (part) => `${part.dataset.key} ${part.closest(".health-grid") ? "in" : "above"}`;
+  const keys = (root) => [...root.querySelectorAll(CARDS)].map(name).join();
   const reachable = (root) => [...(root?.querySelectorAll("a, button") ?? [])];
   const card = document.activeElement?.closest?.(`[data-live] ${CARDS}`);
   const at = reachable(card).indexOf(document.activeElement);
@@ -21,9 +23,9 @@ function renew(html) {
   }
   if (at >= 0 && !card.isConnected) reachable(place.querySelector(`${CARDS}[data-key="${card.dataset.key}"]`))[at]?.focus();
   const down = Number(place.querySelector("[data-down]")?.dataset.down ?? 0);
-  for (const mark of document.querySelectorAll(".nav-down")) {
+  for (const mark of document.querySelectorAll("[data-down-mark]")) {
     mark.hidden = down === 0;
-    mark.textContent = `${down} down`;
+    (mark.querySelector("span") ?? mark).textContent = `${down} down`;
   }
 }
 

@@ -74,7 +74,12 @@ async fn examine(config: Config) -> anyhow::Result<()> {
         }
     }
     if faults > 0 {
-        anyhow::bail!("{faults} of the things that Larder needs are not as they should be");
+        let word = if faults == 1 {
+            "thing that Larder needs is not as it should be"
+        } else {
+            "things that Larder needs are not as they should be"
+        };
+        anyhow::bail!("{faults} {word}");
     }
     say("All is well.");
     Ok(())

@@ -8,13 +8,19 @@ use actix_web::{HttpMessage, HttpRequest};
 use super::error::{Error, Result};
 use crate::domain::limits::{Policy, Standing};
 
-/// Uploads have limits of their own, and one of 5,000 files is as many requests; the health page opens for everybody.
+/// Uploads have limits of their own, and one of 5,000 files is as many requests; the health page opens for everybody, and
+/// what it asks for is limited by itself.
 pub(super) fn counts(path: &str) -> bool {
     let is_upload = || {
         let mut segments = path.strip_prefix("/buckets/").unwrap_or_default().split('/');
         segments.nth(1) == Some("uploads")
     };
-    path != "/health" && !is_upload()
+    !matches!(path, "/health" | "/health/events" | "/health/checks") && !is_upload()
+}
+
+/// What has to open while no store answers.
+pub(super) fn is_health(path: &str) -> bool {
+    path == "/health" || path.starts_with("/health/")
 }
 
 pub(super) fn judge(standing: &Standing) -> Result<()> {

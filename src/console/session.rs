@@ -13,6 +13,7 @@ use super::layout::{Flash, Frame, Layout, Person, Section};
 use super::{limit, request};
 use crate::config::Config;
 use crate::domain::actor::{Actor, ActorKind, Role};
+use crate::domain::health::{Service, State};
 use crate::domain::sessions::{self, Session};
 use crate::domain::{Context, limits};
 
@@ -104,17 +105,18 @@ fn actor_of(session: &Session, req: &HttpRequest, config: &Config) -> Actor {
 
 /// Whose token this is. An error where they ask too often; how they stand goes with the request either way.
 async fn session_of(ctx: &Context, req: &HttpRequest, token: Option<&str>) -> Result<Option<Session>> {
-    if !limit::counts(req.path()) {
-        return match token {
-            Some(token) => Ok(sessions::find(ctx, token).await?),
-            None => Ok(None),
-        };
+    let path = req.path();
+    let in_outage = || ctx.health.state(Service::Postgres) == State::Down;
+    if limit::counts(path) && !(limit::is_health(path) && in_outage()) {
+        let (session, standing) = limits::enter(ctx, token, request::client_address(req, &ctx.config.trusted_proxies)).await;
+        if let Some(standing) = standing {
+            req.extensions_mut().insert(standing);
+            limit::judge(&standing)?;
+        }
+        return Ok(session?);
     }
-    let (session, standing) = limits::enter(ctx, token, request::client_address(req, &ctx.config.trusted_proxies)).await;
-    if let Some(standing) = standing {
-        req.extensions_mut().insert(standing);
-        limit::judge(&standing)?;
-    }
+    let Some(token) = token else { return Ok(None) };
+    let session = if limit::is_health(path) { sessions::glance(ctx, token).await } else { sessions::find(ctx, token).await };
     Ok(session?)
 }
 
@@ -179,14 +181,7 @@ impl FromRequest for Visitor {
             let ctx = context(&req)?;
             let token = token(&req, &ctx.config);
             // These pages open even when sessions cannot be looked up; the person counts as signed out.
-            let looking = async {
-                match &token {
-                    // The page of health.
-                    Some(token) if !limit::counts(req.path()) => Ok(sessions::glance(&ctx, token).await?),
-                    _ => session_of(&ctx, &req, token.as_deref()).await,
-                }
-            };
-            let session = match tokio::time::timeout(PATIENCE, looking).await {
+            let session = match tokio::time::timeout(PATIENCE, session_of(&ctx, &req, token.as_deref())).await {
                 Ok(Err(error @ Error::TooMany { .. })) => return Err(error),
                 looked => looked.ok().and_then(Result::ok).flatten(),
             };

@@ -60,7 +60,7 @@ async fn a_check_by_hand_is_made_at_once_and_not_twice_in_five_seconds() {
     let viewer = app.sign_in(Role::Viewer).await;
     let checked_at = || app.ctx.health.one(Service::Redis).checked_at;
     let before = checked_at();
-    let answer = viewer.post("/health/checks", &[("service", "redis")]).await.expect_status(303);
+    let answer = viewer.post("/health/checks", &[("service", "redis"), ("here", "1")]).await.expect_status(303);
     assert_eq!(answer.location(), "/health/services/redis");
     assert!(checked_at() > before);
     let flash = |page: crate::support::Page| page.text_of(".flash");
@@ -252,4 +252,26 @@ async fn what_a_hostile_server_says_of_itself_stays_short_and_in_its_place() {
     assert!(page.body.len() < 60_000 && !page.text().contains("<script>alert") && !page.text().contains('\u{202e}'), "{}", page.body.len());
     let events = streamed(&viewer, |text| text.matches("\n\n").count() >= 2).await;
     assert!(!events.contains('\r') && events.matches("retry:").count() == 1 + events.matches("retry: 1id: evil").count(), "{events}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_postgres_is_away_whoever_was_seen_sees_why_and_may_check() {
+    let app = TestApp::with_own_servers().await;
+    all_up(&app).await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    viewer.get("/health").await.expect_status(200);
+    app.servers().postgres().stop();
+    eventually_within(Duration::from_secs(20), "it is down", async || app.ctx.health.one(Service::Postgres).state == State::Down).await;
+    // For longer than Redis remembers the session.
+    let remembered = app.redis(&["DBSIZE"]).await;
+    assert_eq!(app.redis(&["FLUSHALL"]).await, "OK", "{remembered}");
+    let text = viewer.get("/health").await.expect_status(200).text_of("main");
+    assert!(text.contains("Nothing listens there") && text.contains("DATABASE_URL"), "{text}");
+    let text = viewer.get("/health/services/postgres").await.expect_status(200).text_of("main");
+    assert!(text.contains("Postgres, which keeps the history, does not answer"), "{text}");
+    assert_eq!(viewer.post("/health/checks", &[("service", "postgres")]).await.expect_status(303).location(), "/health");
+    let events = streamed(&viewer, |text| text.contains("Nothing listens there")).await;
+    assert!(events.contains("data-key=\"postgres\""));
+    let stranger = app.visitor().get("/health").await.expect_status(200).text_of("main");
+    assert!(stranger.contains("Nobody can sign in until Postgres is back") && !stranger.contains("DATABASE_URL"), "{stranger}");
 }

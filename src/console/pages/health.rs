@@ -111,6 +111,8 @@ pub fn show(visitor: &Visitor, ctx: &Context, meter: &Meter, rendered: &Rendered
 #[serde(default)]
 pub struct CheckFields {
     service: String,
+    /// Not empty on the service's own page, to come back to it.
+    here: String,
 }
 
 /// Has one service checked now, or all of them where none is named, and comes back with what was found.
@@ -126,7 +128,9 @@ pub async fn check(viewer: Viewer, ctx: web::Data<Context>, form: Form<CheckFiel
         .collect();
     let asked = join_all(services.iter().map(|service| ctx.health.check_now(*service))).await;
     let checked = services.into_iter().zip(asked).map(|(service, asked)| (ctx.health.one(service), asked));
-    let back = named.map_or_else(|| "/health".to_owned(), |service| format!("/health/services/{}", service.slug()));
+    let back = named
+        .filter(|_| !fields.here.is_empty())
+        .map_or_else(|| "/health".to_owned(), |service| format!("/health/services/{}", service.slug()));
     Ok(viewer.redirect(&back, told(checked.collect())))
 }
 

@@ -53,6 +53,14 @@ impl Service {
         }
     }
 
+    /// What does not work while it is down.
+    pub fn stops(self) -> &'static str {
+        match self {
+            Self::Redis => "The pages about the cache; other pages are slower, nothing is lost",
+            other => other.needed_for(),
+        }
+    }
+
     /// What does not work meanwhile, as a sentence.
     pub fn waiting(self) -> &'static str {
         match self {

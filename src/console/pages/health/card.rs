@@ -53,7 +53,7 @@ const RED: f64 = 60.0;
 
 impl Card {
     pub fn of(snapshot: Snapshot, uptime: Uptime, incidents: &[Incident]) -> Self {
-        let steps: Vec<charts::Step> = snapshot
+        let mut steps: Vec<charts::Step> = snapshot
             .hour
             .steps
             .iter()
@@ -63,6 +63,10 @@ impl Card {
                 Heard::Answered(ms) => charts::Step::Value(*ms),
             })
             .collect();
+        // The minute that runs may have begun well.
+        if let (State::Down, Some(now)) = (snapshot.state, steps.last_mut()) {
+            *now = charts::Step::Silent;
+        }
         Self {
             line: Line::of(&snapshot),
             spark: charts::spark(&steps),
@@ -157,16 +161,15 @@ impl Card {
     }
 
     pub fn last_failure(&self) -> String {
-        match &self.last_incident {
-            Some(incident) => {
+        let single = self.snapshot.last_failure.as_ref().filter(|_| !self.is_down());
+        let single = single.filter(|(at, _)| self.last_incident.as_ref().is_none_or(|incident| incident.ended_at < Some(*at)));
+        match (single, &self.last_incident) {
+            (Some((at, fault)), _) => format!("{}, a single check: {}", units::ago_text(*at, clock::now()), fault.why),
+            (None, Some(incident)) => {
                 let lasted = units::duration_text(incident.lasted(clock::now()).num_seconds());
                 format!("{}, {lasted}: {}", units::ago_text(incident.began_at, clock::now()), incident.first)
             }
-            None if self.is_down() => "None before this one in 30 days".to_owned(),
-            None => match &self.snapshot.last_failure {
-                Some((at, fault)) => format!("{}, a single check: {}", units::ago_text(*at, clock::now()), fault.why),
-                None => "None in 30 days".to_owned(),
-            },
+            (None, None) => "None is known of the last 30 days".to_owned(),
         }
     }
 

@@ -27,7 +27,7 @@ const LIFE: Duration = Duration::from_secs(60);
 const BREATH: Duration = Duration::from_secs(1);
 /// Streams at once, and of one session: tabs that nobody looks at have none.
 const STREAMS: usize = 200;
-const EACH: usize = 4;
+const EACH: usize = 8;
 
 /// The streams of this process, and the event that all of them send: it is rendered once a change.
 #[derive(Clone, Default)]
