@@ -19,8 +19,8 @@ const FILES: usize = 100;
 
 /// Minutes of thirty days as one console has seen five services, in which each was away now and then.
 const HISTORY: &str = "
-    INSERT INTO health_minutes (service, minute, instance, checks, good, up_seconds, down_seconds, latency_sum_ms, latency_most_ms)
-    SELECT service, date_trunc('minute', now()) - at * interval '1 minute', 'bench:1', 15, CASE WHEN bad THEN 0 ELSE 15 END,
+    INSERT INTO health_minutes (service, minute, console, checks, good, up_seconds, down_seconds, latency_sum_ms, latency_most_ms)
+    SELECT service, date_trunc('minute', now()) - at * interval '1 minute', '00000000-0000-0000-0000-000000000001', 15, CASE WHEN bad THEN 0 ELSE 15 END,
            CASE WHEN bad THEN 0 ELSE 60 END, CASE WHEN bad THEN 60 ELSE 0 END, 15 * (1 + at % 7), 3 + at % 11
     FROM (SELECT service, at, (at + 97 * place) % 9000 < 4 AS bad
           FROM unnest(ARRAY['postgres', 'redis', 's3', 'qdrant', 'litellm']) WITH ORDINALITY AS s (service, place),
