@@ -1,7 +1,7 @@
 //! `/health/events`: what changes on the page, as server-sent events.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderName};
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::{Live, Own, Part};
+use super::Rendered;
 use crate::console::error::{Error, Result};
 use crate::console::session::Viewer;
 use crate::domain::Context;
@@ -29,16 +29,9 @@ const BREATH: Duration = Duration::from_secs(1);
 const STREAMS: usize = 200;
 const EACH: usize = 8;
 
-/// The streams of this process, and the event that all of them send: it is rendered once a change.
+/// The streams of this process, by session.
 #[derive(Clone, Default)]
-pub struct Feed(Arc<Mutex<Inner>>);
-
-#[derive(Default)]
-struct Inner {
-    by_session: HashMap<Uuid, usize>,
-    /// For so many changes of the board.
-    latest: Option<(u64, Bytes)>,
-}
+pub struct Feed(Arc<Mutex<HashMap<Uuid, usize>>>);
 
 /// A stream's place, until it is dropped.
 struct Place {
@@ -48,42 +41,29 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut inner = self.feed.inner();
-        if let Some(count) = inner.by_session.get_mut(&self.session) {
+        let mut streams = self.feed.streams();
+        if let Some(count) = streams.get_mut(&self.session) {
             *count -= 1;
             if *count == 0 {
-                inner.by_session.remove(&self.session);
+                streams.remove(&self.session);
             }
         }
     }
 }
 
 impl Feed {
-    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+    fn streams(&self) -> MutexGuard<'_, HashMap<Uuid, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn enter(&self, session: Uuid) -> Option<Place> {
-        let mut inner = self.inner();
-        let (all, own) = (inner.by_session.values().sum::<usize>(), inner.by_session.entry(session).or_default());
+        let mut streams = self.streams();
+        let (all, own) = (streams.values().sum::<usize>(), streams.entry(session).or_default());
         if all >= STREAMS || *own >= EACH {
             return None;
         }
         *own += 1;
         Some(Place { feed: self.clone(), session })
-    }
-
-    fn event(&self, changes: u64, ctx: &Context, meter: &Meter) -> Bytes {
-        let mut inner = self.inner();
-        match &inner.latest {
-            Some((known, event)) if *known == changes => event.clone(),
-            _ => {
-                let live = Live::of(&ctx.health, Own::of(ctx, meter, true), true);
-                let event = event(&Part::of(live).map(|part| part.to_string()).unwrap_or_default());
-                inner.latest = Some((changes, event.clone()));
-                event
-            }
-        }
     }
 }
 
@@ -99,6 +79,7 @@ pub async fn events(
     meter: web::Data<Meter>,
     ready: web::Data<Ready>,
     feed: web::Data<Feed>,
+    rendered: web::Data<Rendered>,
 ) -> Result<HttpResponse> {
     let Some(place) = feed.enter(viewer.session.id) else {
         let why = "This page is watched live in too many places. It can be reloaded.".to_owned();
@@ -121,8 +102,8 @@ pub async fn events(
                     Err(_) => {}
                 }
             }
-            let seen = *changes.borrow_and_update();
-            next = feed.event(seen, &ctx, &meter);
+            changes.mark_unchanged();
+            next = event(&rendered.get(&ctx, &meter, true).map(|part| part.to_string()).unwrap_or_default());
         }
     });
     let stream =
