@@ -160,8 +160,8 @@ impl Board {
         self.0.places.iter().filter_map(|place| place.read().open_incident()).collect()
     }
 
-    /// Enters the outcome of one check.
-    pub fn enter(&self, service: Service, outcome: Outcome) {
+    /// Enters the outcome of the check of this number.
+    pub(super) fn enter(&self, service: Service, number: u64, outcome: Outcome) {
         let now = Moment::now();
         let ms = outcome.as_ref().ok().map(|(latency, _)| latency.as_secs_f64() * 1000.0);
         let before = self.state(service);
@@ -175,6 +175,8 @@ impl Board {
         if before == State::Down && self.state(service) != State::Down {
             log::info!("{}: it answers again", service.name());
         }
+        // Whoever waits for this check finds here what it found.
+        self.place(service).ended.store(number, Ordering::SeqCst);
         self.tell();
     }
 
@@ -194,12 +196,6 @@ impl Board {
 
     pub(super) fn begin_check(&self, service: Service) -> u64 {
         self.place(service).begun.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    /// Tells whoever waits that what they find is from this check.
-    pub(super) fn end_check(&self, service: Service, number: u64) {
-        self.place(service).ended.store(number, Ordering::SeqCst);
-        self.tell();
     }
 
     pub(super) fn begun(&self, service: Service) -> u64 {

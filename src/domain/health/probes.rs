@@ -48,6 +48,27 @@ struct Probe {
     litellm: Option<(LiteLlm, Option<String>)>,
 }
 
+impl Probe {
+    fn qdrant(&mut self, config: &Config) -> Result<&mut (Qdrant, Option<String>), Fault> {
+        let known = match self.qdrant.take() {
+            Some(known) => known,
+            None => {
+                let url = config.qdrant_url.as_deref().unwrap_or_default();
+                (Qdrant::new(url, config.qdrant_api_key.as_ref())?.within(LOOK_DEADLINE), None)
+            }
+        };
+        Ok(self.qdrant.insert(known))
+    }
+
+    fn litellm(&mut self, config: &Config) -> Result<&mut (LiteLlm, Option<String>), Fault> {
+        let known = match self.litellm.take() {
+            Some(known) => known,
+            None => (gateway(config)?.within(LOOK_DEADLINE), None),
+        };
+        Ok(self.litellm.insert(known))
+    }
+}
+
 /// Checks every service that is configured, for ever.
 pub fn start(ctx: &Context) {
     for service in Service::ALL.into_iter().filter(|service| ctx.health.is_configured(*service)) {
@@ -75,8 +96,7 @@ async fn watch(ctx: Context, service: Service) {
         }
         let outcome = check(&ctx, service, &mut probe).await;
         let is_good = outcome.is_ok();
-        ctx.health.enter(service, outcome);
-        ctx.health.end_check(service, number);
+        ctx.health.enter(service, number, outcome);
         if !is_good {
             until_look = 0;
         } else if until_look > 0 {
@@ -142,28 +162,20 @@ async fn ask(ctx: &Context, service: Service, probe: &mut Probe) -> Result<Strin
         Service::Redis => probe.redis.check(&ctx.config.redis).await?,
         Service::S3 => ctx.s3.check(bucket(ctx)).await?.server,
         Service::Qdrant => {
-            let (qdrant, version) = match probe.qdrant.take() {
-                Some(known) => known,
-                None => (qdrant(&ctx.config)?, None),
-            };
+            let (qdrant, version) = probe.qdrant(&ctx.config)?;
             qdrant.ready().await?;
-            let version = match version {
-                None => Some(in_passing(async { Ok(Some(qdrant.version().await?)) }).await),
-                told => told,
-            };
-            probe.qdrant.insert((qdrant, version)).1.clone().unwrap_or_default()
+            if version.is_none() {
+                *version = Some(in_passing(async { Ok(Some(qdrant.version().await?)) }).await);
+            }
+            version.clone().unwrap_or_default()
         }
         Service::LiteLlm => {
-            let (litellm, version) = match probe.litellm.take() {
-                Some(known) => known,
-                None => (gateway(&ctx.config)?.within(LOOK_DEADLINE), None),
-            };
+            let (litellm, version) = probe.litellm(&ctx.config)?;
             litellm.ready().await?;
-            let version = match version {
-                None => Some(in_passing(litellm.version()).await),
-                told => told,
-            };
-            probe.litellm.insert((litellm, version)).1.clone().unwrap_or_default()
+            if version.is_none() {
+                *version = Some(in_passing(litellm.version()).await);
+            }
+            version.clone().unwrap_or_default()
         }
     })
 }
@@ -172,11 +184,6 @@ async fn ask(ctx: &Context, service: Service, probe: &mut Probe) -> Result<Strin
 async fn in_passing(asking: impl Future<Output = Result<Option<String>, http::Error>>) -> String {
     let told = tokio::time::timeout(IN_PASSING, asking).await;
     told.ok().and_then(Result::ok).flatten().unwrap_or_default()
-}
-
-fn qdrant(config: &Config) -> Result<Qdrant, Fault> {
-    let url = config.qdrant_url.as_deref().unwrap_or_default();
-    Ok(Qdrant::new(url, config.qdrant_api_key.as_ref())?.within(LOOK_DEADLINE))
 }
 
 pub(super) fn gateway(config: &Config) -> Result<LiteLlm, Fault> {
@@ -199,10 +206,7 @@ async fn look_closer(ctx: &Context, service: Service, probe: &mut Probe, nonce: 
             Detail::S3 { round_trip, bucket_is_missing, bucket: bucket.to_owned() }
         }
         Service::Qdrant => {
-            let qdrant = match &probe.qdrant {
-                Some((known, _)) => known.clone(),
-                None => qdrant(&ctx.config)?,
-            };
+            let (qdrant, _) = probe.qdrant(&ctx.config)?;
             let names = qdrant.collections().await?;
             let looking: Vec<_> =
                 names.iter().take(COLLECTIONS).map(|name| qdrant.collection(name).map(move |found| (name, found)).boxed()).collect();
@@ -223,11 +227,7 @@ async fn look_closer(ctx: &Context, service: Service, probe: &mut Probe, nonce: 
             }
         }
         Service::LiteLlm => {
-            let litellm = match &probe.litellm {
-                Some((known, _)) => known.clone(),
-                None => gateway(&ctx.config)?.within(LOOK_DEADLINE),
-            };
-            let models = litellm.models().await?;
+            let models = probe.litellm(&ctx.config)?.0.models().await?;
             let missing = Names::of(ctx.config.litellm_models.iter().filter(|expected| !models.contains(expected)));
             Detail::LiteLlm { models: Names::of(&models), missing }
         }
