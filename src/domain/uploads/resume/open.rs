@@ -1,9 +1,12 @@
 //! Begins a resumable upload, or finds the one that was begun.
 
+use std::time::{Duration, Instant};
+
 use uuid::Uuid;
 
 use super::row::{self, Row};
 use super::{Resumable, complete};
+use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
 use crate::domain::uploads::attempt::Attempt;
@@ -12,6 +15,9 @@ use crate::domain::uploads::parts::{MAX_PARTS, begin_multipart, part_size};
 use crate::domain::uploads::receiver::{Receiver, check, look_first};
 use crate::domain::uploads::row::Lease;
 use crate::domain::{Context, Error, Result};
+
+/// How long after its row an upload may take to be begun at the store.
+const BEGINNING: Duration = Duration::from_secs(5);
 
 /// A file that somebody wants to send, or to go on sending.
 #[derive(Clone, Debug)]
@@ -46,12 +52,13 @@ pub async fn open(receiver: &Receiver, wanted: &Wanted<'_>) -> Result<Resumable>
     if super::count(wanted.length, part_size) > u64::try_from(MAX_PARTS).unwrap_or_default() {
         return Err(Error::TooLarge("The file has too many parts. With a larger UPLOAD_MEMORY it would fit.".into()));
     }
+    let mut is_new = false;
     // What another tab inserts meanwhile is found the next time.
     for _ in 0..3 {
         if let Some(found) = row::find_open(ctx, actor, &target.bucket, &target.key).await? {
             if found.file.fingerprint.as_deref() == Some(wanted.fingerprint) && found.length() == wanted.length {
                 row::go_on(ctx, found.file.id, target.overwrite).await?;
-                return ready_to_go_on(ctx, actor, found).await;
+                return ready_to_go_on(ctx, actor, found, is_new).await;
             }
             if !wanted.anew {
                 let why = "An unfinished upload of another file of this name is kept, or this file has changed since. \
@@ -61,12 +68,13 @@ pub async fn open(receiver: &Receiver, wanted: &Wanted<'_>) -> Result<Resumable>
             complete::give_up(ctx, actor, found, CANCELLED[1]).await?;
         }
         look_first(ctx, &target).await?;
-        if row::insert(ctx, actor, &target, wanted, part_size).await? {
+        is_new = row::insert(ctx, actor, &target, wanted, part_size).await?;
+        if is_new {
             crash_point("resume::row_written")?;
         }
     }
     match row::find_open(ctx, actor, &target.bucket, &target.key).await? {
-        Some(found) => ready_to_go_on(ctx, actor, found).await,
+        Some(found) => ready_to_go_on(ctx, actor, found, is_new).await,
         None => Err(Error::Conflict("The upload was ended from elsewhere.".into())),
     }
 }
@@ -79,18 +87,35 @@ pub async fn state(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid) -> Resu
 }
 
 /// With its multipart upload at the store, which a crash may have prevented so far.
-async fn ready_to_go_on(ctx: &Context, actor: &Actor, found: Row) -> Result<Resumable> {
+async fn ready_to_go_on(ctx: &Context, actor: &Actor, mut found: Row, is_new: bool) -> Result<Resumable> {
+    if !is_new {
+        found = begun_by_another(ctx, actor, found).await?;
+    }
     let id = found.file.id;
     if found.s3_upload_id.is_none() {
         let lease = Lease::on(id, Uuid::nil());
         let attempt = Attempt { ctx: ctx.clone(), actor: actor.clone(), lease, target: found.target(), multipart: None };
         let upload = begin_multipart(&attempt).await?;
         crash_point("resume::multipart_begun")?;
-        if !row::keep_multipart(ctx, id, &upload).await? {
-            ctx.s3.abort_multipart(&found.file.bucket, &found.file.object_key, &upload).await?;
+        if !row::keep_multipart(ctx, id, &upload).await?
+            && let Err(error) = ctx.s3.abort_multipart(&found.file.bucket, &found.file.object_key, &upload).await
+        {
+            log::warn!("a second multipart upload of {} is left to the sweep: {error}", found.file.object_key);
         }
         crash_point("resume::multipart_recorded")?;
     }
     let parts = row::parts(ctx, id).await?.into_iter().map(|(part, _)| part).collect();
     Ok(found.into_resumable(ctx, parts))
+}
+
+/// Of tabs that begin at once the one whose row it is asks the store, and the others wait for it: SeaweedFS gives up
+/// uploads of one key in turn, a second each. Whoever made a row that is older died before it asked.
+async fn begun_by_another(ctx: &Context, actor: &Actor, mut found: Row) -> Result<Row> {
+    let age = (clock::now() - found.file.created_at).to_std().unwrap_or_default();
+    let deadline = Instant::now() + BEGINNING.saturating_sub(age);
+    while found.s3_upload_id.is_none() && found.is_open() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        found = row::find(ctx, actor, &found.file.bucket, found.file.id).await?;
+    }
+    Ok(found)
 }
