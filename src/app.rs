@@ -68,6 +68,7 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
         cache: domain::cache::Cache::default(),
         health,
         known: domain::sessions::Known::default(),
+        tally: domain::limits::Tally::default(),
         tasks: TaskTracker::new(),
         runtime,
     })
@@ -91,12 +92,14 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     let background = background::start(&ctx, &ready, &setup, address);
     let (for_app, ready_for_app, directory) = (ctx.clone(), ready.clone(), assets.directory().to_owned());
     let rendered = web::Data::new(console::pages::health::Rendered::default());
+    let overview = web::Data::new(console::pages::overview::Rendered::default());
     let (connections, feed) = (meter.clone(), console::pages::health::Feed::default());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(meter.clone()))
             .app_data(web::Data::new(feed.clone()))
             .app_data(rendered.clone())
+            .app_data(overview.clone())
             .app_data(web::Data::new(for_app.clone()))
             .app_data(web::Data::new(ready_for_app.clone()))
             .wrap(from_fn(console::gate::gate))

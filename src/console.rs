@@ -17,6 +17,7 @@ mod names;
 mod origin;
 mod packing;
 pub mod pages;
+pub mod part;
 pub mod paths;
 pub mod query;
 mod ranges;

@@ -43,6 +43,7 @@ pub struct Context {
     pub s3: s3::Store,
     pub health: health::Board,
     pub known: sessions::Known,
+    pub tally: limits::Tally,
     pub budget: uploads::Budget,
     pub traffic: traffic::Traffic,
     /// Work that a dropped connection must not cancel; awaited at shutdown.

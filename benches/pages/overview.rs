@@ -15,7 +15,8 @@ const ROUNDS: usize = 9;
 const LASTS: Duration = Duration::from_secs(2);
 
 pub async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
-    let larder = stage.larder().await?;
+    // Requests are counted as by default; one person asks for so many pages that they are forgiven each round.
+    let larder = stage.larder_with(&[("RATE_LIMIT_PER_MINUTE", "100000")]).await?;
     let address = stage::address(&larder)?;
     let asking = request("/", &[("accept", "text/html"), ("cookie", &larder.cookie)]);
     let mut connection = Connection::open(address).await?;
@@ -37,6 +38,7 @@ pub async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
         let mut rates = [0.0; 2];
         // In turn, so that neither always has the warmer machine.
         for at in [round % 2, 1 - round % 2] {
+            stage.forgive().await?;
             let before = busy();
             let seen = closed_loop([address, bare.address][at], &asking, CLIENTS, LASTS, |status, _| status == 200).await;
             ensure!(seen.errors == 0, "{} errors", seen.errors);

@@ -71,8 +71,13 @@ impl Stage {
 
     /// A Larder that checks all five services, and an admin who is signed in.
     pub async fn larder(&self) -> Result<Larder> {
+        self.larder_with(&[]).await
+    }
+
+    /// As [`larder`](Self::larder), with more variables.
+    pub async fn larder_with(&self, more: &[(&str, &str)]) -> Result<Larder> {
         let url = self.stub.url();
-        let more = [("QDRANT_URL", url.as_str()), ("LITELLM_URL", url.as_str())];
+        let more = [&[("QDRANT_URL", url.as_str()), ("LITELLM_URL", url.as_str())], more].concat();
         let larder = Larder::start_with(self.urls(), BUCKET, &self.directory.join("larder.log"), &more).await?;
         for _ in 0..300 {
             let health = larder.http.get(format!("{}/health", larder.base)).header("accept", "application/json").send().await?;
@@ -82,6 +87,17 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         anyhow::bail!("not all services are well within 30 s")
+    }
+
+    /// Forgets how often anybody has asked.
+    pub async fn forgive(&self) -> Result<()> {
+        let client = redis::Client::open(self.urls().redis_url.as_str())?;
+        let mut redis = client.get_multiplexed_async_connection().await?;
+        let counted: Vec<String> = redis::cmd("KEYS").arg("larder:rate:pages:*").query_async(&mut redis).await?;
+        if !counted.is_empty() {
+            redis::cmd("DEL").arg(counted).exec_async(&mut redis).await?;
+        }
+        Ok(())
     }
 
     pub fn freeze(&self) -> Result<()> {

@@ -23,6 +23,12 @@ pub(super) fn is_health(path: &str) -> bool {
     path == "/health" || path.starts_with("/health/")
 }
 
+/// Opened often, and shows only what is up and what has happened: it may hear a second late that somebody's session was
+/// ended at another console.
+pub(super) fn only_shows(path: &str) -> bool {
+    path == "/"
+}
+
 pub(super) fn judge(standing: &Standing) -> Result<()> {
     if standing.allowed {
         return Ok(());

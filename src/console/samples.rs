@@ -13,6 +13,7 @@ use data::{HOSTILE, bucket, config, events, files, key, layout, listing, noon, o
 use super::pages::{
     audit, batch, bucket, buckets, deletions, links, object, overview, sessions, settings, setup, unfinished, uploads, users,
 };
+use super::part::Part;
 use crate::domain::actor::Role;
 use crate::domain::buckets::{Bucket, BucketList, Figures, Settings, Versioning};
 use crate::domain::names::BucketName;
@@ -182,11 +183,10 @@ fn other_pages() -> Vec<(&'static str, String)> {
         by_hour: [3; 24],
         events,
     };
-    let index = |figures| overview::IndexPage {
-        layout: layout("Overview", Some(Role::Admin)),
-        now: noon(),
-        services: health::snapshots().iter().map(super::pages::health::Line::of).collect(),
-        figures,
+    let index = |figures| {
+        let services = health::snapshots().iter().map(super::pages::health::Line::of).collect();
+        let live = Part::of(&overview::LivePart { services, figures, is_admin: true }).unwrap();
+        overview::IndexPage { layout: layout("Overview", Some(Role::Admin)), now: noon(), live }
     };
     let user = User {
         id: Uuid::nil(),

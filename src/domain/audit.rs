@@ -2,6 +2,9 @@
 
 mod export;
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use diesel::prelude::{ExpressionMethods, Insertable, QueryDsl, Queryable, Selectable, SelectableHelper};
 use diesel::{PgTextExpressionMethods, QueryResult};
@@ -138,6 +141,14 @@ pub(super) async fn record(
     record_each(conn, actor, action, outcome, [(resource.to_owned(), detail)]).await
 }
 
+/// When this process last wrote an event.
+static WRITTEN: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Whether this process has written no event for so long.
+pub fn is_quiet_for(time: Duration) -> bool {
+    WRITTEN.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|at| at.elapsed() >= time)
+}
+
 /// As [`record`], for one action on many resources.
 pub(super) async fn record_each(
     conn: &mut AsyncPgConnection,
@@ -147,6 +158,7 @@ pub(super) async fn record_each(
     resources: impl IntoIterator<Item = (String, Value)>,
 ) -> QueryResult<()> {
     debug_assert!(ACTIONS.contains(&action), "{action} is missing in ACTIONS");
+    *WRITTEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     let events = resources.into_iter().map(|(resource, detail)| NewEvent {
         id: Uuid::now_v7(),
         tenant_id: actor.tenant,

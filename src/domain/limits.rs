@@ -1,8 +1,10 @@
 //! How often somebody may ask: a window that slides with the clock of Redis, counted by one script.
 
+mod tally;
+
 use std::net::IpAddr;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -10,6 +12,8 @@ use super::sessions::{self, Session};
 use super::sign_in::subject;
 use super::{Context, Result};
 use crate::stores::redis::{self, Script};
+
+pub use tally::Tally;
 
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -34,7 +38,8 @@ pub struct Standing {
 }
 
 /// Keys: what the policy's counters begin with; perhaps the copy of a session, whose user is counted then. Arguments:
-/// subject, milliseconds, limit, a name that nobody else uses, and whether the subject is counted or only looked at.
+/// subject, milliseconds, limit, a name that nobody else uses, whether the subject is counted or only looked at, and how
+/// many of its requests were let through before without being counted.
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local who, counted, copy = ARGV[1], ARGV[5] == '1', false
@@ -49,6 +54,10 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
          local time = redis.call('TIME')
          local now = time[1] * 1000 + math.floor(time[2] / 1000)
          redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
+         for at = 1, ARGV[6] do
+             redis.call('ZADD', key, now, ARGV[4] .. '-' .. at)
+             redis.call('PEXPIRE', key, window)
+         end
          local used = redis.call('ZCARD', key)
          local allowed = used < limit
          if allowed and counted then
@@ -66,6 +75,7 @@ struct Question<'a> {
     subject: &'a str,
     copy: Option<&'a str>,
     counted: bool,
+    before: u64,
 }
 
 async fn ask(ctx: &Context, question: &Question<'_>) -> std::result::Result<(Option<String>, Standing), redis::Error> {
@@ -78,6 +88,7 @@ async fn ask(ctx: &Context, question: &Question<'_>) -> std::result::Result<(Opt
         limit.to_string(),
         Uuid::now_v7().simple().to_string(),
         u8::from(question.counted).to_string(),
+        question.before.to_string(),
     ];
     type Answer = (Option<String>, bool, u64, u64);
     let (copy, allowed, used, wait): Answer = ctx.redis.briefly(PATIENCE).script(&SCRIPT, &keys, &arguments).await?;
@@ -87,13 +98,17 @@ async fn ask(ctx: &Context, question: &Question<'_>) -> std::result::Result<(Opt
 
 /// Counts once, where that is allowed. `None`: Redis does not answer.
 pub async fn take(ctx: &Context, policy: &Policy, subject: &str) -> Option<Standing> {
-    let question = Question { policy, subject, copy: None, counted: true };
+    take_after(ctx, policy, subject, 0).await
+}
+
+async fn take_after(ctx: &Context, policy: &Policy, subject: &str, before: u64) -> Option<Standing> {
+    let question = Question { policy, subject, copy: None, counted: true, before };
     ask(ctx, &question).await.ok().map(|(_, standing)| standing)
 }
 
 /// Counts nothing. `None`: Redis does not answer.
 pub async fn look(ctx: &Context, policy: &Policy, subject: &str) -> Option<Standing> {
-    let question = Question { policy, subject, copy: None, counted: false };
+    let question = Question { policy, subject, copy: None, counted: false, before: 0 };
     ask(ctx, &question).await.ok().map(|(_, standing)| standing)
 }
 
@@ -116,15 +131,15 @@ pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) 
     let Some(policy) = pages(ctx) else { return (find(ctx, token).await, None) };
     let stranger = address.map_or_else(|| "address-unknown".to_owned(), |address| format!("address-{}", subject(address)));
     let copy = hash.as_deref().map(sessions::copy_key);
-    let began = Instant::now();
-    let question = Question { policy: &policy, subject: &stranger, copy: copy.as_deref(), counted: hash.is_none() };
+    let asking = ctx.known.asking();
+    let question = Question { policy: &policy, subject: &stranger, copy: copy.as_deref(), counted: hash.is_none(), before: 0 };
     let Ok((copy, standing)) = ask(ctx, &question).await else { return (find(ctx, token).await, None) };
     let Some(hash) = hash else { return (Ok(None), Some(standing)) };
-    if let Some(session) = sessions::from_copy(ctx, &hash, Ok(copy), began.elapsed()) {
+    if let Some(session) = sessions::from_copy(ctx, &hash, Ok(copy), asking) {
         return (Ok(Some(session)), Some(standing));
     }
     // Also where too many strangers ask from the same address: whoever is signed in does not wait for them.
-    match sessions::from_postgres(ctx, hash).await {
+    match sessions::from_postgres(ctx, hash, asking).await {
         Ok(Some(session)) => {
             let standing = take(ctx, &policy, &format!("user-{}", session.user)).await;
             (Ok(Some(session)), standing)
@@ -132,6 +147,26 @@ pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) 
         Ok(None) => (Ok(None), take(ctx, &policy, &stranger).await),
         Err(error) => (Err(error), None),
     }
+}
+
+/// As [`enter`], for a page that only shows: whoever was found a moment ago is not asked for, and Redis hears of their
+/// requests together.
+pub async fn glance(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) -> (Result<Option<Session>>, Option<Standing>) {
+    let Some(session) = token.and_then(|token| sessions::at_hand(ctx, token)) else {
+        let (found, standing) = enter(ctx, token, address).await;
+        if let (Ok(Some(session)), Some(standing)) = (&found, standing) {
+            ctx.tally.told(session.user, standing);
+        }
+        return (found, standing);
+    };
+    let Some(policy) = pages(ctx) else { return (Ok(Some(session)), None) };
+    let standing = match ctx.tally.count(session.user) {
+        Ok(standing) => Some(standing),
+        Err(before) => take_after(ctx, &policy, &format!("user-{}", session.user), before).await.inspect(|&standing| {
+            ctx.tally.told(session.user, standing);
+        }),
+    };
+    (Ok(Some(session)), standing)
 }
 
 async fn find(ctx: &Context, token: Option<&str>) -> Result<Option<Session>> {

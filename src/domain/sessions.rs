@@ -7,7 +7,7 @@
 mod known;
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use diesel::QueryResult;
@@ -26,7 +26,8 @@ use crate::clock;
 use crate::schema::{sessions, users};
 use crate::stores::redis;
 
-pub use known::{Known, glance};
+pub(super) use known::Asking;
+pub use known::{Known, at_hand, glance};
 
 /// How long a person stays signed in.
 pub const LIFETIME: Duration = Duration::from_secs(14 * 86_400);
@@ -111,20 +112,20 @@ pub(super) fn hash_of(token: &str) -> Option<Vec<u8>> {
 /// `None`: unknown, expired, ended, or its user is disabled.
 pub async fn find(ctx: &Context, token: &str) -> Result<Option<Session>> {
     let Some(hash) = hash_of(token) else { return Ok(None) };
-    let began = Instant::now();
+    let asking = ctx.known.asking();
     let copy = ctx.redis.briefly(PATIENCE).get(&copy_key(&hash)).await;
-    match from_copy(ctx, &hash, copy, began.elapsed()) {
+    match from_copy(ctx, &hash, copy, asking) {
         Some(session) => Ok(Some(session)),
-        None => from_postgres(ctx, hash).await,
+        None => from_postgres(ctx, hash, asking).await,
     }
 }
 
-/// What Redis answered after so long. `None`: Postgres must be asked.
+/// What Redis answered. `None`: Postgres must be asked.
 pub(super) fn from_copy(
     ctx: &Context,
     hash: &[u8],
     copy: std::result::Result<Option<String>, redis::Error>,
-    took: Duration,
+    asking: Asking,
 ) -> Option<Session> {
     let text = copy.as_ref().ok().and_then(Option::as_deref).filter(|text| *text != ASK_POSTGRES);
     let session: Option<Session> = text.and_then(|text| serde_json::from_str(text).ok());
@@ -133,20 +134,20 @@ pub(super) fn from_copy(
         (Ok(_), None) => How::Miss,
         (Err(_), None) => How::Error,
     };
-    ctx.cache.looked_up(COPIES.name, how, took);
+    ctx.cache.looked_up(COPIES.name, how, asking.took());
     if let Some(session) = &session {
-        ctx.known.enter(hash, session);
+        ctx.known.enter(hash, session, asking);
     }
     session
 }
 
-pub(super) async fn from_postgres(ctx: &Context, hash: Vec<u8>) -> Result<Option<Session>> {
+pub(super) async fn from_postgres(ctx: &Context, hash: Vec<u8>, asking: Asking) -> Result<Option<Session>> {
     let key = copy_key(&hash);
     let Some(session) = ctx.db.within(find_in_postgres(ctx, hash.clone())).await? else {
-        ctx.known.forget(&hash);
+        ctx.known.remove(&hash);
         return Ok(None);
     };
-    ctx.known.enter(&hash, &session);
+    ctx.known.enter(&hash, &session, asking);
     if let Ok(copy) = serde_json::to_string(&session) {
         // Without the copy the next request asks Postgres again, no more.
         let _ = ctx.redis.briefly(PATIENCE).set_if_absent(&key, &copy, COPY).await;
@@ -227,11 +228,13 @@ pub(super) async fn hashes_of(conn: &mut AsyncPgConnection, user: Uuid) -> Query
 /// every copy has died of age.
 pub(super) async fn forget(ctx: &Context, hashes: Vec<Vec<u8>>) {
     hashes.iter().for_each(|hash| ctx.known.forget(hash));
-    let mut left = hashes;
-    for hash in std::mem::take(&mut left) {
+    let mut left = Vec::new();
+    for hash in hashes {
         if ctx.redis.briefly(PATIENCE).set(&copy_key(&hash), ASK_POSTGRES, Some(MARK)).await.is_err() {
-            left.push(hash);
+            left.push(hash.clone());
         }
+        // A copy may have been read before the mark stood there.
+        ctx.known.forget(&hash);
     }
     if left.is_empty() {
         return;

@@ -21,11 +21,14 @@ async fn whoever_is_signed_in_sees_the_details_and_others_the_state() {
     let app = TestApp::start().await;
     all_up(&app).await;
     let viewer = app.sign_in(Role::Viewer).await;
+    let words = ["3 of 3 services answer", "p95", "Uptime", "of 20 in use", "Consoles at work", "all 10", "16 bytes", "Incidents"];
+    // A closer look that fails on a busy machine is taken again 15 checks later.
+    eventually_within(Duration::from_secs(40), "the closer look is told of", async || {
+        let text = viewer.get("/health").await.expect_status(200).text_of("main");
+        words.iter().all(|words| text.contains(words))
+    })
+    .await;
     let page = viewer.get("/health").await.expect_status(200);
-    let text = page.text_of("main");
-    for words in ["3 of 3 services answer", "p95", "Uptime", "of 20 in use", "Consoles at work", "all 10", "16 bytes", "Incidents"] {
-        assert!(text.contains(words), "{words}: {text}");
-    }
     assert!(page.has("[data-live]") && page.has("form[action='/health/checks'] button"));
     let public = app.visitor().get("/health").await.expect_status(200);
     let text = public.text_of("main");

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use crate::console::error::{Error, Result};
 use crate::console::filters;
 use crate::console::layout::{Flash, Layout, Section};
+use crate::console::part::Part;
 use crate::console::query::Form;
 use crate::console::session::{Viewer, Visitor};
 use crate::domain::Context;
@@ -27,7 +28,7 @@ pub use card::{Card, Episode};
 pub use events::{Feed, events};
 pub use line::Line;
 pub use own::Own;
-pub use rendered::{Part, Rendered};
+pub use rendered::{LivePart, Rendered};
 
 /// On the page; each service's own page has all of its.
 const INCIDENTS: usize = 10;

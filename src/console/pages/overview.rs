@@ -1,5 +1,7 @@
 //! `/`: what is up, what is stored, what happened.
 
+mod rendered;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -13,19 +15,30 @@ use crate::console::error::{Error, Result};
 use crate::console::events::Line;
 use crate::console::filters;
 use crate::console::layout::{Layout, Section};
+use crate::console::part::Part;
 use crate::console::session::Viewer;
 use crate::domain::Context;
+use crate::domain::actor::Role;
 use crate::domain::health::State;
 use crate::domain::overview::{Overview, overview};
+
+pub use rendered::Rendered;
 
 #[derive(Template)]
 #[template(path = "pages/overview.html")]
 pub struct IndexPage {
     pub layout: Layout,
     pub now: DateTime<Utc>,
+    pub live: Part,
+}
+
+#[derive(Template)]
+#[template(path = "parts/overview_live.html")]
+pub struct LivePart {
     pub services: Vec<ServiceLine>,
     /// None while the database does not answer: the rest of the page still stands.
     pub figures: Option<Figures>,
+    pub is_admin: bool,
 }
 
 pub struct Figures {
@@ -40,24 +53,36 @@ impl Figures {
     }
 }
 
-impl IndexPage {
+impl LivePart {
     /// Services that are down, for the sentence under the strip.
     fn troubled(&self) -> impl Iterator<Item = &ServiceLine> {
         self.services.iter().filter(|line| line.state == State::Down)
     }
 }
 
-pub async fn index(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
+pub async fn index(viewer: Viewer, ctx: web::Data<Context>, rendered: web::Data<Rendered>) -> Result<HttpResponse> {
+    let page =
+        |status, live| with_status(status, &IndexPage { layout: viewer.layout("Overview", Section::Overview), now: clock::now(), live });
+    let stamp = match rendered.get(&ctx, &viewer.actor) {
+        Ok(live) => return page(StatusCode::OK, live),
+        Err(stamp) => stamp,
+    };
     let mut services: Vec<ServiceLine> = ctx.health.all().iter().map(ServiceLine::of).collect();
     services.retain(|line| line.state != State::NotConfigured);
     services.sort_by_key(ServiceLine::rank);
-    let (status, figures) = match overview(&ctx, &viewer.actor).await.map_err(Error::from) {
-        Ok(overview) => (StatusCode::OK, Some(Figures::of(overview))),
+    let figures = match overview(&ctx, &viewer.actor).await.map_err(Error::from) {
+        Ok(overview) => Some(Figures::of(overview)),
         Err(fault @ Error::Unavailable { .. }) => {
             fault.log(&viewer.actor.request_id);
-            (StatusCode::SERVICE_UNAVAILABLE, None)
+            None
         }
         Err(fault) => return Err(fault),
     };
-    with_status(status, &IndexPage { layout: viewer.layout("Overview", Section::Overview), now: clock::now(), services, figures })
+    let is_whole = figures.is_some();
+    let live = Part::of(&LivePart { services, figures, is_admin: viewer.actor.role == Role::Admin })?;
+    if !is_whole {
+        return page(StatusCode::SERVICE_UNAVAILABLE, live);
+    }
+    rendered.keep(&viewer.actor, stamp, &live);
+    page(StatusCode::OK, live)
 }

@@ -8,7 +8,8 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::data::{HOSTILE, layout, noon};
-use crate::console::pages::health::{Card, Live, Own, Part, ShowPage, service};
+use crate::console::pages::health::{Card, Live, LivePart, Own, ShowPage, service};
+use crate::console::part::Part;
 use crate::domain::actor::Role;
 use crate::domain::health::{
     Class, Day, Detail, Fault, Heard, Hour, Incident, Names, RedisDetail, Seconds, Service, Snapshot, State, Step, Uptime,
@@ -114,7 +115,7 @@ fn own() -> Own {
 pub fn pages() -> Vec<(&'static str, String)> {
     let whole = |snapshots: Vec<Snapshot>, signed_in: bool| {
         let live = Live::put_together(snapshots.into_iter().map(card).collect(), incidents(), own(), signed_in, 4);
-        let live = Part::of(live).unwrap();
+        let live = Part::of(&LivePart { live }).unwrap();
         ShowPage { layout: layout("Health", signed_in.then_some(Role::Admin)), signed_in, live }.render().unwrap()
     };
     let one = |state, known: bool| {

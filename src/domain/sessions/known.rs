@@ -1,6 +1,8 @@
-//! Whom this process has seen, for the page that has to open while no store answers.
+//! Whom this process has seen a moment ago, for pages that only show, and for the one that has to open while no store
+//! answers.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,37 +12,81 @@ use crate::domain::{Context, Result};
 
 /// How long somebody is still known while Postgres is away, where nobody's session can be ended either.
 const OUTAGE: Duration = Duration::from_secs(3600);
+/// How late a page that only shows may hear of a session that was ended at another console.
+const MOMENT: Duration = Duration::from_secs(1);
 const MOST: usize = 1000;
 
 /// By the digest of the token: whose it is, and when that was last found out.
 type Seen = HashMap<Vec<u8>, (Session, Instant)>;
 
 #[derive(Clone, Default)]
-pub struct Known(Arc<Mutex<Seen>>);
+pub struct Known(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    seen: Mutex<Seen>,
+    /// How often sessions were forgotten.
+    forgotten: AtomicU64,
+}
+
+/// A look-up that has begun.
+#[derive(Clone, Copy)]
+pub(in crate::domain) struct Asking {
+    at: Instant,
+    forgotten: u64,
+}
+
+impl Asking {
+    pub fn took(&self) -> Duration {
+        self.at.elapsed()
+    }
+}
 
 impl Known {
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn enter(&self, hash: &[u8], session: &Session) {
+    /// Call it before whoever knows the session is asked.
+    pub(in crate::domain) fn asking(&self) -> Asking {
+        Asking { at: Instant::now(), forgotten: self.0.forgotten.load(Ordering::SeqCst) }
+    }
+
+    /// What was found, unless some session was ended here since: it may have been this one.
+    pub(super) fn enter(&self, hash: &[u8], session: &Session, asking: Asking) {
         let mut known = self.lock();
+        if self.0.forgotten.load(Ordering::SeqCst) != asking.forgotten {
+            return;
+        }
         if known.len() >= MOST && !known.contains_key(hash) {
             known.retain(|_, (_, seen)| seen.elapsed() < COPY);
             if known.len() >= MOST {
                 return;
             }
         }
-        known.insert(hash.to_vec(), (session.clone(), Instant::now()));
+        known.insert(hash.to_vec(), (session.clone(), asking.at));
     }
 
-    pub(super) fn forget(&self, hash: &[u8]) {
+    /// It was not found.
+    pub(super) fn remove(&self, hash: &[u8]) {
         self.lock().remove(hash);
+    }
+
+    /// It was ended: nothing that was asked before counts any more.
+    pub(super) fn forget(&self, hash: &[u8]) {
+        let mut known = self.lock();
+        self.0.forgotten.fetch_add(1, Ordering::SeqCst);
+        known.remove(hash);
     }
 
     fn within(&self, hash: &[u8], age: Duration) -> Option<Session> {
         self.lock().get(hash).filter(|(_, seen)| seen.elapsed() < age).map(|(session, _)| session.clone())
     }
+}
+
+/// Whoever was found within the last second, for what only shows.
+pub fn at_hand(ctx: &Context, token: &str) -> Option<Session> {
+    ctx.known.within(&hash_of(token)?, MOMENT)
 }
 
 /// As [`find`], for what only shows: whoever was seen a moment ago is not looked up again, and while Postgres is known to
@@ -69,14 +115,25 @@ mod tests {
     #[test]
     fn whoever_was_seen_is_known_until_forgotten_and_there_is_an_end_to_it() {
         let known = Known::default();
-        known.enter(b"one", &session("one"));
+        known.enter(b"one", &session("one"), known.asking());
         assert_eq!(known.within(b"one", COPY).unwrap().name, "one");
         assert!(known.within(b"one", Duration::ZERO).is_none() && known.within(b"two", COPY).is_none());
         for at in 0..2 * MOST {
-            known.enter(&at.to_be_bytes(), &session("many"));
+            known.enter(&at.to_be_bytes(), &session("many"), known.asking());
         }
         assert_eq!(known.lock().len(), MOST);
         known.forget(b"one");
         assert!(known.within(b"one", COPY).is_none());
+    }
+
+    #[test]
+    fn what_was_looked_up_before_an_end_is_not_kept_after_it() {
+        let known = Known::default();
+        let asking = known.asking();
+        known.forget(b"one");
+        known.enter(b"one", &session("one"), asking);
+        assert!(known.within(b"one", COPY).is_none());
+        known.enter(b"one", &session("one"), known.asking());
+        assert!(known.within(b"one", COPY).is_some());
     }
 }

@@ -1,7 +1,6 @@
 //! What changes on the page of health is the same for all who look, so it is put together once for all of them.
 
-use std::fmt::{Display, Formatter};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use askama::Template;
@@ -9,6 +8,7 @@ use askama::Template;
 use super::{Card, Live, Own};
 use crate::console::error::Result;
 use crate::console::filters;
+use crate::console::part::Part;
 use crate::domain::Context;
 use crate::meter::Meter;
 
@@ -18,27 +18,8 @@ const FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Template)]
 #[template(path = "parts/health_live.html")]
-struct LivePart {
-    live: Live,
-}
-
-/// A part of a page that has been rendered already.
-#[derive(Clone)]
-pub struct Part(Arc<str>);
-
-impl Display for Part {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// It was escaped when it was rendered.
-impl askama::filters::HtmlSafe for Part {}
-
-impl Part {
-    pub fn of(live: Live) -> Result<Self> {
-        Ok(Self(LivePart { live }.render()?.into()))
-    }
+pub struct LivePart {
+    pub live: Live,
 }
 
 struct Last {
@@ -60,7 +41,7 @@ impl Rendered {
         if let Some(last) = last.as_ref().filter(|last| last.changes == changes && last.at.elapsed() < FRESH) {
             return Ok(last.part.clone());
         }
-        let part = Part::of(Live::of(&ctx.health, Own::of(ctx, meter, signed_in), signed_in))?;
+        let part = Part::of(&LivePart { live: Live::of(&ctx.health, Own::of(ctx, meter, signed_in), signed_in) })?;
         *last = Some(Last { at: Instant::now(), changes, part: part.clone() });
         Ok(part)
     }

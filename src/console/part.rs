@@ -1,0 +1,26 @@
+//! A part of a page that is rendered once for many.
+
+use std::fmt::{Display, Formatter};
+use std::sync::Arc;
+
+use askama::Template;
+
+use super::error::Result;
+
+#[derive(Clone)]
+pub struct Part(Arc<str>);
+
+impl Display for Part {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// It was escaped when it was rendered.
+impl askama::filters::HtmlSafe for Part {}
+
+impl Part {
+    pub fn of(template: &impl Template) -> Result<Self> {
+        Ok(Self(template.render()?.into()))
+    }
+}
