@@ -17,6 +17,7 @@ mod health;
 mod hostile;
 mod lifecycle;
 mod limits;
+mod overview;
 mod programs;
 mod resumable;
 mod roles;

@@ -14,6 +14,7 @@ mod disk;
 mod health;
 mod kills;
 mod ledger;
+mod overview;
 mod points;
 mod races;
 mod random;
