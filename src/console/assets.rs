@@ -59,6 +59,11 @@ pub fn url(name: &str) -> String {
     format!("/static/{}/{name}", *FINGERPRINT)
 }
 
+/// Whether this is the address of a static file as it is now, and not as another version of Larder links it.
+pub fn is_current(path: &str) -> bool {
+    path.strip_prefix("/static/").and_then(|rest| rest.strip_prefix(FINGERPRINT.as_str())).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// The directory that static files are served from; deleted when dropped.
 pub struct Assets(TempDir);
 
@@ -81,7 +86,8 @@ impl Assets {
     }
 }
 
-/// Answers nothing but the files themselves: no listing, no other method.
+/// Answers nothing but the files themselves: no listing, no other method. While replicas are replaced one by one, a page
+/// of one version asks another for its styles: it gets those that are there, to be used once.
 pub fn service(directory: &Path) -> impl HttpServiceFactory + use<> {
     let missing = fn_service(|req: ServiceRequest| async {
         let (req, _) = req.into_parts();
@@ -96,7 +102,7 @@ pub fn service(directory: &Path) -> impl HttpServiceFactory + use<> {
         .path_filter(|path, _| FILES.iter().any(|(name, _)| path == Path::new(name)))
         .default_handler(missing)
         .guard(guard::Any(guard::Get()).or(guard::Head()));
-    web::scope(&format!("/static/{}", *FINGERPRINT))
+    web::scope("/static/{version}")
         .service(files)
         .default_service(super::routes::refuse("GET, HEAD"))
         .wrap(DefaultHeaders::new().add((VARY, "accept-encoding")))

@@ -15,10 +15,10 @@ use actix_web::middleware::Next;
 use actix_web::{Error as ActixError, HttpMessage, web};
 use futures_util::FutureExt;
 
-use super::body;
 use super::error::{Asker, Error};
 use super::origin::Known;
 use super::request::{self, RequestId};
+use super::{assets, body};
 use crate::domain::Context;
 use crate::meter::Meter;
 
@@ -79,7 +79,7 @@ pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -
     if let Some(meter) = &meter {
         meter.answered(method.as_str(), route.as_deref().unwrap_or("none"), status.as_u16(), started.elapsed());
     }
-    dress(headers, &id.0, https, path.starts_with("/static/") && status == StatusCode::OK);
+    dress(headers, &id.0, https, assets::is_current(&path) && status == StatusCode::OK);
     log::info!(
         target: "larder::access",
         "{method} {} {} {:.1} ms {} {}",

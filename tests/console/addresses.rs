@@ -12,6 +12,24 @@ async fn ask(client: &Client, method: &str, path: &str, accept: &str) -> Page {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_version_finds_styles_and_keeps_none() {
+    let app = TestApp::start().await;
+    let visitor = app.visitor();
+    let own = visitor.get("/session").await.attributes("link[rel=stylesheet]", "href").remove(0);
+    let (directory, name) = own.rsplit_once('/').unwrap();
+    let current = visitor.get(&own).await.expect_status(200);
+    assert_eq!(current.header("cache-control"), Some("public, max-age=31536000, immutable"));
+    for other in ["/static/0123456789ab", &format!("{directory}0"), "/static/x"] {
+        let file = visitor.get(&format!("{other}/{name}")).await.expect_status(200);
+        assert_eq!(file.header("cache-control"), Some("no-store"), "{other}");
+        assert_eq!((file.body, file.headers["content-type"].as_bytes()), (current.body.clone(), b"text/css; charset=utf-8".as_slice()));
+    }
+    for missing in ["/static", "/static/", "/static/x", "/static/x/", "/static/x/nothing.css"] {
+        visitor.get(missing).await.expect_status(404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_and_names_that_are_made_up_get_a_sentence() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;

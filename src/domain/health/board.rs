@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::history::History;
 use super::incidents::Incident;
+use super::probes::APART;
 use super::record::{Moment, Outcome, Record};
-use super::{APART, Detail, Fault, Service, Snapshot, State};
+use super::{Detail, Fault, Service, Snapshot, State};
 use crate::clock;
 use crate::config::Config;
 

@@ -12,7 +12,7 @@ use crate::domain::vitals::Range;
 use crate::domain::{Context, Result};
 
 pub(super) const KEPT: TimeDelta = TimeDelta::days(DAYS as i64);
-pub const DAYS: usize = 30;
+const DAYS: usize = 30;
 /// How long it was up and how long not, of the time in which somebody looked.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Seconds {

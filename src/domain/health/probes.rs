@@ -25,7 +25,7 @@ const COLLECTIONS: usize = 50;
 /// For what is only nice to know.
 const IN_PASSING: Duration = Duration::from_millis(300);
 /// Two checks by hand of one service are at least so far apart.
-pub const APART: Duration = Duration::from_secs(5);
+pub(super) const APART: Duration = Duration::from_secs(5);
 /// How long whoever asks by hand waits for the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
