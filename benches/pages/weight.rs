@@ -1,5 +1,5 @@
 //! What a browser that has never been here loads for each page: the page, its styles, its scripts and what those
-//! import, icons and pictures, as they travel. What the heads of the answers add is told beside it.
+//! import, icons and pictures, as they travel, the heads of the answers included.
 
 use std::collections::BTreeSet;
 
@@ -97,5 +97,5 @@ async fn weigh(larder: &Larder, path: &str, cookie: &str) -> Result<Figure> {
     let kb = |bytes: usize| bytes as f64 / 1000.0;
     let parts = format!("page {:.1} ({:.1} unpacked), styles {:.1}, scripts {:.1}", kb(page), kb(unpacked), kb(styles), kb(scripts));
     let note = format!("{parts}; heads {:.1}", kb(heads));
-    Ok(Figure::new(format!("{short}{who}: KB"), kb(page + styles + scripts), Reach::AtMost(50.0)).note(note))
+    Ok(Figure::new(format!("{short}{who}: KB"), kb(page + styles + scripts + heads), Reach::AtMost(50.0)).note(note))
 }

@@ -97,6 +97,7 @@ pub fn service(directory: &Path) -> impl HttpServiceFactory + use<> {
     let files = Files::new("/", directory)
         .use_etag(false)
         .use_last_modified(false)
+        .disable_content_disposition()
         .prefer_utf8(true)
         .try_compressed()
         .path_filter(|path, _| FILES.iter().any(|(name, _)| path == Path::new(name)))

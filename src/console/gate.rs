@@ -79,7 +79,7 @@ pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -
     if let Some(meter) = &meter {
         meter.answered(method.as_str(), route.as_deref().unwrap_or("none"), status.as_u16(), started.elapsed());
     }
-    dress(headers, &id.0, https, assets::is_current(&path) && status == StatusCode::OK);
+    dress(headers, &id.0, https, Kind::of(&path, status));
     log::info!(
         target: "larder::access",
         "{method} {} {} {:.1} ms {} {}",
@@ -97,8 +97,29 @@ fn words_of(panic: &(dyn Any + Send)) -> &str {
     panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
 }
 
+/// What an answer is to a browser.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Something to open, or an error.
+    Page,
+    /// A picture of ours, which may be opened by itself.
+    Picture,
+    /// Styles or a script of ours: what a page may do is said by the page.
+    Part,
+}
+
+impl Kind {
+    fn of(path: &str, status: StatusCode) -> Self {
+        match path.rsplit_once('.') {
+            Some((_, "css" | "js")) if assets::is_current(path) && status == StatusCode::OK => Self::Part,
+            Some((_, "svg")) if assets::is_current(path) && status == StatusCode::OK => Self::Picture,
+            _ => Self::Page,
+        }
+    }
+}
+
 /// Headers that every answer has; a handler that set its own keeps it.
-fn dress(headers: &mut HeaderMap, id: &str, https: bool, asset: bool) {
+fn dress(headers: &mut HeaderMap, id: &str, https: bool, kind: Kind) {
     let mut set = |name: HeaderName, value: &str| {
         if !headers.contains_key(&name)
             && let Ok(value) = HeaderValue::from_str(value)
@@ -107,15 +128,17 @@ fn dress(headers: &mut HeaderMap, id: &str, https: bool, asset: bool) {
         }
     };
     set(HeaderName::from_static("x-request-id"), id);
-    set(header::CONTENT_SECURITY_POLICY, POLICY);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(header::X_FRAME_OPTIONS, "DENY");
-    // `no-referrer` would make browsers send `Origin: null` with our own forms.
-    set(header::REFERRER_POLICY, "same-origin");
-    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    set(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=(), usb=()");
-    if asset {
+    if kind != Kind::Part {
+        set(header::CONTENT_SECURITY_POLICY, POLICY);
+        set(header::X_FRAME_OPTIONS, "DENY");
+        // `no-referrer` would make browsers send `Origin: null` with our own forms.
+        set(header::REFERRER_POLICY, "same-origin");
+        set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+        set(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=(), usb=()");
+    }
+    if kind != Kind::Page {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
     } else if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -154,17 +154,19 @@ pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) 
 pub async fn glance(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) -> (Result<Option<Session>>, Option<Standing>) {
     let Some(session) = token.and_then(|token| sessions::at_hand(ctx, token)) else {
         let (found, standing) = enter(ctx, token, address).await;
-        if let (Ok(Some(session)), Some(standing)) = (&found, standing) {
-            ctx.tally.told(session.user, standing);
-        }
+        let standing = match (&found, standing) {
+            (Ok(Some(session)), Some(standing)) => Some(ctx.tally.told(session.user, standing)),
+            _ => standing,
+        };
         return (found, standing);
     };
     let Some(policy) = pages(ctx) else { return (Ok(Some(session)), None) };
     let standing = match ctx.tally.count(session.user) {
         Ok(standing) => Some(standing),
-        Err(before) => take_after(ctx, &policy, &format!("user-{}", session.user), before).await.inspect(|&standing| {
-            ctx.tally.told(session.user, standing);
-        }),
+        Err(before) => {
+            let subject = format!("user-{}", session.user);
+            take_after(ctx, &policy, &subject, before).await.map(|standing| ctx.tally.told(session.user, standing))
+        }
     };
     (Ok(Some(session)), standing)
 }

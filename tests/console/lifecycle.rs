@@ -40,7 +40,13 @@ async fn every_answer_carries_the_headers_that_keep_browsers_safe() {
         let file = visitor.get(&asset).await.expect_status(200);
         assert_eq!(file.header("cache-control"), Some("public, max-age=31536000, immutable"));
         assert!(file.header("content-type").unwrap().starts_with("text/css"));
+        for (name, value) in [("x-content-type-options", "nosniff"), ("cross-origin-resource-policy", "same-origin")] {
+            assert_eq!(file.header(name), Some(value), "{asset}: {name}");
+        }
     }
+    let icon = sign_in.attributes("link[rel=icon]", "href").remove(0);
+    let icon = visitor.get(&icon).await.expect_status(200);
+    assert!(icon.header("content-security-policy").is_some(), "a picture can be opened by itself");
 }
 
 #[tokio::test(flavor = "multi_thread")]

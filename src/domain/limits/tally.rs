@@ -44,8 +44,8 @@ impl Tally {
         Ok(Standing { remaining: left, ..account.standing })
     }
 
-    /// What Redis says of this person.
-    pub(super) fn told(&self, user: Uuid, standing: Standing) {
+    /// What Redis says of this person; how they stand with those that it has not been told of.
+    pub(super) fn told(&self, user: Uuid, standing: Standing) -> Standing {
         let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if accounts.len() >= MOST && !accounts.contains_key(&user) {
             accounts.retain(|_, account| {
@@ -53,11 +53,12 @@ impl Tally {
                 age < DELAY || (account.untold > 0 && age < account.standing.policy.window)
             });
             if accounts.len() >= MOST {
-                return;
+                return standing;
             }
         }
         let untold = accounts.get(&user).map_or(0, |account| account.untold);
         accounts.insert(user, Account { standing, asked: Instant::now(), untold });
+        Standing { remaining: standing.remaining.saturating_sub(untold), ..standing }
     }
 }
 
@@ -101,7 +102,7 @@ mod tests {
         age(&tally, user, DELAY);
         assert_eq!(tally.count(user), Err(1));
         assert_eq!(tally.count(user), Ok(standing(96)), "while the answer is on its way");
-        tally.told(user, standing(97));
+        assert_eq!(tally.told(user, standing(97)), standing(96));
         assert_eq!(tally.count(user), Ok(standing(95)), "what came meanwhile is not forgotten");
         age(&tally, user, POLICY.window);
         assert_eq!(tally.count(user), Err(0), "a window later it counts no more");
@@ -110,7 +111,9 @@ mod tests {
     #[test]
     fn there_is_an_end_to_those_it_knows() {
         let tally = Tally::default();
-        (0..2 * MOST).for_each(|_| tally.told(Uuid::now_v7(), standing(99)));
+        for _ in 0..2 * MOST {
+            tally.told(Uuid::now_v7(), standing(99));
+        }
         assert_eq!(tally.0.lock().unwrap().len(), MOST);
     }
 }
