@@ -109,8 +109,11 @@ async fn session_of(ctx: &Context, req: &HttpRequest, token: Option<&str>) -> Re
     let in_outage = || ctx.health.state(Service::Postgres) == State::Down;
     if limit::counts(path) && !(limit::is_health(path) && in_outage()) {
         let address = request::client_address(req, &ctx.config.trusted_proxies);
-        let (session, standing) =
-            if limit::only_shows(path) { limits::glance(ctx, token, address).await } else { limits::enter(ctx, token, address).await };
+        let (session, standing) = if limit::only_shows(path) {
+            limits::enter_lightly(ctx, token, address).await
+        } else {
+            limits::enter(ctx, token, address).await
+        };
         if let Some(standing) = standing {
             req.extensions_mut().insert(standing);
             limit::judge(&standing)?;

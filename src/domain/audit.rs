@@ -2,7 +2,8 @@
 
 mod export;
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
@@ -141,12 +142,23 @@ pub(super) async fn record(
     record_each(conn, actor, action, outcome, [(resource.to_owned(), detail)]).await
 }
 
-/// When this process last wrote an event.
-static WRITTEN: Mutex<Option<Instant>> = Mutex::new(None);
+/// When this process last wrote an event of each person; for a moment.
+static WRITTEN: LazyLock<Mutex<HashMap<Uuid, Instant>>> = LazyLock::new(Mutex::default);
+const MOMENT: Duration = Duration::from_secs(2);
 
-/// Whether this process has written no event for so long.
-pub fn is_quiet_for(time: Duration) -> bool {
-    WRITTEN.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|at| at.elapsed() >= time)
+/// When this process last wrote an event of theirs, at the latest [`MOMENT`] ago. Such an event may be uncommitted still.
+pub fn last_written(actor: &Actor) -> Option<Instant> {
+    let written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+    written.get(&actor.id?).copied().filter(|at| at.elapsed() < MOMENT)
+}
+
+fn note(actor: &Actor) {
+    let Some(id) = actor.id else { return };
+    let mut written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if written.len() >= 100 {
+        written.retain(|_, at| at.elapsed() < MOMENT);
+    }
+    written.insert(id, Instant::now());
 }
 
 /// As [`record`], for one action on many resources.
@@ -158,7 +170,7 @@ pub(super) async fn record_each(
     resources: impl IntoIterator<Item = (String, Value)>,
 ) -> QueryResult<()> {
     debug_assert!(ACTIONS.contains(&action), "{action} is missing in ACTIONS");
-    *WRITTEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    note(actor);
     let events = resources.into_iter().map(|(resource, detail)| NewEvent {
         id: Uuid::now_v7(),
         tenant_id: actor.tenant,

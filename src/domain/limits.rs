@@ -13,6 +13,7 @@ use super::sign_in::subject;
 use super::{Context, Result};
 use crate::stores::redis::{self, Script};
 
+use tally::Count;
 pub use tally::Tally;
 
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -54,8 +55,14 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
          local time = redis.call('TIME')
          local now = time[1] * 1000 + math.floor(time[2] / 1000)
          redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
-         for at = 1, ARGV[6] do
-             redis.call('ZADD', key, now, ARGV[4] .. '-' .. at)
+         local before = tonumber(ARGV[6])
+         for first = 1, before, 500 do
+             local some = {}
+             for at = first, math.min(first + 499, before) do
+                 some[#some + 1] = now
+                 some[#some + 1] = ARGV[4] .. '-' .. at
+             end
+             redis.call('ZADD', key, unpack(some))
              redis.call('PEXPIRE', key, window)
          end
          local used = redis.call('ZCARD', key)
@@ -65,7 +72,8 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
              redis.call('PEXPIRE', key, window)
              used = used + 1
          end
-         local oldest = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+         local first = math.max(used - limit, 0)
+         local oldest = redis.call('ZRANGE', key, first, first, 'WITHSCORES')
          return {copy, allowed and 1 or 0, used, oldest[2] and oldest[2] + window - now or 0}",
     )
 });
@@ -98,11 +106,7 @@ async fn ask(ctx: &Context, question: &Question<'_>) -> std::result::Result<(Opt
 
 /// Counts once, where that is allowed. `None`: Redis does not answer.
 pub async fn take(ctx: &Context, policy: &Policy, subject: &str) -> Option<Standing> {
-    take_after(ctx, policy, subject, 0).await
-}
-
-async fn take_after(ctx: &Context, policy: &Policy, subject: &str, before: u64) -> Option<Standing> {
-    let question = Question { policy, subject, copy: None, counted: true, before };
+    let question = Question { policy, subject, copy: None, counted: true, before: 0 };
     ask(ctx, &question).await.ok().map(|(_, standing)| standing)
 }
 
@@ -149,9 +153,9 @@ pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) 
     }
 }
 
-/// As [`enter`], for a page that only shows: whoever was found a moment ago is not asked for, and Redis hears of their
-/// requests together.
-pub async fn glance(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) -> (Result<Option<Session>>, Option<Standing>) {
+/// As [`enter`], for a page that is opened often and only shows: whoever was found within the last second is not asked
+/// for, and Redis hears of their requests a tenth of a second later.
+pub async fn enter_lightly(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) -> (Result<Option<Session>>, Option<Standing>) {
     let Some(session) = token.and_then(|token| sessions::at_hand(ctx, token)) else {
         let (found, standing) = enter(ctx, token, address).await;
         let standing = match (&found, standing) {
@@ -161,14 +165,28 @@ pub async fn glance(ctx: &Context, token: Option<&str>, address: Option<IpAddr>)
         return (found, standing);
     };
     let Some(policy) = pages(ctx) else { return (Ok(Some(session)), None) };
-    let standing = match ctx.tally.count(session.user) {
-        Ok(standing) => Some(standing),
-        Err(before) => {
-            let subject = format!("user-{}", session.user);
-            take_after(ctx, &policy, &subject, before).await.map(|standing| ctx.tally.told(session.user, standing))
+    let user = session.user;
+    let standing = match ctx.tally.count(user) {
+        Count::LetThrough { standing, is_first } => {
+            if is_first {
+                let all = ctx.clone();
+                ctx.in_background(async move {
+                    tokio::time::sleep(tally::DELAY).await;
+                    let before = all.tally.untold(user);
+                    tell(&all, &policy, user, before, false).await
+                });
+            }
+            Some(standing)
         }
+        Count::Ask { before } => tell(ctx, &policy, user, before, true).await,
     };
     (Ok(Some(session)), standing)
+}
+
+/// Has so many requests counted, and one more where that is allowed and wanted.
+async fn tell(ctx: &Context, policy: &Policy, user: Uuid, before: u64, one_more: bool) -> Option<Standing> {
+    let question = Question { policy, subject: &format!("user-{user}"), copy: None, counted: one_more, before };
+    ask(ctx, &question).await.ok().map(|(_, standing)| ctx.tally.told(user, standing))
 }
 
 async fn find(ctx: &Context, token: Option<&str>) -> Result<Option<Session>> {

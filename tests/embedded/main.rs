@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a test that fails")]
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -79,7 +80,8 @@ const KEPT: [&str; 3] = ["kept", "kept", "kept"];
 #[tokio::test(flavor = "multi_thread")]
 async fn data_outlives_a_stop_and_a_kill_of_every_server() {
     // A space and a quote in the path are no trouble, nor is one too long for a socket.
-    let temporary = tempfile::tempdir().unwrap();
+    // Where root may make no user namespace, PostgreSQL runs as another user, who has to pass through.
+    let temporary = tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap();
     let directory = temporary.path().join("a \"b\" c").join("d".repeat(100));
     let began = Instant::now();
     let servers = start(&directory);

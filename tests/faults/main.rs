@@ -14,7 +14,6 @@ mod disk;
 mod health;
 mod kills;
 mod ledger;
-mod overview;
 mod points;
 mod races;
 mod random;

@@ -1,18 +1,20 @@
-//! Requests that one process counts by itself, and tells Redis of a little later.
+//! Requests that a process lets through by itself, and tells Redis of a moment later, all together.
 //!
-//! Only while somebody is far from the limit: their last quarter is counted in Redis request by request. Several
-//! consoles can let through more than the limit within [`DELAY`], once; it is counted all the same, and paid back.
+//! Only while somebody is far from the limit: their last quarter is counted in Redis request by request. Until Redis has
+//! heard of them several consoles may let through more than the limit; all are counted, so it is paid back.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use super::Standing;
 
-/// How late Redis may hear of a request.
-const DELAY: Duration = Duration::from_millis(100);
+/// How late Redis hears of a request.
+pub(super) const DELAY: Duration = Duration::from_millis(100);
+/// How long what Redis said last is believed.
+const BELIEVED: Duration = Duration::from_secs(1);
 const MOST: usize = 1000;
 
 /// By person.
@@ -23,35 +25,51 @@ struct Account {
     /// As Redis said last.
     standing: Standing,
     asked: Instant,
-    /// Let through since.
+    /// Let through, and Redis does not know.
     untold: u64,
 }
 
+/// What comes of one request more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Count {
+    /// It is let through. Whose it is the first of, tells Redis after [`DELAY`].
+    LetThrough { standing: Standing, is_first: bool },
+    /// Redis has to be asked, and told of so many before.
+    Ask { before: u64 },
+}
+
 impl Tally {
-    /// How this person stands after one request more. `Err` where Redis has to be asked, and told of so many before.
-    pub(super) fn count(&self, user: Uuid) -> Result<Standing, u64> {
-        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(account) = accounts.get_mut(&user) else { return Err(0) };
-        let Standing { policy, remaining, .. } = account.standing;
-        let (age, left) = (account.asked.elapsed(), remaining.saturating_sub(account.untold + 1));
-        if age >= DELAY || left < policy.limit / 4 {
-            let untold = std::mem::take(&mut account.untold);
-            // Whoever comes meanwhile need not wait for the answer.
-            (account.standing.remaining, account.asked) = (left, Instant::now());
-            return Err(if age < policy.window { untold } else { 0 });
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Account>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count(&self, user: Uuid) -> Count {
+        let mut accounts = self.lock();
+        let Some(account) = accounts.get_mut(&user) else { return Count::Ask { before: 0 } };
+        let Standing { policy, remaining, allowed, .. } = account.standing;
+        let left = remaining.saturating_sub(account.untold + 1);
+        if !allowed || left <= policy.limit / 4 || account.asked.elapsed() >= BELIEVED {
+            // Until the answer is there.
+            account.standing.remaining = left;
+            return Count::Ask { before: std::mem::take(&mut account.untold) };
         }
         account.untold += 1;
-        Ok(Standing { remaining: left, ..account.standing })
+        Count::LetThrough { standing: Standing { remaining: left, ..account.standing }, is_first: account.untold == 1 }
+    }
+
+    /// What Redis has to be told of; it counts as told.
+    pub(super) fn untold(&self, user: Uuid) -> u64 {
+        let mut accounts = self.lock();
+        let Some(account) = accounts.get_mut(&user) else { return 0 };
+        account.standing.remaining = account.standing.remaining.saturating_sub(account.untold);
+        std::mem::take(&mut account.untold)
     }
 
     /// What Redis says of this person; how they stand with those that it has not been told of.
     pub(super) fn told(&self, user: Uuid, standing: Standing) -> Standing {
-        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = self.lock();
         if accounts.len() >= MOST && !accounts.contains_key(&user) {
-            accounts.retain(|_, account| {
-                let age = account.asked.elapsed();
-                age < DELAY || (account.untold > 0 && age < account.standing.policy.window)
-            });
+            accounts.retain(|_, account| account.untold > 0 || account.asked.elapsed() < BELIEVED);
             if accounts.len() >= MOST {
                 return standing;
             }
@@ -73,39 +91,38 @@ mod tests {
         Standing { policy: POLICY, allowed: true, remaining, next: Duration::from_secs(1) }
     }
 
-    fn age(tally: &Tally, user: Uuid, by: Duration) {
-        let mut accounts = tally.0.lock().unwrap();
-        let account = accounts.get_mut(&user).unwrap();
-        account.asked = account.asked.checked_sub(by).unwrap();
+    fn let_through(remaining: u64, is_first: bool) -> Count {
+        Count::LetThrough { standing: standing(remaining), is_first }
     }
 
     #[test]
     fn redis_hears_of_every_request_once_and_of_the_last_quarter_one_by_one() {
         let (tally, user) = (Tally::default(), Uuid::now_v7());
-        assert_eq!(tally.count(user), Err(0), "nobody has asked yet");
-        tally.told(user, standing(28));
-        for left in [27, 26, 25] {
-            assert_eq!(tally.count(user), Ok(standing(left)));
-        }
-        assert_eq!(tally.count(user), Err(3));
-        assert_eq!(tally.count(user), Err(0), "each is told of once");
-        tally.told(user, standing(20));
-        assert_eq!(tally.count(user), Err(0));
-        assert_eq!(tally.count(Uuid::now_v7()), Err(0), "somebody else");
+        assert_eq!(tally.count(user), Count::Ask { before: 0 }, "nobody has asked yet");
+        tally.told(user, standing(29));
+        assert_eq!([28, 27, 26].map(|_| tally.count(user)), [let_through(28, true), let_through(27, false), let_through(26, false)]);
+        assert_eq!(tally.count(user), Count::Ask { before: 3 });
+        assert_eq!(tally.count(user), Count::Ask { before: 0 }, "each is told of once");
+        tally.told(user, Standing { allowed: false, ..standing(99) });
+        assert_eq!(tally.count(user), Count::Ask { before: 0 }, "whoever was refused");
+        assert_eq!(tally.count(Uuid::now_v7()), Count::Ask { before: 0 }, "somebody else");
     }
 
     #[test]
-    fn redis_is_asked_again_soon_and_not_told_of_what_is_over() {
+    fn what_redis_does_not_know_yet_is_left_over() {
         let (tally, user) = (Tally::default(), Uuid::now_v7());
         tally.told(user, standing(99));
-        assert_eq!(tally.count(user), Ok(standing(98)));
-        age(&tally, user, DELAY);
-        assert_eq!(tally.count(user), Err(1));
-        assert_eq!(tally.count(user), Ok(standing(96)), "while the answer is on its way");
-        assert_eq!(tally.told(user, standing(97)), standing(96));
-        assert_eq!(tally.count(user), Ok(standing(95)), "what came meanwhile is not forgotten");
-        age(&tally, user, POLICY.window);
-        assert_eq!(tally.count(user), Err(0), "a window later it counts no more");
+        assert_eq!(tally.count(user), let_through(98, true));
+        assert_eq!(tally.told(user, standing(97)), standing(96), "another console let one through");
+        assert_eq!(tally.count(user), let_through(95, false));
+        assert_eq!((tally.untold(user), tally.untold(user)), (2, 0));
+        tally.told(user, standing(95));
+        assert_eq!(tally.count(user), let_through(94, true));
+        let mut accounts = tally.lock();
+        let account = accounts.get_mut(&user).unwrap();
+        account.asked = account.asked.checked_sub(BELIEVED).unwrap();
+        drop(accounts);
+        assert_eq!(tally.count(user), Count::Ask { before: 1 }, "what was said long ago is not believed");
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::domain::uploads::receiver::{Receiver, check, look_first};
 use crate::domain::uploads::row::Lease;
 use crate::domain::{Context, Error, Result};
 
-/// How long after its row an upload may take to be begun at the store.
-const BEGINNING: Duration = Duration::from_secs(5);
+/// How long after its row an upload is waited for to be begun at the store, before another begins it.
+const BEGINNING: Duration = Duration::from_secs(2);
 
 /// A file that somebody wants to send, or to go on sending.
 #[derive(Clone, Debug)]
@@ -54,11 +54,15 @@ pub async fn open(receiver: &Receiver, wanted: &Wanted<'_>) -> Result<Resumable>
     }
     let mut is_new = false;
     // What another tab inserts meanwhile is found the next time.
-    for _ in 0..3 {
+    for _ in 0..4 {
         if let Some(found) = row::find_open(ctx, actor, &target.bucket, &target.key).await? {
             if found.file.fingerprint.as_deref() == Some(wanted.fingerprint) && found.length() == wanted.length {
                 row::go_on(ctx, found.file.id, target.overwrite).await?;
-                return ready_to_go_on(ctx, actor, found, is_new).await;
+                let found = if is_new { found } else { begun_by_another(ctx, actor, found).await? };
+                if found.is_open() {
+                    return ready_to_go_on(ctx, actor, found).await;
+                }
+                continue;
             }
             if !wanted.anew {
                 let why = "An unfinished upload of another file of this name is kept, or this file has changed since. \
@@ -73,10 +77,11 @@ pub async fn open(receiver: &Receiver, wanted: &Wanted<'_>) -> Result<Resumable>
             crash_point("resume::row_written")?;
         }
     }
-    match row::find_open(ctx, actor, &target.bucket, &target.key).await? {
-        Some(found) => ready_to_go_on(ctx, actor, found, is_new).await,
-        None => Err(Error::Conflict("The upload was ended from elsewhere.".into())),
-    }
+    Err(ended_elsewhere())
+}
+
+fn ended_elsewhere() -> Error {
+    Error::Conflict("The upload was ended from elsewhere.".into())
 }
 
 /// How far the upload has come, whatever has become of it.
@@ -87,20 +92,20 @@ pub async fn state(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid) -> Resu
 }
 
 /// With its multipart upload at the store, which a crash may have prevented so far.
-async fn ready_to_go_on(ctx: &Context, actor: &Actor, mut found: Row, is_new: bool) -> Result<Resumable> {
-    if !is_new {
-        found = begun_by_another(ctx, actor, found).await?;
-    }
+async fn ready_to_go_on(ctx: &Context, actor: &Actor, found: Row) -> Result<Resumable> {
     let id = found.file.id;
     if found.s3_upload_id.is_none() {
         let lease = Lease::on(id, Uuid::nil());
         let attempt = Attempt { ctx: ctx.clone(), actor: actor.clone(), lease, target: found.target(), multipart: None };
         let upload = begin_multipart(&attempt).await?;
         crash_point("resume::multipart_begun")?;
-        if !row::keep_multipart(ctx, id, &upload).await?
-            && let Err(error) = ctx.s3.abort_multipart(&found.file.bucket, &found.file.object_key, &upload).await
-        {
-            log::warn!("a second multipart upload of {} is left to the sweep: {error}", found.file.object_key);
+        if !row::keep_multipart(ctx, id, &upload).await? {
+            if let Err(error) = ctx.s3.abort_multipart(&found.file.bucket, &found.file.object_key, &upload).await {
+                log::warn!("a second multipart upload of {} is left to the sweep: {error}", found.file.object_key);
+            }
+            if !row::find(ctx, actor, &found.file.bucket, id).await?.is_open() {
+                return Err(ended_elsewhere());
+            }
         }
         crash_point("resume::multipart_recorded")?;
     }
@@ -109,12 +114,14 @@ async fn ready_to_go_on(ctx: &Context, actor: &Actor, mut found: Row, is_new: bo
 }
 
 /// Of tabs that begin at once the one whose row it is asks the store, and the others wait for it: SeaweedFS gives up
-/// uploads of one key in turn, a second each. Whoever made a row that is older died before it asked.
+/// uploads of one key in turn, a second each. Whoever made an older row died or failed before it was begun.
 async fn begun_by_another(ctx: &Context, actor: &Actor, mut found: Row) -> Result<Row> {
     let age = (clock::now() - found.file.created_at).to_std().unwrap_or_default();
     let deadline = Instant::now() + BEGINNING.saturating_sub(age);
+    let mut pause = Duration::from_millis(50);
     while found.s3_upload_id.is_none() && found.is_open() && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(400));
         found = row::find(ctx, actor, &found.file.bucket, found.file.id).await?;
     }
     Ok(found)
