@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run test faults audit minio bench bench-cache bench-pages
+.PHONY: help run test faults audit minio bench bench-transfers bench-cache bench-pages
 
 help:
 	@echo "make run    installs what is missing, builds, and starts Larder with servers of its own under ./data"
@@ -12,9 +12,10 @@ help:
 	@echo "make faults kills, cuts and starves Larder and its stores for longer than make test does (about 6 minutes)"
 	@echo "make audit  looks for unused and unwelcome dependencies, and checks what is shipped in deploy/"
 	@echo "make minio  builds MinIO into .cache, for LARDER_TEST_S3=minio make test (about 3 minutes)"
-	@echo "make bench-cache  measures what looking at ten million keys costs, and a cached value (needs 3 GiB of memory)"
-	@echo "make bench-pages  measures the health page in outages, starts, memory and the weight of pages (about 12 minutes)"
-	@echo "make bench  measures transfers against the store itself and nginx: STORE=minio|weed, ARGS=--help"
+	@echo "make bench  measures all of these, one after the other (about 45 minutes); each alone takes ARGS=--help:"
+	@echo "make bench-transfers  transfers against the store itself and nginx: STORE=minio|weed"
+	@echo "make bench-cache  what looking at ten million keys costs, and a cached value (needs 3 GiB of memory)"
+	@echo "make bench-pages  the health page in outages, starts, memory, the weight of pages, and the overview"
 
 run:
 	@.ci/install run
@@ -34,6 +35,11 @@ minio:
 	@.ci/install minio
 
 STORE ?= minio
+
+# One at a time, however many jobs make may run: each wants the machine for itself.
+bench:
+	@missed=0; for part in transfers cache pages; do $(MAKE) bench-$$part ARGS= || missed=1; done; exit $$missed
+
 bench-cache:
 	@.ci/install run
 	@source .ci/common && cargo bench --locked --bench cache -- $(ARGS)
@@ -42,6 +48,6 @@ bench-pages:
 	@.ci/install run
 	@source .ci/common && cargo bench --locked --bench pages -- $(ARGS)
 
-bench:
+bench-transfers:
 	@STORE='$(STORE)' .ci/install bench
 	@source .ci/common && cargo bench --locked --bench transfers -- --store $(STORE) $(ARGS)

@@ -54,7 +54,7 @@ impl RowName {
 
 /// Larder's transfers, as ratios to the store itself and to nginx in front of it.
 #[derive(Parser)]
-#[command(name = "make bench")]
+#[command(name = "make bench-transfers")]
 pub struct Arguments {
     /// The store behind everything
     #[arg(long, value_enum, default_value = "minio")]

@@ -1,5 +1,5 @@
-//! `make bench`: Larder's transfers as ratios to the store itself and to nginx in front of it, measured in one run,
-//! and what they cost in processor time and memory. `make bench ARGS=--help` lists what can be chosen.
+//! `make bench-transfers`: Larder's transfers as ratios to the store itself and to nginx in front of it, measured in one run,
+//! and what they cost in processor time and memory. `make bench-transfers ARGS=--help` lists what can be chosen.
 
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 
