@@ -26,6 +26,9 @@ use crate::meter::Meter;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; frame-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
 
+/// Of what is no page, should somebody open it as one.
+const POLICY_OF_PARTS: &str = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+
 /// Forms that a read-only console takes: they change nothing behind it.
 const ALWAYS_OPEN: [&str; 6] = ["/session", "/session/end", "/theme", "/setup", "/counts", "/health/checks"];
 
@@ -104,7 +107,7 @@ enum Kind {
     Page,
     /// A picture of ours, which may be opened by itself.
     Picture,
-    /// Styles or a script of ours: what a page may do is said by the page.
+    /// Styles or a script of ours: what it may do is said by the page that it is part of.
     Part,
 }
 
@@ -130,11 +133,13 @@ fn dress(headers: &mut HeaderMap, id: &str, https: bool, kind: Kind) {
     set(HeaderName::from_static("x-request-id"), id);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    if kind != Kind::Part {
+    // `no-referrer` would make browsers send `Origin: null` with our own forms.
+    set(header::REFERRER_POLICY, "same-origin");
+    if kind == Kind::Part {
+        set(header::CONTENT_SECURITY_POLICY, POLICY_OF_PARTS);
+    } else {
         set(header::CONTENT_SECURITY_POLICY, POLICY);
         set(header::X_FRAME_OPTIONS, "DENY");
-        // `no-referrer` would make browsers send `Origin: null` with our own forms.
-        set(header::REFERRER_POLICY, "same-origin");
         set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
         set(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=(), usb=()");
     }

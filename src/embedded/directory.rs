@@ -136,6 +136,8 @@ pub(super) fn remembered(root: &Path) -> Option<EmbeddedUrls> {
 
 /// A directory that only its owner may enter. One that exists is left as it is.
 pub(super) fn make(path: &Path) -> Result<(), Error> {
+    // Those above are nobody's secret, and PostgreSQL may have to pass through them as another user.
+    path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(Error::io(format!("{} cannot be made", path.display())))?;
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io(format!("{} cannot be made", path.display())))
 }
 
