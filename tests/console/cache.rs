@@ -1,11 +1,13 @@
 //! The keys of Redis: found, looked at, changed, and those that nobody may see.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use larder::domain::actor::Role;
 use redis::AsyncCommands;
 
-use crate::support::{Client, Page, TestApp, eventually};
+use crate::support::{Client, Page, TestApp, eventually_within};
 
 /// A key of this test's own, as bytes.
 pub fn own(app: &TestApp, name: impl AsRef<[u8]>) -> Vec<u8> {
@@ -205,7 +207,11 @@ async fn delete_matching(app: &TestApp, admin: &Client, pattern: &str) -> Page {
 }
 
 pub async fn ended(admin: &Client, walk: &str) -> Page {
-    eventually("the walk ends", async || !admin.get(walk).await.text_of("main .badge").contains("Under way")).await;
+    // Of hundreds of thousands of keys, beside whatever else the machine does.
+    eventually_within(Duration::from_secs(120), "the walk ends", async || {
+        !admin.get(walk).await.text_of("main .badge").contains("Under way")
+    })
+    .await;
     admin.get(walk).await.expect_status(200)
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Waits until `condition` holds, at most 10 s; `what` is said when it does not.
+/// Waits until `condition` holds, at most 30 s; `what` is said when it does not.
 pub async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
-    eventually_within(Duration::from_secs(10), what, condition).await;
+    eventually_within(Duration::from_secs(30), what, condition).await;
 }
 
 /// As `eventually`, with a limit of the test's own.
