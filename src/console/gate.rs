@@ -113,10 +113,12 @@ enum Kind {
 
 impl Kind {
     fn of(path: &str, status: StatusCode) -> Self {
-        match path.rsplit_once('.') {
-            Some((_, "css" | "js")) if assets::is_current(path) && status == StatusCode::OK => Self::Part,
-            Some((_, "svg")) if assets::is_current(path) && status == StatusCode::OK => Self::Picture,
-            _ => Self::Page,
+        if status != StatusCode::OK || !assets::is_current(path) {
+            Self::Page
+        } else if path.ends_with(".svg") {
+            Self::Picture
+        } else {
+            Self::Part
         }
     }
 }

@@ -142,7 +142,7 @@ pub(super) async fn record(
     record_each(conn, actor, action, outcome, [(resource.to_owned(), detail)]).await
 }
 
-/// When this process last wrote an event of each person; for a moment.
+/// When this process last wrote an event of each person, until no page that was read before can be kept any more.
 static WRITTEN: LazyLock<Mutex<HashMap<Uuid, Instant>>> = LazyLock::new(Mutex::default);
 const MOMENT: Duration = Duration::from_secs(2);
 
