@@ -296,7 +296,6 @@ async fn a_search_stops_within_its_budget_and_goes_on_until_all_was_seen() {
     let fill = "for i = 1, 60000 do redis.call('SET', 'many:' .. i, i) end; redis.call('SET', 'needle', 1)";
     let _: () = redis::Script::new(fill).invoke_async(&mut redis).await.unwrap();
     let (mut page, mut pages, mut found) = (search(&admin, "need*").await, 1, Vec::new());
-    assert!(page.text_of(".scan-head").contains("Looked at 20,0"), "{}", page.text_of(".scan-head"));
     loop {
         found.extend(listed(&page));
         match page.attributes(".scan-head a[rel=next]", "href").first() {
@@ -305,8 +304,8 @@ async fn a_search_stops_within_its_budget_and_goes_on_until_all_was_seen() {
         }
         pages += 1;
     }
-    // The server may look at a few more keys than it was asked to.
-    assert!(found == [b"needle".to_vec()] && (3..=4).contains(&pages), "{pages} pages, {}", page.text_of(".scan-head"));
+    // 20,000 keys a page; fewer where its quarter of a second is over sooner.
+    assert!(found == [b"needle".to_vec()] && pages >= 3, "{pages} pages, {}", page.text_of(".scan-head"));
     let exact = search(&admin, "needle").await.text_of(".scan-head");
     assert!(exact.contains("One key has this name"), "{exact}");
     let all = search(&admin, "*").await;

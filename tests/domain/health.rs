@@ -126,7 +126,8 @@ async fn each_fault_of_litellm_has_its_class_and_a_missing_model_is_named() {
         config.litellm_master_key = Some(Secret::new(LiteLlmServer::KEY));
     };
     let class = async |url: &str| class_of(Service::LiteLlm, &set, |config| configured(config, url)).await;
-    assert!(class(&server.base).await.is_ok_and(|version| version.starts_with("1.")));
+    // Python, which a busy machine lets wait.
+    eventually("it answers in time", async || class(&server.base).await.is_ok_and(|version| version.starts_with("1."))).await;
     assert_eq!(class("http://no-such-host.invalid").await, Err(Class::Dns));
     assert_eq!(class("http://127.0.0.1:1").await, Err(Class::Connect));
     assert_eq!(class(&Peer::always(Reply::Freeze("")).base).await, Err(Class::Timeout));
