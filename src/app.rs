@@ -26,6 +26,10 @@ use crate::{api, console};
 /// How long requests that are under way may take after SIGTERM; with what comes before and after, 30 s in all.
 const DRAIN: Duration = Duration::from_secs(25);
 
+/// How long a connection may stay with nothing asked. Longer than the minute after which nginx and AWS's load balancers
+/// end theirs: whoever ends first never loses a request to the other's end.
+const IDLE: Duration = Duration::from_secs(75);
+
 /// How long a connection may stay without taking what is sent to it. actix sets no limit of its own.
 const SILENCE: Duration = Duration::from_secs(60);
 /// What a download may be ahead of its connection: fewer, larger writes.
@@ -117,6 +121,7 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     .listen(listener)?
     .disable_signals()
     .shutdown_timeout(DRAIN.as_secs())
+    .keep_alive(IDLE)
     .h1_write_buffer_size(WRITE_BUFFER)
     .run();
     let handle = server.handle();
