@@ -13,6 +13,11 @@ pub fn of(name: &str) -> Range {
     NAMES.iter().find(|(_, known, _)| *known == name).map_or_else(Range::default, |(range, ..)| *range)
 }
 
+/// As addresses name it.
+pub fn name(range: Range) -> &'static str {
+    NAMES.iter().find(|(known, ..)| *known == range).map_or("", |(_, name, _)| name)
+}
+
 /// Word, address, and whether it is the one that is shown.
 pub fn choices(base: &str, shown: Range) -> [(&'static str, String, bool); 3] {
     NAMES.map(|(range, name, words)| {

@@ -63,6 +63,31 @@ async fn what_has_the_focus_keeps_it_while_the_page_is_renewed() {
     browser.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_a_service_follows_by_itself() {
+    let app = TestApp::with_own_servers().await;
+    eventually("Redis is up", async || app.ctx.health.one(Service::Redis).state == State::Up).await;
+    let browser = signed_in(&app, Role::Viewer, Settings::default()).await;
+    browser.goto(&format!("{}/health/services/redis?range=day", app.base)).await;
+    let run = async |script: &str| browser.client.execute(script, Vec::new()).await.unwrap();
+    run("document.querySelector('.switch [aria-current]').focus()").await;
+    app.servers().redis().freeze();
+    let says = async |place: &str, words: &str| {
+        eventually_within(LIMIT, words, async || browser.text(place).await.contains(words)).await;
+    };
+    says("h1", "Down").await;
+    says("main", "What to do").await;
+    says("[data-key=incidents]", "Lasts").await;
+    says(".sidebar", "1 down").await;
+    browser.picture("health-service-live-down").await;
+    app.servers().redis().thaw();
+    says("h1", "Up").await;
+    assert_eq!(run("return document.activeElement.textContent").await, "24 hours", "the focus stays");
+    assert_eq!(browser.axe_violations().await, Vec::<String>::new());
+    assert_eq!(browser.unexpected_errors().await, Vec::<String>::new());
+    browser.close().await;
+}
+
 /// As when the console is restarted behind a proxy, or Postgres is gone for longer than sessions are remembered.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_is_not_live_any_more_says_so_and_comes_back() {

@@ -166,9 +166,8 @@ async fn a_page_that_needs_what_is_down_says_so() {
 }
 
 /// The pieces of the stream until `enough` says so.
-async fn streamed(client: &crate::support::Client, enough: impl Fn(&str) -> bool) -> String {
-    let mut answer =
-        client.request(Method::GET, "/health/events").header("accept", "text/event-stream").send().await.unwrap().bytes_stream();
+async fn streamed(client: &crate::support::Client, address: &str, enough: impl Fn(&str) -> bool) -> String {
+    let mut answer = client.request(Method::GET, address).header("accept", "text/event-stream").send().await.unwrap().bytes_stream();
     let mut text = String::new();
     let reading = async {
         while let Some(Ok(piece)) = answer.next().await {
@@ -189,11 +188,37 @@ async fn what_changes_is_sent_to_whoever_looks_and_nobody_else() {
     let viewer = app.sign_in(Role::Viewer).await;
     let refused = app.visitor().send(app.visitor().request(Method::GET, "/health/events").header("accept", "text/event-stream")).await;
     assert_eq!(refused.status, 401);
-    let text = streamed(&viewer, |text| text.matches("\n\n").count() >= 2).await;
+    let text = streamed(&viewer, "/health/events", |text| text.matches("\n\n").count() >= 2).await;
     assert!(text.starts_with("retry: 2000\n\n") && text.contains("data: <section class=\"card\" data-key=\"redis\""), "{text}");
     app.servers().redis().stop();
-    let text = streamed(&viewer, |text| text.contains("Stopped by it")).await;
+    let text = streamed(&viewer, "/health/events", |text| text.contains("Stopped by it")).await;
     assert!(text.lines().all(|line| line.is_empty() || line.starts_with("data: ") || line.starts_with("retry: ")), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_a_service_is_sent_as_it_changes() {
+    let app = TestApp::with_own_servers().await;
+    all_up(&app).await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let page = viewer.get("/health/services/redis?range=day").await.expect_status(200);
+    assert_eq!(page.attributes("[data-live]", "data-live"), ["/health/events?service=redis&range=day"]);
+    let address = "/health/events?service=redis&range=day";
+    let text = streamed(&viewer, address, |text| text.matches("\n\n").count() >= 2).await;
+    for part in ["data-key=\"head\" data-down=\"0\"", "data-key=\"charts\"", "data-key=\"facts\"", "data-key=\"incidents\"", "24 hours"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("data-key=\"s3\""), "{text}");
+    app.servers().redis().stop();
+    let text = streamed(&viewer, address, |text| text.contains("Lasts")).await;
+    assert!(text.contains("data-down=\"1\"") && text.contains("What to do"), "{text}");
+    // Without Postgres there is no history, and all the rest.
+    app.servers().postgres().stop();
+    let gone = "Postgres, which keeps the history, does not answer";
+    let text = streamed(&viewer, address, |text| text.contains(gone)).await;
+    assert!(text.contains("data-key=\"facts\""), "{text}");
+    for missing in ["qdrant", "nothing"] {
+        viewer.get(&format!("/health/events?service={missing}")).await.expect_status(404);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,7 +278,7 @@ async fn what_a_hostile_server_says_of_itself_stays_short_and_in_its_place() {
     let text = page.text_of("main");
     assert!(text.contains("and 19,988 more") || text.contains("and 19988 more"), "{text}");
     assert!(page.body.len() < 60_000 && !page.text().contains("<script>alert") && !page.text().contains('\u{202e}'), "{}", page.body.len());
-    let events = streamed(&viewer, |text| text.matches("\n\n").count() >= 2).await;
+    let events = streamed(&viewer, "/health/events", |text| text.matches("\n\n").count() >= 2).await;
     assert!(!events.contains('\r') && events.matches("retry:").count() == 1 + events.matches("retry: 1id: evil").count(), "{events}");
 }
 
@@ -273,7 +298,7 @@ async fn while_postgres_is_away_whoever_was_seen_sees_why_and_may_check() {
     let text = viewer.get("/health/services/postgres").await.expect_status(200).text_of("main");
     assert!(text.contains("Postgres, which keeps the history, does not answer"), "{text}");
     assert_eq!(viewer.post("/health/checks", &[("service", "postgres")]).await.expect_status(303).location(), "/health");
-    let events = streamed(&viewer, |text| text.contains("Nothing listens there")).await;
+    let events = streamed(&viewer, "/health/events", |text| text.contains("Nothing listens there")).await;
     assert!(events.contains("data-key=\"postgres\""));
     let stranger = app.visitor().get("/health").await.expect_status(200).text_of("main");
     assert!(stranger.contains("Nobody can sign in until Postgres is back") && !stranger.contains("DATABASE_URL"), "{stranger}");

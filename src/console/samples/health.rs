@@ -121,20 +121,23 @@ pub fn pages() -> Vec<(&'static str, String)> {
     let one = |state, known: bool| {
         let step = Step { mean: Some(1.5), most: Some(9.0), seconds: Seconds { up: 55.0, down: 5.0 } };
         let history = service::History::of(&[None, Some(step), Some(Step::default()), Some(step)], Range::Day);
-        service::ShowPage {
-            layout: layout(HOSTILE, Some(Role::Viewer)),
+        let live = service::LivePart {
             card: card(snapshot(Service::S3, state)),
             range: Range::Day,
-            history: known.then_some(history),
+            history: known.then_some(&history),
             known: 213,
             incidents: incidents().into_iter().map(crate::console::pages::health::Episode::of).collect(),
-        }
+            may_call_models: true,
+            down: 1,
+        };
+        let events = "/health/events?service=s3&range=day".to_owned();
+        service::ShowPage { layout: layout(HOSTILE, Some(Role::Viewer)), events, live: Part::of(&live).unwrap() }.render().unwrap()
     };
     vec![
         ("health", whole(snapshots(), true)),
         ("health-out", whole(snapshots(), false)),
         ("health-up", whole(Service::ALL.map(|service| snapshot(service, State::Up)).into(), true)),
-        ("health-service", one(State::Up, true).render().unwrap()),
-        ("health-service-down", one(State::Down, false).render().unwrap()),
+        ("health-service", one(State::Up, true)),
+        ("health-service-down", one(State::Down, false)),
     ]
 }

@@ -1,4 +1,4 @@
-//! `/health/events`: what changes on the page, as server-sent events.
+//! `/health/events`: what changes on a page of health, as server-sent events.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
 use super::Rendered;
+use super::service::{Watch, WatchQuery};
 use crate::console::error::{Error, Result};
+use crate::console::query::Query;
 use crate::console::session::Viewer;
 use crate::domain::Context;
 use crate::meter::Meter;
@@ -80,7 +82,13 @@ pub async fn events(
     ready: web::Data<Ready>,
     feed: web::Data<Feed>,
     rendered: web::Data<Rendered>,
+    query: Query,
 ) -> Result<HttpResponse> {
+    let query: WatchQuery = query.read()?;
+    let mut watch = match query.service.as_str() {
+        "" => None,
+        name => Some(Watch::of(&ctx, &viewer, name, &query.range)?),
+    };
     let Some(place) = feed.enter(viewer.session.id) else {
         let why = "This page is watched live in too many places. It can be reloaded.".to_owned();
         return Err(Error::TooMany { why, retry_after: LIFE });
@@ -103,7 +111,11 @@ pub async fn events(
                 }
             }
             changes.mark_unchanged();
-            next = event(&rendered.get(&ctx, &meter, true).map(|part| part.to_string()).unwrap_or_default());
+            let part = match &mut watch {
+                Some(watch) => watch.look(&ctx).await,
+                None => rendered.get(&ctx, &meter, true),
+            };
+            next = event(&part.map(|part| part.to_string()).unwrap_or_default());
         }
     });
     let stream =
