@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -48,17 +48,9 @@ fn driver() -> &'static Driver {
     DRIVER.get_or_init(|| {
         let (told, hear) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let mut child = Command::new("setpriv")
-                .args(["--pdeathsig", "TERM", "--", "chromedriver", "--port=0"])
-                .process_group(0)
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("chromedriver starts; `make test` installs it");
-            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-            let port = lines.find_map(|line| line.strip_suffix('.')?.rsplit_once("successfully on port ")?.1.parse::<u16>().ok());
-            told.send((port.expect("chromedriver says its port"), child.id())).unwrap();
+            // It takes one port of both IPv4 and IPv6, and ends where another process was faster at one of them.
+            let (mut child, lines, port) = (0..5).find_map(|_| listening()).expect("chromedriver says its port");
+            told.send((port, child.id())).unwrap();
             lines.for_each(drop);
             child.wait()
         });
@@ -67,6 +59,23 @@ fn driver() -> &'static Driver {
         let janitor = Janitor::hire(Some(pid), [directory.clone()]);
         Driver { url: format!("http://127.0.0.1:{port}"), directory, _janitor: janitor }
     })
+}
+
+/// A chromedriver, what it has still to say, and its port; `None` where it ends without one.
+fn listening() -> Option<(Child, impl Iterator<Item = String>, u16)> {
+    let mut child = Command::new("setpriv")
+        .args(["--pdeathsig", "TERM", "--", "chromedriver", "--port=0"])
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver starts; `make test` installs it");
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    match lines.find_map(|line| line.strip_suffix('.')?.rsplit_once("successfully on port ")?.1.parse().ok()) {
+        Some(port) => Some((child, lines, port)),
+        None => child.wait().ok().and(None),
+    }
 }
 
 impl Browser {
