@@ -26,9 +26,9 @@ use crate::{api, console};
 /// How long requests that are under way may take after SIGTERM; with what comes before and after, 30 s in all.
 const DRAIN: Duration = Duration::from_secs(25);
 
-/// How long a connection may stay with nothing asked. Longer than the minute after which nginx and AWS's load balancers
-/// end theirs: whoever ends first never loses a request to the other's end.
-const IDLE: Duration = Duration::from_secs(75);
+/// How long a connection may stay with nothing asked. Longer than proxies keep theirs, that none sends a request just as
+/// it ends: nginx and AWS's load balancers a minute, Traefik 90 s, Caddy two minutes.
+const IDLE: Duration = Duration::from_secs(130);
 
 /// How long a connection may stay without taking what is sent to it. actix sets no limit of its own.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -96,6 +96,7 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     let background = background::start(&ctx, &ready, &setup, address);
     let (for_app, ready_for_app, directory) = (ctx.clone(), ready.clone(), assets.directory().to_owned());
     let rendered = web::Data::new(console::pages::health::Rendered::default());
+    let histories = web::Data::new(console::pages::health::service::Histories::default());
     let overview = web::Data::new(console::pages::overview::Rendered::default());
     let (connections, feed) = (meter.clone(), console::pages::health::Feed::default());
     let server = HttpServer::new(move || {
@@ -103,6 +104,7 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
             .app_data(web::Data::new(meter.clone()))
             .app_data(web::Data::new(feed.clone()))
             .app_data(rendered.clone())
+            .app_data(histories.clone())
             .app_data(overview.clone())
             .app_data(web::Data::new(for_app.clone()))
             .app_data(web::Data::new(ready_for_app.clone()))

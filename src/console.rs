@@ -91,6 +91,7 @@ routes! {
     "/health/events" { GET Viewer health::events; }
     "/health/checks" { POST Viewer health::check; }
     "/health/models" { POST Admin health::service::call_models; }
+    "/health/services/{name}/events" { GET Viewer health::service::events; }
     "/health/services/{name}" { GET Viewer health::service::show; }
     "/audit" { GET Admin audit::index; }
     "/users" { GET Admin users::index; POST Admin users::create; }

@@ -1,8 +1,8 @@
 // Keeps a part of the page as the server has it now: each card that has changed is exchanged. What has the focus keeps it,
-// and what is being pressed stays until it is let go.
+// what is being pressed or is selected stays until it is let go, and a change of state is told to screen readers.
 
 const place = document.querySelector("[data-live]");
-const CARDS = ":is(section, div, p)[data-key]";
+const CARDS = ":is(section, div, p, span)[data-key]";
 
 function renew(html) {
   const fresh = new DOMParser().parseFromString(html, "text/html").body;
@@ -12,7 +12,9 @@ function renew(html) {
   const reachable = (root) => [...(root?.querySelectorAll("a, button") ?? [])];
   const card = document.activeElement?.closest?.(`[data-live] ${CARDS}`);
   const at = reachable(card).indexOf(document.activeElement);
-  if (place.querySelector(":active")) return;
+  const chosen = getSelection();
+  if (place.querySelector(":active") || (!chosen.isCollapsed && place.contains(chosen.anchorNode))) return;
+  const said = place.querySelector("[data-says]")?.dataset.says;
   if (keys(fresh) !== keys(place)) {
     place.replaceChildren(...fresh.childNodes);
   } else {
@@ -22,6 +24,8 @@ function renew(html) {
     }
   }
   if (at >= 0 && !card.isConnected) reachable(place.querySelector(`${CARDS}[data-key="${card.dataset.key}"]`))[at]?.focus();
+  const says = place.querySelector("[data-says]")?.dataset.says;
+  if (says !== said) document.querySelector("[data-status]").textContent = says;
   const down = Number(place.querySelector("[data-down]")?.dataset.down ?? 0);
   for (const mark of document.querySelectorAll("[data-down-mark]")) {
     mark.hidden = down === 0;

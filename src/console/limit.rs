@@ -15,7 +15,8 @@ pub(super) fn counts(path: &str) -> bool {
         let mut segments = path.strip_prefix("/buckets/").unwrap_or_default().split('/');
         segments.nth(1) == Some("uploads")
     };
-    !matches!(path, "/health" | "/health/events" | "/health/checks") && !is_upload()
+    let is_stream = || path.starts_with("/health/") && path.ends_with("/events");
+    !matches!(path, "/health" | "/health/checks") && !is_stream() && !is_upload()
 }
 
 /// What has to open while no store answers.

@@ -76,6 +76,7 @@ async fn the_page_of_a_service_follows_by_itself() {
         eventually_within(LIMIT, words, async || browser.text(place).await.contains(words)).await;
     };
     says("h1", "Down").await;
+    assert_eq!(browser.text("[data-status]").await, "Redis: Down", "screen readers are told");
     says("main", "What to do").await;
     says("[data-key=incidents]", "Lasts").await;
     says(".sidebar", "1 down").await;

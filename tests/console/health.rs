@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use larder::domain::actor::Role;
 use larder::domain::health::{Service, State};
 use reqwest::Method;
 
+use crate::streams::streamed;
 use crate::support::{Peer, Reply, TestApp, eventually, eventually_within};
 
-async fn all_up(app: &TestApp) {
+pub async fn all_up(app: &TestApp) {
     eventually("all services are up", async || {
         [Service::Postgres, Service::Redis, Service::S3].iter().all(|service| app.ctx.health.one(*service).state == State::Up)
     })
@@ -165,73 +165,6 @@ async fn a_page_that_needs_what_is_down_says_so() {
     assert!(!viewer.get("/uploads").await.expect_status(200).has(".banner"));
 }
 
-/// The pieces of the stream until `enough` says so.
-async fn streamed(client: &crate::support::Client, address: &str, enough: impl Fn(&str) -> bool) -> String {
-    let mut answer = client.request(Method::GET, address).header("accept", "text/event-stream").send().await.unwrap().bytes_stream();
-    let mut text = String::new();
-    let reading = async {
-        while let Some(Ok(piece)) = answer.next().await {
-            text.push_str(&String::from_utf8_lossy(&piece));
-            if enough(&text) {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), reading).await.expect("enough within 20 s");
-    text
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_changes_is_sent_to_whoever_looks_and_nobody_else() {
-    let app = TestApp::with_own_servers().await;
-    all_up(&app).await;
-    let viewer = app.sign_in(Role::Viewer).await;
-    let refused = app.visitor().send(app.visitor().request(Method::GET, "/health/events").header("accept", "text/event-stream")).await;
-    assert_eq!(refused.status, 401);
-    let text = streamed(&viewer, "/health/events", |text| text.matches("\n\n").count() >= 2).await;
-    assert!(text.starts_with("retry: 2000\n\n") && text.contains("data: <section class=\"card\" data-key=\"redis\""), "{text}");
-    app.servers().redis().stop();
-    let text = streamed(&viewer, "/health/events", |text| text.contains("Stopped by it")).await;
-    assert!(text.lines().all(|line| line.is_empty() || line.starts_with("data: ") || line.starts_with("retry: ")), "{text}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_a_service_is_sent_as_it_changes() {
-    let app = TestApp::with_own_servers().await;
-    all_up(&app).await;
-    let viewer = app.sign_in(Role::Viewer).await;
-    let page = viewer.get("/health/services/redis?range=day").await.expect_status(200);
-    assert_eq!(page.attributes("[data-live]", "data-live"), ["/health/events?service=redis&range=day"]);
-    let address = "/health/events?service=redis&range=day";
-    let text = streamed(&viewer, address, |text| text.matches("\n\n").count() >= 2).await;
-    for part in ["data-key=\"head\" data-down=\"0\"", "data-key=\"charts\"", "data-key=\"facts\"", "data-key=\"incidents\"", "24 hours"] {
-        assert!(text.contains(part), "{part}: {text}");
-    }
-    assert!(!text.contains("data-key=\"s3\""), "{text}");
-    app.servers().redis().stop();
-    let text = streamed(&viewer, address, |text| text.contains("Lasts")).await;
-    assert!(text.contains("data-down=\"1\"") && text.contains("What to do"), "{text}");
-    // Without Postgres there is no history, and all the rest.
-    app.servers().postgres().stop();
-    let gone = "Postgres, which keeps the history, does not answer";
-    let text = streamed(&viewer, address, |text| text.contains(gone)).await;
-    assert!(text.contains("data-key=\"facts\""), "{text}");
-    for missing in ["qdrant", "nothing"] {
-        viewer.get(&format!("/health/events?service={missing}")).await.expect_status(404);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn streams_do_not_keep_a_console_from_stopping() {
-    let app = TestApp::start().await;
-    let viewer = app.sign_in(Role::Viewer).await;
-    let mut stream = viewer.request(Method::GET, "/health/events").send().await.unwrap().bytes_stream();
-    stream.next().await.unwrap().unwrap();
-    let began = Instant::now();
-    app.stop().await;
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_may_have_every_model_called() {
     let gateway = Peer::new(|asked| match asked.path.as_str() {
@@ -256,6 +189,10 @@ async fn an_admin_may_have_every_model_called() {
     assert!(audit.contains("models.call litellm"), "{audit}");
     let viewer = app.sign_in(Role::Viewer).await;
     assert!(!viewer.get("/health/services/litellm").await.has("form[action='/health/models']"));
+    for (person, may) in [(&admin, true), (&viewer, false)] {
+        let text = streamed(person, "/health/services/litellm/events", |text| text.matches("\n\n").count() >= 2).await;
+        assert!(text.contains("LiteLLM: Up") && text.contains("/health/models") == may, "{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use larder::console::ROUTES;
 use larder::domain::actor::Role;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{Set, TestApp, eventually};
 
@@ -152,6 +153,23 @@ async fn where_listing_buckets_is_denied_the_configured_ones_are_shown() {
     assert!(text.contains("not known") && text.contains("S3_BUCKETS") && !text.contains("0 B0"), "{text}");
     let refused = viewer.get("/buckets/scans").await.expect_status(403);
     assert!(refused.text_of("main").contains("refused"), "{}", refused.text_of("main"));
+}
+
+/// Proxies keep theirs for a minute and longer, and would lose what they send just as it ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_on_which_nothing_is_asked_stays() {
+    let app = TestApp::start().await;
+    let mut connection = TcpStream::connect(app.base.trim_start_matches("http://")).await.unwrap();
+    let mut answer = [0; 4096];
+    for round in 0..2 {
+        connection.write_all(b"GET /livez HTTP/1.1\r\nhost: larder\r\n\r\n").await.unwrap();
+        let length = connection.read(&mut answer).await.unwrap();
+        assert!(answer[..length].starts_with(b"HTTP/1.1 200"), "{round}: {}", String::from_utf8_lossy(&answer[..length]));
+        if round == 0 {
+            let end = tokio::time::timeout(Duration::from_secs(8), connection.read(&mut answer)).await;
+            assert!(end.is_err(), "it has ended, or said what nobody had asked: {end:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,7 @@ mod programs;
 mod resumable;
 mod roles;
 mod settings;
+mod streams;
 mod transfers;
 mod unfinished;
 

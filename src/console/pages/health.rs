@@ -28,6 +28,7 @@ pub use card::{Card, Episode};
 pub use events::{Feed, events};
 pub use line::Line;
 pub use own::Own;
+use rendered::Of;
 pub use rendered::{LivePart, Rendered};
 
 /// On the page; each service's own page has all of its.
@@ -102,9 +103,15 @@ pub struct ShowPage {
     pub live: Part,
 }
 
+/// What changes on the page of all services.
+fn all(ctx: &Context, meter: &Meter, rendered: &Rendered, signed_in: bool) -> Result<Part> {
+    rendered
+        .get(ctx, Of::All { signed_in }, || Part::of(&LivePart { live: Live::of(&ctx.health, Own::of(ctx, meter, signed_in), signed_in) }))
+}
+
 pub fn show(visitor: &Visitor, ctx: &Context, meter: &Meter, rendered: &Rendered) -> Result<HttpResponse> {
     let signed_in = visitor.is_signed_in();
-    let live = rendered.get(ctx, meter, signed_in)?;
+    let live = all(ctx, meter, rendered, signed_in)?;
     super::ok(&ShowPage { layout: visitor.layout("Health", Section::Health), signed_in, live })
 }
 

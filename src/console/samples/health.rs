@@ -124,13 +124,13 @@ pub fn pages() -> Vec<(&'static str, String)> {
         let live = service::LivePart {
             card: card(snapshot(Service::S3, state)),
             range: Range::Day,
-            history: known.then_some(&history),
+            history: known.then(|| std::sync::Arc::new(history)),
             known: 213,
             incidents: incidents().into_iter().map(crate::console::pages::health::Episode::of).collect(),
             may_call_models: true,
             down: 1,
         };
-        let events = "/health/events?service=s3&range=day".to_owned();
+        let events = "/health/services/s3/events?range=day".to_owned();
         service::ShowPage { layout: layout(HOSTILE, Some(Role::Viewer)), events, live: Part::of(&live).unwrap() }.render().unwrap()
     };
     vec![

@@ -6,7 +6,7 @@ use super::minutes;
 use super::sample::{Counter, Gauge, Sample, Sums};
 use crate::domain::{Context, Result};
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Range {
     #[default]
     Hour,

@@ -7,15 +7,13 @@ use std::time::Duration;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName};
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
-use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
 use super::Rendered;
-use super::service::{Watch, WatchQuery};
 use crate::console::error::{Error, Result};
-use crate::console::query::Query;
+use crate::console::part::Part;
 use crate::console::session::Viewer;
 use crate::domain::Context;
 use crate::meter::Meter;
@@ -36,7 +34,7 @@ const EACH: usize = 8;
 pub struct Feed(Arc<Mutex<HashMap<Uuid, usize>>>);
 
 /// A stream's place, until it is dropped.
-struct Place {
+pub(super) struct Place {
     feed: Feed,
     session: Uuid,
 }
@@ -58,14 +56,15 @@ impl Feed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, session: Uuid) -> Option<Place> {
+    pub(super) fn enter(&self, session: Uuid) -> Result<Place> {
         let mut streams = self.streams();
         let (all, own) = (streams.values().sum::<usize>(), streams.entry(session).or_default());
         if all >= STREAMS || *own >= EACH {
-            return None;
+            let why = "This page is watched live in too many places. It can be reloaded.".to_owned();
+            return Err(Error::TooMany { why, retry_after: LIFE });
         }
         *own += 1;
-        Some(Place { feed: self.clone(), session })
+        Ok(Place { feed: self.clone(), session })
     }
 }
 
@@ -75,6 +74,7 @@ fn event(text: &str) -> Bytes {
     Bytes::from(lines.collect::<String>() + "\n")
 }
 
+/// Of the page of all services.
 pub async fn events(
     viewer: Viewer,
     ctx: web::Data<Context>,
@@ -82,23 +82,28 @@ pub async fn events(
     ready: web::Data<Ready>,
     feed: web::Data<Feed>,
     rendered: web::Data<Rendered>,
-    query: Query,
 ) -> Result<HttpResponse> {
-    let query: WatchQuery = query.read()?;
-    let mut watch = match query.service.as_str() {
-        "" => None,
-        name => Some(Watch::of(&ctx, &viewer, name, &query.range)?),
-    };
-    let Some(place) = feed.enter(viewer.session.id) else {
-        let why = "This page is watched live in too many places. It can be reloaded.".to_owned();
-        return Err(Error::TooMany { why, retry_after: LIFE });
-    };
+    let place = feed.enter(viewer.session.id)?;
+    Ok(answer(place, ctx.clone(), ready, async move || super::all(&ctx, &meter, &rendered, true)))
+}
+
+/// What `look` sees whenever the board has changed.
+pub(super) fn answer(
+    place: Place,
+    ctx: web::Data<Context>,
+    ready: web::Data<Ready>,
+    look: impl AsyncFn() -> Result<Part> + 'static,
+) -> HttpResponse {
     let (events, received) = mpsc::channel(1);
     // A task of its own: whoever reads too slowly loses the place all the same.
     actix_web::rt::spawn(async move {
         let (_place, ends, mut changes) = (place, Instant::now() + LIFE, ctx.health.changes());
-        let mut next = Bytes::from_static(b"retry: 2000\n\n");
-        while timeout_at(ends, events.send(next)).await.is_ok_and(|sent| sent.is_ok()) {
+        let send = async |event: Bytes| timeout_at(ends, events.send(event)).await.is_ok_and(|sent| sent.is_ok());
+        if !send(Bytes::from_static(b"retry: 2000\n\n")).await {
+            return;
+        }
+        let mut last = Bytes::new();
+        loop {
             sleep(APART).await;
             loop {
                 if Instant::now() >= ends || !ready.get() || events.is_closed() {
@@ -111,21 +116,22 @@ pub async fn events(
                 }
             }
             changes.mark_unchanged();
-            let part = match &mut watch {
-                Some(watch) => watch.look(&ctx).await,
-                None => rendered.get(&ctx, &meter, true),
-            };
-            next = event(&part.map(|part| part.to_string()).unwrap_or_default());
+            let next = event(&look().await.map(|part| part.to_string()).unwrap_or_default());
+            if next != last && !send(next.clone()).await {
+                return;
+            }
+            last = next;
         }
     });
-    let stream =
-        stream::unfold(received, |mut received| async { received.recv().await.map(|event| (Ok::<_, actix_web::Error>(event), received)) });
-    Ok(HttpResponse::Ok()
+    let body = futures_util::stream::unfold(received, |mut received| async {
+        received.recv().await.map(|event| (Ok::<_, actix_web::Error>(event), received))
+    });
+    HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((CACHE_CONTROL, "no-store"))
         // nginx would keep events back until it has a buffer full.
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
-        .streaming(stream))
+        .streaming(body)
 }
 
 #[cfg(test)]
@@ -142,8 +148,8 @@ mod tests {
         let feed = Feed::default();
         let (one, other) = (Uuid::now_v7(), Uuid::now_v7());
         let places: Vec<_> = (0..EACH).map(|_| feed.enter(one).unwrap()).collect();
-        assert!(feed.enter(one).is_none() && feed.enter(other).is_some());
+        assert!(feed.enter(one).is_err() && feed.enter(other).is_ok());
         drop(places);
-        assert!(feed.enter(one).is_some());
+        assert!(feed.enter(one).is_ok());
     }
 }

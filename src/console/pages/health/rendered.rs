@@ -1,16 +1,18 @@
-//! What changes on the page of health is the same for all who look, so it is put together once for all of them.
+//! What changes on a page of health is the same for all who look, so it is put together once for all of them.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use askama::Template;
 
-use super::{Card, Live, Own};
+use super::{Card, Live};
 use crate::console::error::Result;
 use crate::console::filters;
 use crate::console::part::Part;
 use crate::domain::Context;
-use crate::meter::Meter;
+use crate::domain::health::Service;
+use crate::domain::vitals::Range;
 
 /// The page's own figures may be so old, and a check that stands still may be told so late. What a check finds is shown
 /// at once.
@@ -22,6 +24,13 @@ pub struct LivePart {
     pub live: Live,
 }
 
+/// Which page, and for whom: few, so all are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Of {
+    All { signed_in: bool },
+    One { service: Service, range: Range, may_call_models: bool },
+}
+
 struct Last {
     at: Instant,
     /// Of the board.
@@ -29,20 +38,20 @@ struct Last {
     part: Part,
 }
 
-/// The last ones, for those who are signed in and for all others.
+/// The last ones.
 #[derive(Default)]
-pub struct Rendered([Mutex<Option<Last>>; 2]);
+pub struct Rendered(Mutex<HashMap<Of, Last>>);
 
 impl Rendered {
-    pub fn get(&self, ctx: &Context, meter: &Meter, signed_in: bool) -> Result<Part> {
+    pub fn get(&self, ctx: &Context, of: Of, make: impl FnOnce() -> Result<Part>) -> Result<Part> {
         // Held while it is rendered: who comes meanwhile would only do the same work.
-        let mut last = self.0[usize::from(signed_in)].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = *ctx.health.changes().borrow();
-        if let Some(last) = last.as_ref().filter(|last| last.changes == changes && last.at.elapsed() < FRESH) {
+        if let Some(last) = all.get(&of).filter(|last| last.changes == changes && last.at.elapsed() < FRESH) {
             return Ok(last.part.clone());
         }
-        let part = Part::of(&LivePart { live: Live::of(&ctx.health, Own::of(ctx, meter, signed_in), signed_in) })?;
-        *last = Some(Last { at: Instant::now(), changes, part: part.clone() });
+        let part = make()?;
+        all.insert(of, Last { at: Instant::now(), changes, part: part.clone() });
         Ok(part)
     }
 }

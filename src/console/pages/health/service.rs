@@ -2,25 +2,28 @@
 
 mod history;
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::{Card, Episode};
-use crate::clock;
+use super::rendered::Of;
+use super::{Card, Episode, Feed, Rendered};
 use crate::console::error::{Error, Result};
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::part::Part;
 use crate::console::query::Query;
-use crate::console::session::{Admin, SignedIn, Viewer};
+use crate::console::session::{Admin, Viewer};
 use crate::console::{filters, ranges};
 use crate::domain::Context;
 use crate::domain::actor::Role;
-use crate::domain::health::{self, Service, State};
+use crate::domain::health::{self, Service};
 use crate::domain::vitals::Range;
+use crate::ready::Ready;
 use crate::stores::litellm::Examined;
 
-pub use history::History;
+pub use history::{Histories, History};
 
 #[derive(Template)]
 #[template(path = "pages/health_service.html")]
@@ -34,11 +37,11 @@ pub struct ShowPage {
 /// What changes while somebody looks.
 #[derive(Template)]
 #[template(path = "parts/health_service_live.html")]
-pub struct LivePart<'a> {
+pub struct LivePart {
     pub card: Card,
     pub range: Range,
     /// `None`: Postgres, which keeps it, does not answer.
-    pub history: Option<&'a History>,
+    pub history: Option<Arc<History>>,
     pub incidents: Vec<Episode>,
     /// Of which these are the latest.
     pub known: usize,
@@ -50,80 +53,87 @@ pub struct LivePart<'a> {
 
 const INCIDENTS: usize = 50;
 
-impl LivePart<'_> {
+impl LivePart {
     fn ranges(&self) -> [(&'static str, String, bool); 3] {
         let here = format!("/health/services/{}", self.card.line.service.slug());
         ranges::choices(&here, self.range)
     }
 }
 
-/// Which page somebody looks at.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub struct WatchQuery {
-    /// Empty: the page of all of them.
-    pub service: String,
-    pub range: String,
+pub struct ShowQuery {
+    range: String,
 }
 
-/// A service's page that somebody looks at.
-pub struct Watch {
+/// Which page somebody looks at.
+struct Looking {
+    ctx: web::Data<Context>,
+    histories: web::Data<Histories>,
+    rendered: web::Data<Rendered>,
     service: Service,
     range: Range,
-    is_admin: bool,
-    /// What Postgres had in the minute of that number.
-    kept: Option<(i64, History)>,
+    may_call_models: bool,
 }
 
-impl Watch {
+impl Looking {
     /// Not found where there is no such service, or none is configured.
-    pub fn of(ctx: &Context, person: &SignedIn, name: &str, range: &str) -> Result<Self> {
+    fn of(viewer: &Viewer, data: Data, name: &str, query: &Query) -> Result<Self> {
+        let query: ShowQuery = query.read()?;
+        let (ctx, histories, rendered) = data;
         let service = Service::of_slug(name).ok_or_else(|| Error::NotFound("There is no service of this name.".to_owned()))?;
         if !ctx.health.is_configured(service) {
             return Err(Error::NotFound(format!("{} is not configured, so there is nothing to show.", service.name())));
         }
-        Ok(Self { service, range: ranges::of(range), is_admin: person.session.role >= Role::Admin, kept: None })
+        let may_call_models = service == Service::LiteLlm && viewer.session.role >= Role::Admin;
+        Ok(Self { ctx, histories, rendered, service, range: ranges::of(&query.range), may_call_models })
     }
 
     /// The page as it is now.
-    pub async fn look(&mut self, ctx: &Context) -> Result<Part> {
-        self.read(ctx).await;
-        let all = ctx.health.incidents();
-        let own = || all.iter().filter(|incident| incident.service == self.service);
-        Part::of(&LivePart {
-            card: Card::of(ctx.health.one(self.service), ctx.health.uptime(self.service), &all),
-            range: self.range,
-            history: self.kept.as_ref().map(|(_, history)| history),
-            incidents: own().take(INCIDENTS).cloned().map(Episode::of).collect(),
-            known: own().count(),
-            may_call_models: self.service == Service::LiteLlm && self.is_admin,
-            down: ctx.health.down().len(),
+    async fn look(&self) -> Result<Part> {
+        let Self { ctx, service, range, may_call_models, .. } = self;
+        let history = self.histories.get(ctx, *service, *range).await;
+        self.rendered.get(ctx, Of::One { service: *service, range: *range, may_call_models: *may_call_models }, || {
+            let all = ctx.health.incidents();
+            let own = || all.iter().filter(|incident| incident.service == *service);
+            Part::of(&LivePart {
+                card: Card::of(ctx.health.one(*service), ctx.health.uptime(*service), &all),
+                range: *range,
+                history,
+                incidents: own().take(INCIDENTS).cloned().map(Episode::of).collect(),
+                known: own().count(),
+                may_call_models: *may_call_models,
+                down: ctx.health.down().len(),
+            })
         })
-    }
-
-    /// Postgres is asked once a minute, and nobody waits for what is known not to answer.
-    async fn read(&mut self, ctx: &Context) {
-        let (now, postgres) = (clock::now(), ctx.health.one(Service::Postgres));
-        let minute = now.timestamp().div_euclid(60);
-        if postgres.state == State::Down {
-            self.kept = None;
-        } else if postgres.failures == 0 && self.kept.as_ref().is_none_or(|(of, _)| *of != minute) {
-            let steps = health::steps(ctx, self.service, self.range, now).await;
-            self.kept = steps.ok().map(|steps| (minute, History::of(&steps, self.range)));
-        }
     }
 }
 
-pub async fn show(viewer: Viewer, ctx: web::Data<Context>, name: web::Path<String>, query: Query) -> Result<HttpResponse> {
-    let query: WatchQuery = query.read()?;
-    let mut watch = Watch::of(&ctx, &viewer, &name, &query.range)?;
-    let live = watch.look(&ctx).await?;
-    let Watch { service, range, .. } = watch;
+type Data = (web::Data<Context>, web::Data<Histories>, web::Data<Rendered>);
+
+pub async fn show(viewer: Viewer, data: Data, name: web::Path<String>, query: Query) -> Result<HttpResponse> {
+    let looking = Looking::of(&viewer, data, &name, &query)?;
+    let live = looking.look().await?;
+    let Looking { service, range, .. } = looking;
     super::super::ok(&ShowPage {
         layout: viewer.layout(service.name(), Section::Health).under([("Health".to_owned(), "/health".to_owned())]),
-        events: format!("/health/events?service={}&range={}", service.slug(), ranges::name(range)),
+        events: format!("/health/services/{}/events?range={}", service.slug(), ranges::name(range)),
         live,
     })
+}
+
+/// What changes on the page, as server-sent events.
+pub async fn events(
+    viewer: Viewer,
+    data: Data,
+    ready: web::Data<Ready>,
+    feed: web::Data<Feed>,
+    name: web::Path<String>,
+    query: Query,
+) -> Result<HttpResponse> {
+    let looking = Looking::of(&viewer, data, &name, &query)?;
+    let place = feed.enter(viewer.session.id)?;
+    Ok(super::events::answer(place, looking.ctx.clone(), ready, async move || looking.look().await))
 }
 
 /// Has LiteLLM call every model, and says which answered.

@@ -1,10 +1,62 @@
 //! The charts of a service: how fast it answered, and when it did not.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::clock;
 use crate::console::charts::{self, Area};
 use crate::console::pages::health::Card;
 use crate::console::{ranges, units};
-use crate::domain::health::{Seconds, Step};
+use crate::domain::Context;
+use crate::domain::health::{self, Seconds, Service, State, Step};
 use crate::domain::vitals::Range;
+
+/// After so long Postgres has a minute that is over: the longest time between two checks, and what is written every few
+/// seconds.
+const WRITTEN: TimeDelta = TimeDelta::seconds(30);
+/// After Postgres has not told, nobody asks again for so long.
+const PAUSE: TimeDelta = TimeDelta::seconds(10);
+
+#[derive(Default)]
+struct Kept {
+    /// The number of the minute that Postgres was asked in.
+    minute: Option<i64>,
+    failed_at: Option<DateTime<Utc>>,
+    history: Option<Arc<History>>,
+}
+
+type Place = Arc<tokio::sync::Mutex<Kept>>;
+
+/// What Postgres has told, asked once a minute for all who look: five services, three ranges.
+#[derive(Default)]
+pub struct Histories(Mutex<HashMap<(Service, Range), Place>>);
+
+impl Histories {
+    /// `None`: Postgres, which keeps it, does not answer.
+    pub async fn get(&self, ctx: &Context, service: Service, range: Range) -> Option<Arc<History>> {
+        if ctx.health.state(Service::Postgres) == State::Down {
+            return None;
+        }
+        let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((service, range)).or_default().clone();
+        // Whoever comes while it is asked waits for the same answer.
+        let mut kept = place.lock().await;
+        let now = clock::now();
+        let minute = (now - WRITTEN).timestamp().div_euclid(60);
+        let may_answer = ctx.health.one(Service::Postgres).failures == 0 || kept.history.is_none();
+        if kept.minute != Some(minute) && may_answer && kept.failed_at.is_none_or(|at| now - at > PAUSE) {
+            match health::steps(ctx, service, range, now).await {
+                Ok(steps) => *kept = Kept { minute: Some(minute), failed_at: None, history: Some(Arc::new(History::of(&steps, range))) },
+                Err(error) => {
+                    log::debug!("the history of {} could not be read: {error}", service.name());
+                    kept.failed_at = Some(clock::now());
+                }
+            }
+        }
+        kept.history.clone()
+    }
+}
 
 /// A range of time in equal steps.
 pub struct History {
