@@ -54,12 +54,24 @@ impl SlowRow {
     }
 
     fn took(&self) -> String {
+        if self.entry.microseconds < 1000 {
+            return format!("{}{}µs", self.entry.microseconds, units::THIN);
+        }
         format!("{:.1}{}ms", self.entry.microseconds as f64 / 1000.0, units::THIN)
     }
 
     fn at(&self) -> DateTime<Utc> {
         self.entry.at
     }
+
+    fn client(&self) -> &str {
+        address(&self.entry.client)
+    }
+}
+
+/// Of a Unix socket Redis tells the path, cut short, and it is the same for all.
+fn address(told: &str) -> &str {
+    if told.starts_with('/') { "Unix socket" } else { told }
 }
 
 impl SlowPage {
@@ -98,6 +110,10 @@ pub struct ClientsPage {
 impl ClientsPage {
     fn cost(&self) -> String {
         cost_text(self.cost)
+    }
+
+    fn address(client: &Client) -> &str {
+        address(&client.address)
     }
 
     fn waits(client: &Client) -> bool {
