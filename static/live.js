@@ -35,6 +35,20 @@ function renew(html) {
 
 let source = null;
 let again = null;
+let silence = null;
+let broken = false;
+
+function patience(milliseconds) {
+  clearTimeout(silence);
+  silence = setTimeout(() => stall(true), milliseconds);
+}
+
+/** It says something every ten seconds; the way to it may be cut without a word. */
+function hear() {
+  stall(false);
+  broken = false;
+  patience(25_000);
+}
 
 function stall(stalled) {
   const note = place.querySelector("[data-stalled]");
@@ -48,12 +62,23 @@ function watch() {
   if (document.hidden) {
     source?.close();
     source = null;
+    clearTimeout(silence);
   } else if (!source) {
     source = new EventSource(place.dataset.live);
-    source.addEventListener("open", () => stall(false));
-    source.addEventListener("message", (event) => renew(event.data));
+    patience(25_000);
+    source.addEventListener("open", hear);
+    source.addEventListener("beat", hear);
+    source.addEventListener("message", (event) => {
+      hear();
+      renew(event.data);
+    });
     source.addEventListener("error", () => {
-      // The end of a stream is its server's way to ask who is there; refused, the browser gives up, and we do not.
+      // The end of a stream is its server's way to ask who is there, and the browser comes back in two seconds.
+      if (!broken) {
+        broken = true;
+        patience(6000);
+      }
+      // Refused, the browser gives up, and we do not.
       if (source?.readyState !== EventSource.CLOSED) return;
       source = null;
       stall(true);

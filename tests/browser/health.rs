@@ -48,6 +48,18 @@ async fn without_script_it_follows_by_reload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn on_a_phone_nothing_is_said_to_be_down_while_all_is_up() {
+    let app = TestApp::start().await;
+    eventually("all is up", async || app.ctx.health.down().is_empty() && app.ctx.health.one(Service::S3).state == State::Up).await;
+    let browser = signed_in(&app, Role::Viewer, Settings { width: 390, ..Settings::default() }).await;
+    for page in ["/", "/health", "/buckets"] {
+        browser.goto(&format!("{}{page}", app.base)).await;
+        assert!(!browser.text(".topbar").await.contains("down"), "{page}");
+    }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_has_the_focus_keeps_it_while_the_page_is_renewed() {
     let app = TestApp::start().await;
     eventually("all is up", async || app.ctx.health.one(Service::S3).state == State::Up).await;
@@ -104,5 +116,16 @@ async fn a_page_that_is_not_live_any_more_says_so_and_comes_back() {
     eventually_within(LIMIT, "it says so", stalled).await;
     door.lead_to(&app.base);
     eventually_within(LIMIT, "it is live again", async || !stalled().await).await;
+    // Nobody listens: the browser tries again for ever.
+    door.lead_to("http://127.0.0.1:1");
+    door.cut();
+    eventually_within(LIMIT, "it says so, too", stalled).await;
+    door.lead_to(&app.base);
+    eventually_within(LIMIT, "it is live once more", async || !stalled().await).await;
+    // No word comes, and no end.
+    let silent = Peer::always(Reply::Freeze("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"));
+    door.lead_to(&silent.base);
+    door.cut();
+    eventually_within(LIMIT * 2, "it hears the silence", stalled).await;
     browser.close().await;
 }

@@ -25,6 +25,8 @@ const APART: Duration = Duration::from_secs(2);
 const LIFE: Duration = Duration::from_secs(60);
 /// How soon it notices that this process is about to end.
 const BREATH: Duration = Duration::from_secs(1);
+/// After so long without an event the page is told that there is none: a way that is cut is as silent.
+const BEAT: Duration = Duration::from_secs(10);
 /// Streams at once, and of one session: tabs that nobody looks at have none.
 const STREAMS: usize = 200;
 const EACH: usize = 8;
@@ -102,12 +104,18 @@ pub(super) fn answer(
         if !send(Bytes::from_static(b"retry: 2000\n\n")).await {
             return;
         }
-        let mut last = Bytes::new();
+        let (mut last, mut sent_at) = (Bytes::new(), Instant::now());
         loop {
             sleep(APART).await;
             loop {
                 if Instant::now() >= ends || !ready.get() || events.is_closed() {
                     return;
+                }
+                if sent_at.elapsed() >= BEAT {
+                    if !send(Bytes::from_static(b"event: beat\ndata:\n\n")).await {
+                        return;
+                    }
+                    sent_at = Instant::now();
                 }
                 match timeout_at(Instant::now() + BREATH, changes.changed()).await {
                     Ok(Ok(())) => break,
@@ -117,10 +125,12 @@ pub(super) fn answer(
             }
             changes.mark_unchanged();
             let next = event(&look().await.map(|part| part.to_string()).unwrap_or_default());
-            if next != last && !send(next.clone()).await {
-                return;
+            if next != last {
+                if !send(next.clone()).await {
+                    return;
+                }
+                (last, sent_at) = (next, Instant::now());
             }
-            last = next;
         }
     });
     let body = futures_util::stream::unfold(received, |mut received| async {
