@@ -169,6 +169,7 @@ impl Card {
                 let lasted = units::duration_text(incident.lasted(clock::now()).num_seconds());
                 format!("{}, {lasted}: {}", units::ago_text(incident.began_at, clock::now()), incident.first)
             }
+            (None, None) if self.is_down() => "None before this one in the last 30 days".to_owned(),
             (None, None) => "None is known of the last 30 days".to_owned(),
         }
     }

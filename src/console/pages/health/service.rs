@@ -18,7 +18,7 @@ use crate::console::session::{Admin, Viewer};
 use crate::console::{filters, ranges};
 use crate::domain::Context;
 use crate::domain::actor::Role;
-use crate::domain::health::{self, Service};
+use crate::domain::health::{self, Seconds, Service};
 use crate::domain::vitals::Range;
 use crate::ready::Ready;
 use crate::stores::litellm::Examined;
@@ -54,6 +54,15 @@ pub struct LivePart {
 const INCIDENTS: usize = 50;
 
 impl LivePart {
+    /// Of a day and of thirty the card knows more, up to this moment.
+    fn uptime<'a>(&'a self, history: &'a History) -> &'a Seconds {
+        match self.range {
+            Range::Hour => &history.uptime,
+            Range::Day => &self.card.uptime.day,
+            Range::Month => &self.card.uptime.month,
+        }
+    }
+
     fn ranges(&self) -> [(&'static str, String, bool); 3] {
         let here = format!("/health/services/{}", self.card.line.service.slug());
         ranges::choices(&here, self.range)

@@ -7,7 +7,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock;
 use crate::console::charts::{self, Area};
-use crate::console::pages::health::Card;
 use crate::console::{ranges, units};
 use crate::domain::Context;
 use crate::domain::health::{self, Seconds, Service, State, Step};
@@ -36,7 +35,8 @@ pub struct Histories(Mutex<HashMap<(Service, Range), Place>>);
 impl Histories {
     /// `None`: Postgres, which keeps it, does not answer.
     pub async fn get(&self, ctx: &Context, service: Service, range: Range) -> Option<Arc<History>> {
-        if ctx.health.state(Service::Postgres) == State::Down {
+        let postgres = ctx.health.one(Service::Postgres);
+        if postgres.state == State::Down && postgres.failures > 0 {
             return None;
         }
         let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((service, range)).or_default().clone();
@@ -44,7 +44,7 @@ impl Histories {
         let mut kept = place.lock().await;
         let now = clock::now();
         let minute = (now - WRITTEN).timestamp().div_euclid(60);
-        let may_answer = ctx.health.one(Service::Postgres).failures == 0 || kept.history.is_none();
+        let may_answer = postgres.failures == 0 || kept.history.is_none();
         if kept.minute != Some(minute) && may_answer && kept.failed_at.is_none_or(|at| now - at > PAUSE) {
             match health::steps(ctx, service, range, now).await {
                 Ok(steps) => *kept = Kept { minute: Some(minute), failed_at: None, history: Some(Arc::new(History::of(&steps, range))) },
@@ -102,10 +102,6 @@ impl History {
             bar_width: format!("{:.2}", (width * 0.8).max(0.6)),
             uptime,
         }
-    }
-
-    pub fn percent(&self) -> String {
-        Card::percent(&self.uptime)
     }
 }
 
