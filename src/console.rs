@@ -113,6 +113,10 @@ pub async fn finish(req: ServiceRequest, next: Next<impl MessageBody + 'static>)
         },
         None => response,
     };
+    let why = response.extensions_mut().remove::<pages::Why>();
+    if let Some(pages::Why(why)) = why.filter(|_| request::prefers_json(req.headers())) {
+        response = error::answer(&Error::of_refusal(&response, why), &req);
+    }
     limit::tell(&req, response.headers_mut());
     let is_page = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if is_page && Flash::is_waiting(&req) {

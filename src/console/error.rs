@@ -70,6 +70,16 @@ struct ErrorPage<'a> {
 }
 
 impl Error {
+    /// What the page of a refused form says, as the fault that a program hears of.
+    pub(super) fn of_refusal(page: &HttpResponse, why: String) -> Self {
+        let wait = page.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
+        match page.status() {
+            StatusCode::CONFLICT => Self::Conflict(why),
+            StatusCode::TOO_MANY_REQUESTS => Self::TooMany { why, retry_after: Duration::from_secs(wait.unwrap_or(1)) },
+            _ => Self::Unprocessable(why),
+        }
+    }
+
     /// One line in the log, where the failure is ours or a store's.
     pub fn log(&self, reference: &str) {
         if self.status_code().is_server_error() {

@@ -47,9 +47,39 @@ pub(super) fn ok(page: &impl Template) -> Result<HttpResponse> {
     with_status(StatusCode::OK, page)
 }
 
+/// A page that says why what was typed is refused.
+pub(super) trait Refusing: Template {
+    fn why(&self) -> &str;
+}
+
+macro_rules! refusing {
+    ($($page:path)*) => {$(
+        impl Refusing for $page {
+            fn why(&self) -> &str {
+                &self.refusal.why
+            }
+        }
+    )*};
+}
+
+refusing! {
+    audit::IndexPage bucket::ShowPage buckets::IndexPage cache::key::ShowPage cache::keys::IndexPage cache::walks::ShowPage
+    deletions::ConfirmPage object::ShowPage settings::ShowPage setup::NewPage uploads::IndexPage
+}
+
+/// Why, for a program, which is answered with a problem instead of the page.
+pub(super) struct Why(pub String);
+
+/// The same page again, with what was typed.
+pub(super) fn refused(status: StatusCode, page: &impl Refusing) -> Result<HttpResponse> {
+    let mut response = with_status(status, page)?;
+    response.extensions_mut().insert(Why(page.why().to_owned()));
+    Ok(response)
+}
+
 /// 422: the same page again, with what was typed.
-pub(super) fn unprocessable(page: &impl Template) -> Result<HttpResponse> {
-    with_status(StatusCode::UNPROCESSABLE_ENTITY, page)
+pub(super) fn unprocessable(page: &impl Refusing) -> Result<HttpResponse> {
+    refused(StatusCode::UNPROCESSABLE_ENTITY, page)
 }
 
 /// Tone, icon and words for what an unfinished upload does, the same on every page.

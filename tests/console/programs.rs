@@ -28,6 +28,28 @@ async fn without_body(client: &Client, path: &str) -> Page {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_form_refuses_is_a_problem_for_a_program_and_its_page_for_a_person() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    for (name, status, why) in [(app.bucket.as_str(), 409, "already"), ("NO", 422, "Capital")] {
+        let told = post(&admin, "/buckets", &[("name", name)]).await;
+        assert_eq!(told.header("content-type"), Some("application/problem+json"));
+        let shown = admin.post("/buckets", &[("name", name)]).await.expect_status(status).text_of("main");
+        let told = detail(told, status).await;
+        assert!(told.contains(why) && shown.contains(&told), "{told}: {shown}");
+    }
+    let email = app.new_user(Role::Viewer).await;
+    let wrong = [("email", email.as_str()), ("password", "not this one")];
+    assert!(detail(post(&app.visitor(), "/session", &wrong).await, 422).await.contains("is wrong"));
+    let mut waits = post(&app.visitor(), "/session", &wrong).await;
+    for _ in 0..10 {
+        waits = post(&app.visitor(), "/session", &wrong).await;
+    }
+    assert!(waits.header("retry-after").is_some_and(|wait| wait != "1"), "{:?}", waits.header("retry-after"));
+    assert!(detail(waits, 429).await.contains("Too many wrong tries"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_field_is_named() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;

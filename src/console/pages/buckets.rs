@@ -6,7 +6,7 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{Refusal, ok, with_status};
+use super::{Refusal, ok, refused};
 use crate::config::Config;
 use crate::console::error::Result;
 use crate::console::layout::{Flash, Layout, Section};
@@ -131,7 +131,7 @@ pub async fn create(admin: Admin, ctx: web::Data<Context>, form: Form<CreateForm
     let mut page = page(&admin, &ctx, String::new()).await?;
     page.name = form.name;
     page.refusal = Refusal { field: "name", why };
-    with_status(status, &page)
+    refused(status, &page)
 }
 
 pub async fn count(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {

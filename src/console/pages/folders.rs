@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
-use super::{bucket, with_status};
+use super::{bucket, refused};
 use crate::console::error::Result;
 use crate::console::layout::Flash;
 use crate::console::names;
@@ -43,5 +43,5 @@ pub async fn create(
         Err(domain::Error::Conflict(why)) => (StatusCode::CONFLICT, why),
         Err(fault) => return Err(fault.into()),
     };
-    with_status(status, &bucket::with_refused_folder(&editor, &ctx, (bucket.0, prefix), (name, why)).await?)
+    refused(status, &bucket::with_refused_folder(&editor, &ctx, (bucket.0, prefix), (name, why)).await?)
 }

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::{ok, unprocessable, with_status};
+use super::{Refusing, ok, refused, unprocessable};
 use crate::console::error::Result;
 use crate::console::filters;
 use crate::console::layout::{Layout, Section};
@@ -69,7 +69,7 @@ pub async fn create(visitor: Visitor, ctx: web::Data<Context>, form: Form<Create
         }
         SignIn::Wait(wait) => {
             let why = format!("Too many wrong tries. Wait {} and try again.", in_words(wait));
-            let mut response = with_status(StatusCode::TOO_MANY_REQUESTS, &page(&visitor, form.email, &form.next, why, false))?;
+            let mut response = refused(StatusCode::TOO_MANY_REQUESTS, &page(&visitor, form.email, &form.next, why, false))?;
             response.headers_mut().insert(RETRY_AFTER, wait.as_secs().max(1).into());
             Ok(response)
         }
@@ -81,6 +81,12 @@ pub async fn end(visitor: Visitor, ctx: web::Data<Context>) -> Result<HttpRespon
         sessions::end(&ctx, token, visitor.actor.address, &visitor.actor.request_id).await?;
     }
     Ok(HttpResponse::SeeOther().insert_header((LOCATION, "/session")).cookie(session::removal(&ctx.config)).finish())
+}
+
+impl Refusing for NewPage {
+    fn why(&self) -> &str {
+        &self.refusal
+    }
 }
 
 fn page(visitor: &Visitor, email: String, next: &str, refusal: String, needs_setup: bool) -> NewPage {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 mod abilities;
 
-use super::{Refusal, buckets::versioning_word, ok, with_status};
+use super::{Refusal, buckets::versioning_word, ok, refused};
 use crate::console::error::Result;
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::query::{Bucket, Form};
@@ -88,7 +88,7 @@ pub async fn delete(admin: Admin, ctx: web::Data<Context>, bucket: Bucket, form:
         Err(fault) => return Err(fault.into()),
     };
     let page = page(&admin, &ctx, &bucket.0).await?;
-    with_status(status, &ShowPage { typed: form.name, refusal: Refusal { field: "name", why }, ..page })
+    refused(status, &ShowPage { typed: form.name, refusal: Refusal { field: "name", why }, ..page })
 }
 
 async fn page(person: &SignedIn, ctx: &Context, bucket: &BucketName) -> Result<ShowPage> {

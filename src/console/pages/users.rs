@@ -6,7 +6,7 @@ use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Refusal, with_status};
+use super::Refusal;
 use crate::console::error::{Error, Result};
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::query::Form;
@@ -58,6 +58,12 @@ impl IndexPage {
 
     fn is_adding(&self) -> bool {
         self.refused.is_none() && !self.refusal.why.is_empty()
+    }
+}
+
+impl super::Refusing for IndexPage {
+    fn why(&self) -> &str {
+        self.alert.as_deref().unwrap_or(&self.refusal.why)
     }
 }
 
@@ -155,7 +161,7 @@ async fn answer(admin: &SignedIn, ctx: &Context, done: domain::Result<()>, sente
         Ok(()) => Ok(admin.redirect("/users", Flash::done(sentence))),
         Err(domain::Error::Conflict(why)) => {
             let page = page(admin, ctx).await?;
-            with_status(StatusCode::CONFLICT, &IndexPage { alert: Some(why), ..page })
+            super::refused(StatusCode::CONFLICT, &IndexPage { alert: Some(why), ..page })
         }
         Err(fault) => Err(fault.into()),
     }
