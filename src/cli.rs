@@ -117,6 +117,7 @@ async fn with_stores(embedded: bool, work: impl AsyncFnOnce(Config) -> anyhow::R
     if let Some(urls) = embedded::urls_of_running(&Config::data_dir_from_env()) {
         return work(Config::from_env(Stores::Embedded(&urls))?).await;
     }
+    log::warn!("no servers run in {}: they are started for this command", Config::data_dir_from_env().display());
     let servers = start_servers().await?;
     let outcome = work(Config::from_env(Stores::Embedded(servers.urls()))?).await;
     tokio::task::spawn_blocking(move || servers.stop()).await.context("the servers' stop was cut off")?;

@@ -35,6 +35,7 @@ pub use failure::{code, cut};
 pub(super) use history::known;
 pub use history::{BATCH_PAGE, Batch, Filter, Page, batch, list};
 pub use intake::Intake;
+pub use parts::largest;
 pub use receiver::{Ended, Receiver};
 
 /// One attempt to store a file.

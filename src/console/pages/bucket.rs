@@ -243,7 +243,7 @@ pub fn assemble(layout: Layout, bucket: BucketName, place: Location, listing: Li
         marker: listing.marker.map(|(key, etag)| format!("{}:{etag}", paths::field(key.as_str()))),
         next_url,
         back_url,
-        max_size: config.upload.max_size,
+        max_size: domain::uploads::largest(&config.upload),
         endpoint: config.s3.public_url.clone().or_else(|| config.s3.endpoint.clone()),
         to: String::new(),
         new_folder: String::new(),

@@ -204,7 +204,7 @@ pub async fn new(editor: Editor, ctx: web::Data<Context>, query: Query) -> Resul
         bucket,
         prefix: super::folder(query.prefix),
         overwrite: query.overwrite == "1",
-        max_size: ctx.config.upload.max_size,
+        max_size: uploads::largest(&ctx.config.upload),
         keep_days: ctx.config.upload.keep.as_secs() / 86_400,
     })
 }

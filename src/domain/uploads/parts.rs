@@ -10,6 +10,7 @@ use super::pace::Pace;
 use super::publish::Whole;
 use super::room::Room;
 use super::row::{self, Digest};
+use crate::config::UploadConfig;
 use crate::domain::faults::crash_point;
 use crate::domain::{Error, Result};
 use crate::stores::s3::{self, Part, PartReceipt, PutOptions};
@@ -24,8 +25,16 @@ pub(super) const MAX_PARTS: i32 = 10_000;
 /// no more than a quarter of the memory for all.
 pub(super) fn part_size(length: Option<u64>, memory: usize) -> usize {
     let by_length = length.unwrap_or(0).div_ceil(9_000).next_multiple_of(MIB);
-    let most = (memory as u64 / 4).max(8 * MIB);
-    usize::try_from(by_length.clamp(8 * MIB, most)).unwrap_or(usize::MAX)
+    usize::try_from(by_length.clamp(8 * MIB, largest_part(memory))).unwrap_or(usize::MAX)
+}
+
+fn largest_part(memory: usize) -> u64 {
+    (memory as u64 / 4).max(8 * MIB)
+}
+
+/// Bytes of the largest file that is taken: what is configured, and what the parts that memory allows hold.
+pub fn largest(upload: &UploadConfig) -> u64 {
+    upload.max_size.min(largest_part(upload.memory).saturating_mul(MAX_PARTS.unsigned_abs().into()))
 }
 
 /// SHA-256 of parts in their order, computed beside the connection that they come from.
