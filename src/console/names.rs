@@ -108,7 +108,9 @@ pub fn short_html(name: &str) -> String {
     if length <= LONG || turns(name) || name.trim() != name {
         return format!("<bdi class=\"name\">{}</bdi>", markup(name));
     }
-    let cut = name.char_indices().nth(length - TAIL).map_or(name.len(), |(at, _)| at);
+    // A space at an end is shown as such, and this is none.
+    let beside_space = |at: usize| name[..at].ends_with(char::is_whitespace) || name[at..].starts_with(char::is_whitespace);
+    let cut = name.char_indices().map(|(at, _)| at).take(length - TAIL + 1).filter(|at| !beside_space(*at)).last().unwrap_or(0);
     let title = escape(&text(name));
     let (head, tail) = (markup(&name[..cut]), markup(&name[cut..]));
     format!(
@@ -151,6 +153,9 @@ mod tests {
     fn a_long_name_keeps_its_end() {
         let html = short_html("framework-agreement-2026-v7-final-countersigned-11-03.pdf");
         assert!(html.contains("<span class=\"name-tail\">ed-11-03.pdf</span>"), "{html}");
+        // 12 from the end there is a space.
+        let html = short_html("framework-agreement-2026-v7-countersigned 2026-11-03.md");
+        assert!(!html.contains("chip") && html.contains("<span class=\"name-tail\">"), "{html}");
         assert!(!short_html(&"عقد".repeat(20)).contains("name-tail"));
     }
 }

@@ -19,7 +19,7 @@ use crate::console::part::Part;
 use crate::console::session::Viewer;
 use crate::domain::Context;
 use crate::domain::actor::Role;
-use crate::domain::health::State;
+use crate::domain::health::{Service, State};
 use crate::domain::overview::{Overview, overview};
 
 pub use rendered::Rendered;
@@ -57,6 +57,11 @@ impl LivePart {
     /// Services that are down, for the sentence under the strip.
     fn troubled(&self) -> impl Iterator<Item = &ServiceLine> {
         self.services.iter().filter(|line| line.state == State::Down)
+    }
+
+    /// What is down of that which knows how much is stored: the store, and Redis, which keeps what was counted.
+    fn uncountable(&self) -> Option<&'static str> {
+        self.troubled().map(|line| line.service).find(|service| matches!(service, Service::S3 | Service::Redis)).map(Service::name)
     }
 }
 
