@@ -4,7 +4,7 @@ use askama::filters::Safe;
 use askama::{Result, Values};
 use chrono::{DateTime, Utc};
 
-use super::units::{THIN, ago_text, clock_text, count_text, memory_text, size_parts, size_text};
+use super::units::{ago_text, clock_text, count_text, latency_text, memory_text, size_parts, size_text};
 use super::{assets, filetype, icons, names};
 use crate::clock;
 
@@ -137,8 +137,7 @@ pub fn size_unit(bytes: impl Number, _: &dyn Values) -> Result<&'static str> {
 /// Milliseconds: `1.8 ms`.
 #[askama::filter_fn]
 pub fn latency(ms: impl Milliseconds, _: &dyn Values) -> Result<String> {
-    let ms = ms.milliseconds();
-    Ok(if ms < 10.0 { format!("{ms:.1}{THIN}ms") } else { format!("{ms:.0}{THIN}ms") })
+    Ok(latency_text(ms.milliseconds()))
 }
 
 /// The first so many characters.

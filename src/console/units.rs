@@ -95,6 +95,11 @@ pub fn clock_text(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     at.format(shape).to_string()
 }
 
+/// A time to answer: "3.4 ms", "127 ms".
+pub fn latency_text(ms: f64) -> String {
+    if ms < 10.0 { format!("{ms:.1}{THIN}ms") } else { format!("{ms:.0}{THIN}ms") }
+}
+
 /// How long something lasts: two units at most.
 pub fn duration_text(seconds: i64) -> String {
     // After a clock was set back.

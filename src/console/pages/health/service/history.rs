@@ -94,18 +94,13 @@ impl History {
         });
         Self {
             area: charts::area(&means, 0.0, top),
-            levels: [top, top / 2.0, 0.0].map(milliseconds),
-            now: means.iter().copied().flatten().next_back().map_or_else(|| "not known".to_owned(), milliseconds),
-            slowest: if most > 0.0 { milliseconds(most) } else { "not known".to_owned() },
+            levels: [top, top / 2.0, 0.0].map(units::latency_text),
+            now: means.iter().copied().flatten().next_back().map_or_else(|| "not known".to_owned(), units::latency_text),
+            slowest: if most > 0.0 { units::latency_text(most) } else { "not known".to_owned() },
             times: ranges::times(range),
             bars: bars.collect(),
             bar_width: format!("{:.2}", (width * 0.8).max(0.6)),
             uptime,
         }
     }
-}
-
-fn milliseconds(ms: f64) -> String {
-    let figure = if ms < 10.0 { format!("{ms:.1}") } else { format!("{ms:.0}") };
-    format!("{figure}{}ms", units::THIN)
 }
