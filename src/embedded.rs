@@ -4,10 +4,12 @@
 //! started again when they die. Everything here blocks: call it from a thread, or through `spawn_blocking`.
 
 mod directory;
+mod isolation;
 mod postgres;
 mod process;
 mod programs;
 mod redis;
+mod relay;
 mod s3;
 mod server;
 

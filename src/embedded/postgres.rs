@@ -9,6 +9,7 @@ use percent_encoding::percent_encode;
 use tokio_postgres::NoTls;
 
 use super::directory::{self, Directory};
+use super::isolation::Isolation;
 use super::process::{self, Invocation, User};
 use super::redis::PATH;
 use super::server::Recipe;
@@ -63,6 +64,7 @@ impl Postgres {
             arguments.push("--no-sync");
         }
         let initdb = Invocation {
+            isolation: Isolation::None,
             program: self.programs.join("initdb"),
             arguments: arguments.into_iter().map(Into::into).collect(),
             environment: Vec::new(),
@@ -159,6 +161,7 @@ impl Recipe for Postgres {
             arguments.extend(["-c".into(), setting.into()]);
         }
         Invocation {
+            isolation: Isolation::None,
             program: self.programs.join("postgres"),
             arguments,
             environment: Vec::new(),

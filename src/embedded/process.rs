@@ -11,12 +11,18 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Ends at once if our process died before the death signal was set.
-const UNLESS_ORPHANED: &str = r#"[ "$PPID" = "$1" ] || exit 1; shift; exec "$@""#;
+use super::isolation::Isolation;
 
-/// What to run, and how it is to die.
+/// Exits if our process died before the death signal was set. Files and sockets are for their owner alone.
+const UNLESS_ORPHANED: &str = r#"[ "$PPID" = "$1" ] || exit 1; shift; umask 077; exec "$@""#;
+
+/// Where servers and the tools that start them are found.
+pub(super) const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+
+/// What to run, and how it ends.
 pub(super) struct Invocation {
     pub program: PathBuf,
+    pub isolation: Isolation,
     pub arguments: Vec<OsString>,
     pub environment: Vec<(&'static str, String)>,
     pub directory: PathBuf,
@@ -40,7 +46,7 @@ impl Invocation {
             User::NotRoot if is_root() => drop_root(),
             _ => &[],
         };
-        let mut line: Vec<OsString> = prefix.iter().map(OsString::from).collect();
+        let mut line: Vec<OsString> = prefix.iter().copied().chain(self.isolation.prefix()).map(OsString::from).collect();
         // Innermost, because a change of credentials clears the death signal.
         line.extend(["setpriv", "--pdeathsig", self.death_signal, "--", "sh", "-c", UNLESS_ORPHANED, "sh"].map(OsString::from));
         line.push(std::process::id().to_string().into());
@@ -52,7 +58,7 @@ impl Invocation {
             .args(&line[1..])
             // Only what is named: `.env` has loaded other programs' settings into our environment.
             .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+            .env("PATH", SEARCH_PATH)
             .env("LANG", "C.UTF-8")
             .env("HOME", &self.directory)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

