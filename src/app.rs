@@ -95,20 +95,20 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     let setup = background::SetupLink::default();
     let background = background::start(&ctx, &ready, &setup, address);
     let (for_app, ready_for_app, directory) = (ctx.clone(), ready.clone(), assets.directory().to_owned());
-    let rendered = web::Data::new(console::pages::health::Rendered::default());
-    let histories = web::Data::new(console::pages::health::service::Histories::default());
-    let overview = web::Data::new(console::pages::overview::Rendered::default());
-    let (connections, feed) = (meter.clone(), console::pages::health::Feed::default());
+    let render_cache = web::Data::new(console::pages::health::RenderCache::default());
+    let history_cache = web::Data::new(console::pages::health::service::HistoryCache::default());
+    let overview = web::Data::new(console::pages::overview::RenderCache::default());
+    let (connections, slots) = (meter.clone(), console::pages::health::StreamSlots::default());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(meter.clone()))
-            .app_data(web::Data::new(feed.clone()))
-            .app_data(rendered.clone())
-            .app_data(histories.clone())
+            .app_data(web::Data::new(slots.clone()))
+            .app_data(render_cache.clone())
+            .app_data(history_cache.clone())
             .app_data(overview.clone())
             .app_data(web::Data::new(for_app.clone()))
             .app_data(web::Data::new(ready_for_app.clone()))
-            .wrap(from_fn(console::gate::gate))
+            .wrap(from_fn(console::request_middleware::request_middleware))
             .configure(console::error::configure_errors)
             // `/health/events` before `/health/{service}`.
             .configure(console::configure)

@@ -3,30 +3,30 @@
 pub mod assets;
 mod body;
 mod charts;
+mod compression;
+mod cursor_history;
 pub mod error;
 mod events;
 mod fields;
 mod filetype;
 mod filters;
-pub mod gate;
+pub mod fragment;
 mod icons;
 pub mod layout;
 mod limit;
 mod multipart;
-mod names;
+mod name_markup;
 mod origin;
-mod packing;
 pub mod pages;
-pub mod part;
 pub mod paths;
 pub mod query;
 mod ranges;
 pub mod request;
+pub mod request_middleware;
 pub mod routes;
 #[cfg(test)]
 mod samples;
 pub mod session;
-mod trail;
 mod units;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -72,7 +72,7 @@ routes! {
     "/uploads" { GET Viewer uploads::index; }
     "/uploads/new" { GET Editor uploads::new; }
     "/uploads/{batch}" { GET Viewer batch::show; }
-    "/cache" { GET Viewer cache::figures::show; }
+    "/cache" { GET Viewer cache::metrics::show; }
     "/cache/namespaces" { GET Viewer cache::namespaces::index; }
     "/cache/namespaces/samples" { POST Viewer cache::namespaces::sample; }
     "/cache/namespaces/clearings" { POST Admin cache::namespaces::clear; }
@@ -80,14 +80,14 @@ routes! {
     "/cache/clients" { GET Admin cache::server::clients; }
     "/cache/settings" { GET Admin cache::server::settings; }
     "/cache/keys" { GET Admin cache::keys::index; }
-    "/cache/keys/deletions" { POST Admin cache::walks::delete; }
+    "/cache/keys/deletions" { POST Admin cache::scans::delete; }
     "/cache/key" { GET Admin cache::key::show; }
     "/cache/key/download" { GET Admin cache::download::show; }
     "/cache/key/expiry" { POST Admin cache::key::expire; }
     "/cache/key/deletion" { POST Admin cache::key::delete; }
-    "/cache/biggest" { GET Admin cache::walks::index; POST Admin cache::walks::create; }
-    "/cache/walks/{id}" { GET Admin cache::walks::show; }
-    "/cache/walks/{id}/stop" { POST Admin cache::walks::stop; }
+    "/cache/biggest" { GET Admin cache::scans::index; POST Admin cache::scans::create; }
+    "/cache/walks/{id}" { GET Admin cache::scans::show; }
+    "/cache/walks/{id}/stop" { POST Admin cache::scans::stop; }
     "/health/events" { GET Viewer health::events; }
     "/health/checks" { POST Viewer health::check; }
     "/health/models" { POST Admin health::service::call_models; }
@@ -104,26 +104,26 @@ routes! {
 pub async fn finish(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let (req, response) = next.call(req).await?.map_into_boxed_body().into_parts();
     let mut response = match response.error() {
-        Some(fault) => match fault.as_error::<Error>() {
-            Some(fault) => error::answer(fault, &req),
+        Some(error) => match error.as_error::<Error>() {
+            Some(error) => error::answer(error, &req),
             None if response.status().is_client_error() => {
                 error::answer(&Error::BadRequest("This request cannot be read.".to_owned()), &req)
             }
-            None => error::answer(&Error::Internal(fault.to_string()), &req),
+            None => error::answer(&Error::Internal(error.to_string()), &req),
         },
         None => response,
     };
-    let why = response.extensions_mut().remove::<pages::Why>();
-    if let Some(pages::Why(why)) = why.filter(|_| request::prefers_json(req.headers())) {
-        response = error::answer(&Error::of_refusal(&response, why), &req);
+    let why = response.extensions_mut().remove::<pages::RefusalReason>();
+    if let Some(pages::RefusalReason(why)) = why.filter(|_| request::prefers_json(req.headers())) {
+        response = error::answer(&Error::from_refused_page(&response, why), &req);
     }
-    limit::tell(&req, response.headers_mut());
+    limit::set_headers(&req, response.headers_mut());
     let is_page = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if is_page && Flash::is_waiting(&req) {
         // A cookie that cannot be written is shown once more, nothing worse.
         let _ = response.add_cookie(&Flash::removal());
     }
-    let response = packing::pack(&req, response);
+    let response = compression::compress(&req, response);
     Ok(ServiceResponse::new(req, response))
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::console::error::{self, not_found};
-use crate::console::pages::{self, health::Rendered};
+use crate::console::pages::{self, health::RenderCache};
 use crate::console::session::Visitor;
 use crate::domain::Context;
 use crate::domain::health::{Service, Snapshot, State};
@@ -48,11 +48,11 @@ pub async fn whole(
     visitor: Visitor,
     ctx: web::Data<Context>,
     meter: web::Data<Meter>,
-    rendered: web::Data<Rendered>,
+    render_cache: web::Data<RenderCache>,
     req: HttpRequest,
 ) -> error::Result<HttpResponse> {
     let mut answer = match wants_html(&req) {
-        true => pages::health::show(&visitor, &ctx, &meter, &rendered)?,
+        true => pages::health::show(&visitor, &ctx, &meter, &render_cache)?,
         false => document(&ctx, visitor.is_signed_in()),
     };
     answer.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept, Cookie"));

@@ -52,9 +52,9 @@ pub static FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Each file as gzip, in their order. They hold no secret, so that nothing can be learnt from their length.
-static PACKED: LazyLock<Vec<std::io::Result<Vec<u8>>>> = LazyLock::new(|| FILES.iter().map(|(_, content)| packed(content)).collect());
+static GZIPPED: LazyLock<Vec<std::io::Result<Vec<u8>>>> = LazyLock::new(|| FILES.iter().map(|(_, content)| gzip(content)).collect());
 
-fn packed(content: &[u8]) -> std::io::Result<Vec<u8>> {
+fn gzip(content: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(content)?;
     encoder.finish()
@@ -77,11 +77,11 @@ impl Assets {
     /// Writes every file to a new directory that only this user can change, and beside it the same as gzip.
     pub fn write() -> std::io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("larder-static-").tempdir()?;
-        for ((name, content), packed) in FILES.iter().zip(PACKED.iter()) {
+        for ((name, content), gzipped) in FILES.iter().zip(GZIPPED.iter()) {
             std::fs::write(directory.path().join(name), content)?;
             // Without it the file goes out as it is.
-            if let Ok(packed) = packed {
-                std::fs::write(directory.path().join(format!("{name}.gz")), packed)?;
+            if let Ok(gzipped) = gzipped {
+                std::fs::write(directory.path().join(format!("{name}.gz")), gzipped)?;
             }
         }
         Ok(Self(directory))

@@ -13,24 +13,24 @@ use tokio::time::{Instant, Sleep};
 
 /// No byte for this long ends the request.
 const IDLE: Duration = Duration::from_secs(30);
-/// Less than [`FLOOR`] bytes within so much waiting ends it too.
+/// Less than [`MIN_BYTES`] bytes within so much waiting ends it too.
 const WINDOW: Duration = Duration::from_secs(60);
-const FLOOR: usize = 60_000;
+const MIN_BYTES: usize = 60_000;
 
 /// The request with its body watched.
-pub fn watched(mut req: ServiceRequest) -> ServiceRequest {
+pub fn with_timeouts(mut req: ServiceRequest) -> ServiceRequest {
     // A GET has no body; watching it would only cost.
     if req.method().is_safe() {
         return req;
     }
     let inner = req.take_payload();
     let idle = Box::pin(tokio::time::sleep(IDLE));
-    let watched = Watched { inner, idle, waiting_since: None, waited: Duration::ZERO, in_window: 0, ended: false };
+    let watched = TimedBody { inner, idle, waiting_since: None, waited: Duration::ZERO, in_window: 0, ended: false };
     req.set_payload(Payload::Stream { payload: Box::pin(watched) });
     req
 }
 
-struct Watched {
+struct TimedBody {
     inner: Payload,
     idle: Pin<Box<Sleep>>,
     /// Since when the sender keeps us waiting. Time in which nobody asked for more is not the sender's.
@@ -45,21 +45,21 @@ fn too_slow(why: &str) -> PayloadError {
     PayloadError::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why.to_owned()))
 }
 
-impl Watched {
+impl TimedBody {
     /// Whether the sender has crawled for a whole window.
-    fn crawls(&mut self, came: usize) -> bool {
+    fn is_too_slow(&mut self, came: usize) -> bool {
         self.waited += self.waiting_since.take().map(|since| since.elapsed()).unwrap_or_default();
         self.in_window += came;
         if self.waited < WINDOW {
             return false;
         }
-        let crawls = self.in_window < FLOOR;
+        let crawls = self.in_window < MIN_BYTES;
         (self.waited, self.in_window) = (Duration::ZERO, 0);
         crawls
     }
 }
 
-impl Stream for Watched {
+impl Stream for TimedBody {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -69,7 +69,7 @@ impl Stream for Watched {
         }
         let failed = match Pin::new(&mut this.inner).poll_next(cx) {
             Poll::Ready(Some(Ok(chunk))) => {
-                if !this.crawls(chunk.len()) {
+                if !this.is_too_slow(chunk.len()) {
                     return Poll::Ready(Some(Ok(chunk)));
                 }
                 "less than 1 kB a second for a minute"

@@ -2,10 +2,10 @@
 
 /// A line over time, with the stretches that had no answer.
 #[derive(Debug, Default, PartialEq)]
-pub struct Spark {
+pub struct Sparkline {
     /// Path data of the line.
     pub line: String,
-    /// Path data of the ground under it.
+    /// Path data of the fill under it.
     pub area: String,
     /// Left edge and width of each stretch without an answer.
     pub gaps: Vec<(String, String)>,
@@ -15,15 +15,15 @@ pub struct Spark {
 
 /// What a step of time has heard.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Step {
+pub enum Sample {
     /// Nobody asked.
     Unknown,
     /// There was no answer.
-    Silent,
+    NoAnswer,
     Value(f32),
 }
 
-impl Step {
+impl Sample {
     fn value(self) -> Option<f32> {
         match self {
             Self::Value(value) if value.is_finite() => Some(value),
@@ -32,9 +32,9 @@ impl Step {
     }
 }
 
-/// `steps` are in order of time. `None` with fewer than two known values.
-pub fn spark(steps: &[Step]) -> Option<Spark> {
-    let known = || steps.iter().filter_map(|step| step.value());
+/// `samples` are in order of time. `None` with fewer than two known values.
+pub fn spark(samples: &[Sample]) -> Option<Sparkline> {
+    let known = || samples.iter().filter_map(|sample| sample.value());
     if known().count() < 2 {
         return None;
     }
@@ -43,20 +43,20 @@ pub fn spark(steps: &[Step]) -> Option<Spark> {
     sorted.sort_by(f32::total_cmp);
     let high = sorted[sorted.len() * 95 / 100 % sorted.len()] * 3.0;
     let top = sorted.last().copied().unwrap_or(1.0).min(high).max(0.01);
-    let width = 300.0 / (steps.len() - 1) as f32;
+    let width = 300.0 / (samples.len() - 1) as f32;
     let x = |at: usize| at as f32 * width;
     let y = |value: f32| 94.0 - value.min(top) / top * 86.0;
 
-    let mut spark = Spark::default();
+    let mut spark = Sparkline::default();
     let mut run: Vec<(f32, f32)> = Vec::new();
     let mut gap_from: Option<usize> = None;
-    for (at, step) in steps.iter().enumerate() {
-        if *step == Step::Silent {
+    for (at, sample) in samples.iter().enumerate() {
+        if *sample == Sample::NoAnswer {
             gap_from.get_or_insert(at.saturating_sub(1));
         } else if let Some(from) = gap_from.take() {
             spark.gaps.push(gap(x(from), x(at)));
         }
-        match step.value() {
+        match sample.value() {
             Some(value) => run.push((x(at), y(value))),
             None => draw(&mut spark, &mut run),
         }
@@ -73,7 +73,7 @@ fn gap(from: f32, to: f32) -> (String, String) {
     (format!("{from:.1}"), format!("{:.1}", (to - from).max(1.0)))
 }
 
-fn draw(spark: &mut Spark, run: &mut Vec<(f32, f32)>) {
+fn draw(spark: &mut Sparkline, run: &mut Vec<(f32, f32)>) {
     if let (Some(first), Some(last)) = (run.first(), run.last()) {
         // Whole units: a page has six of these, twice.
         let points: Vec<String> = run.iter().map(|(x, y)| format!("{x:.0} {y:.0}")).collect();
@@ -88,17 +88,17 @@ fn draw(spark: &mut Spark, run: &mut Vec<(f32, f32)>) {
 #[derive(Debug, PartialEq)]
 pub struct Area {
     pub line: String,
-    pub ground: String,
+    pub fill: String,
     pub end: Option<(String, String)>,
 }
 
-/// `values` are in order of time, 0 to 100 of the box is `floor` to `top`. A value between two unknown ones is a short
+/// `values` are in order of time, 0 to 100 of the box is `bottom` to `top`. A value between two unknown ones is a short
 /// stroke; `None` where nothing is known.
-pub fn area(values: &[Option<f64>], floor: f64, top: f64) -> Option<Area> {
-    let step = 300.0 / (values.len().max(2) - 1) as f64;
-    let height = (top - floor).max(f64::MIN_POSITIVE);
-    let y = |value: f64| 98.0 - (value.clamp(floor, top) - floor) / height * 96.0;
-    let mut area = Area { line: String::new(), ground: String::new(), end: None };
+pub fn area(values: &[Option<f64>], bottom: f64, top: f64) -> Option<Area> {
+    let width = 300.0 / (values.len().max(2) - 1) as f64;
+    let height = (top - bottom).max(f64::MIN_POSITIVE);
+    let y = |value: f64| 98.0 - (value.clamp(bottom, top) - bottom) / height * 96.0;
+    let mut area = Area { line: String::new(), fill: String::new(), end: None };
     for run in values.chunk_by(|a, b| a.is_some() == b.is_some()).scan(0, |at, run| {
         let begin = *at;
         *at += run.len();
@@ -106,15 +106,15 @@ pub fn area(values: &[Option<f64>], floor: f64, top: f64) -> Option<Area> {
     }) {
         let (begin, run) = run;
         let mut points: Vec<(f64, f64)> =
-            run.iter().enumerate().filter_map(|(at, value)| Some(((begin + at) as f64 * step, y((*value)?)))).collect();
+            run.iter().enumerate().filter_map(|(at, value)| Some(((begin + at) as f64 * width, y((*value)?)))).collect();
         let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else { continue };
         if points.len() == 1 {
-            points.push((first.0 + step / 2.0, first.1));
+            points.push((first.0 + width / 2.0, first.1));
         }
         let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
         let path = path.join("L");
         area.line.push_str(&format!("M{path}"));
-        area.ground.push_str(&format!("M{:.1} 100L{path}L{:.1} 100Z", first.0, points[points.len() - 1].0));
+        area.fill.push_str(&format!("M{:.1} 100L{path}L{:.1} 100Z", first.0, points[points.len() - 1].0));
         area.end = Some((format!("{:.1}", last.0), format!("{:.1}", last.1)));
     }
     (!area.line.is_empty()).then_some(area)
@@ -132,13 +132,13 @@ pub struct Bar {
 /// One bar a value; a value above zero is never invisible.
 pub fn bars(values: &[i64]) -> Vec<Bar> {
     let top = values.iter().copied().max().unwrap_or(0).max(1) as f32;
-    let step = 300.0 / values.len().max(1) as f32;
+    let width = 300.0 / values.len().max(1) as f32;
     let bar = |(at, value): (usize, &i64)| {
         let height = if *value > 0 { (*value as f32 / top * 100.0).max(4.0) } else { 0.0 };
         Bar {
-            x: format!("{:.1}", at as f32 * step + step * 0.14),
+            x: format!("{:.1}", at as f32 * width + width * 0.14),
             y: format!("{:.1}", 100.0 - height),
-            width: format!("{:.1}", step * 0.72),
+            width: format!("{:.1}", width * 0.72),
             height: format!("{height:.1}"),
         }
     };
@@ -151,8 +151,8 @@ mod tests {
 
     #[test]
     fn a_line_breaks_where_there_was_no_answer() {
-        use Step::{Silent, Unknown, Value};
-        let spark = spark(&[Value(1.0), Value(2.0), Silent, Silent, Value(1.0), Unknown, Value(1.0)]).unwrap();
+        use Sample::{NoAnswer, Unknown, Value};
+        let spark = spark(&[Value(1.0), Value(2.0), NoAnswer, NoAnswer, Value(1.0), Unknown, Value(1.0)]).unwrap();
         assert_eq!(spark.line.matches('M').count(), 3);
         assert_eq!(spark.gaps, [("50.0".to_owned(), "150.0".to_owned())], "where nobody asked is no failure");
         assert_eq!(spark.end.unwrap().0, "300.0");
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn too_little_is_no_line() {
         assert_eq!(spark(&[]), None);
-        assert_eq!(spark(&[Step::Unknown, Step::Value(1.0)]), None);
+        assert_eq!(spark(&[Sample::Unknown, Sample::Value(1.0)]), None);
     }
 
     #[test]

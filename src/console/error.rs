@@ -1,7 +1,7 @@
-//! What a refused or failed request answers: a page in plain words, or a problem document for programs.
+//! What a refused or failed request answers: a page in plain message, or a problem document for programs.
 
-mod causes;
-mod words;
+mod conversions;
+mod messages;
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use words::Words;
+use messages::Message;
 
 use super::layout::Theme;
 use super::{filters, paths, request};
@@ -43,7 +43,7 @@ pub enum Error {
     #[error("{0}")]
     Unprocessable(String),
     #[error("{why}")]
-    TooMany { why: String, retry_after: Duration },
+    TooManyRequests { why: String, retry_after: Duration },
     #[error("{why}")]
     Busy { why: String, retry_after: Duration },
     #[error("{} is not available: {cause}", service.name())]
@@ -59,23 +59,23 @@ pub enum Error {
 struct ErrorPage<'a> {
     title: &'a str,
     theme: Theme,
-    words: Words,
+    message: Message,
     code: u16,
     at: DateTime<Utc>,
     reference: &'a str,
-    /// Whether asking again may help.
+    /// Whether asking may_retry may help.
     retry: bool,
     unavailable: bool,
     icon: &'static str,
 }
 
 impl Error {
-    /// What the page of a refused form says, as the fault that a program hears of.
-    pub(super) fn of_refusal(page: &HttpResponse, why: String) -> Self {
+    /// What the page of a refused form says, as the error that a program hears of.
+    pub(super) fn from_refused_page(page: &HttpResponse, why: String) -> Self {
         let wait = page.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
         match page.status() {
             StatusCode::CONFLICT => Self::Conflict(why),
-            StatusCode::TOO_MANY_REQUESTS => Self::TooMany { why, retry_after: Duration::from_secs(wait.unwrap_or(1)) },
+            StatusCode::TOO_MANY_REQUESTS => Self::TooManyRequests { why, retry_after: Duration::from_secs(wait.unwrap_or(1)) },
             _ => Self::Unprocessable(why),
         }
     }
@@ -88,32 +88,32 @@ impl Error {
     }
 
     /// The page, with `reference` at its foot. `since`: when the service that failed stopped answering.
-    /// `again`: the request only read, so the browser may send it again by itself.
-    pub fn page(&self, reference: &str, theme: Theme, since: Option<DateTime<Utc>>, again: bool) -> HttpResponse {
+    /// `may_retry`: the request only read, so the browser may send it again by itself.
+    pub fn page(&self, reference: &str, theme: Theme, since: Option<DateTime<Utc>>, may_retry: bool) -> HttpResponse {
         let status = self.status_code();
         let mut answer = self.start();
-        if again && matches!(self, Self::Unavailable { .. }) {
+        if may_retry && matches!(self, Self::Unavailable { .. }) {
             answer.insert_header((REFRESH, "5"));
         }
         if let Self::SignIn { next } = self {
             return answer.insert_header((LOCATION, paths::sign_in(next))).finish();
         }
-        let words = self.words(since, again);
+        let message = self.message(since, may_retry);
         let page = ErrorPage {
-            title: &words.headline.clone(),
+            title: &message.headline.clone(),
             theme,
-            words,
+            message,
             code: status.as_u16(),
             at: clock::now(),
             reference,
-            retry: again && (status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS),
+            retry: may_retry && (status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS),
             unavailable: matches!(self, Self::Unavailable { .. }),
             icon: if status.is_server_error() { "down" } else { "error" },
         };
         match page.render() {
             Ok(html) => answer.insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(html),
-            Err(fault) => {
-                log::error!("[{reference}] the error page itself: {fault}");
+            Err(error) => {
+                log::error!("[{reference}] the error page itself: {error}");
                 answer.finish()
             }
         }
@@ -128,7 +128,7 @@ impl Error {
             Self::NoSpace => {
                 answer.insert_header((RETRY_AFTER, "60"));
             }
-            Self::TooMany { retry_after, .. } | Self::Busy { retry_after, .. } => {
+            Self::TooManyRequests { retry_after, .. } | Self::Busy { retry_after, .. } => {
                 answer.insert_header((RETRY_AFTER, retry_after.as_secs().max(1).to_string()));
             }
             Self::MethodNotAllowed { allow } => {
@@ -151,7 +151,7 @@ impl ResponseError for Error {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unavailable { .. } | Self::NoSpace => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -188,20 +188,20 @@ pub fn answer(error: &Error, req: &HttpRequest) -> HttpResponse {
 }
 
 /// What an answer must know of whoever asked, for when the request is lost.
-pub struct Asker {
+pub struct ErrorFormat {
     json: bool,
     theme: Theme,
-    again: bool,
+    may_retry: bool,
 }
 
-impl Asker {
+impl ErrorFormat {
     /// Whether it is a program, which reads JSON.
-    pub fn is_program(&self) -> bool {
+    pub fn is_json(&self) -> bool {
         self.json
     }
 
     pub fn of(req: &HttpRequest) -> Self {
-        Self { json: request::prefers_json(req.headers()), theme: Theme::of(req), again: req.method().is_safe() }
+        Self { json: request::prefers_json(req.headers()), theme: Theme::of(req), may_retry: req.method().is_safe() }
     }
 
     /// As [`answer`].
@@ -211,7 +211,7 @@ impl Asker {
             return problem(error, &reference, Map::new());
         }
         error.log(&reference);
-        error.page(&reference, self.theme, None, self.again)
+        error.page(&reference, self.theme, None, self.may_retry)
     }
 }
 
@@ -223,12 +223,12 @@ pub fn problem(error: &Error, reference: &str, members: Map<String, Value>) -> H
         Error::SignIn { .. } => StatusCode::UNAUTHORIZED,
         error => error.status_code(),
     };
-    let words = error.words(None, false);
+    let message = error.message(None, false);
     let mut body = Map::from_iter([
         ("type".to_owned(), json!("about:blank")),
-        ("title".to_owned(), json!(words.status)),
+        ("title".to_owned(), json!(message.status)),
         ("status".to_owned(), json!(status.as_u16())),
-        ("detail".to_owned(), json!(words.sentence)),
+        ("detail".to_owned(), json!(message.sentence)),
         ("request_id".to_owned(), json!(reference)),
     ]);
     body.extend(members);

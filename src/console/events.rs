@@ -7,44 +7,44 @@ use crate::domain::audit::Event;
 use crate::domain::names::{BucketName, ObjectKey};
 
 /// What a sentence names, with its page where it has one.
-pub struct Thing {
+pub struct Target {
     pub text: String,
     pub url: Option<String>,
 }
 
-/// `phrase subject joint place`: "Uploaded a.pdf to sme-files/contracts".
-pub struct Line {
+/// `phrase subject preposition place`: "Uploaded a.pdf to sme-files/contracts".
+pub struct EventSummary {
     pub at: DateTime<Utc>,
-    pub who: String,
+    pub actor: String,
     pub phrase: String,
-    pub subject: Option<Thing>,
-    pub joint: &'static str,
-    pub place: Option<Thing>,
+    pub subject: Option<Target>,
+    pub preposition: &'static str,
+    pub place: Option<Target>,
     /// Where the request came from, or what Larder did by itself.
-    pub from: String,
+    pub source: String,
     /// `refused` or `failed`, where it did not succeed.
-    pub trouble: Option<&'static str>,
+    pub failure: Option<&'static str>,
 }
 
-impl Line {
+impl EventSummary {
     pub fn of(event: &Event) -> Self {
-        let (phrase, joint) = phrase(&event.action, &event.outcome);
-        let (subject, place) = things(&event.action, &event.resource);
+        let (phrase, preposition) = phrase(&event.action, &event.outcome);
+        let (subject, place) = targets(&event.action, &event.resource);
         Self {
             at: event.at,
-            who: event.actor_label.clone(),
+            actor: event.actor_label.clone(),
             phrase: match (event.action.as_str(), &subject) {
                 ("session.refuse", None) => "Was not let in".to_owned(),
                 (action, _) => phrase.unwrap_or(action).to_owned(),
             },
-            joint: if place.is_some() { joint } else { "" },
+            preposition: if place.is_some() { preposition } else { "" },
             subject,
             place,
-            from: event
+            source: event
                 .address
                 .clone()
                 .unwrap_or_else(|| if event.actor_kind == "system" { "Larder itself".to_owned() } else { String::new() }),
-            trouble: match event.outcome.as_str() {
+            failure: match event.outcome.as_str() {
                 "refused" => Some("Refused"),
                 "failed" => Some("Failed"),
                 _ => None,
@@ -58,7 +58,7 @@ impl Line {
 }
 
 fn phrase(action: &str, outcome: &str) -> (Option<&'static str>, &'static str) {
-    let (phrase, joint) = match action {
+    let (phrase, preposition) = match action {
         "bucket.create" => ("Made the bucket", ""),
         "bucket.delete" => ("Deleted the bucket", ""),
         "file.reconcile" => ("Corrected what was known of", "in"),
@@ -90,38 +90,38 @@ fn phrase(action: &str, outcome: &str) -> (Option<&'static str>, &'static str) {
         "audit.export" => ("Exported the audit", ""),
         _ => return (None, ""),
     };
-    (Some(phrase), joint)
+    (Some(phrase), preposition)
 }
 
 /// What `resource` names: an object and its folder, a bucket, a person, or nothing worth saying.
-fn things(action: &str, resource: &str) -> (Option<Thing>, Option<Thing>) {
+fn targets(action: &str, resource: &str) -> (Option<Target>, Option<Target>) {
     if let Some(rest) = resource.strip_prefix("s3://") {
         let (name, key) = rest.split_once('/').unwrap_or((rest, ""));
         let Some(bucket) = BucketName::parse(name) else {
-            return (Some(Thing { text: resource.to_owned(), url: None }), None);
+            return (Some(Target { text: resource.to_owned(), url: None }), None);
         };
         let Some(key) = ObjectKey::parse(key) else {
             let url = (action != "bucket.delete").then(|| paths::bucket(&bucket));
-            return (Some(Thing { text: name.to_owned(), url }), None);
+            return (Some(Target { text: name.to_owned(), url }), None);
         };
         let place =
-            Thing { text: format!("{bucket}/{}", key.folder().trim_end_matches('/')), url: Some(paths::folder(&bucket, key.folder())) };
-        let place = Thing { text: place.text.trim_end_matches('/').to_owned(), ..place };
+            Target { text: format!("{bucket}/{}", key.folder().trim_end_matches('/')), url: Some(paths::folder(&bucket, key.folder())) };
+        let place = Target { text: place.text.trim_end_matches('/').to_owned(), ..place };
         let url = match action {
             "object.delete" | "upload.abort" | "upload.fail" => None,
             "folder.create" => Some(paths::folder(&bucket, key.as_str())),
             _ => Some(paths::object(&bucket, &key)),
         };
-        return (Some(Thing { text: key.name().to_owned(), url }), Some(place));
+        return (Some(Target { text: key.name().to_owned(), url }), Some(place));
     }
     if let Some(email) = resource.strip_prefix("user:") {
-        return (Some(Thing { text: email.to_owned(), url: None }), None);
+        return (Some(Target { text: email.to_owned(), url: None }), None);
     }
     if let Some(name) = resource.strip_prefix("redis:").filter(|name| !name.is_empty()) {
-        return (Some(Thing { text: name.to_owned(), url: None }), None);
+        return (Some(Target { text: name.to_owned(), url: None }), None);
     }
     let said = matches!(resource, "" | "redis:" | "session" | "audit" | "setup" | "token");
-    ((!said).then(|| Thing { text: resource.to_owned(), url: None }), None)
+    ((!said).then(|| Target { text: resource.to_owned(), url: None }), None)
 }
 
 #[cfg(test)]
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_sentence_links_the_object_and_its_folder() {
-        let (subject, place) = things("object.upload", "s3://sme-files/a b/c?.pdf");
+        let (subject, place) = targets("object.upload", "s3://sme-files/a b/c?.pdf");
         let (subject, place) = (subject.unwrap(), place.unwrap());
         assert_eq!((subject.text.as_str(), place.text.as_str()), ("c?.pdf", "sme-files/a b"));
         assert_eq!(subject.url.unwrap(), "/buckets/sme-files/object?key=a%20b%2Fc%3F.pdf");
@@ -139,8 +139,8 @@ mod tests {
 
     #[test]
     fn what_is_gone_has_no_link() {
-        assert!(things("object.delete", "s3://sme-files/a").0.unwrap().url.is_none());
-        assert!(things("bucket.delete", "s3://sme-files").0.unwrap().url.is_none());
-        assert!(things("session.begin", "session").0.is_none());
+        assert!(targets("object.delete", "s3://sme-files/a").0.unwrap().url.is_none());
+        assert!(targets("bucket.delete", "s3://sme-files").0.unwrap().url.is_none());
+        assert!(targets("session.begin", "session").0.is_none());
     }
 }

@@ -9,31 +9,31 @@ use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor}
 /// A sentence about one of them; `what` is what they are called: "field", "parameter".
 pub fn read<T: DeserializeOwned>(what: &str, pairs: Vec<(String, String)>) -> Result<T, String> {
     let pairs = pairs.into_iter().map(|(name, text)| (name.clone(), Field { name, text }));
-    T::deserialize(MapDeserializer::<_, Fault>::new(pairs)).map_err(|fault| match fault {
-        Fault::Missing(name) => format!("The {what} {name} is missing."),
-        Fault::Twice(name) => format!("The {what} {name} comes twice."),
-        Fault::Wrong { name, must } => format!("The {what} {name} must be {must}."),
-        Fault::Other => format!("A {what} cannot be read."),
+    T::deserialize(MapDeserializer::<_, FieldError>::new(pairs)).map_err(|error| match error {
+        FieldError::Missing(name) => format!("The {what} {name} is missing."),
+        FieldError::Twice(name) => format!("The {what} {name} comes twice."),
+        FieldError::Wrong { name, must } => format!("The {what} {name} must be {must}."),
+        FieldError::Other => format!("A {what} cannot be read."),
     })
 }
 
 #[derive(Debug)]
-enum Fault {
+enum FieldError {
     Missing(&'static str),
     Twice(&'static str),
     Wrong { name: String, must: &'static str },
     Other,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for FieldError {}
 
-impl de::Error for Fault {
+impl de::Error for FieldError {
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::Other
     }
@@ -53,18 +53,18 @@ struct Field {
 }
 
 impl Field {
-    fn wrong(self, fault: &ParseIntError, signed: bool) -> Fault {
-        let must = match fault.kind() {
+    fn wrong(self, error: &ParseIntError, signed: bool) -> FieldError {
+        let must = match error.kind() {
             IntErrorKind::PosOverflow => "a smaller number",
             IntErrorKind::NegOverflow => "a larger number",
             _ if signed => "a whole number",
             _ => "a whole number, 0 or more",
         };
-        Fault::Wrong { name: self.name, must }
+        FieldError::Wrong { name: self.name, must }
     }
 }
 
-impl IntoDeserializer<'_, Fault> for Field {
+impl IntoDeserializer<'_, FieldError> for Field {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -74,17 +74,17 @@ impl IntoDeserializer<'_, Fault> for Field {
 
 macro_rules! numbers {
     ($($deserialize:ident $visit:ident $number:ty)+) => {$(
-        fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
             match self.text.parse::<$number>() {
                 Ok(number) => visitor.$visit(number),
-                Err(fault) => Err(self.wrong(&fault, <$number>::MIN != 0)),
+                Err(error) => Err(self.wrong(&error, <$number>::MIN != 0)),
             }
         }
     )+};
 }
 
 impl<'de> Deserializer<'de> for Field {
-    type Error = Fault;
+    type Error = FieldError;
 
     numbers! {
         deserialize_i32 visit_i32 i32
@@ -93,11 +93,11 @@ impl<'de> Deserializer<'de> for Field {
         deserialize_u64 visit_u64 u64
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         visitor.visit_string(self.text)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         visitor.visit_some(self)
     }
 

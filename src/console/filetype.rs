@@ -1,9 +1,9 @@
-//! The icon and the word for a file, by its name. It is a help for the eye only: what a preview shows is
+//! The icon and the label for a file, by its name. It is a help for the eye only: what a preview shows is
 //! decided by the bytes.
 
 pub struct FileType {
     pub icon: &'static str,
-    pub word: &'static str,
+    pub label: &'static str,
 }
 
 const TYPES: &[(&str, &str, &str)] = &[
@@ -40,9 +40,9 @@ pub fn of(name: &str) -> FileType {
     let extension = name.trim_end().rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase()).unwrap_or_default();
     let found = TYPES.iter().find(|(endings, _, _)| endings.split(' ').any(|ending| ending == extension));
     match found {
-        Some((_, icon, word)) => FileType { icon, word },
-        None if name.ends_with('/') => FileType { icon: "folder", word: "Folder" },
-        None => FileType { icon: "other", word: "File" },
+        Some((_, icon, label)) => FileType { icon, label },
+        None if name.ends_with('/') => FileType { icon: "folder", label: "Folder" },
+        None => FileType { icon: "other", label: "File" },
     }
 }
 
@@ -52,10 +52,10 @@ mod tests {
 
     #[test]
     fn a_type_goes_by_the_last_ending() {
-        for (name, word) in
+        for (name, label) in
             [("a.PNG", "PNG"), ("b.tar.gz", "Archive"), ("README", "File"), ("x.", "File"), ("notes/", "Folder"), (".json", "JSON")]
         {
-            assert_eq!(of(name).word, word, "{name}");
+            assert_eq!(of(name).label, label, "{name}");
         }
     }
 }

@@ -5,7 +5,7 @@ use askama::{Result, Values};
 use chrono::{DateTime, Utc};
 
 use super::units::{ago_text, clock_text, count_text, latency_text, memory_text, size_parts, size_text};
-use super::{assets, filetype, icons, names};
+use super::{assets, filetype, icons, name_markup};
 use crate::clock;
 
 /// A whole number of any type.
@@ -93,14 +93,14 @@ pub fn icon(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>
 
 /// The shape of an icon that `drawn` shows in many rows; not seen where it stands.
 #[askama::filter_fn]
-pub fn symbol(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
+pub fn icon_symbol(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
     Ok(Safe(icons::symbol(&name.to_string())))
 }
 
 /// An icon whose `symbol` is on the page.
 #[askama::filter_fn]
-pub fn drawn(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
-    Ok(Safe(icons::drawn(&name.to_string())))
+pub fn icon_ref(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
+    Ok(Safe(icons::reference(&name.to_string())))
 }
 
 /// The address of a static file.
@@ -124,7 +124,7 @@ pub fn plain_size(bytes: impl Number, _: &dyn Values) -> Result<String> {
 
 /// The figure of a size, without its unit.
 #[askama::filter_fn]
-pub fn size_figure(bytes: impl Number, _: &dyn Values) -> Result<String> {
+pub fn size_value(bytes: impl Number, _: &dyn Values) -> Result<String> {
     Ok(size_parts(bytes.number()).0)
 }
 
@@ -142,7 +142,7 @@ pub fn latency(ms: impl Milliseconds, _: &dyn Values) -> Result<String> {
 
 /// The first so many characters.
 #[askama::filter_fn]
-pub fn head(text: impl std::fmt::Display, _: &dyn Values, length: usize) -> Result<String> {
+pub fn first_chars(text: impl std::fmt::Display, _: &dyn Values, length: usize) -> Result<String> {
     Ok(text.to_string().chars().take(length).collect())
 }
 
@@ -196,32 +196,32 @@ pub fn clock_time(at: impl Moment, _: &dyn Values) -> Result<Safe<String>> {
 
 /// A name as it is: what cannot be seen is shown as a chip.
 #[askama::filter_fn]
-pub fn shown(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
-    Ok(Safe(names::html(&name.to_string())))
+pub fn display_name(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
+    Ok(Safe(name_markup::html(&name.to_string())))
 }
 
 /// As `shown`, giving up its middle where there is no room.
 #[askama::filter_fn]
-pub fn short(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
-    Ok(Safe(names::short_html(&name.to_string())))
+pub fn truncated_name(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
+    Ok(Safe(name_markup::truncated_html(&name.to_string())))
 }
 
 /// A name for attributes: what cannot be seen as its escape.
 #[askama::filter_fn]
-pub fn spelt(name: impl std::fmt::Display, _: &dyn Values) -> Result<String> {
-    Ok(names::text(&name.to_string()))
+pub fn escaped_name(name: impl std::fmt::Display, _: &dyn Values) -> Result<String> {
+    Ok(name_markup::plain(&name.to_string()))
 }
 
 /// Bytes, as text where they are some.
 #[askama::filter_fn]
-pub fn shown_bytes(bytes: impl AsRef<[u8]>, _: &dyn Values) -> Result<Safe<String>> {
-    Ok(Safe(names::bytes_html(bytes.as_ref())))
+pub fn display_bytes(bytes: impl AsRef<[u8]>, _: &dyn Values) -> Result<Safe<String>> {
+    Ok(Safe(name_markup::bytes_html(bytes.as_ref())))
 }
 
 /// As `shown_bytes`, giving up the middle where there is no room.
 #[askama::filter_fn]
-pub fn short_bytes(bytes: impl AsRef<[u8]>, _: &dyn Values) -> Result<Safe<String>> {
-    Ok(Safe(names::bytes_short_html(bytes.as_ref())))
+pub fn truncated_bytes(bytes: impl AsRef<[u8]>, _: &dyn Values) -> Result<Safe<String>> {
+    Ok(Safe(name_markup::bytes_truncated_html(bytes.as_ref())))
 }
 
 /// Memory, in binary units: `1.6 GiB`.
@@ -238,6 +238,6 @@ pub fn file_icon(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<St
 
 /// The word for a file's type by its name.
 #[askama::filter_fn]
-pub fn file_word(name: impl std::fmt::Display, _: &dyn Values) -> Result<&'static str> {
-    Ok(filetype::of(&name.to_string()).word)
+pub fn file_type(name: impl std::fmt::Display, _: &dyn Values) -> Result<&'static str> {
+    Ok(filetype::of(&name.to_string()).label)
 }

@@ -103,13 +103,13 @@ fn shape(name: &str) -> &'static str {
     SHAPES.iter().find(|(known, _)| *known == name).map_or("", |(_, shape)| shape)
 }
 
-/// What [`drawn`] points to, once a page.
+/// What [`reference`] points to, once a page.
 pub fn symbol(name: &str) -> String {
     format!("<symbol id=\"i-{name}\" viewBox=\"0 0 16 16\">{}</symbol>", shape(name))
 }
 
 /// The icon where the page has its symbol: short, for what stands in every row.
-pub fn drawn(name: &str) -> String {
+pub fn reference(name: &str) -> String {
     format!("<svg class=\"icon\" width=\"16\" height=\"16\" aria-hidden=\"true\"><use href=\"#i-{name}\"/></svg>")
 }
 

@@ -40,7 +40,7 @@ impl Theme {
         }
     }
 
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::System => "As the system",
             Self::Light => "Light",
@@ -49,7 +49,7 @@ impl Theme {
     }
 
     /// What `data-theme` says; nothing where the system decides.
-    pub fn fixed(self) -> Option<&'static str> {
+    pub fn attribute(self) -> Option<&'static str> {
         (self != Self::System).then(|| self.as_str())
     }
 
@@ -188,7 +188,7 @@ fn initials(name: &str) -> String {
 }
 
 /// A service that is down, and since when.
-pub type Broken = (Service, Option<DateTime<Utc>>);
+pub type DownService = (Service, Option<DateTime<Utc>>);
 
 /// What the frame shows of the request and the installation.
 #[derive(Clone, Debug)]
@@ -196,24 +196,24 @@ pub struct Frame {
     pub theme: Theme,
     pub flash: Option<Flash>,
     /// Path and query, for the theme form to come back to.
-    pub here: String,
-    pub down: Vec<Broken>,
+    pub current_url: String,
+    pub down: Vec<DownService>,
     pub host: String,
     pub environment: &'static str,
     pub https: bool,
 }
 
 impl Frame {
-    pub fn of(req: &HttpRequest, config: &Config, down: Vec<Broken>) -> Self {
+    pub fn of(req: &HttpRequest, config: &Config, down: Vec<DownService>) -> Self {
         let host = match config.public_url.as_deref() {
             Some(url) => url.split_once("://").map_or(url, |(_, host)| host).to_owned(),
             None => config.bind.to_string(),
         };
-        let here = if req.method().is_safe() { req.uri().path_and_query().map_or("/", |path| path.as_str()) } else { "/" };
+        let current_url = if req.method().is_safe() { req.uri().path_and_query().map_or("/", |path| path.as_str()) } else { "/" };
         Self {
             theme: Theme::of(req),
             flash: Flash::of(req),
-            here: here.to_owned(),
+            current_url: current_url.to_owned(),
             down,
             host,
             environment: match config.environment {
@@ -242,19 +242,19 @@ impl Layout {
     }
 
     /// Puts the pages above this one before it in the breadcrumb.
-    pub fn under(mut self, above: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub fn with_parents(mut self, parents: impl IntoIterator<Item = (String, String)>) -> Self {
         let own = self.crumbs.pop();
-        self.crumbs.extend(above.into_iter().map(|(text, url)| Crumb { text, url: Some(url) }));
+        self.crumbs.extend(parents.into_iter().map(|(text, url)| Crumb { text, url: Some(url) }));
         self.crumbs.extend(own);
         self
     }
 
-    /// The page above, for the link that stands for the breadcrumb on phones.
-    pub fn up(&self) -> Option<(&str, &str)> {
+    /// The page parents, for the link that stands for the breadcrumb on phones.
+    pub fn parent(&self) -> Option<(&str, &str)> {
         self.crumbs.iter().rev().find_map(|crumb| crumb.url.as_deref().map(|url| (crumb.text.as_str(), url)))
     }
 
-    pub fn is(&self, section: &str) -> bool {
+    pub fn is_section(&self, section: &str) -> bool {
         let own = match self.section {
             Section::Overview => "overview",
             Section::Buckets => "buckets",
@@ -277,7 +277,7 @@ impl Layout {
     }
 
     /// What is down of that which the pages of this section show.
-    pub fn broken(&self) -> impl Iterator<Item = &Broken> {
+    pub fn unavailable_services(&self) -> impl Iterator<Item = &DownService> {
         let needed: &[Service] = match self.section {
             Section::Buckets | Section::Uploads => &[Service::S3, Service::Postgres],
             Section::Cache => &[Service::Redis],
@@ -292,7 +292,7 @@ impl Layout {
     }
 
     pub fn data_theme(&self) -> Option<&'static str> {
-        self.frame.theme.fixed()
+        self.frame.theme.attribute()
     }
 
     pub fn version(&self) -> &'static str {

@@ -10,7 +10,7 @@ use crate::domain::limits::{Policy, Standing};
 
 /// Uploads have limits of their own, and one of 5,000 files is as many requests; the health page opens for everybody, and
 /// what it asks for is limited by itself.
-pub(super) fn counts(path: &str) -> bool {
+pub(super) fn is_counted(path: &str) -> bool {
     let is_upload = || {
         let mut segments = path.strip_prefix("/buckets/").unwrap_or_default().split('/');
         segments.nth(1) == Some("uploads")
@@ -26,22 +26,22 @@ pub(super) fn is_health(path: &str) -> bool {
 
 /// Opened often, and shows only what is up and what has happened: it may hear a second late that somebody's session was
 /// ended at another console.
-pub(super) fn only_shows(path: &str) -> bool {
+pub(super) fn tolerates_stale_session(path: &str) -> bool {
     path == "/"
 }
 
-pub(super) fn judge(standing: &Standing) -> Result<()> {
+pub(super) fn check(standing: &Standing) -> Result<()> {
     if standing.allowed {
         return Ok(());
     }
     let Policy { limit, .. } = standing.policy;
     let seconds = standing.next.as_secs().max(1);
     let why = format!("That was more than {limit} pages in a minute. In {seconds} s it goes on.");
-    Err(Error::TooMany { why, retry_after: Duration::from_secs(seconds) })
+    Err(Error::TooManyRequests { why, retry_after: Duration::from_secs(seconds) })
 }
 
 /// The fields of draft-ietf-httpapi-ratelimit-headers, where this request was counted.
-pub(super) fn tell(req: &HttpRequest, headers: &mut HeaderMap) {
+pub(super) fn set_headers(req: &HttpRequest, headers: &mut HeaderMap) {
     let Some(standing) = req.extensions().get::<Standing>().copied() else { return };
     let Policy { name, limit, window } = standing.policy;
     let policy = format!("\"{name}\";q={limit};w={}", window.as_secs());
@@ -62,10 +62,10 @@ mod tests {
         for path in
             ["/", "/session", "/uploads", "/uploads/new", "/buckets", "/buckets/uploads", "/buckets/b/download", "/buckets/b/unfinished"]
         {
-            assert!(counts(path), "{path}");
+            assert!(is_counted(path), "{path}");
         }
         for path in ["/health", "/buckets/b/uploads", "/buckets/b/uploads/resumable", "/buckets/uploads/uploads/1/parts"] {
-            assert!(!counts(path), "{path}");
+            assert!(!is_counted(path), "{path}");
         }
     }
 }

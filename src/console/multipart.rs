@@ -15,28 +15,28 @@ const DRAIN: usize = 16 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// A stream that may be asked again after its end or its failure, which actix-multipart answers with a panic.
-pub struct Once<S> {
+pub struct Fused<S> {
     stream: S,
-    over: bool,
+    ended: bool,
 }
 
-impl<S: TryStream<Error = MultipartError> + Unpin> Once<S> {
+impl<S: TryStream<Error = MultipartError> + Unpin> Fused<S> {
     pub fn new(stream: S) -> Self {
-        Self { stream, over: false }
+        Self { stream, ended: false }
     }
 
     pub async fn next(&mut self) -> std::result::Result<Option<S::Ok>, MultipartError> {
-        if self.over {
+        if self.ended {
             return Ok(None);
         }
         let next = self.stream.try_next().await;
-        self.over = !matches!(next, Ok(Some(_)));
+        self.ended = !matches!(next, Ok(Some(_)));
         next
     }
 }
 
-pub type Form = Once<Multipart>;
-pub type Part = Once<Field>;
+pub type Form = Fused<Multipart>;
+pub type Part = Fused<Field>;
 
 /// The name of a file part; `None` for any other part. Read from the header itself: HTML escapes a quote and line
 /// ends in it and leaves a backslash alone, which the rules of HTTP would drop.
@@ -63,8 +63,8 @@ fn quoted_file_name(header: &str) -> Option<String> {
 }
 
 /// What a form that cannot be read to its end is answered.
-pub fn broken(fault: MultipartError) -> Error {
-    match fault {
+pub fn form_error(error: MultipartError) -> Error {
+    match error {
         MultipartError::Payload(PayloadError::Io(why)) if why.kind() == std::io::ErrorKind::TimedOut => {
             Error::BadRequest(format!("The upload was cut off: it sent {why}. What had arrived whole is stored, the rest is not."))
         }
@@ -83,7 +83,7 @@ pub async fn drain(form: &mut Form) {
     let reading = async {
         let mut left = DRAIN;
         while let Ok(Some(field)) = form.next().await {
-            left = drain_some(&mut Once::new(field), left).await;
+            left = drain_some(&mut Fused::new(field), left).await;
             if left == 0 {
                 return;
             }

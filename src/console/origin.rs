@@ -11,7 +11,7 @@ use super::error::Error;
 
 /// By what addresses browsers may reach Larder.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
+pub struct OriginPolicy<'a> {
     /// `PUBLIC_URL`.
     pub own: Option<&'a str>,
     /// The IP address of `BIND`.
@@ -19,12 +19,12 @@ pub struct Known<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Rejection {
     OtherSite,
     UnknownAddress,
 }
 
-impl Fault {
+impl Rejection {
     /// What whoever asked can do about it.
     pub fn into_error(self, program: bool) -> Error {
         Error::Forbidden(match self {
@@ -41,46 +41,46 @@ impl Fault {
     }
 }
 
-impl Known<'_> {
+impl OriginPolicy<'_> {
     /// By `Sec-Fetch-Site`, which no page can forge, else by `Origin`; and by the `Host` that was asked.
-    pub fn judge(&self, headers: &HeaderMap) -> Result<(), Fault> {
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), Rejection> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let host = text(header::HOST.as_str());
         let mut plain = true;
         if let Some(site) = headers.get("sec-fetch-site") {
             if site != "same-origin" && site != "none" {
-                return Err(Fault::OtherSite);
+                return Err(Rejection::OtherSite);
             }
         } else {
-            let (scheme, from) = text(header::ORIGIN.as_str()).and_then(|origin| origin.split_once("://")).ok_or(Fault::OtherSite)?;
+            let (scheme, from) = text(header::ORIGIN.as_str()).and_then(|origin| origin.split_once("://")).ok_or(Rejection::OtherSite)?;
             let same = |other: Option<&str>| other.is_some_and(|other| other.eq_ignore_ascii_case(from));
             let ours = match self.own.and_then(|own| own.split_once("://")) {
                 Some((own_scheme, own)) => scheme == own_scheme && same(Some(own)),
                 None => same(host),
             };
             if !ours {
-                return Err(Fault::OtherSite);
+                return Err(Rejection::OtherSite);
             }
             // Larder itself speaks http: an https page means a proxy, which only PUBLIC_URL can vouch for.
             plain = self.own.is_some() || scheme == "http";
         }
-        if plain && host.is_some_and(|host| self.knows(name_of(host))) { Ok(()) } else { Err(Fault::UnknownAddress) }
+        if plain && host.is_some_and(|host| self.is_own_host(host_name(host))) { Ok(()) } else { Err(Rejection::UnknownAddress) }
     }
 
-    fn knows(&self, name: &str) -> bool {
+    fn is_own_host(&self, name: &str) -> bool {
         let address = name.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         if name.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback()) {
             return true;
         }
         match self.own.and_then(|own| own.split_once("://")) {
-            Some((_, own)) => name_of(own).eq_ignore_ascii_case(name),
+            Some((_, own)) => host_name(own).eq_ignore_ascii_case(name),
             None => address.is_some_and(|address| self.bind.is_unspecified() || address == self.bind.to_canonical()),
         }
     }
 }
 
 /// A host without its port, an IPv6 address without its brackets.
-fn name_of(host: &str) -> &str {
+fn host_name(host: &str) -> &str {
     match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
         None => host.split_once(':').map_or(host, |(name, _)| name),
@@ -93,17 +93,17 @@ mod tests {
 
     use super::*;
 
-    fn judge(own: Option<&str>, bind: &str, site: &str, origin: &str, host: &str) -> Result<(), Fault> {
+    fn check(own: Option<&str>, bind: &str, site: &str, origin: &str, host: &str) -> Result<(), Rejection> {
         let headers = [("sec-fetch-site", site), ("origin", origin), ("host", host)]
             .into_iter()
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
             .collect();
-        Known { own, bind: bind.parse().unwrap() }.judge(&headers)
+        OriginPolicy { own, bind: bind.parse().unwrap() }.check(&headers)
     }
 
-    const OTHER: Result<(), Fault> = Err(Fault::OtherSite);
-    const UNKNOWN: Result<(), Fault> = Err(Fault::UnknownAddress);
+    const OTHER: Result<(), Rejection> = Err(Rejection::OtherSite);
+    const UNKNOWN: Result<(), Rejection> = Err(Rejection::UnknownAddress);
 
     #[test]
     fn behind_public_url_forms_come_from_there_or_not_at_all() {
@@ -124,7 +124,7 @@ mod tests {
             ("", "null", "larder.example.com", OTHER),
             ("", "", "larder.example.com", OTHER),
         ] {
-            assert_eq!(judge(Some(own), "0.0.0.0", site, origin, host), expected, "{site} {origin} {host}");
+            assert_eq!(check(Some(own), "0.0.0.0", site, origin, host), expected, "{site} {origin} {host}");
         }
     }
 
@@ -149,16 +149,16 @@ mod tests {
             ("0.0.0.0", "same-origin", "", "rebound.example:8080", UNKNOWN),
             ("0.0.0.0", "cross-site", "", "192.168.1.6:8080", OTHER),
         ] {
-            assert_eq!(judge(None, bind, site, origin, host), expected, "{bind} {site} {origin} {host}");
+            assert_eq!(check(None, bind, site, origin, host), expected, "{bind} {site} {origin} {host}");
         }
     }
 
     #[test]
     fn who_is_refused_learns_what_to_set() {
         for program in [false, true] {
-            assert!(Fault::UnknownAddress.into_error(program).to_string().contains("PUBLIC_URL"));
+            assert!(Rejection::UnknownAddress.into_error(program).to_string().contains("PUBLIC_URL"));
         }
-        assert!(Fault::OtherSite.into_error(true).to_string().contains("header Origin is missing"));
-        assert!(Fault::OtherSite.into_error(false).to_string().contains("Open the page here"));
+        assert!(Rejection::OtherSite.into_error(true).to_string().contains("header Origin is missing"));
+        assert!(Rejection::OtherSite.into_error(false).to_string().contains("Open the page here"));
     }
 }

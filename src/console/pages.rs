@@ -31,7 +31,7 @@ use super::error::Result;
 use crate::domain::uploads::Activity;
 
 /// For lists in order of time, whose cursor leads only to what is older: `First` leads back.
-const NO_WAY_BACK: Option<String> = None;
+const NO_PREVIOUS: Option<String> = None;
 
 /// A folder ends with a slash, whether or not it was typed.
 fn folder(typed: String) -> String {
@@ -48,13 +48,13 @@ pub(super) fn ok(page: &impl Template) -> Result<HttpResponse> {
 }
 
 /// A page that says why what was typed is refused.
-pub(super) trait Refusing: Template {
+pub(super) trait RefusedPage: Template {
     fn why(&self) -> &str;
 }
 
-macro_rules! refusing {
+macro_rules! refused_pages {
     ($($page:path)*) => {$(
-        impl Refusing for $page {
+        impl RefusedPage for $page {
             fn why(&self) -> &str {
                 &self.refusal.why
             }
@@ -62,23 +62,23 @@ macro_rules! refusing {
     )*};
 }
 
-refusing! {
-    audit::IndexPage bucket::ShowPage buckets::IndexPage cache::key::ShowPage cache::keys::IndexPage cache::walks::ShowPage
+refused_pages! {
+    audit::IndexPage bucket::ShowPage buckets::IndexPage cache::key::ShowPage cache::keys::IndexPage cache::scans::ShowPage
     deletions::ConfirmPage object::ShowPage settings::ShowPage setup::NewPage uploads::IndexPage
 }
 
 /// Why, for a program, which is answered with a problem instead of the page.
-pub(super) struct Why(pub String);
+pub(super) struct RefusalReason(pub String);
 
 /// The same page again, with what was typed.
-pub(super) fn refused(status: StatusCode, page: &impl Refusing) -> Result<HttpResponse> {
+pub(super) fn refused(status: StatusCode, page: &impl RefusedPage) -> Result<HttpResponse> {
     let mut response = with_status(status, page)?;
-    response.extensions_mut().insert(Why(page.why().to_owned()));
+    response.extensions_mut().insert(RefusalReason(page.why().to_owned()));
     Ok(response)
 }
 
 /// 422: the same page again, with what was typed.
-pub(super) fn unprocessable(page: &impl Refusing) -> Result<HttpResponse> {
+pub(super) fn unprocessable(page: &impl RefusedPage) -> Result<HttpResponse> {
     refused(StatusCode::UNPROCESSABLE_ENTITY, page)
 }
 

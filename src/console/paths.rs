@@ -152,7 +152,7 @@ pub fn cache_key_download(name: &[u8], parameters: &[(&str, &str)]) -> String {
     with("/cache/key/download", &[&[("k", field.as_str())], parameters].concat())
 }
 
-pub fn cache_walk(id: Uuid) -> String {
+pub fn cache_scan(id: Uuid) -> String {
     format!("/cache/walks/{id}")
 }
 

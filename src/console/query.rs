@@ -20,7 +20,7 @@ const FORM_LIMIT: usize = 4 << 20;
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// No page of ours has half as many.
-const MOST_PARAMETERS: usize = 32;
+const MAX_PARAMETERS: usize = 32;
 
 /// The raw query string.
 pub struct Query(String);
@@ -44,8 +44,8 @@ impl Query {
 
 fn pairs(query: &str) -> Result<Vec<(String, String)>> {
     // Each is compared with all before it.
-    if query.split('&').count() > MOST_PARAMETERS {
-        return Err(Error::BadRequest(format!("The address of this page has more than {MOST_PARAMETERS} parameters.")));
+    if query.split('&').count() > MAX_PARAMETERS {
+        return Err(Error::BadRequest(format!("The address of this page has more than {MAX_PARAMETERS} parameters.")));
     }
     let mut pairs: Vec<(String, String)> = Vec::new();
     for part in query.split('&').filter(|part| !part.is_empty()) {

@@ -9,7 +9,7 @@ const NAMES: [(Range, &str, &str); 3] =
     [(Range::Hour, "hour", "Last hour"), (Range::Day, "day", "24 hours"), (Range::Month, "month", "30 days")];
 
 /// The last hour, where the address names no other.
-pub fn of(name: &str) -> Range {
+pub fn parse(name: &str) -> Range {
     NAMES.iter().find(|(_, known, _)| *known == name).map_or_else(Range::default, |(range, ..)| *range)
 }
 
@@ -19,7 +19,7 @@ pub fn name(range: Range) -> &'static str {
 }
 
 /// Word, address, and whether it is the one that is shown.
-pub fn choices(base: &str, shown: Range) -> [(&'static str, String, bool); 3] {
+pub fn links(base: &str, shown: Range) -> [(&'static str, String, bool); 3] {
     NAMES.map(|(range, name, words)| {
         let url = if range == Range::default() { base.to_owned() } else { format!("{base}?range={name}") };
         (words, url, range == shown)
@@ -27,7 +27,7 @@ pub fn choices(base: &str, shown: Range) -> [(&'static str, String, bool); 3] {
 }
 
 /// Five labels from the oldest step to now.
-pub fn times(range: Range) -> Vec<String> {
+pub fn axis_labels(range: Range) -> Vec<String> {
     let (seconds, count) = range.steps();
     let shape = if range == Range::Month { "%-d %b" } else { "%H:%M" };
     let now = clock::now();

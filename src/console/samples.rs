@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use data::{HOSTILE, bucket, config, events, files, key, layout, listing, noon, open_uploads, probed, refusal};
 
+use super::fragment::Fragment;
 use super::pages::{
     audit, batch, bucket, buckets, deletions, links, object, overview, sessions, settings, setup, unfinished, uploads, users,
 };
-use super::part::Part;
 use crate::domain::actor::Role;
 use crate::domain::buckets::{Bucket, BucketList, Figures, Settings, Versioning};
 use crate::domain::names::BucketName;
@@ -45,7 +45,7 @@ fn object(preview: Preview, origin: Origin) -> String {
         origin,
         expires_at: None,
     };
-    let events = Some(super::events::Line::all(&events()));
+    let events = Some(super::events::EventSummary::all(&events()));
     object::ShowPage { layout: layout(HOSTILE, Some(Role::Editor)), object, preview, events, refusal: refusal("expires") }.render().unwrap()
 }
 
@@ -91,8 +91,12 @@ fn bucket_pages() -> Vec<(&'static str, String)> {
     let shown = |settings| settings::ShowPage { layout: admin(), settings, typed: HOSTILE.into(), refusal: refusal("name") };
     let place = |prefix: &str, offset| bucket::Location { prefix: prefix.into(), limit: 100, offset, ..bucket::Location::default() };
     let empty = || Listing { folders: Vec::new(), objects: Vec::new(), next: None, marker: None };
-    let searched =
-        bucket::Location { starts: HOSTILE.into(), cursor: "c".into(), trail: super::trail::Trail::parse("0."), ..place("a/", 100) };
+    let searched = bucket::Location {
+        starts: HOSTILE.into(),
+        cursor: "c".into(),
+        history: super::cursor_history::CursorHistory::parse("0."),
+        ..place("a/", 100)
+    };
     vec![
         ("buckets", refused.render().unwrap()),
         ("buckets-empty", index(list(Vec::new(), false)).render().unwrap()),
@@ -184,8 +188,8 @@ fn other_pages() -> Vec<(&'static str, String)> {
         events,
     };
     let index = |figures| {
-        let services = health::snapshots().iter().map(super::pages::health::Line::of).collect();
-        let live = Part::of(&overview::LivePart { services, figures, is_admin: true }).unwrap();
+        let services = health::snapshots().iter().map(super::pages::health::ServiceStatus::of).collect();
+        let live = Fragment::of(&overview::LiveFragment { services, figures, is_admin: true }).unwrap();
         overview::IndexPage { layout: layout("Overview", Some(Role::Admin)), now: noon(), live }
     };
     let user = User {

@@ -18,7 +18,7 @@ use crate::domain::sessions::{self, Session};
 use crate::domain::{Context, limits};
 
 /// How long a page that is open to all waits to learn who looks at it.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+const SESSION_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The name of the session cookie. `__Host-` makes browsers refuse it from another host or without https.
 pub fn cookie_name(config: &Config) -> &'static str {
@@ -107,16 +107,16 @@ fn actor_of(session: &Session, req: &HttpRequest, config: &Config) -> Actor {
 async fn session_of(ctx: &Context, req: &HttpRequest, token: Option<&str>) -> Result<Option<Session>> {
     let path = req.path();
     let in_outage = || ctx.health.state(Service::Postgres) == State::Down;
-    if limit::counts(path) && !(limit::is_health(path) && in_outage()) {
+    if limit::is_counted(path) && !(limit::is_health(path) && in_outage()) {
         let address = request::client_address(req, &ctx.config.trusted_proxies);
-        let (session, standing) = if limit::only_shows(path) {
+        let (session, standing) = if limit::tolerates_stale_session(path) {
             limits::enter_lightly(ctx, token, address).await
         } else {
             limits::enter(ctx, token, address).await
         };
         if let Some(standing) = standing {
             req.extensions_mut().insert(standing);
-            limit::judge(&standing)?;
+            limit::check(&standing)?;
         }
         return Ok(session?);
     }
@@ -186,8 +186,8 @@ impl FromRequest for Visitor {
             let ctx = context(&req)?;
             let token = token(&req, &ctx.config);
             // These pages open even when sessions cannot be looked up; the person counts as signed out.
-            let session = match tokio::time::timeout(PATIENCE, session_of(&ctx, &req, token.as_deref())).await {
-                Ok(Err(error @ Error::TooMany { .. })) => return Err(error),
+            let session = match tokio::time::timeout(SESSION_TIMEOUT, session_of(&ctx, &req, token.as_deref())).await {
+                Ok(Err(error @ Error::TooManyRequests { .. })) => return Err(error),
                 looked => looked.ok().and_then(Result::ok).flatten(),
             };
             let address = request::client_address(&req, &ctx.config.trusted_proxies);

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 /// Narrow and not broken: between a figure and its unit.
-pub const THIN: char = '\u{202f}';
+pub const THIN_SPACE: char = '\u{202f}';
 
 /// With thousands separators.
 pub fn count_text(number: u64) -> String {
@@ -37,7 +37,7 @@ pub fn size_parts(bytes: u64) -> (String, &'static str) {
 
 pub fn size_text(bytes: u64) -> String {
     let (figure, unit) = size_parts(bytes);
-    format!("{figure}{THIN}{unit}")
+    format!("{figure}{THIN_SPACE}{unit}")
 }
 
 /// A figure and its binary unit: memory is measured in KiB, MiB, GiB.
@@ -61,7 +61,7 @@ pub fn memory_parts(bytes: u64) -> (String, &'static str) {
 
 pub fn memory_text(bytes: u64) -> String {
     let (figure, unit) = memory_parts(bytes);
-    format!("{figure}{THIN}{unit}")
+    format!("{figure}{THIN_SPACE}{unit}")
 }
 
 fn plural(number: i64, unit: &str) -> String {
@@ -97,7 +97,7 @@ pub fn clock_text(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
 
 /// A time to answer: "3.4 ms", "127 ms".
 pub fn latency_text(ms: f64) -> String {
-    if ms < 10.0 { format!("{ms:.1}{THIN}ms") } else { format!("{ms:.0}{THIN}ms") }
+    if ms < 10.0 { format!("{ms:.1}{THIN_SPACE}ms") } else { format!("{ms:.0}{THIN_SPACE}ms") }
 }
 
 /// How long something lasts: two units at most.
@@ -106,15 +106,15 @@ pub fn duration_text(seconds: i64) -> String {
     let seconds = seconds.max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds % 86_400 / 3600, seconds % 3600 / 60);
     match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}{THIN}s"),
-        (0, 0, minutes) => format!("{minutes}{THIN}min"),
-        (0, hours, minutes) => format!("{hours}{THIN}h {minutes}{THIN}min"),
-        (days, hours, _) => format!("{days}{THIN}d {hours}{THIN}h"),
+        (0, 0, 0) => format!("{seconds}{THIN_SPACE}s"),
+        (0, 0, minutes) => format!("{minutes}{THIN_SPACE}min"),
+        (0, hours, minutes) => format!("{hours}{THIN_SPACE}h {minutes}{THIN_SPACE}min"),
+        (days, hours, _) => format!("{days}{THIN_SPACE}d {hours}{THIN_SPACE}h"),
     }
 }
 
 /// How long something has lasted, in words: `26 minutes`.
-pub fn lasting_text(seconds: i64) -> String {
+pub fn duration_words(seconds: i64) -> String {
     let (number, unit) = match seconds {
         ..60 => (seconds.max(0), "second"),
         60..3600 => (seconds / 60, "minute"),
@@ -143,7 +143,7 @@ mod tests {
             (6_814_720, "6.8 MB"),
             (1_400_000_000, "1.4 GB"),
         ] {
-            assert_eq!(size_text(bytes).replace(THIN, " "), text);
+            assert_eq!(size_text(bytes).replace(THIN_SPACE, " "), text);
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
             (1_728_724_337, "1.61 GiB"),
             (327_155_712, "312 MiB"),
         ] {
-            assert_eq!(memory_text(bytes).replace(THIN, " "), text);
+            assert_eq!(memory_text(bytes).replace(THIN_SPACE, " "), text);
         }
     }
 
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn durations_have_two_units_at_most() {
         for (seconds, text) in [(5, "5 s"), (26 * 60, "26 min"), (3 * 3600 + 60, "3 h 1 min"), (6 * 86_400 + 4 * 3600 + 59, "6 d 4 h")] {
-            assert_eq!(duration_text(seconds).replace(THIN, " "), text);
+            assert_eq!(duration_text(seconds).replace(THIN_SPACE, " "), text);
         }
     }
 }

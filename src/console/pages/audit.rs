@@ -53,7 +53,7 @@ impl IndexPage {
 
 pub struct Row {
     pub event: Event,
-    pub trouble: Option<&'static str>,
+    pub failure: Option<&'static str>,
     pub resource_url: Option<String>,
     /// What else was written down, as JSON.
     pub detail: Option<String>,
@@ -61,13 +61,13 @@ pub struct Row {
 
 impl Row {
     fn of(event: Event) -> Self {
-        let line = crate::console::events::Line::of(&event);
+        let summary = crate::console::events::EventSummary::of(&event);
         let detail = match &event.detail {
             serde_json::Value::Null => None,
             serde_json::Value::Object(fields) if fields.is_empty() => None,
             detail => serde_json::to_string(detail).ok(),
         };
-        Self { trouble: line.trouble, resource_url: line.subject.and_then(|subject| subject.url), detail, event }
+        Self { failure: summary.failure, resource_url: summary.subject.and_then(|subject| subject.url), detail, event }
     }
 }
 

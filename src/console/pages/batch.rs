@@ -84,6 +84,6 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, batch: web::Path<Stri
     let id = Uuid::parse_str(&batch).map_err(|_| Error::NotFound("There is no upload of this number.".to_owned()))?;
     let from = i64::from(query.read::<ShowQuery>()?.from);
     let batch = uploads::batch(&ctx, &viewer.actor, id, from).await?;
-    let layout = viewer.layout("Upload", Section::Uploads).under([("Uploads".to_owned(), "/uploads".to_owned())]);
+    let layout = viewer.layout("Upload", Section::Uploads).with_parents([("Uploads".to_owned(), "/uploads".to_owned())]);
     ok(&ShowPage::of(layout, id, from, batch))
 }

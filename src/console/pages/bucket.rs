@@ -8,11 +8,11 @@ mod rows;
 
 use super::{Refusal, with_status};
 use crate::config::Config;
+use crate::console::cursor_history::{self, CursorHistory, PageCursor};
 use crate::console::error::Result;
 use crate::console::layout::{Layout, Section};
 use crate::console::query::{Bucket, Query};
 use crate::console::session::{SignedIn, Viewer, see_other};
-use crate::console::trail::{self, Step, Trail};
 use crate::console::{filters, paths};
 use crate::domain::names::BucketName;
 use crate::domain::objects::{self, ListQuery, Listing, Place};
@@ -50,7 +50,7 @@ pub struct Location {
     pub limit: i32,
     pub offset: u64,
     pub cursor: String,
-    pub trail: Trail,
+    pub history: CursorHistory,
 }
 
 impl ShowPage {
@@ -163,9 +163,9 @@ impl ShowQuery {
             prefix: prefix.to_owned(),
             starts: format!("{rest}{}", self.starts),
             limit: self.limit.parse().unwrap_or(LIMITS[0]).clamp(1, 1000),
-            offset: trail::offset(&self.offset).unwrap_or_default(),
+            offset: cursor_history::parse_offset(&self.offset).unwrap_or_default(),
             cursor: self.cursor,
-            trail: Trail::parse(&self.back),
+            history: CursorHistory::parse(&self.back),
         }
     }
 }
@@ -178,7 +178,7 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket, query
             Ok(Place::Folder { bucket, prefix }) => return Ok(see_other(&paths::folder(&bucket, &prefix))),
             Ok(Place::Object { bucket, key }) => return Ok(see_other(&paths::object(&bucket, &key))),
             Err(domain::Error::Refused { why, .. } | domain::Error::NotFound(why)) => wrong_place = Some((to, why)),
-            Err(fault) => return Err(fault.into()),
+            Err(error) => return Err(error.into()),
         }
     }
     let mut page = page(&viewer, &ctx, bucket.0, query.place()).await?;
@@ -212,30 +212,31 @@ async fn page(person: &SignedIn, ctx: &Context, bucket: BucketName, place: Locat
         limit: place.limit,
     };
     let listing = objects::list(ctx, &bucket, &query).await?;
-    let (title, above) = crumbs(&bucket, &place.prefix);
-    let layout = person.layout(title, Section::Buckets).under(above);
+    let (title, parents) = crumbs(&bucket, &place.prefix);
+    let layout = person.layout(title, Section::Buckets).with_parents(parents);
     Ok(assemble(layout, bucket, place, listing, &ctx.config))
 }
 
 pub fn assemble(layout: Layout, bucket: BucketName, place: Location, listing: Listing, config: &Config) -> ShowPage {
     let limit = place.limit.to_string();
-    let turn = |step: &Step, trail: &Trail| {
-        let (offset, trail) = (step.offset.to_string(), trail.to_string());
-        let offset = if step.offset == 0 { "" } else { offset.as_str() };
+    let page_url = |cursor: &PageCursor, history: &CursorHistory| {
+        let (offset, history) = (cursor.offset.to_string(), history.to_string());
+        let offset = if cursor.offset == 0 { "" } else { offset.as_str() };
         let parameters = [
             ("prefix", place.prefix.as_str()),
             ("starts", &place.starts),
             ("limit", &limit),
-            ("cursor", &step.cursor),
+            ("cursor", &cursor.cursor),
             ("offset", offset),
-            ("back", &trail),
+            ("back", &history),
         ];
         paths::listing(&bucket, &parameters)
     };
-    let here = Step { offset: place.offset, cursor: place.cursor.clone() };
+    let here = PageCursor { offset: place.offset, cursor: place.cursor.clone() };
     let shown = (listing.folders.len() + listing.objects.len()) as u64;
-    let next_url = listing.next.map(|cursor| turn(&Step { offset: place.offset.saturating_add(shown), cursor }, &place.trail.and(here)));
-    let back_url = place.trail.back().map(|(step, trail)| turn(&step, &trail));
+    let next_url =
+        listing.next.map(|cursor| page_url(&PageCursor { offset: place.offset.saturating_add(shown), cursor }, &place.history.with(here)));
+    let back_url = place.history.previous().map(|(cursor, history)| page_url(&cursor, &history));
     ShowPage {
         layout,
         folders: listing.folders.into_iter().map(|folder| FolderRow::of(&bucket, folder)).collect(),
@@ -255,20 +256,20 @@ pub fn assemble(layout: Layout, bucket: BucketName, place: Location, listing: Li
 
 /// The title of a folder, and the pages above it.
 pub fn crumbs(bucket: &BucketName, prefix: &str) -> (String, Vec<(String, String)>) {
-    let mut above = vec![("Buckets".to_owned(), "/buckets".to_owned())];
+    let mut parents = vec![("Buckets".to_owned(), "/buckets".to_owned())];
     let mut title = bucket.to_string();
     let mut url = paths::bucket(bucket);
     let mut end = 0;
     for part in prefix.split_inclusive('/') {
         end += part.len();
-        above.push((title, url));
+        parents.push((title, url));
         title = part.strip_suffix('/').unwrap_or(part).to_owned();
         if title.is_empty() {
             title = "/".to_owned();
         }
         url = paths::folder(bucket, &prefix[..end]);
     }
-    (title, above)
+    (title, parents)
 }
 
 #[cfg(test)]
@@ -278,9 +279,9 @@ mod tests {
     #[test]
     fn every_folder_above_has_its_link() {
         let bucket = BucketName::parse("scans").unwrap();
-        let (title, above) = crumbs(&bucket, "a b//c/");
+        let (title, parents) = crumbs(&bucket, "a b//c/");
         assert_eq!(title, "c");
-        let urls: Vec<&str> = above.iter().map(|(_, url)| url.as_str()).collect();
+        let urls: Vec<&str> = parents.iter().map(|(_, url)| url.as_str()).collect();
         assert_eq!(urls, ["/buckets", "/buckets/scans", "/buckets/scans?prefix=a%20b%2F", "/buckets/scans?prefix=a%20b%2F%2F"]);
     }
 

@@ -59,11 +59,11 @@ impl Row {
     }
 
     pub fn versioning(&self) -> &'static str {
-        versioning_word(self.bucket.versioning)
+        versioning_label(self.bucket.versioning)
     }
 }
 
-pub fn versioning_word(versioning: Option<Versioning>) -> &'static str {
+pub fn versioning_label(versioning: Option<Versioning>) -> &'static str {
     match versioning {
         Some(Versioning::On) => "On",
         Some(Versioning::Suspended) => "Suspended",
@@ -126,7 +126,7 @@ pub async fn create(admin: Admin, ctx: web::Data<Context>, form: Form<CreateForm
         Ok(bucket) => return Ok(admin.redirect(&paths::bucket(&bucket), Flash::done(format!("The bucket {bucket} is ready.")))),
         Err(domain::Error::Refused { why, .. }) => (StatusCode::UNPROCESSABLE_ENTITY, why),
         Err(domain::Error::Conflict(why)) => (StatusCode::CONFLICT, why),
-        Err(fault) => return Err(fault.into()),
+        Err(error) => return Err(error.into()),
     };
     let mut page = page(&admin, &ctx, String::new()).await?;
     page.name = form.name;
@@ -142,11 +142,11 @@ pub async fn count(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpRespon
 
 async fn page(person: &SignedIn, ctx: &Context, starts: String) -> Result<IndexPage> {
     let list = buckets::list(ctx).await?;
-    Ok(IndexPage::of(person.layout("Buckets", Section::Buckets), store_in_words(&ctx.config), list, starts))
+    Ok(IndexPage::of(person.layout("Buckets", Section::Buckets), store_description(&ctx.config), list, starts))
 }
 
 /// Which store it is, for the line under the title.
-pub fn store_in_words(config: &Config) -> String {
+pub fn store_description(config: &Config) -> String {
     let region = &config.s3.region;
     match &config.s3.endpoint {
         Some(endpoint) => {

@@ -1,14 +1,14 @@
 //! `/cache…`: what Redis does, and what is in it.
 
 pub mod download;
-pub mod figures;
 pub mod key;
 pub mod keys;
+pub mod metrics;
 pub mod namespaces;
+pub mod scans;
 pub mod server;
 mod tiles;
 mod value;
-pub mod walks;
 
 use crate::console::layout::{Layout, Section};
 use crate::console::session::SignedIn;
@@ -18,7 +18,7 @@ use crate::stores::redis::Cost;
 /// The pages of the cache, side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tab {
-    Figures,
+    Metrics,
     Namespaces,
     Keys,
     Slow,
@@ -30,7 +30,7 @@ pub enum Tab {
 impl Tab {
     /// Those that a role may open: names and values are for admins.
     const ALL: [(Self, &'static str, &'static str, bool); 7] = [
-        (Self::Figures, "Figures", "/cache", false),
+        (Self::Metrics, "Figures", "/cache", false),
         (Self::Namespaces, "Namespaces", "/cache/namespaces", false),
         (Self::Keys, "Keys", "/cache/keys", true),
         (Self::Slow, "Slow log", "/cache/slowlog", true),
@@ -59,9 +59,9 @@ impl Tabs {
 }
 
 /// The page behind a tab, which has its title.
-fn opened(person: &SignedIn, tab: Tab) -> (Layout, Tabs) {
+fn tab_layout(person: &SignedIn, tab: Tab) -> (Layout, Tabs) {
     let title = Tab::ALL.iter().find(|(known, ..)| *known == tab).map_or("", |(_, word, ..)| word);
-    let layout = person.layout(title, Section::Cache).under([crumb()]);
+    let layout = person.layout(title, Section::Cache).with_parents([crumb()]);
     let tabs = Tabs::of(&layout, Some(tab));
     (layout, tabs)
 }
@@ -71,12 +71,17 @@ fn crumb() -> (String, String) {
 }
 
 /// The pages above those below a tab.
-fn above(tab: &str, url: &str) -> [(String, String); 2] {
+fn parents(tab: &str, url: &str) -> [(String, String); 2] {
     [crumb(), (tab.to_owned(), url.to_owned())]
 }
 
 /// "6 commands, answered in 1.4 ms".
 fn cost_text(cost: Cost) -> String {
     let word = if cost.commands == 1 { "command" } else { "commands" };
-    format!("{} {word}, answered in {:.1}{}ms", units::count_text(cost.commands as u64), cost.time.as_secs_f64() * 1000.0, units::THIN)
+    format!(
+        "{} {word}, answered in {:.1}{}ms",
+        units::count_text(cost.commands as u64),
+        cost.time.as_secs_f64() * 1000.0,
+        units::THIN_SPACE
+    )
 }

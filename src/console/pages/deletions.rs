@@ -11,19 +11,19 @@ use crate::console::error::{Error, Result};
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::query::{self, Bucket, Form, Query};
 use crate::console::session::{Editor, SignedIn, see_other};
-use crate::console::{filters, names, paths, units};
+use crate::console::{filters, name_markup, paths, units};
 use crate::domain::Context;
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{self, Doomed, Fate};
 
 /// From here on the bucket's name is typed.
-const MANY: usize = 100;
+const CONFIRM_ABOVE: usize = 100;
 /// What one page of the browser can select.
-const MOST: usize = 1000;
+const MAX_OBJECTS: usize = 1000;
 /// Stores send 32 to 40 characters.
-const LONGEST_ETAG: usize = 128;
+const MAX_ETAG_LENGTH: usize = 128;
 /// So many are named one by one.
-const NAMED: usize = 100;
+const MAX_LISTED: usize = 100;
 
 #[derive(Template)]
 #[template(path = "pages/deletions.html")]
@@ -37,23 +37,23 @@ pub struct ConfirmPage {
 
 impl ConfirmPage {
     pub fn needs_name(&self) -> bool {
-        self.chosen.len() > MANY
+        self.chosen.len() > CONFIRM_ABOVE
     }
 
     pub fn what(&self) -> String {
-        in_words(self.chosen.len())
+        object_count(self.chosen.len())
     }
 
     pub fn bytes(&self) -> Option<u64> {
         bytes(&self.chosen)
     }
 
-    fn named(&self) -> &[Chosen] {
-        &self.chosen[..self.chosen.len().min(NAMED)]
+    fn listed(&self) -> &[Chosen] {
+        &self.chosen[..self.chosen.len().min(MAX_LISTED)]
     }
 
-    fn unnamed(&self) -> usize {
-        self.chosen.len().saturating_sub(NAMED)
+    fn unlisted(&self) -> usize {
+        self.chosen.len().saturating_sub(MAX_LISTED)
     }
 
     fn folder_url(&self) -> String {
@@ -107,7 +107,7 @@ fn reason(fate: &Fate) -> String {
     }
 }
 
-pub fn in_words(count: usize) -> String {
+pub fn object_count(count: usize) -> String {
     if count == 1 { "1 object".to_owned() } else { format!("{} objects", units::count_text(count as u64)) }
 }
 
@@ -120,42 +120,42 @@ fn folder_of(bucket: &BucketName, chosen: &[Chosen]) -> String {
     paths::folder(bucket, chosen.first().map_or("", |chosen| chosen.doomed.key.folder()))
 }
 
-/// The fields of the form, in their order: `k` and `etag` in turn, or check boxes that hold both.
+/// The fields of the form, in their form: `k` and `etag` in turn, or check boxes that hold both.
 #[derive(Debug, Default)]
-struct Order {
+struct DeletionForm {
     chosen: Vec<Chosen>,
     confirmed: bool,
     typed: String,
 }
 
-impl Order {
+impl DeletionForm {
     fn read(fields: Vec<(String, String)>) -> Result<Self> {
-        let mut order = Self::default();
+        let mut form = Self::default();
         let mut waiting: Option<ObjectKey> = None;
         let only = fields.iter().any(|(name, _)| name == "only");
         for (name, value) in fields {
             match name.as_str() {
-                "confirm" => order.confirmed = value == "1",
-                "name" => order.typed = value,
+                "confirm" => form.confirmed = value == "1",
+                "name" => form.typed = value,
                 // The button of one row: what is checked elsewhere is not meant.
-                "only" => order.chosen.push(Self::pair(&value)?),
-                "pair" if !only => order.chosen.push(Self::pair(&value)?),
+                "only" => form.chosen.push(Self::pair(&value)?),
+                "pair" if !only => form.chosen.push(Self::pair(&value)?),
                 "k" if !only && waiting.is_none() => waiting = Some(query::key_of_field(&value)?),
                 "etag" if !only => match waiting.take() {
-                    Some(key) => order.chosen.push(Chosen { doomed: Doomed { key, etag: etag(&value)? }, size: None }),
-                    None => return Err(misshapen()),
+                    Some(key) => form.chosen.push(Chosen { doomed: Doomed { key, etag: etag(&value)? }, size: None }),
+                    None => return Err(missing_etag()),
                 },
-                "k" if !only => return Err(misshapen()),
+                "k" if !only => return Err(missing_etag()),
                 _ => {}
             }
         }
         if waiting.is_some() {
-            return Err(misshapen());
+            return Err(missing_etag());
         }
-        if order.chosen.len() > MOST {
-            return Err(Error::TooLarge(format!("At most {} objects can be deleted at once.", units::count_text(MOST as u64))));
+        if form.chosen.len() > MAX_OBJECTS {
+            return Err(Error::TooLarge(format!("At most {} objects can be deleted at once.", units::count_text(MAX_OBJECTS as u64))));
         }
-        Ok(order)
+        Ok(form)
     }
 
     fn pair(value: &str) -> Result<Chosen> {
@@ -165,7 +165,7 @@ impl Order {
                 let size = parts.next().and_then(|size| size.parse().ok());
                 Ok(Chosen { doomed: Doomed { key: query::key_of_field(key)?, etag: etag(seen)? }, size })
             }
-            _ => Err(misshapen()),
+            _ => Err(missing_etag()),
         }
     }
 }
@@ -173,11 +173,11 @@ impl Order {
 /// It travels on in a header, so it must be what a store could have sent in one.
 fn etag(seen: &str) -> Result<String> {
     let etag = seen.trim_matches('"');
-    let plausible = !etag.is_empty() && etag.len() <= LONGEST_ETAG && etag.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if plausible { Ok(etag.to_owned()) } else { Err(misshapen()) }
+    let plausible = !etag.is_empty() && etag.len() <= MAX_ETAG_LENGTH && etag.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    if plausible { Ok(etag.to_owned()) } else { Err(missing_etag()) }
 }
 
-fn misshapen() -> Error {
+fn missing_etag() -> Error {
     Error::BadRequest("Every object to delete comes with the ETag that was seen.".to_owned())
 }
 
@@ -187,17 +187,17 @@ pub struct ShowQuery {
 }
 
 pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, form: Form<Vec<(String, String)>>) -> Result<HttpResponse> {
-    let order = Order::read(form.read().await?)?;
-    if order.chosen.is_empty() {
+    let form = DeletionForm::read(form.read().await?)?;
+    if form.chosen.is_empty() {
         return Ok(editor.redirect(&paths::bucket(&bucket.0), Flash::warn("Nothing was selected, so nothing was deleted.")));
     }
-    let mut page = confirm_page(&editor, bucket.0, order.chosen);
-    if !order.confirmed {
+    let mut page = confirm_page(&editor, bucket.0, form.chosen);
+    if !form.confirmed {
         return with_status(StatusCode::OK, &page);
     }
-    if page.needs_name() && order.typed != page.bucket.as_str() {
+    if page.needs_name() && form.typed != page.bucket.as_str() {
         page.refusal = Refusal { field: "name", why: format!("Type {} exactly as it is written.", page.bucket) };
-        page.typed = order.typed;
+        page.typed = form.typed;
         return super::unprocessable(&page);
     }
     let doomed: Vec<Doomed> = page.chosen.iter().map(|chosen| chosen.doomed.clone()).collect();
@@ -217,7 +217,7 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
 
 /// What became of the only object.
 fn one(editor: &SignedIn, page: &ConfirmPage, object: &Doomed, fate: &Fate) -> Result<HttpResponse> {
-    let name = names::text(object.key.name());
+    let name = name_markup::plain(object.key.name());
     match fate {
         Fate::Deleted => Ok(editor.redirect(&page.folder_url(), Flash::done(format!("Deleted {name}.")))),
         Fate::Gone => Ok(editor.redirect(&page.folder_url(), Flash::warn(format!("{name} was gone already.")))),
@@ -230,13 +230,13 @@ fn one(editor: &SignedIn, page: &ConfirmPage, object: &Doomed, fate: &Fate) -> R
 
 fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>) -> ConfirmPage {
     let title = match chosen.as_slice() {
-        [one] => format!("Delete {}?", names::text(one.doomed.key.name())),
-        many => format!("Delete {} from {bucket}?", in_words(many.len())),
+        [one] => format!("Delete {}?", name_markup::plain(one.doomed.key.name())),
+        many => format!("Delete {} from {bucket}?", object_count(many.len())),
     };
-    let (folder, mut above) = super::bucket::crumbs(&bucket, chosen.first().map_or("", |chosen| chosen.doomed.key.folder()));
-    above.push((folder, folder_of(&bucket, &chosen)));
+    let (folder, mut parents) = super::bucket::crumbs(&bucket, chosen.first().map_or("", |chosen| chosen.doomed.key.folder()));
+    parents.push((folder, folder_of(&bucket, &chosen)));
     ConfirmPage {
-        layout: editor.layout(title, Section::Buckets).under(above),
+        layout: editor.layout(title, Section::Buckets).with_parents(parents),
         bucket,
         chosen,
         typed: String::new(),
@@ -252,38 +252,38 @@ pub async fn show(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, query
 }
 
 fn result_page(editor: &SignedIn, bucket: BucketName, fates: Vec<(String, Fate)>) -> ResultPage {
-    let above = [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(&bucket))];
-    ResultPage::of(editor.layout("Deleted", Section::Buckets).under(above), bucket, fates)
+    let parents = [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(&bucket))];
+    ResultPage::of(editor.layout("Deleted", Section::Buckets).with_parents(parents), bucket, fates)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn order(fields: &[(&str, &str)]) -> Result<Order> {
-        Order::read(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    fn form(fields: &[(&str, &str)]) -> Result<DeletionForm> {
+        DeletionForm::read(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
-    fn chosen(order: &Order) -> Vec<(&str, &str)> {
-        order.chosen.iter().map(|one| (one.doomed.key.as_str(), one.doomed.etag.as_str())).collect()
+    fn chosen(form: &DeletionForm) -> Vec<(&str, &str)> {
+        form.chosen.iter().map(|one| (one.doomed.key.as_str(), one.doomed.etag.as_str())).collect()
     }
 
     #[test]
     fn keys_and_etags_come_in_turn_or_in_pairs() {
         let (a, b) = (paths::field("a"), paths::field("b\n"));
         let fields = [("k", a.as_str()), ("etag", "\"1\""), ("k", &b), ("etag", "2-3"), ("confirm", "1")];
-        let read = order(&fields).unwrap();
+        let read = form(&fields).unwrap();
         assert_eq!(chosen(&read), [("a", "1"), ("b\n", "2-3")]);
         assert!(read.confirmed);
         let pair = format!("{b}:2-3:512");
-        let read = order(&[("pair", &pair)]).unwrap();
+        let read = form(&[("pair", &pair)]).unwrap();
         assert_eq!((chosen(&read), read.chosen[0].size), (vec![("b\n", "2-3")], Some(512)));
     }
 
     #[test]
     fn the_button_of_a_row_means_that_row_alone() {
         let (a, b) = (format!("{}:1:1", paths::field("a")), format!("{}:2:1", paths::field("b")));
-        assert_eq!(chosen(&order(&[("pair", &a), ("only", &b)]).unwrap()), [("b", "2")]);
+        assert_eq!(chosen(&form(&[("pair", &a), ("only", &b)]).unwrap()), [("b", "2")]);
     }
 
     #[test]
@@ -291,18 +291,18 @@ mod tests {
         let a = paths::field("a");
         let fields: [&[(&str, &str)]; 4] = [&[("k", &a)], &[("k", &a), ("k", &a), ("etag", "1")], &[("etag", "1")], &[("pair", &a)]];
         for fields in fields {
-            assert!(matches!(order(fields), Err(Error::BadRequest(_))), "{fields:?}");
+            assert!(matches!(form(fields), Err(Error::BadRequest(_))), "{fields:?}");
         }
     }
 
     #[test]
     fn an_etag_that_no_store_sends_is_a_bad_request() {
         let key = paths::field("a");
-        assert!(order(&[("k", &key), ("etag", &"e".repeat(128))]).is_ok());
+        assert!(form(&[("k", &key), ("etag", &"e".repeat(128))]).is_ok());
         for etag in ["e".repeat(129), "a\nb".to_owned(), "a\0".to_owned(), "é".to_owned(), "\"\"".to_owned()] {
             let pair = format!("{key}:{etag}:1");
-            assert!(matches!(order(&[("k", &key), ("etag", &etag)]), Err(Error::BadRequest(_))), "{etag:?}");
-            assert!(matches!(order(&[("pair", &pair)]), Err(Error::BadRequest(_))), "{etag:?}");
+            assert!(matches!(form(&[("k", &key), ("etag", &etag)]), Err(Error::BadRequest(_))), "{etag:?}");
+            assert!(matches!(form(&[("pair", &pair)]), Err(Error::BadRequest(_))), "{etag:?}");
         }
     }
 
@@ -310,9 +310,9 @@ mod tests {
     fn sizes_that_are_made_up_can_be_added() {
         let pair = |key: &str| ("pair", format!("{}:x:18446744073709551615", paths::field(key)));
         let fields = [pair("a"), pair("b")].map(|(name, value)| (name.to_owned(), value));
-        let read = Order::read(fields.to_vec()).unwrap();
+        let read = DeletionForm::read(fields.to_vec()).unwrap();
         assert_eq!(bytes(&read.chosen), Some(u64::MAX));
-        let unseen = order(&[("k", &paths::field("a")), ("etag", "1")]).unwrap();
+        let unseen = form(&[("k", &paths::field("a")), ("etag", "1")]).unwrap();
         assert_eq!(bytes(&unseen.chosen), None);
     }
 }

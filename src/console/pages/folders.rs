@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{bucket, refused};
 use crate::console::error::Result;
 use crate::console::layout::Flash;
-use crate::console::names;
+use crate::console::name_markup;
 use crate::console::paths;
 use crate::console::query::{Bucket, Form, Query};
 use crate::console::session::Editor;
@@ -36,12 +36,12 @@ pub async fn create(
     let CreateForm { name } = form.read().await?;
     let (status, why) = match objects::create_folder(&ctx, &editor.actor, &bucket.0, &prefix, &name).await {
         Ok(made) => {
-            let flash = Flash::done(format!("The folder {} is ready.", names::text(name.trim_end_matches('/'))));
+            let flash = Flash::done(format!("The folder {} is ready.", name_markup::plain(name.trim_end_matches('/'))));
             return Ok(editor.redirect(&paths::folder(&bucket.0, &made), flash));
         }
         Err(domain::Error::Refused { why, .. }) => (StatusCode::UNPROCESSABLE_ENTITY, why),
         Err(domain::Error::Conflict(why)) => (StatusCode::CONFLICT, why),
-        Err(fault) => return Err(fault.into()),
+        Err(error) => return Err(error.into()),
     };
     refused(status, &bucket::with_refused_folder(&editor, &ctx, (bucket.0, prefix), (name, why)).await?)
 }

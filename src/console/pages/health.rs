@@ -3,10 +3,10 @@
 
 mod card;
 mod events;
-mod line;
-mod own;
-mod rendered;
+mod process;
+mod render_cache;
 pub mod service;
+mod status;
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -16,20 +16,20 @@ use serde::Deserialize;
 
 use crate::console::error::{Error, Result};
 use crate::console::filters;
+use crate::console::fragment::Fragment;
 use crate::console::layout::{Flash, Layout, Section};
-use crate::console::part::Part;
 use crate::console::query::Form;
 use crate::console::session::{Viewer, Visitor};
 use crate::domain::Context;
 use crate::domain::health::{Asked, Board, Incident, Service, Snapshot, State, Uptime};
 use crate::meter::Meter;
 
-pub use card::{Card, Episode};
-pub use events::{Feed, events};
-pub use line::Line;
-pub use own::Own;
-use rendered::Of;
-pub use rendered::{LivePart, Rendered};
+pub use card::{Card, IncidentRow};
+pub use events::{StreamSlots, events};
+pub use process::ProcessStats;
+use render_cache::ViewKey;
+pub use render_cache::{LiveFragment, RenderCache};
+pub use status::ServiceStatus;
 
 /// On the page; each service's own page has all of its.
 const INCIDENTS: usize = 10;
@@ -38,52 +38,53 @@ const INCIDENTS: usize = 10;
 pub struct Live {
     pub down: Vec<Card>,
     pub others: Vec<Card>,
-    pub absent: Vec<&'static str>,
+    pub not_configured: Vec<&'static str>,
     pub up: usize,
     pub configured: usize,
-    pub incidents: Vec<Episode>,
+    pub incidents: Vec<IncidentRow>,
     pub checked_at: Option<DateTime<Utc>>,
-    pub own: Own,
+    pub process: ProcessStats,
     pub signed_in: bool,
     /// Seconds between two checks.
     pub period: u64,
     /// Nobody can sign in to see more.
-    pub closed: bool,
+    pub sign_in_unavailable: bool,
 }
 
 impl Live {
-    pub fn of(board: &Board, own: Own, signed_in: bool) -> Self {
+    pub fn of(board: &Board, process: ProcessStats, signed_in: bool) -> Self {
         // Nobody else is shown what that takes.
         let incidents = if signed_in { board.incidents() } else { Vec::new() };
         let cards = board.all().into_iter().map(|snapshot| {
             let uptime = if signed_in { board.uptime(snapshot.service) } else { Uptime::default() };
             Card::of(snapshot, uptime, &incidents)
         });
-        Self::put_together(cards.collect(), incidents, own, signed_in, board.period().as_secs())
+        Self::from_cards(cards.collect(), incidents, process, signed_in, board.period().as_secs())
     }
 
-    pub fn put_together(cards: Vec<Card>, incidents: Vec<Incident>, own: Own, signed_in: bool, period: u64) -> Self {
-        let absent = cards.iter().filter(|card| card.line.state == State::NotConfigured).map(|card| card.line.service.name()).collect();
+    pub fn from_cards(cards: Vec<Card>, incidents: Vec<Incident>, process: ProcessStats, signed_in: bool, period: u64) -> Self {
+        let not_configured =
+            cards.iter().filter(|card| card.status.state == State::NotConfigured).map(|card| card.status.service.name()).collect();
         let checked_at = cards.iter().filter_map(|card| card.snapshot.checked_at).max();
         let (down, others): (Vec<Card>, Vec<Card>) =
-            cards.into_iter().filter(|card| card.line.state != State::NotConfigured).partition(Card::is_down);
+            cards.into_iter().filter(|card| card.status.state != State::NotConfigured).partition(Card::is_down);
         Self {
-            closed: !signed_in && down.iter().any(|card| card.line.service == Service::Postgres),
+            sign_in_unavailable: !signed_in && down.iter().any(|card| card.status.service == Service::Postgres),
             up: others.iter().filter(|card| card.snapshot.healthy).count(),
             configured: down.len() + others.len(),
             down,
             others,
-            absent,
-            incidents: incidents.into_iter().take(INCIDENTS).map(Episode::of).collect(),
+            not_configured,
+            incidents: incidents.into_iter().take(INCIDENTS).map(IncidentRow::of).collect(),
             checked_at,
-            own,
+            process,
             signed_in,
             period,
         }
     }
 
     fn period(&self) -> String {
-        crate::console::units::lasting_text(i64::try_from(self.period).unwrap_or(0))
+        crate::console::units::duration_words(i64::try_from(self.period).unwrap_or(0))
     }
 
     fn recoveries(&self) -> u32 {
@@ -100,18 +101,19 @@ impl Live {
 pub struct ShowPage {
     pub layout: Layout,
     pub signed_in: bool,
-    pub live: Part,
+    pub live: Fragment,
 }
 
 /// What changes on the page of all services.
-fn all(ctx: &Context, meter: &Meter, rendered: &Rendered, signed_in: bool) -> Result<Part> {
-    rendered
-        .get(ctx, Of::All { signed_in }, || Part::of(&LivePart { live: Live::of(&ctx.health, Own::of(ctx, meter, signed_in), signed_in) }))
+fn all(ctx: &Context, meter: &Meter, render_cache: &RenderCache, signed_in: bool) -> Result<Fragment> {
+    render_cache.get(ctx, ViewKey::All { signed_in }, || {
+        Fragment::of(&LiveFragment { live: Live::of(&ctx.health, ProcessStats::of(ctx, meter, signed_in), signed_in) })
+    })
 }
 
-pub fn show(visitor: &Visitor, ctx: &Context, meter: &Meter, rendered: &Rendered) -> Result<HttpResponse> {
+pub fn show(visitor: &Visitor, ctx: &Context, meter: &Meter, render_cache: &RenderCache) -> Result<HttpResponse> {
     let signed_in = visitor.is_signed_in();
-    let live = all(ctx, meter, rendered, signed_in)?;
+    let live = all(ctx, meter, render_cache, signed_in)?;
     super::ok(&ShowPage { layout: visitor.layout("Health", Section::Health), signed_in, live })
 }
 
@@ -139,11 +141,11 @@ pub async fn check(viewer: Viewer, ctx: web::Data<Context>, form: Form<CheckFiel
     let back = named
         .filter(|_| !fields.here.is_empty())
         .map_or_else(|| "/health".to_owned(), |service| format!("/health/services/{}", service.slug()));
-    Ok(viewer.redirect(&back, told(checked.collect())))
+    Ok(viewer.redirect(&back, check_summary(checked.collect())))
 }
 
 /// What came of it, in sentences that name each service once.
-fn told(checked: Vec<(Snapshot, Asked)>) -> Flash {
+fn check_summary(checked: Vec<(Snapshot, Asked)>) -> Flash {
     let names = |found: &dyn Fn(&Snapshot, Asked) -> bool| {
         let found: Vec<&str> = checked.iter().filter(|(one, asked)| found(one, *asked)).map(|(one, _)| one.service.name()).collect();
         (found.join(", "), found.len())

@@ -52,6 +52,6 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
             let page = object::page(&editor, &ctx, (&bucket.0, &key), None).await?;
             unprocessable(&object::ShowPage { refusal: Refusal { field: "expires", why }, ..page })
         }
-        Err(fault) => Err(fault.into()),
+        Err(error) => Err(error.into()),
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Refusal, with_status};
 use crate::console::error::{Error, Result};
-use crate::console::events::Line;
+use crate::console::events::EventSummary;
 use crate::console::layout::{Layout, Section};
 use crate::console::query::{self, Bucket, Query};
 use crate::console::session::{SignedIn, Viewer};
@@ -30,7 +30,7 @@ pub struct ShowPage {
     pub object: Object,
     pub preview: Preview,
     /// None while the database does not answer.
-    pub events: Option<Vec<Line>>,
+    pub events: Option<Vec<EventSummary>>,
     pub refusal: Refusal,
 }
 
@@ -47,8 +47,8 @@ impl ShowPage {
         format!("{}/{}", self.object.bucket, self.object.key.folder())
     }
 
-    pub fn word(&self) -> &'static str {
-        filetype::of(self.name()).word
+    pub fn type_label(&self) -> &'static str {
+        filetype::of(self.name()).label
     }
 
     pub fn folder_url(&self) -> String {
@@ -136,19 +136,19 @@ pub(super) async fn page(
     let preview = preview::of(ctx, bucket, key, object.size).await?;
     let resource = format!("s3://{bucket}/{key}");
     let events = match audit::of_resource(ctx, &person.actor, &resource, EVENTS).await.map_err(Error::from) {
-        Ok(events) => Some(Line::all(&events)),
-        Err(fault @ Error::Unavailable { .. }) => {
-            fault.log(&person.actor.request_id);
+        Ok(events) => Some(EventSummary::all(&events)),
+        Err(error @ Error::Unavailable { .. }) => {
+            error.log(&person.actor.request_id);
             None
         }
-        Err(fault) => return Err(fault),
+        Err(error) => return Err(error),
     };
     Ok(ShowPage { layout: layout(person, key.name(), bucket, key), object, preview, events, refusal: Refusal::default() })
 }
 
 /// A page about one object: its folder and all above it lead back.
 pub(super) fn layout(person: &SignedIn, title: &str, bucket: &BucketName, key: &ObjectKey) -> Layout {
-    let (folder, mut above) = super::bucket::crumbs(bucket, key.folder());
-    above.push((folder, paths::folder(bucket, key.folder())));
-    person.layout(title, Section::Buckets).under(above)
+    let (folder, mut parents) = super::bucket::crumbs(bucket, key.folder());
+    parents.push((folder, paths::folder(bucket, key.folder())));
+    person.layout(title, Section::Buckets).with_parents(parents)
 }

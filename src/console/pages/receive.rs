@@ -10,7 +10,7 @@ use std::future::{Ready, ready};
 use uuid::Uuid;
 
 use crate::console::error::{self, Error, Result};
-use crate::console::multipart::{Form, Once, Part, broken, drain, drain_field, file_name};
+use crate::console::multipart::{Form, Fused, Part, drain, drain_field, file_name, form_error};
 use crate::console::query::{Bucket, Query};
 use crate::console::session::{Editor, see_other};
 use crate::console::{paths, request};
@@ -51,7 +51,7 @@ impl FromRequest for Incoming {
         let incoming = Query::from_request(req, &mut Payload::None).into_inner().map(|query| Self {
             bucket,
             query,
-            form: Once::new(Multipart::new(req.headers(), payload.take())),
+            form: Fused::new(Multipart::new(req.headers(), payload.take())),
             length,
             wants_json: request::prefers_json(req.headers()),
         });
@@ -75,50 +75,50 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming)
         }
     };
     let batch = receiver.batch;
-    let mut reading = Reading { intake: Intake::new(receiver), length, stops_early, fields: 0 };
-    if let Err(error) = reading.receive(&mut form).await {
+    let mut reader = FormReader { intake: Intake::new(receiver), length, stops_early, fields: 0 };
+    if let Err(error) = reader.receive(&mut form).await {
         drain(&mut form).await;
         if wants_json {
             // What had arrived whole is stored all the same.
-            let files = reading.intake.finish().await;
-            return Ok(error::problem(&error, &request::current_id(), listed(batch, &files)));
+            let files = reader.intake.finish().await;
+            return Ok(error::problem(&error, &request::current_id(), batch_json(batch, &files)));
         }
         return Err(error);
     }
-    let files = reading.intake.finish().await;
+    let files = reader.intake.finish().await;
     if files.is_empty() {
         return Err(Error::Unprocessable("No file was chosen. Choose at least one and send the form again.".into()));
     }
     if wants_json {
-        return Ok(as_json(batch, files));
+        return Ok(json_response(batch, files));
     }
     Ok(see_other(&paths::batch(batch)))
 }
 
 /// The form as it is read.
-struct Reading {
+struct FormReader {
     intake: Intake,
     length: Option<u64>,
     stops_early: bool,
     fields: usize,
 }
 
-impl Reading {
+impl FormReader {
     /// Reads the form to its end. An error means that its end was not reached.
     async fn receive(&mut self, form: &mut Form) -> Result<()> {
-        while let Some(field) = self.intake.meanwhile(form.next()).await.map_err(broken)? {
+        while let Some(field) = self.intake.meanwhile(form.next()).await.map_err(form_error)? {
             let name = file_name(&field);
             let media = field.content_type().map(|media| media.essence_str().to_owned());
-            let mut field = Once::new(field);
+            let mut field = Fused::new(field);
             let Some(name) = name else {
                 self.fields += 1;
                 if self.fields > MAX_FIELDS {
                     return Err(Error::TooLarge(format!("A form may have {MAX_FIELDS} fields beside its files, and this has more.")));
                 }
-                while field.next().await.map_err(broken)?.is_some() {}
+                while field.next().await.map_err(form_error)?.is_some() {}
                 continue;
             };
-            let first = self.intake.meanwhile(field.next()).await.map_err(broken)?;
+            let first = self.intake.meanwhile(field.next()).await.map_err(form_error)?;
             // What browsers send for a file input that was left empty.
             if name.is_empty() && first.as_ref().is_none_or(web::Bytes::is_empty) {
                 continue;
@@ -145,10 +145,10 @@ impl Reading {
             }
             next = match self.intake.meanwhile(field.next()).await {
                 Ok(next) => next,
-                Err(fault) => {
+                Err(error) => {
                     let cut = uploads::cut("The connection broke before the whole file had arrived.");
                     self.intake.give_up(upload, cut).await;
-                    return Err(broken(fault));
+                    return Err(form_error(error));
                 }
             };
         }
@@ -159,15 +159,15 @@ impl Reading {
     /// The other files of the form are unharmed: what is left of this one is read and dropped.
     async fn skip(&mut self, field: &mut Part) -> Result<()> {
         if !self.stops_early {
-            while self.intake.meanwhile(field.next()).await.map_err(broken)?.is_some() {}
+            while self.intake.meanwhile(field.next()).await.map_err(form_error)?.is_some() {}
         }
         Ok(())
     }
 }
 
 /// 201 where anything was stored; else the status of the first failure, as a problem document.
-fn as_json(batch: Uuid, ended: Vec<Ended>) -> HttpResponse {
-    let files = listed(batch, &ended);
+fn json_response(batch: Uuid, ended: Vec<Ended>) -> HttpResponse {
+    let files = batch_json(batch, &ended);
     let stored = ended.iter().any(|ended| ended.error.is_none());
     let why = ended.first().and_then(|first| first.file.error.clone());
     let first_error = ended.into_iter().find_map(|ended| ended.error).filter(|_| !stored);
@@ -178,12 +178,12 @@ fn as_json(batch: Uuid, ended: Vec<Ended>) -> HttpResponse {
 }
 
 /// What became of each file.
-fn listed(batch: Uuid, ended: &[Ended]) -> Map<String, Value> {
-    let files: Vec<Value> = ended.iter().map(|ended| as_row(&ended.file, ended.error.as_ref())).collect();
+fn batch_json(batch: Uuid, ended: &[Ended]) -> Map<String, Value> {
+    let files: Vec<Value> = ended.iter().map(|ended| file_json(&ended.file, ended.error.as_ref())).collect();
     Map::from_iter([("batch".to_owned(), json!(batch)), ("files".to_owned(), json!(files))])
 }
 
-pub(super) fn as_row(file: &File, error: Option<&domain::Error>) -> Value {
+pub(super) fn file_json(file: &File, error: Option<&domain::Error>) -> Value {
     let status = if file.state == FileState::Ready { "stored" } else { "failed" };
     json!({
         "key": file.key,

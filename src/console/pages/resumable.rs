@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::receive::as_row;
+use super::receive::file_json;
 use crate::console::error::{self, Error, Result};
 use crate::console::multipart::drain_payload;
 use crate::console::query::{Bucket, Form, Query};
@@ -121,12 +121,12 @@ pub async fn show(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id)) 
 pub async fn receive(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id), incoming: Incoming) -> Result<HttpResponse> {
     let (bucket, Id(id)) = (place.0.0, place.1);
     let Incoming { query, digest, mut body } = incoming;
-    let begun = async {
+    let started = async {
         let Number { number } = query.read()?;
         Ok::<_, Error>((resume::begin_part(&ctx, &editor.actor, bucket.as_str(), id, number).await?, digest?))
     };
-    let (mut part, digest) = match begun.await {
-        Ok(begun) => begun,
+    let (mut part, digest) = match started.await {
+        Ok(started) => started,
         Err(error) => {
             drain_payload(&mut body).await;
             return Err(error);
@@ -149,7 +149,7 @@ pub async fn complete(editor: Editor, ctx: web::Data<Context>, place: (Bucket, I
     let digest = form.sha256.as_deref().map(unhex).transpose()?;
     let overwrite = form.overwrite.as_deref().map(|flag| is_one(Some(flag)));
     let file = resume::complete(&ctx, &editor.actor, bucket.as_str(), id, overwrite, digest).await?;
-    let mut stored = as_row(&file, None);
+    let mut stored = file_json(&file, None);
     // Also where it has been replaced or deleted since: asked again, the answer is the same.
     stored["status"] = json!("stored");
     Ok(HttpResponse::Ok().json(json!({ "batch": file.batch_id, "files": [stored] })))

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::{Refusing, ok, refused, unprocessable};
+use super::{RefusedPage, ok, refused, unprocessable};
 use crate::console::error::Result;
 use crate::console::filters;
 use crate::console::layout::{Layout, Section};
@@ -83,7 +83,7 @@ pub async fn end(visitor: Visitor, ctx: web::Data<Context>) -> Result<HttpRespon
     Ok(HttpResponse::SeeOther().insert_header((LOCATION, "/session")).cookie(session::removal(&ctx.config)).finish())
 }
 
-impl Refusing for NewPage {
+impl RefusedPage for NewPage {
     fn why(&self) -> &str {
         &self.refusal
     }

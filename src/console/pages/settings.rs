@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 mod abilities;
 
-use super::{Refusal, buckets::versioning_word, ok, refused};
+use super::{Refusal, buckets::versioning_label, ok, refused};
 use crate::console::error::Result;
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::query::{Bucket, Form};
@@ -18,7 +18,7 @@ use crate::domain::buckets::{self, Settings};
 use crate::domain::names::BucketName;
 use crate::domain::{self, Context};
 use crate::stores::s3;
-use abilities::Line;
+use abilities::AbilityRow;
 
 #[derive(Template)]
 #[template(path = "pages/settings.html")]
@@ -33,11 +33,11 @@ impl ShowPage {
     fn versioning(&self) -> &'static str {
         let lacks = self.settings.probed.as_ref().is_some_and(|probed| probed.abilities.versioning.is_no());
         let known = self.settings.bucket.as_ref().and_then(|bucket| bucket.versioning);
-        if lacks && known.is_none() { "This store keeps no versions." } else { versioning_word(known) }
+        if lacks && known.is_none() { "This store keeps no versions." } else { versioning_label(known) }
     }
 
-    fn abilities(&self) -> Vec<Line> {
-        self.settings.probed.as_ref().map(|probed| abilities::lines(probed.abilities.clone())).unwrap_or_default()
+    fn abilities(&self) -> Vec<AbilityRow> {
+        self.settings.probed.as_ref().map(|probed| abilities::rows(probed.abilities.clone())).unwrap_or_default()
     }
 
     fn browser_url(&self) -> String {
@@ -74,7 +74,7 @@ pub async fn probe(editor: Editor, ctx: web::Data<Context>, bucket: Bucket) -> R
         Err(domain::Error::S3(s3::Error::Unreachable(_) | s3::Error::SlowDown)) => {
             Flash::bad("The store did not answer, so nothing could be tried. What was found before still stands below.")
         }
-        Err(fault) => return Err(fault.into()),
+        Err(error) => return Err(error.into()),
     };
     Ok(editor.redirect(&paths::settings(&bucket.0), flash))
 }
@@ -85,7 +85,7 @@ pub async fn delete(admin: Admin, ctx: web::Data<Context>, bucket: Bucket, form:
         Ok(()) => return Ok(admin.redirect("/buckets", Flash::done(format!("The bucket {} is deleted.", bucket.0)))),
         Err(domain::Error::Refused { why, .. }) => (StatusCode::UNPROCESSABLE_ENTITY, why),
         Err(domain::Error::Conflict(why)) => (StatusCode::CONFLICT, why),
-        Err(fault) => return Err(fault.into()),
+        Err(error) => return Err(error.into()),
     };
     let page = page(&admin, &ctx, &bucket.0).await?;
     refused(status, &ShowPage { typed: form.name, refusal: Refusal { field: "name", why }, ..page })
@@ -93,7 +93,7 @@ pub async fn delete(admin: Admin, ctx: web::Data<Context>, bucket: Bucket, form:
 
 async fn page(person: &SignedIn, ctx: &Context, bucket: &BucketName) -> Result<ShowPage> {
     let settings = buckets::settings(ctx, bucket).await?;
-    let above = [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(bucket))];
-    let layout = person.layout("Settings", Section::Buckets).under(above);
+    let parents = [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(bucket))];
+    let layout = person.layout("Settings", Section::Buckets).with_parents(parents);
     Ok(ShowPage { layout, settings, typed: String::new(), refusal: Refusal::default() })
 }

@@ -70,6 +70,6 @@ pub async fn create(visitor: Visitor, ctx: web::Data<Context>, form: Form<Create
             name: form.name,
             refusal: Refusal { field, why },
         }),
-        Err(fault) => Err(fault.into()),
+        Err(error) => Err(error.into()),
     }
 }

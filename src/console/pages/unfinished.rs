@@ -12,7 +12,7 @@ use crate::console::error::{Error, Result};
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::query::{self, Bucket, Form, Query};
 use crate::console::session::{Editor, SignedIn, Viewer};
-use crate::console::{filters, names, paths};
+use crate::console::{filters, name_markup, paths};
 use crate::domain::names::BucketName;
 use crate::domain::uploads::Activity;
 use crate::domain::uploads::open::{self, Open, Owner, Unfinished};
@@ -20,7 +20,7 @@ use crate::domain::{self, Context};
 use crate::stores::s3::OpenMarker;
 
 /// No store names an upload at greater length.
-const LONGEST_ID: usize = 1024;
+const MAX_ID_LENGTH: usize = 1024;
 
 #[derive(Template)]
 #[template(path = "pages/unfinished.html")]
@@ -153,39 +153,39 @@ pub async fn index(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket, quer
     let marker = OpenMarker { key: some(query.key), upload_id: some(query.upload) };
     let first = marker == OpenMarker::default();
     let found = open::unfinished(&ctx, &bucket.0, (!first).then_some(&marker)).await?;
-    let layout = viewer.layout("Unfinished uploads", Section::Buckets).under(above(&bucket.0));
+    let layout = viewer.layout("Unfinished uploads", Section::Buckets).with_parents(parents(&bucket.0));
     ok(&IndexPage::of(layout, bucket.0, found, first))
 }
 
 pub async fn delete(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, form: Form<DeleteForm>) -> Result<HttpResponse> {
     let form = form.read().await?;
     let key = query::key_of_field(&form.k)?;
-    if form.upload.is_empty() || form.upload.len() > LONGEST_ID || form.upload.chars().any(char::is_control) {
+    if form.upload.is_empty() || form.upload.len() > MAX_ID_LENGTH || form.upload.chars().any(char::is_control) {
         return Err(Error::BadRequest("The form names an upload in a way that cannot be read.".to_owned()));
     }
     let back = paths::unfinished(&bucket.0, &[]);
-    let name = names::text(key.name());
+    let name = name_markup::plain(key.name());
     if form.confirm != "1" {
         return match open::one(&ctx, &bucket.0, &key, &form.upload).await {
             Ok(open) => with_status(StatusCode::OK, &confirm_page(&editor, bucket.0, open)),
             Err(domain::Error::NotFound(why)) => Ok(editor.redirect(&back, Flash::warn(why))),
-            Err(fault) => Err(fault.into()),
+            Err(error) => Err(error.into()),
         };
     }
     match open::abort(&ctx, &editor.actor, &bucket.0, &key, &form.upload).await {
         Ok(()) => Ok(editor.redirect(&back, Flash::done(format!("The upload of {name} is aborted. Its parts are gone.")))),
         Err(domain::Error::Conflict(why)) => Ok(editor.redirect(&back, Flash::warn(why))),
-        Err(fault) => Err(fault.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
 fn confirm_page(editor: &SignedIn, bucket: BucketName, open: Open) -> ConfirmPage {
-    let title = format!("Abort the upload of {}?", names::text(open.key.name()));
-    let mut above: Vec<_> = above(&bucket).into();
-    above.push(("Unfinished uploads".to_owned(), paths::unfinished(&bucket, &[])));
-    ConfirmPage { layout: editor.layout(title, Section::Buckets).under(above), bucket, row: Row { open } }
+    let title = format!("Abort the upload of {}?", name_markup::plain(open.key.name()));
+    let mut parents: Vec<_> = parents(&bucket).into();
+    parents.push(("Unfinished uploads".to_owned(), paths::unfinished(&bucket, &[])));
+    ConfirmPage { layout: editor.layout(title, Section::Buckets).with_parents(parents), bucket, row: Row { open } }
 }
 
-fn above(bucket: &BucketName) -> [(String, String); 2] {
+fn parents(bucket: &BucketName) -> [(String, String); 2] {
     [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(bucket))]
 }

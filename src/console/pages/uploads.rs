@@ -25,7 +25,7 @@ const STATES: [(FileState, &str, &str); 5] = [
     (FileState::Deleted, "deleted", "Deleted"),
 ];
 
-const MOST_LINKS: usize = 5;
+const MAX_LINKS: usize = 5;
 
 #[derive(Template)]
 #[template(path = "pages/uploads.html")]
@@ -60,7 +60,7 @@ impl IndexPage {
     /// Where everything is that is open in the buckets of the unfinished ones.
     fn open_in(&self) -> Vec<(String, String)> {
         let names: BTreeSet<&str> = self.unfinished.iter().map(|row| row.file.bucket.as_str()).collect();
-        let buckets = names.into_iter().filter_map(BucketName::parse).take(MOST_LINKS);
+        let buckets = names.into_iter().filter_map(BucketName::parse).take(MAX_LINKS);
         buckets.map(|bucket| (bucket.to_string(), paths::unfinished(&bucket, &[]))).collect()
     }
 
@@ -73,7 +73,7 @@ pub struct Row {
     pub file: File,
     pub folder: String,
     pub folder_url: Option<String>,
-    /// Where the object is there to open.
+    /// Where the object is stored to open.
     pub object_url: Option<String>,
     pub download_url: Option<String>,
 }
@@ -83,12 +83,12 @@ impl Row {
         let key = ObjectKey::parse(file.key.clone());
         let folder = key.as_ref().map_or("", ObjectKey::folder);
         let bucket = BucketName::parse(&file.bucket);
-        let there = bucket.as_ref().zip(key.as_ref()).filter(|_| file.state == FileState::Ready);
+        let stored = bucket.as_ref().zip(key.as_ref()).filter(|_| file.state == FileState::Ready);
         Self {
             folder: format!("{}/{folder}", file.bucket),
             folder_url: bucket.as_ref().map(|bucket| paths::folder(bucket, folder)),
-            object_url: there.map(|(bucket, key)| paths::object(bucket, key)),
-            download_url: there.map(|(bucket, key)| paths::download(bucket, key)),
+            object_url: stored.map(|(bucket, key)| paths::object(bucket, key)),
+            download_url: stored.map(|(bucket, key)| paths::download(bucket, key)),
             file,
         }
     }
@@ -199,7 +199,7 @@ pub async fn new(editor: Editor, ctx: web::Data<Context>, query: Query) -> Resul
     }
     let bucket = asked.or_else(|| names.first().and_then(|name| BucketName::parse(name)));
     ok(&NewPage {
-        layout: editor.layout("Upload files", Section::Uploads).under([("Uploads".to_owned(), "/uploads".to_owned())]),
+        layout: editor.layout("Upload files", Section::Uploads).with_parents([("Uploads".to_owned(), "/uploads".to_owned())]),
         buckets: names,
         bucket,
         prefix: super::folder(query.prefix),

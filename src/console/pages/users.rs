@@ -61,7 +61,7 @@ impl IndexPage {
     }
 }
 
-impl super::Refusing for IndexPage {
+impl super::RefusedPage for IndexPage {
     fn why(&self) -> &str {
         self.alert.as_deref().unwrap_or(&self.refusal.why)
     }
@@ -104,7 +104,7 @@ pub async fn create(admin: Admin, ctx: web::Data<Context>, form: Form<CreateForm
     match users::create(&ctx, &admin.actor, new).await {
         Ok(user) => Ok(admin.redirect("/users", Flash::done(format!("{} can sign in now.", user.name)))),
         Err(domain::Error::Refused { field, why }) => refused(&admin, &ctx, form, Refusal { field, why }).await,
-        Err(fault) => Err(fault.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -163,6 +163,6 @@ async fn answer(admin: &SignedIn, ctx: &Context, done: domain::Result<()>, sente
             let page = page(admin, ctx).await?;
             super::refused(StatusCode::CONFLICT, &IndexPage { alert: Some(why), ..page })
         }
-        Err(fault) => Err(fault.into()),
+        Err(error) => Err(error.into()),
     }
 }

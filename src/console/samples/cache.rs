@@ -6,7 +6,7 @@ use askama::Template;
 use uuid::Uuid;
 
 use super::data::{HOSTILE, layout, noon, refusal};
-use crate::console::pages::cache::{Tab, Tabs, figures, key, keys, namespaces, server, walks};
+use crate::console::pages::cache::{Tab, Tabs, key, keys, metrics, namespaces, scans, server};
 use crate::domain::actor::Role;
 use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::Namespace;
@@ -52,9 +52,9 @@ fn one_key(elements: Elements) -> String {
     key::ShowPage { layout: admin(HOSTILE), viewed, query, refusal: refusal("ttl"), typed, cost: COST }.render().unwrap()
 }
 
-fn walk(kind: Kind, state: State) -> String {
+fn scan(kind: Kind, state: State) -> String {
     let big = Big { name: hostile(), kind: HOSTILE.into(), length: 7, bytes: None };
-    let walk = Walk {
+    let scan = Walk {
         id: Uuid::nil(),
         kind,
         pattern: hostile(),
@@ -67,7 +67,7 @@ fn walk(kind: Kind, state: State) -> String {
         by: HOSTILE.into(),
         biggest: vec![big],
     };
-    walks::ShowPage { layout: admin("Walk"), walk, typed: HOSTILE.into(), refusal: refusal("confirm") }.render().unwrap()
+    scans::ShowPage { layout: admin("Scan"), scan, typed: HOSTILE.into(), refusal: refusal("confirm") }.render().unwrap()
 }
 
 fn vitals(info: &str, points: Option<Vec<Point>>) -> String {
@@ -82,13 +82,13 @@ fn vitals(info: &str, points: Option<Vec<Point>>) -> String {
         range: Range::Day,
         points,
     };
-    figures::ShowPage::of(admin("Cache"), &vitals, [USAGE, USAGE], COST).render().unwrap()
+    metrics::ShowPage::of(admin("Cache"), &vitals, [USAGE, USAGE], COST).render().unwrap()
 }
 
-fn told() -> Vec<(&'static str, String)> {
+fn server_pages() -> Vec<(&'static str, String)> {
     let entry =
         Entry { at: noon(), microseconds: 48_200, command: HOSTILE.into(), shown: vec![hostile()], hidden: 2, client: HOSTILE.into() };
-    let slow = |told| server::SlowPage { layout: admin("Slow log"), tabs: tabs(Tab::Slow), told, values: true, cost: COST };
+    let slow = |result| server::SlowPage { layout: admin("Slow log"), tabs: tabs(Tab::Slow), result, values: true, cost: COST };
     let client = Client {
         name: HOSTILE.into(),
         address: HOSTILE.into(),
@@ -97,10 +97,11 @@ fn told() -> Vec<(&'static str, String)> {
         flags: "b".into(),
         ..Client::default()
     };
-    let clients = server::ClientsPage { layout: admin("Clients"), tabs: tabs(Tab::Clients), told: Ok(vec![client]), count: 9, cost: COST };
-    let told = Ok(vec![(HOSTILE.to_owned(), HOSTILE.to_owned())]);
+    let clients =
+        server::ClientsPage { layout: admin("Clients"), tabs: tabs(Tab::Clients), result: Ok(vec![client]), count: 9, cost: COST };
+    let result = Ok(vec![(HOSTILE.to_owned(), HOSTILE.to_owned())]);
     let settings =
-        server::SettingsPage { layout: admin("Configuration"), tabs: tabs(Tab::Settings), told, query: HOSTILE.into(), cost: COST };
+        server::SettingsPage { layout: admin("Configuration"), tabs: tabs(Tab::Settings), result, query: HOSTILE.into(), cost: COST };
     vec![
         ("cache-slowlog", slow(Ok(server::SlowRow::all(vec![entry]))).render().unwrap()),
         ("cache-slowlog-none", slow(Ok(Vec::new())).render().unwrap()),
@@ -110,7 +111,7 @@ fn told() -> Vec<(&'static str, String)> {
     ]
 }
 
-fn spaces(whole: bool) -> String {
+fn namespaces_page(whole: bool) -> String {
     let group = Group { prefix: hostile(), depth: 2, keys: 3, bytes: 100, lives: [1, 0, 0, 0, 1, 1] };
     let sample = Sample { at: noon(), total: 100, sampled: 10, whole, own: 1, own_bytes: 5, groups: vec![group.clone()] };
     let of = |name: &str, group, figures| Namespace { name: name.into(), group, figures, clearable: true, kept: None };
@@ -126,7 +127,7 @@ pub fn pages() -> Vec<(&'static str, String)> {
                 latency_percentiles_usec_<b>:p50=1.003,p99=20000.5,p99.9=1\r\nlazyfree_pending_objects:1\r\nused_memory_peak:9999999999\r\n\
                 rdb_last_bgsave_status:err\r\ndb0:keys=2000,expires=1,avg_ttl=0\r\n";
     let point = Point { hit_ratio: Some(94.0), memory: Some(1_000_000), operations: Some(612.0) };
-    let biggest = walks::BiggestPage { layout: admin("Biggest keys"), tabs: tabs(Tab::Biggest), running: Some(Uuid::nil()) };
+    let biggest = scans::BiggestPage { layout: admin("Biggest keys"), tabs: tabs(Tab::Biggest), running: Some(Uuid::nil()) };
     let clear = namespaces::ClearPage { layout: admin("Clear?"), namespace: HOSTILE.into(), counted: Cleared::default() };
     let viewed = Viewed {
         name: Name::parse(hostile()).unwrap(),
@@ -146,16 +147,16 @@ pub fn pages() -> Vec<(&'static str, String)> {
         ("cache-key-stream", one_key(Elements::Stream(vec![(HOSTILE.into(), pair())]))),
         ("cache-key-large", one_key(Elements::TooLarge(99))),
         ("cache-key-delete", key::ConfirmPage { layout: admin("Delete?"), viewed }.render().unwrap()),
-        ("cache-walk-count", walk(Kind::Count, State::Done)),
-        ("cache-walk-delete", walk(Kind::Delete, State::Failed(HOSTILE.into()))),
-        ("cache-walk-biggest", walk(Kind::Biggest, State::Running)),
+        ("cache-walk-count", scan(Kind::Count, State::Done)),
+        ("cache-walk-delete", scan(Kind::Delete, State::Failed(HOSTILE.into()))),
+        ("cache-walk-biggest", scan(Kind::Biggest, State::Running)),
         ("cache-biggest", biggest.render().unwrap()),
         ("cache", vitals(full, Some(vec![point, Point::default(), point]))),
         ("cache-untold", vitals("", None)),
-        ("cache-namespaces", spaces(false)),
-        ("cache-namespaces-whole", spaces(true)),
+        ("cache-namespaces", namespaces_page(false)),
+        ("cache-namespaces-whole", namespaces_page(true)),
         ("cache-clear", clear.render().unwrap()),
     ];
-    pages.extend(told());
+    pages.extend(server_pages());
     pages
 }

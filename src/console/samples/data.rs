@@ -56,14 +56,14 @@ pub fn layout(title: &str, role: Option<Role>) -> Layout {
     let frame = Frame {
         theme: Theme::Dark,
         flash: Some(Flash::warn(HOSTILE)),
-        here: "/".into(),
+        current_url: "/".into(),
         down: vec![(Service::S3, Some(noon()))],
         host: "halden.example".into(),
         environment: "Production",
         https: true,
     };
     let person = role.map(|role| Person::of(&session(role)));
-    Layout::new(title, Section::Buckets, person, frame).under([(HOSTILE.to_owned(), "/buckets".to_owned())])
+    Layout::new(title, Section::Buckets, person, frame).with_parents([(HOSTILE.to_owned(), "/buckets".to_owned())])
 }
 
 pub fn refusal(field: &'static str) -> Refusal {

@@ -8,8 +8,8 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::data::{HOSTILE, layout, noon};
-use crate::console::pages::health::{Card, Live, LivePart, Own, ShowPage, service};
-use crate::console::part::Part;
+use crate::console::fragment::Fragment;
+use crate::console::pages::health::{Card, Live, LiveFragment, ProcessStats, ShowPage, service};
 use crate::domain::actor::Role;
 use crate::domain::health::{
     Class, Day, Detail, Fault, Heard, Hour, Incident, Names, RedisDetail, Seconds, Service, Snapshot, State, Step, Uptime,
@@ -18,7 +18,7 @@ use crate::domain::vitals::Range;
 use crate::meter::Load;
 use crate::stores::postgres::probe::Survey;
 
-fn fault() -> Fault {
+fn failure() -> Fault {
     Fault::new(Class::Timeout, HOSTILE)
 }
 
@@ -56,9 +56,9 @@ fn snapshot(service: Service, state: State) -> Snapshot {
         checked_at: Some(noon()),
         next_at: Some(noon()),
         failures: 312,
-        last_failure: Some((noon(), fault())),
+        last_failure: Some((noon(), failure())),
         last_good: Some((noon(), 27.3)),
-        trouble: Some(fault()),
+        trouble: Some(failure()),
         version: Some(HOSTILE.into()),
         detail: Some(Arc::new(detail(service))),
         hour: Arc::new(Hour { steps, p50: Some(1.6), p95: None }),
@@ -98,8 +98,8 @@ fn card(snapshot: Snapshot) -> Card {
     Card::of(snapshot, uptime(), &incidents())
 }
 
-fn own() -> Own {
-    Own {
+fn process() -> ProcessStats {
+    ProcessStats {
         uptime: "6 d".into(),
         started_at: noon(),
         memory: Some(29_780_000),
@@ -114,24 +114,24 @@ fn own() -> Own {
 
 pub fn pages() -> Vec<(&'static str, String)> {
     let whole = |snapshots: Vec<Snapshot>, signed_in: bool| {
-        let live = Live::put_together(snapshots.into_iter().map(card).collect(), incidents(), own(), signed_in, 4);
-        let live = Part::of(&LivePart { live }).unwrap();
+        let live = Live::from_cards(snapshots.into_iter().map(card).collect(), incidents(), process(), signed_in, 4);
+        let live = Fragment::of(&LiveFragment { live }).unwrap();
         ShowPage { layout: layout("Health", signed_in.then_some(Role::Admin)), signed_in, live }.render().unwrap()
     };
     let one = |state, known: bool| {
         let step = Step { mean: Some(1.5), most: Some(9.0), seconds: Seconds { up: 55.0, down: 5.0 } };
         let history = service::History::of(&[None, Some(step), Some(Step::default()), Some(step)], Range::Day);
-        let live = service::LivePart {
+        let live = service::LiveFragment {
             card: card(snapshot(Service::S3, state)),
             range: Range::Day,
             history: known.then(|| std::sync::Arc::new(history)),
             known: 213,
-            incidents: incidents().into_iter().map(crate::console::pages::health::Episode::of).collect(),
+            incidents: incidents().into_iter().map(crate::console::pages::health::IncidentRow::of).collect(),
             may_call_models: true,
             down: 1,
         };
         let events = "/health/services/s3/events?range=day".to_owned();
-        service::ShowPage { layout: layout(HOSTILE, Some(Role::Viewer)), events, live: Part::of(&live).unwrap() }.render().unwrap()
+        service::ShowPage { layout: layout(HOSTILE, Some(Role::Viewer)), events, live: Fragment::of(&live).unwrap() }.render().unwrap()
     };
     vec![
         ("health", whole(snapshots(), true)),

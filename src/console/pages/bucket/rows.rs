@@ -1,6 +1,6 @@
 //! The rows of a folder.
 
-use crate::console::{names, paths};
+use crate::console::{name_markup, paths};
 use crate::domain::names::BucketName;
 use crate::domain::objects::{Entry, Folder, Origin};
 
@@ -45,7 +45,7 @@ impl ObjectRow {
 
     /// The name for those who hear the page.
     pub fn label(&self) -> String {
-        names::text(&self.name)
+        name_markup::plain(&self.name)
     }
 
     pub fn is_ours(&self) -> bool {

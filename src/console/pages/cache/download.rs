@@ -51,7 +51,7 @@ fn file_name(name: &Name) -> String {
     format!("{begin}.bin")
 }
 
-/// A piece is asked for when the one before it has been taken. A fault cuts the connection, so that nobody takes a part
+/// A piece is asked for when the one before it has been taken. A error cuts the connection, so that nobody takes a part
 /// for the whole.
 fn pieces(
     ctx: std::sync::Arc<Context>,

@@ -6,9 +6,9 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::keys::life_text;
+use super::keys::ttl_text;
 use super::value::{Cell, Shape, shaped};
-use super::{above, cost_text};
+use super::{cost_text, parents};
 use crate::console::error::{Error, Result};
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::pages::{Refusal, ok, unprocessable};
@@ -55,7 +55,7 @@ pub struct Listing {
 
 impl ShowPage {
     fn life(&self) -> String {
-        life_text(self.viewed.described.life)
+        ttl_text(self.viewed.described.life)
     }
 
     fn ends_at(&self) -> Option<chrono::DateTime<chrono::Utc>> {
@@ -193,7 +193,7 @@ async fn page(admin: &SignedIn, ctx: &Context, query: ShowQuery) -> Result<ShowP
         }
         viewed => viewed?,
     };
-    let layout = admin.layout(viewed.name.to_string(), Section::Cache).under(above("Keys", "/cache/keys"));
+    let layout = admin.layout(viewed.name.to_string(), Section::Cache).with_parents(parents("Keys", "/cache/keys"));
     Ok(ShowPage { layout, viewed, query, refusal: Refusal::default(), typed: (String::new(), "seconds".into()), cost: look.cost() })
 }
 
@@ -235,14 +235,14 @@ pub async fn expire(admin: Admin, ctx: web::Data<Context>, form: Form<ExpiryForm
         Ok(life) => match keyspace::set_life(&ctx, &admin.actor, &name, life).await {
             Ok(()) => Ok(life),
             Err(domain::Error::Refused { field, why }) => Err(Refusal { field, why }),
-            Err(fault) => return Err(fault.into()),
+            Err(error) => return Err(error.into()),
         },
         Err(refusal) => Err(refusal),
     };
     match outcome {
         Ok(life) => {
             let words = match life {
-                Some(life) => format!("{name} expires in {}.", life_text(Life::Left(life))),
+                Some(life) => format!("{name} expires in {}.", ttl_text(Life::Left(life))),
                 None => format!("{name} has no expiry any more."),
             };
             Ok(admin.redirect(&paths::cache_key(name.as_bytes(), &[]), Flash::done(words)))
@@ -283,7 +283,7 @@ pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeleteForm
     let name = name(&form.k)?;
     if form.confirm != "1" {
         let viewed = keyspace::view(&ctx, &ctx.redis.look(), name, "").await?;
-        let layout = admin.layout("Delete this key?", Section::Cache).under(above("Keys", "/cache/keys"));
+        let layout = admin.layout("Delete this key?", Section::Cache).with_parents(parents("Keys", "/cache/keys"));
         return ok(&ConfirmPage { layout, viewed });
     }
     let words = if keyspace::delete(&ctx, &admin.actor, &name).await? {

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::{Tab, Tabs, cost_text, opened};
+use super::{Tab, Tabs, cost_text, tab_layout};
 use crate::console::error::Result;
 use crate::console::layout::Layout;
 use crate::console::pages::{Refusal, ok, unprocessable};
@@ -79,7 +79,7 @@ impl IndexPage {
     }
 
     fn life(row: &Row) -> String {
-        life_text(row.described.life)
+        ttl_text(row.described.life)
     }
 
     fn cost(&self) -> String {
@@ -92,18 +92,18 @@ impl IndexPage {
     }
 }
 
-pub(super) fn life_text(life: Life) -> String {
+pub(super) fn ttl_text(life: Life) -> String {
     match life {
         Life::Endless => "no expiry".to_owned(),
         Life::Left(left) if left.as_secs() == 0 => "under 1 second".to_owned(),
-        Life::Left(left) => units::lasting_text(i64::try_from(left.as_secs()).unwrap_or(i64::MAX)),
+        Life::Left(left) => units::duration_words(i64::try_from(left.as_secs()).unwrap_or(i64::MAX)),
         Life::Over => "expired".to_owned(),
     }
 }
 
 pub async fn index(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query: IndexQuery = query.read()?;
-    let (layout, tabs) = opened(&admin, Tab::Keys);
+    let (layout, tabs) = tab_layout(&admin, Tab::Keys);
     let look = ctx.redis.look();
     let searched = async {
         let cursor = if query.cursor.is_empty() { 0 } else { query.cursor.parse().map_err(|_| bad_cursor())? };
@@ -114,7 +114,7 @@ pub async fn index(admin: Admin, ctx: web::Data<Context>, query: Query) -> Resul
         Err(domain::Error::Refused { field, why }) => {
             unprocessable(&IndexPage { layout, tabs, query, refusal: Refusal { field, why }, found: None, cost: look.cost() })
         }
-        Err(fault) => Err(fault.into()),
+        Err(error) => Err(error.into()),
     }
 }
 

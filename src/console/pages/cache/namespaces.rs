@@ -4,8 +4,8 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::figures::percent;
-use super::{Tab, Tabs, above, cost_text, opened};
+use super::metrics::percent;
+use super::{Tab, Tabs, cost_text, parents, tab_layout};
 use crate::console::error::Result;
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::pages::ok;
@@ -103,11 +103,11 @@ impl IndexPage {
 
     fn p95(namespace: &Namespace) -> String {
         let p95 = namespace.figures.and_then(|figures| figures.lookups().p95);
-        p95.map_or_else(|| "–".to_owned(), |p95| format!("≤ {}{}ms", p95.as_secs_f64() * 1000.0, units::THIN))
+        p95.map_or_else(|| "–".to_owned(), |p95| format!("≤ {}{}ms", p95.as_secs_f64() * 1000.0, units::THIN_SPACE))
     }
 
     fn kept(namespace: &Namespace) -> Option<String> {
-        namespace.kept.map(|kept| units::lasting_text(i64::try_from(kept.as_secs()).unwrap_or(i64::MAX)))
+        namespace.kept.map(|kept| units::duration_words(i64::try_from(kept.as_secs()).unwrap_or(i64::MAX)))
     }
 }
 
@@ -115,7 +115,7 @@ pub async fn index(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpRespon
     let look = ctx.redis.look();
     let sample = keyspace::sample(&ctx, &look).await?;
     let mut namespaces = namespaces::namespaces(&ctx, &sample).await;
-    let (layout, tabs) = opened(&viewer, Tab::Namespaces);
+    let (layout, tabs) = tab_layout(&viewer, Tab::Namespaces);
     if !layout.is_admin() {
         // What other programs put between colons may be a person's address, or a token.
         namespaces.retain(|namespace| namespace.figures.is_some());
@@ -150,15 +150,15 @@ pub async fn clear(admin: Admin, ctx: web::Data<Context>, form: Form<ClearForm>)
     let outcome = match (namespaces::is_own(&namespace), confirm == "1") {
         (false, _) => {
             let pattern = namespaces::pattern(&ctx, &namespace);
-            keyspace::begin(&ctx, &admin.actor, Kind::Count, pattern).await.map(|id| see_other(&paths::cache_walk(id)))
+            keyspace::begin(&ctx, &admin.actor, Kind::Count, pattern).await.map(|id| see_other(&paths::cache_scan(id)))
         }
         (true, false) => match namespaces::count(&ctx, &namespace).await {
             Ok(counted) => {
-                let above = above("Namespaces", "/cache/namespaces");
-                let layout = admin.layout(format!("Clear {namespace}?"), Section::Cache).under(above);
+                let parents = parents("Namespaces", "/cache/namespaces");
+                let layout = admin.layout(format!("Clear {namespace}?"), Section::Cache).with_parents(parents);
                 return ok(&ClearPage { layout, namespace, counted });
             }
-            Err(fault) => Err(fault),
+            Err(error) => Err(error),
         },
         (true, true) => namespaces::clear(&ctx, &admin.actor, &namespace).await.map(|count| {
             let words = format!("{namespace} is cleared: {} values are gone.", units::count_text(count));
@@ -168,6 +168,6 @@ pub async fn clear(admin: Admin, ctx: web::Data<Context>, form: Form<ClearForm>)
     match outcome {
         Ok(answer) => Ok(answer),
         Err(domain::Error::Conflict(why) | domain::Error::Refused { why, .. }) => refused(why),
-        Err(fault) => Err(fault.into()),
+        Err(error) => Err(error.into()),
     }
 }

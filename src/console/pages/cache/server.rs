@@ -5,7 +5,7 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{Tab, Tabs, cost_text, opened};
+use super::{Tab, Tabs, cost_text, tab_layout};
 use crate::console::error::Result;
 use crate::console::layout::Layout;
 use crate::console::pages::ok;
@@ -16,18 +16,18 @@ use crate::domain::Context;
 use crate::domain::keyspace::slowlog::{self, Entry};
 use crate::stores::redis::{Client, Cost, Error};
 
-/// Rows of one page; the server keeps 128 slow commands unless it is told otherwise.
+/// Rows of one page; the server keeps 128 slow commands unless it is result otherwise.
 const SLOW: usize = 128;
 const CLIENTS: usize = 500;
 
 /// What the server answered, or the user that it does not permit to ask.
-pub type Told<T> = std::result::Result<T, String>;
+pub type Permitted<T> = std::result::Result<T, String>;
 
-fn told<T>(ctx: &Context, answer: std::result::Result<T, Error>) -> Result<Told<T>> {
+fn permitted<T>(ctx: &Context, answer: std::result::Result<T, Error>) -> Result<Permitted<T>> {
     match answer {
         Ok(answer) => Ok(Ok(answer)),
         Err(Error::NotPermitted) => Ok(Err(ctx.redis.looking_user().to_owned())),
-        Err(fault) => Err(fault.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -36,7 +36,7 @@ fn told<T>(ctx: &Context, answer: std::result::Result<T, Error>) -> Result<Told<
 pub struct SlowPage {
     pub layout: Layout,
     pub tabs: Tabs,
-    pub told: Told<Vec<SlowRow>>,
+    pub result: Permitted<Vec<SlowRow>>,
     pub values: bool,
     pub cost: Cost,
 }
@@ -55,9 +55,9 @@ impl SlowRow {
 
     fn took(&self) -> String {
         if self.entry.microseconds < 1000 {
-            return format!("{}{}µs", self.entry.microseconds, units::THIN);
+            return format!("{}{}µs", self.entry.microseconds, units::THIN_SPACE);
         }
-        format!("{:.1}{}ms", self.entry.microseconds as f64 / 1000.0, units::THIN)
+        format!("{:.1}{}ms", self.entry.microseconds as f64 / 1000.0, units::THIN_SPACE)
     }
 
     fn at(&self) -> DateTime<Utc> {
@@ -70,8 +70,8 @@ impl SlowRow {
 }
 
 /// Of a Unix socket Redis tells the path, cut short, and it is the same for all.
-fn address(told: &str) -> &str {
-    if told.starts_with('/') { "Unix socket" } else { told }
+fn address(result: &str) -> &str {
+    if result.starts_with('/') { "Unix socket" } else { result }
 }
 
 impl SlowPage {
@@ -91,9 +91,9 @@ pub async fn slowlog(admin: Admin, ctx: web::Data<Context>, query: Query) -> Res
     let values = query.read::<SlowQuery>()?.values == "1";
     let look = ctx.redis.look();
     let entries = slowlog::read(&ctx, &look, &admin.actor, SLOW, values).await?;
-    let (layout, tabs) = opened(&admin, Tab::Slow);
-    let told = told(&ctx, entries)?.map(SlowRow::all);
-    ok(&SlowPage { layout, tabs, told, values, cost: look.cost() })
+    let (layout, tabs) = tab_layout(&admin, Tab::Slow);
+    let result = permitted(&ctx, entries)?.map(SlowRow::all);
+    ok(&SlowPage { layout, tabs, result, values, cost: look.cost() })
 }
 
 #[derive(Template)]
@@ -101,7 +101,7 @@ pub async fn slowlog(admin: Admin, ctx: web::Data<Context>, query: Query) -> Res
 pub struct ClientsPage {
     pub layout: Layout,
     pub tabs: Tabs,
-    pub told: Told<Vec<Client>>,
+    pub result: Permitted<Vec<Client>>,
     /// All of them; the table may show fewer.
     pub count: usize,
     pub cost: Cost,
@@ -127,15 +127,15 @@ impl ClientsPage {
 
 pub async fn clients(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
     let look = ctx.redis.look();
-    let mut told = told(&ctx, look.clients().await)?;
+    let mut result = permitted(&ctx, look.clients().await)?;
     let mut count = 0;
-    if let Ok(clients) = &mut told {
+    if let Ok(clients) = &mut result {
         count = clients.len();
         clients.sort_by_key(|client| (std::cmp::Reverse(client.memory), client.id));
         clients.truncate(CLIENTS);
     }
-    let (layout, tabs) = opened(&admin, Tab::Clients);
-    ok(&ClientsPage { layout, tabs, told, count, cost: look.cost() })
+    let (layout, tabs) = tab_layout(&admin, Tab::Clients);
+    ok(&ClientsPage { layout, tabs, result, count, cost: look.cost() })
 }
 
 #[derive(Template)]
@@ -143,7 +143,7 @@ pub async fn clients(admin: Admin, ctx: web::Data<Context>) -> Result<HttpRespon
 pub struct SettingsPage {
     pub layout: Layout,
     pub tabs: Tabs,
-    pub told: Told<Vec<(String, String)>>,
+    pub result: Permitted<Vec<(String, String)>>,
     pub query: String,
     pub cost: Cost,
 }
@@ -173,11 +173,11 @@ pub struct SettingsQuery {
 pub async fn settings(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query = query.read::<SettingsQuery>()?.q;
     let look = ctx.redis.look();
-    let mut told = told(&ctx, look.settings("*").await)?;
-    if let Ok(settings) = &mut told {
+    let mut result = permitted(&ctx, look.settings("*").await)?;
+    if let Ok(settings) = &mut result {
         let wanted = query.trim().to_lowercase();
         settings.retain(|(name, _)| name.contains(&wanted));
     }
-    let (layout, tabs) = opened(&admin, Tab::Settings);
-    ok(&SettingsPage { layout, tabs, told, query, cost: look.cost() })
+    let (layout, tabs) = tab_layout(&admin, Tab::Settings);
+    ok(&SettingsPage { layout, tabs, result, query, cost: look.cost() })
 }

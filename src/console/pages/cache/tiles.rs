@@ -1,21 +1,21 @@
 //! One figure a tile: what it is, how it is reckoned, from which field, and what to do when it is bad. The limits are
 //! those of Redis' own documentation and of its MEMORY DOCTOR, where it has some.
 
-use super::figures::percent;
-use crate::console::units::{THIN, count_text, duration_text, memory_parts, memory_text};
+use super::metrics::percent;
+use crate::console::units::{THIN_SPACE, count_text, duration_text, memory_parts, memory_text};
 use crate::domain::vitals::{Counter, Gauge, Sums, Vitals};
 use crate::stores::redis::{Info, Usage};
 
-mod further;
+mod more;
 
-pub use further::more;
+pub use more::more;
 
 /// Below this many look-ups a ratio says nothing.
 const ENOUGH: u64 = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    Fine,
+    Ok,
     Note,
     Warn,
     Bad,
@@ -31,7 +31,7 @@ pub struct Tile {
     pub meter: Option<f64>,
     tone: Tone,
     /// Two words at most, where something is wrong.
-    trouble: &'static str,
+    label: &'static str,
     pub formula: &'static str,
     pub fields: &'static str,
     pub advice: &'static str,
@@ -39,11 +39,11 @@ pub struct Tile {
 
 impl Tile {
     fn new(name: &'static str, value: String, unit: &'static str) -> Self {
-        Self { name, value, unit, lines: Vec::new(), meter: None, tone: Tone::Fine, trouble: "", formula: "", fields: "", advice: "" }
+        Self { name, value, unit, lines: Vec::new(), meter: None, tone: Tone::Ok, label: "", formula: "", fields: "", advice: "" }
     }
 
     /// Where the server does not tell what the figure is made of.
-    fn untold(name: &'static str) -> Self {
+    fn not_available(name: &'static str) -> Self {
         Self::new(name, "not told".to_owned(), "").line("This server, or its access list, does not tell it.")
     }
 
@@ -52,14 +52,14 @@ impl Tile {
         self
     }
 
-    fn judged(mut self, tone: Tone, trouble: &'static str) -> Self {
-        if tone != Tone::Fine {
-            (self.tone, self.trouble) = (tone, trouble);
+    fn with_status(mut self, tone: Tone, label: &'static str) -> Self {
+        if tone != Tone::Ok {
+            (self.tone, self.label) = (tone, label);
         }
         self
     }
 
-    fn explained(mut self, formula: &'static str, fields: &'static str, advice: &'static str) -> Self {
+    fn with_explanation(mut self, formula: &'static str, fields: &'static str, advice: &'static str) -> Self {
         (self.formula, self.fields, self.advice) = (formula, fields, advice);
         self
     }
@@ -67,14 +67,14 @@ impl Tile {
     /// Tone, icon and words of its badge.
     pub fn badge(&self) -> Option<(&'static str, &'static str, &'static str)> {
         match self.tone {
-            Tone::Fine => None,
-            Tone::Note => Some(("off", "note", self.trouble)),
-            Tone::Warn => Some(("warn", "warn", self.trouble)),
-            Tone::Bad => Some(("bad", "close", self.trouble)),
+            Tone::Ok => None,
+            Tone::Note => Some(("off", "note", self.label)),
+            Tone::Warn => Some(("warn", "warn", self.label)),
+            Tone::Bad => Some(("bad", "close", self.label)),
         }
     }
 
-    pub fn is_words(&self) -> bool {
+    pub fn is_text(&self) -> bool {
         self.unit.is_empty() && !self.value.starts_with(|c: char| c.is_ascii_digit())
     }
 
@@ -126,7 +126,7 @@ fn hit_ratio(vitals: &Vitals) -> Tile {
     let tone = match now.hit_ratio().filter(|_| now.lookups() >= ENOUGH) {
         Some(ratio) if ratio < 50.0 => Tone::Warn,
         Some(ratio) if ratio < 75.0 => Tone::Note,
-        _ => Tone::Fine,
+        _ => Tone::Ok,
     };
     let tile = Tile::new("Hit ratio", value, unit).line(format!("of {} look-ups in 5 minutes", count_text(now.lookups())));
     let tile = tile.line(of_lookups(&vitals.hour, "hour"));
@@ -135,7 +135,7 @@ fn hit_ratio(vitals: &Vitals) -> Tile {
         None => tile.line("24 hours not known: Postgres does not answer"),
     };
     let life = lifetime(&vitals.info);
-    tile.line(life).judged(tone, "Low").explained(
+    tile.line(life).with_status(tone, "Low").with_explanation(
         "100 × hits ÷ (hits + misses), of the differences between two samples",
         "keyspace_hits, keyspace_misses",
         "Many misses mean that what is asked for was never stored, has expired, or was evicted. Look at the namespaces, at evictions and at \
@@ -154,7 +154,7 @@ fn lifetime(info: &Info) -> String {
 }
 
 fn memory(info: &Info) -> Tile {
-    let Some(used) = info.number("used_memory") else { return Tile::untold("Memory") };
+    let Some(used) = info.number("used_memory") else { return Tile::not_available("Memory") };
     let (value, unit) = memory_parts(used);
     let tile = Tile::new("Memory", value, unit);
     let policy = info.text("maxmemory_policy").unwrap_or("policy not told").to_owned();
@@ -164,21 +164,21 @@ fn memory(info: &Info) -> Tile {
         let tone = match share {
             95.0.. => Tone::Bad,
             80.0.. => Tone::Warn,
-            _ => Tone::Fine,
+            _ => Tone::Ok,
         };
         let words = match (share >= 95.0, policy == "noeviction") {
             (true, true) => "Writes fail soon",
             (true, false) => "Above 95 %",
             (false, _) => "Above 80 %",
         };
-        let tile = tile.line(format!("{} of {}", percent(share), memory_text(limit))).judged(tone, words);
+        let tile = tile.line(format!("{} of {}", percent(share), memory_text(limit))).with_status(tone, words);
         Tile { meter: Some(share), ..tile }
     } else {
         let total =
             info.number("total_system_memory").map_or_else(String::new, |total| format!(", the machine has {}", memory_text(total)));
-        tile.line(format!("no limit is set{total}")).judged(Tone::Note, "No limit")
+        tile.line(format!("no limit is set{total}")).with_status(Tone::Note, "No limit")
     };
-    tile.line(policy).explained(
+    tile.line(policy).with_explanation(
         "used memory ÷ limit",
         "used_memory, maxmemory, maxmemory_policy, total_system_memory",
         "At the limit Redis evicts keys, or refuses writes where the policy is noeviction. Raise maxmemory, shorten lifetimes, or delete \
@@ -194,7 +194,7 @@ fn operations(vitals: &Vitals) -> Tile {
     Tile::new("Operations", per_second(now), "/s")
         .line(format!("mean of the hour {}/s", per_second(vitals.hour.rate(Counter::Commands))))
         .line(network)
-        .explained(
+        .with_explanation(
             "commands between two samples ÷ seconds between them",
             "instantaneous_ops_per_sec, total_commands_processed, instantaneous_input_kbps, instantaneous_output_kbps",
             "There is no good or bad here, only what is usual. A sudden change is worth a look at the clients.",
@@ -202,20 +202,20 @@ fn operations(vitals: &Vitals) -> Tile {
 }
 
 fn clients(info: &Info, hour: &Sums) -> Tile {
-    let Some(clients) = info.number("connected_clients") else { return Tile::untold("Clients") };
+    let Some(clients) = info.number("connected_clients") else { return Tile::not_available("Clients") };
     let (limit, rejected) = (info.number("maxclients"), hour.get(Counter::Rejected));
     let share = limit.filter(|limit| *limit > 0).map(|limit| 100.0 * clients as f64 / limit as f64);
     let tone = match share {
         _ if rejected > 0 => Tone::Bad,
         Some(80.0..) => Tone::Warn,
-        _ => Tone::Fine,
+        _ => Tone::Ok,
     };
     let blocked = info.number("blocked_clients").unwrap_or(0);
     Tile::new("Clients", count_text(clients), "")
         .line(limit.map_or_else(|| "limit not told".to_owned(), |limit| format!("of {} allowed", count_text(limit))))
         .line(if rejected > 0 { format!("{} turned away in the hour", count_text(rejected)) } else { format!("{} waiting in a command", count_text(blocked)) })
-        .judged(tone, if rejected > 0 { "Turned away" } else { "Above 80 %" })
-        .explained(
+        .with_status(tone, if rejected > 0 { "Turned away" } else { "Above 80 %" })
+        .with_explanation(
             "connections now, and those turned away within the hour",
             "connected_clients, maxclients, blocked_clients, rejected_connections",
             "Clients that wait in a blocking command are normal where a queue is. Connections that are turned away mean that a program opens \
@@ -230,8 +230,8 @@ fn evictions(vitals: &Vitals) -> Tile {
     Tile::new("Evictions", value, "/s")
         .line(if hour == 0 { "none in the last hour".to_owned() } else { format!("{} keys in the last hour", count_text(hour)) })
         .line(format!("{} keys since its start", count_text(vitals.info.number("evicted_keys").unwrap_or(0))))
-        .judged(if now > 0.0 { Tone::Warn } else { Tone::Fine }, "Evicting")
-        .explained(
+        .with_status(if now > 0.0 { Tone::Warn } else { Tone::Ok }, "Evicting")
+        .with_explanation(
             "keys that were thrown out to make room ÷ seconds, over 5 minutes",
             "evicted_keys",
             "The memory is too small for what is kept. On a cache it costs hits; where jobs or sessions live in the same Redis it loses them: \
@@ -248,7 +248,7 @@ fn own_latency(vitals: &Vitals) -> Option<(f64, f64)> {
 }
 
 fn milliseconds(value: f64) -> String {
-    format!("{value:.2}{THIN}ms")
+    format!("{value:.2}{THIN_SPACE}ms")
 }
 
 fn usage_text(usage: Usage) -> String {

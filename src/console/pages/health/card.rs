@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::line::Line;
+use super::status::ServiceStatus;
 use crate::clock;
-use crate::console::charts::{self, Spark};
+use crate::console::charts::{self, Sparkline};
 use crate::console::units;
 use crate::domain::health::{Class, Day, Detail, Heard, Incident, Seconds, Service, Snapshot, State, Uptime};
 
@@ -23,52 +23,52 @@ fn fact(name: &'static str, value: String) -> Fact {
 pub struct DayBar {
     /// `ok`, `warn`, `bad`, or `none` where nobody looked.
     pub tone: &'static str,
-    pub words: String,
+    pub label: String,
 }
 
 /// An incident, and how long it lasted or lasts.
-pub struct Episode {
+pub struct IncidentRow {
     pub incident: Incident,
-    pub lasted: String,
+    pub duration: String,
 }
 
-impl Episode {
+impl IncidentRow {
     pub fn of(incident: Incident) -> Self {
-        Self { lasted: units::duration_text(incident.lasted(clock::now()).num_seconds()), incident }
+        Self { duration: units::duration_text(incident.lasted(clock::now()).num_seconds()), incident }
     }
 }
 
 /// Everything but the state is only for those who are signed in.
 pub struct Card {
-    pub line: Line,
+    pub status: ServiceStatus,
     pub snapshot: Snapshot,
-    pub spark: Option<Spark>,
+    pub spark: Option<Sparkline>,
     pub uptime: Uptime,
     pub bars: Vec<DayBar>,
     pub last_incident: Option<Incident>,
 }
 
 /// A shorter silence is a yellow day, a longer one a red one.
-const RED: f64 = 60.0;
+const OUTAGE_SECONDS: f64 = 60.0;
 
 impl Card {
     pub fn of(snapshot: Snapshot, uptime: Uptime, incidents: &[Incident]) -> Self {
-        let mut steps: Vec<charts::Step> = snapshot
+        let mut steps: Vec<charts::Sample> = snapshot
             .hour
             .steps
             .iter()
             .map(|step| match step {
-                Heard::Unknown => charts::Step::Unknown,
-                Heard::Silent => charts::Step::Silent,
-                Heard::Answered(ms) => charts::Step::Value(*ms),
+                Heard::Unknown => charts::Sample::Unknown,
+                Heard::Silent => charts::Sample::NoAnswer,
+                Heard::Answered(ms) => charts::Sample::Value(*ms),
             })
             .collect();
         // The minute that runs may have begun well.
         if let (State::Down, Some(now)) = (snapshot.state, steps.last_mut()) {
-            *now = charts::Step::Silent;
+            *now = charts::Sample::NoAnswer;
         }
         Self {
-            line: Line::of(&snapshot),
+            status: ServiceStatus::of(&snapshot),
             spark: charts::spark(&steps),
             bars: uptime.days.iter().map(day_bar).collect(),
             last_incident: incidents.iter().find(|incident| incident.service == snapshot.service && incident.ended_at.is_some()).cloned(),
@@ -78,7 +78,7 @@ impl Card {
     }
 
     pub fn is_down(&self) -> bool {
-        self.line.state == State::Down
+        self.status.state == State::Down
     }
 
     /// A latency as people read it.
@@ -93,33 +93,33 @@ impl Card {
 
     /// Why it is not simply up, as a sentence.
     pub fn trouble(&self) -> Option<String> {
-        match self.line.state {
-            State::Degraded => self.snapshot.trouble.as_ref().map(|fault| fault.why.clone()),
+        match self.status.state {
+            State::Degraded => self.snapshot.trouble.as_ref().map(|failure| failure.why.clone()),
             State::Failing => {
-                let (_, fault) = self.snapshot.last_failure.as_ref()?;
+                let (_, failure) = self.snapshot.last_failure.as_ref()?;
                 Some(format!(
                     "{} {} in a row; it counts as down after {}.",
-                    fault.why,
+                    failure.why,
                     self.failed_checks(),
                     crate::domain::health::FAILURES
                 ))
             }
             State::Stale => Some("Its check has not ended for a while: what stands here is old.".to_owned()),
-            State::Up if self.line.unstable => Some("It came and went several times in the last minutes.".to_owned()),
+            State::Up if self.status.unstable => Some("It came and went several times in the last minutes.".to_owned()),
             _ => None,
         }
     }
 
     /// What whoever runs it can do.
     pub fn advice(&self) -> String {
-        let (address, credentials) = match self.line.service {
+        let (address, credentials) = match self.status.service {
             Service::Postgres => ("DATABASE_URL", "the user and the password in DATABASE_URL"),
             Service::Redis => ("REDIS_URL", "REDIS_PASSWORD, or the user and the password in REDIS_URL"),
             Service::S3 => ("S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what the key may do"),
             Service::Qdrant => ("QDRANT_URL", "QDRANT_API_KEY"),
             Service::LiteLlm => ("LITELLM_URL", "LITELLM_MASTER_KEY"),
         };
-        match self.snapshot.last_failure.as_ref().map(|(_, fault)| fault.class) {
+        match self.snapshot.last_failure.as_ref().map(|(_, failure)| failure.class) {
             Some(Class::Dns) => format!("See that the host in {address} is right, and that its name can be resolved from here."),
             Some(Class::Connect) => format!("See that the server runs, and that {address} has its host and port."),
             Some(Class::Tls) => "See that its certificate is valid for the host's name, and that its authority is trusted here.".to_owned(),
@@ -140,7 +140,7 @@ impl Card {
 
     /// The time until the next check.
     pub fn next_in(&self) -> String {
-        units::lasting_text(self.snapshot.next_at.map_or(0, |at| (at - clock::now()).num_seconds().max(0)) + 1)
+        units::duration_words(self.snapshot.next_at.map_or(0, |at| (at - clock::now()).num_seconds().max(0)) + 1)
     }
 
     pub fn percent(seconds: &Seconds) -> String {
@@ -164,7 +164,7 @@ impl Card {
         let single = self.snapshot.last_failure.as_ref().filter(|_| !self.is_down());
         let single = single.filter(|(at, _)| self.last_incident.as_ref().is_none_or(|incident| incident.ended_at < Some(*at)));
         match (single, &self.last_incident) {
-            (Some((at, fault)), _) => format!("{}, a single check: {}", units::ago_text(*at, clock::now()), fault.why),
+            (Some((at, failure)), _) => format!("{}, a single check: {}", units::ago_text(*at, clock::now()), failure.why),
             (None, Some(incident)) => {
                 let lasted = units::duration_text(incident.lasted(clock::now()).num_seconds());
                 format!("{}, {lasted}: {}", units::ago_text(incident.began_at, clock::now()), incident.first)
@@ -191,7 +191,7 @@ impl Card {
             }
             Some(Detail::Redis(redis)) => {
                 if let (Some(memory), Some(limit), Some(share)) = (redis.memory, redis.limit, redis.share()) {
-                    let value = format!("{} of {}, {share}{}%", units::memory_text(memory), units::memory_text(limit), units::THIN);
+                    let value = format!("{} of {}, {share}{}%", units::memory_text(memory), units::memory_text(limit), units::THIN_SPACE);
                     facts.push(Fact { name: "Memory", value, warn: (share >= 80).then(|| "above 80 %".to_owned()) });
                 } else if let Some(memory) = redis.memory {
                     facts.push(fact("Memory", format!("{}, no limit", units::memory_text(memory))));
@@ -202,7 +202,7 @@ impl Card {
             }
             Some(Detail::S3 { round_trip: Some(took), bucket, .. }) => {
                 let ms = took.as_secs_f64() * 1000.0;
-                facts.push(fact("Write and read", format!("16 bytes in {bucket}, there and back in {ms:.0}{}ms", units::THIN)));
+                facts.push(fact("Write and read", format!("16 bytes in {bucket}, there and back in {ms:.0}{}ms", units::THIN_SPACE)));
             }
             Some(Detail::Qdrant { collections, looked, points, ill }) => {
                 let (count, points) = (units::count_text(*collections as u64), units::count_text(*points));
@@ -227,20 +227,20 @@ impl Card {
 /// Never "100 %" where something was missing.
 fn percent_text(percent: f64) -> String {
     if percent >= 100.0 {
-        return format!("100{}%", units::THIN);
+        return format!("100{}%", units::THIN_SPACE);
     }
-    format!("{:.2}{}%", (percent * 100.0).floor() / 100.0, units::THIN)
+    format!("{:.2}{}%", (percent * 100.0).floor() / 100.0, units::THIN_SPACE)
 }
 
 fn day_bar(day: &Day) -> DayBar {
     let date = day.date.format("%-d %b");
     match day.seconds.uptime() {
-        None => DayBar { tone: "none", words: format!("{date}: nobody looked") },
-        Some(percent) if day.seconds.down <= 0.0 => DayBar { tone: "ok", words: format!("{date}: {}", percent_text(percent)) },
+        None => DayBar { tone: "none", label: format!("{date}: nobody looked") },
+        Some(percent) if day.seconds.down <= 0.0 => DayBar { tone: "ok", label: format!("{date}: {}", percent_text(percent)) },
         Some(percent) => {
-            let tone = if day.seconds.down < RED { "warn" } else { "bad" };
+            let tone = if day.seconds.down < OUTAGE_SECONDS { "warn" } else { "bad" };
             let down = units::duration_text(day.seconds.down.ceil() as i64);
-            DayBar { tone, words: format!("{date}: {}, no answer for {down}", percent_text(percent)) }
+            DayBar { tone, label: format!("{date}: {}, no answer for {down}", percent_text(percent)) }
         }
     }
 }
@@ -251,8 +251,8 @@ mod tests {
 
     #[test]
     fn what_was_missing_is_never_rounded_away() {
-        assert_eq!(percent_text(100.0), format!("100{}%", units::THIN));
-        assert_eq!(percent_text(99.9999), format!("99.99{}%", units::THIN));
+        assert_eq!(percent_text(100.0), format!("100{}%", units::THIN_SPACE));
+        assert_eq!(percent_text(99.9999), format!("99.99{}%", units::THIN_SPACE));
         let bar = |up, down| day_bar(&Day { date: clock::now().date_naive(), seconds: Seconds { up, down } }).tone;
         assert_eq!([bar(0.0, 0.0), bar(9.0, 0.0), bar(9.0, 5.0), bar(9.0, 61.0)], ["none", "ok", "warn", "bad"]);
     }

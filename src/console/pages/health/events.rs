@@ -11,39 +11,39 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::Rendered;
+use super::RenderCache;
 use crate::console::error::{Error, Result};
-use crate::console::part::Part;
+use crate::console::fragment::Fragment;
 use crate::console::session::Viewer;
 use crate::domain::Context;
 use crate::meter::Meter;
 use crate::ready::Ready;
 
 /// The least time between two events.
-const APART: Duration = Duration::from_secs(2);
+const MIN_INTERVAL: Duration = Duration::from_secs(2);
 /// After so long the browser asks again, and must still be signed in.
-const LIFE: Duration = Duration::from_secs(60);
+const MAX_DURATION: Duration = Duration::from_secs(60);
 /// How soon it notices that this process is about to end.
-const BREATH: Duration = Duration::from_secs(1);
+const SHUTDOWN_POLL: Duration = Duration::from_secs(1);
 /// After so long without an event the page is told that there is none: a way that is cut is as silent.
-const BEAT: Duration = Duration::from_secs(10);
+const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Streams at once, and of one session: tabs that nobody looks at have none.
-const STREAMS: usize = 200;
-const EACH: usize = 8;
+const MAX_STREAMS: usize = 200;
+const MAX_STREAMS_PER_SESSION: usize = 8;
 
 /// The streams of this process, by session.
 #[derive(Clone, Default)]
-pub struct Feed(Arc<Mutex<HashMap<Uuid, usize>>>);
+pub struct StreamSlots(Arc<Mutex<HashMap<Uuid, usize>>>);
 
-/// A stream's place, until it is dropped.
-pub(super) struct Place {
-    feed: Feed,
+/// A stream's slot, until it is dropped.
+pub(super) struct StreamSlot {
+    slots: StreamSlots,
     session: Uuid,
 }
 
-impl Drop for Place {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
-        let mut streams = self.feed.streams();
+        let mut streams = self.slots.streams();
         if let Some(count) = streams.get_mut(&self.session) {
             *count -= 1;
             if *count == 0 {
@@ -53,20 +53,20 @@ impl Drop for Place {
     }
 }
 
-impl Feed {
+impl StreamSlots {
     fn streams(&self) -> MutexGuard<'_, HashMap<Uuid, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn enter(&self, session: Uuid) -> Result<Place> {
+    pub(super) fn acquire(&self, session: Uuid) -> Result<StreamSlot> {
         let mut streams = self.streams();
         let (all, own) = (streams.values().sum::<usize>(), streams.entry(session).or_default());
-        if all >= STREAMS || *own >= EACH {
-            let why = "This page is watched live in too many places. It can be reloaded.".to_owned();
-            return Err(Error::TooMany { why, retry_after: LIFE });
+        if all >= MAX_STREAMS || *own >= MAX_STREAMS_PER_SESSION {
+            let why = "This page is watched live in too many held. It can be reloaded.".to_owned();
+            return Err(Error::TooManyRequests { why, retry_after: MAX_DURATION });
         }
         *own += 1;
-        Ok(Place { feed: self.clone(), session })
+        Ok(StreamSlot { slots: self.clone(), session })
     }
 }
 
@@ -82,49 +82,49 @@ pub async fn events(
     ctx: web::Data<Context>,
     meter: web::Data<Meter>,
     ready: web::Data<Ready>,
-    feed: web::Data<Feed>,
-    rendered: web::Data<Rendered>,
+    slots: web::Data<StreamSlots>,
+    render_cache: web::Data<RenderCache>,
 ) -> Result<HttpResponse> {
-    let place = feed.enter(viewer.session.id)?;
-    Ok(answer(place, ctx.clone(), ready, async move || super::all(&ctx, &meter, &rendered, true)))
+    let slot = slots.acquire(viewer.session.id)?;
+    Ok(answer(slot, ctx.clone(), ready, async move || super::all(&ctx, &meter, &render_cache, true)))
 }
 
-/// What `look` sees whenever the board has changed.
+/// What `render` sees whenever the board has changed.
 pub(super) fn answer(
-    place: Place,
+    slot: StreamSlot,
     ctx: web::Data<Context>,
     ready: web::Data<Ready>,
-    look: impl AsyncFn() -> Result<Part> + 'static,
+    render: impl AsyncFn() -> Result<Fragment> + 'static,
 ) -> HttpResponse {
     let (events, received) = mpsc::channel(1);
-    // A task of its own: whoever reads too slowly loses the place all the same.
+    // A task of its own: whoever reads too slowly loses the slot all the same.
     actix_web::rt::spawn(async move {
-        let (_place, ends, mut changes) = (place, Instant::now() + LIFE, ctx.health.changes());
+        let (_slot, ends, mut changes) = (slot, Instant::now() + MAX_DURATION, ctx.health.changes());
         let send = async |event: Bytes| timeout_at(ends, events.send(event)).await.is_ok_and(|sent| sent.is_ok());
         if !send(Bytes::from_static(b"retry: 2000\n\n")).await {
             return;
         }
         let (mut last, mut sent_at) = (Bytes::new(), Instant::now());
         loop {
-            sleep(APART).await;
+            sleep(MIN_INTERVAL).await;
             loop {
                 if Instant::now() >= ends || !ready.get() || events.is_closed() {
                     return;
                 }
-                if sent_at.elapsed() >= BEAT {
+                if sent_at.elapsed() >= HEARTBEAT {
                     if !send(Bytes::from_static(b"event: beat\ndata:\n\n")).await {
                         return;
                     }
                     sent_at = Instant::now();
                 }
-                match timeout_at(Instant::now() + BREATH, changes.changed()).await {
+                match timeout_at(Instant::now() + SHUTDOWN_POLL, changes.changed()).await {
                     Ok(Ok(())) => break,
                     Ok(Err(_)) => return,
                     Err(_) => {}
                 }
             }
             changes.mark_unchanged();
-            let next = event(&look().await.map(|part| part.to_string()).unwrap_or_default());
+            let next = event(&render().await.map(|fragment| fragment.to_string()).unwrap_or_default());
             if next != last {
                 if !send(next.clone()).await {
                     return;
@@ -154,12 +154,12 @@ mod tests {
     }
 
     #[test]
-    fn one_person_cannot_take_every_place() {
-        let feed = Feed::default();
+    fn one_person_cannot_take_every_slot() {
+        let slots = StreamSlots::default();
         let (one, other) = (Uuid::now_v7(), Uuid::now_v7());
-        let places: Vec<_> = (0..EACH).map(|_| feed.enter(one).unwrap()).collect();
-        assert!(feed.enter(one).is_err() && feed.enter(other).is_ok());
-        drop(places);
-        assert!(feed.enter(one).is_ok());
+        let held: Vec<_> = (0..MAX_STREAMS_PER_SESSION).map(|_| slots.acquire(one).unwrap()).collect();
+        assert!(slots.acquire(one).is_err() && slots.acquire(other).is_ok());
+        drop(held);
+        assert!(slots.acquire(one).is_ok());
     }
 }

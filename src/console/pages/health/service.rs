@@ -8,11 +8,11 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::rendered::Of;
-use super::{Card, Episode, Feed, Rendered};
+use super::render_cache::ViewKey;
+use super::{Card, IncidentRow, RenderCache, StreamSlots};
 use crate::console::error::{Error, Result};
+use crate::console::fragment::Fragment;
 use crate::console::layout::{Flash, Layout, Section};
-use crate::console::part::Part;
 use crate::console::query::Query;
 use crate::console::session::{Admin, Viewer};
 use crate::console::{filters, ranges};
@@ -23,7 +23,7 @@ use crate::domain::vitals::Range;
 use crate::ready::Ready;
 use crate::stores::litellm::Examined;
 
-pub use history::{Histories, History};
+pub use history::{History, HistoryCache};
 
 #[derive(Template)]
 #[template(path = "pages/health_service.html")]
@@ -31,18 +31,18 @@ pub struct ShowPage {
     pub layout: Layout,
     /// The stream of what changes.
     pub events: String,
-    pub live: Part,
+    pub live: Fragment,
 }
 
 /// What changes while somebody looks.
 #[derive(Template)]
 #[template(path = "parts/health_service_live.html")]
-pub struct LivePart {
+pub struct LiveFragment {
     pub card: Card,
     pub range: Range,
     /// `None`: Postgres, which keeps it, does not answer.
     pub history: Option<Arc<History>>,
-    pub incidents: Vec<Episode>,
+    pub incidents: Vec<IncidentRow>,
     /// Of which these are the latest.
     pub known: usize,
     /// Whether to offer what may cost money.
@@ -53,7 +53,7 @@ pub struct LivePart {
 
 const INCIDENTS: usize = 50;
 
-impl LivePart {
+impl LiveFragment {
     /// Of a day and of thirty the card knows more, up to this moment.
     fn uptime<'a>(&'a self, history: &'a History) -> &'a Seconds {
         match self.range {
@@ -64,8 +64,8 @@ impl LivePart {
     }
 
     fn ranges(&self) -> [(&'static str, String, bool); 3] {
-        let here = format!("/health/services/{}", self.card.line.service.slug());
-        ranges::choices(&here, self.range)
+        let here = format!("/health/services/{}", self.card.status.service.slug());
+        ranges::links(&here, self.range)
     }
 }
 
@@ -76,40 +76,40 @@ pub struct ShowQuery {
 }
 
 /// Which page somebody looks at.
-struct Looking {
+struct ServiceView {
     ctx: web::Data<Context>,
-    histories: web::Data<Histories>,
-    rendered: web::Data<Rendered>,
+    history_cache: web::Data<HistoryCache>,
+    render_cache: web::Data<RenderCache>,
     service: Service,
     range: Range,
     may_call_models: bool,
 }
 
-impl Looking {
+impl ServiceView {
     /// Not found where there is no such service, or none is configured.
     fn of(viewer: &Viewer, data: Data, name: &str, query: &Query) -> Result<Self> {
         let query: ShowQuery = query.read()?;
-        let (ctx, histories, rendered) = data;
+        let (ctx, history_cache, render_cache) = data;
         let service = Service::of_slug(name).ok_or_else(|| Error::NotFound("There is no service of this name.".to_owned()))?;
         if !ctx.health.is_configured(service) {
             return Err(Error::NotFound(format!("{} is not configured, so there is nothing to show.", service.name())));
         }
         let may_call_models = service == Service::LiteLlm && viewer.session.role >= Role::Admin;
-        Ok(Self { ctx, histories, rendered, service, range: ranges::of(&query.range), may_call_models })
+        Ok(Self { ctx, history_cache, render_cache, service, range: ranges::parse(&query.range), may_call_models })
     }
 
     /// The page as it is now.
-    async fn look(&self) -> Result<Part> {
+    async fn render(&self) -> Result<Fragment> {
         let Self { ctx, service, range, may_call_models, .. } = self;
-        let history = self.histories.get(ctx, *service, *range).await;
-        self.rendered.get(ctx, Of::One { service: *service, range: *range, may_call_models: *may_call_models }, || {
+        let history = self.history_cache.get(ctx, *service, *range).await;
+        self.render_cache.get(ctx, ViewKey::One { service: *service, range: *range, may_call_models: *may_call_models }, || {
             let all = ctx.health.incidents();
             let own = || all.iter().filter(|incident| incident.service == *service);
-            Part::of(&LivePart {
+            Fragment::of(&LiveFragment {
                 card: Card::of(ctx.health.one(*service), ctx.health.uptime(*service), &all),
                 range: *range,
                 history,
-                incidents: own().take(INCIDENTS).cloned().map(Episode::of).collect(),
+                incidents: own().take(INCIDENTS).cloned().map(IncidentRow::of).collect(),
                 known: own().count(),
                 may_call_models: *may_call_models,
                 down: ctx.health.down().len(),
@@ -118,14 +118,14 @@ impl Looking {
     }
 }
 
-type Data = (web::Data<Context>, web::Data<Histories>, web::Data<Rendered>);
+type Data = (web::Data<Context>, web::Data<HistoryCache>, web::Data<RenderCache>);
 
 pub async fn show(viewer: Viewer, data: Data, name: web::Path<String>, query: Query) -> Result<HttpResponse> {
-    let looking = Looking::of(&viewer, data, &name, &query)?;
-    let live = looking.look().await?;
-    let Looking { service, range, .. } = looking;
+    let view = ServiceView::of(&viewer, data, &name, &query)?;
+    let live = view.render().await?;
+    let ServiceView { service, range, .. } = view;
     super::super::ok(&ShowPage {
-        layout: viewer.layout(service.name(), Section::Health).under([("Health".to_owned(), "/health".to_owned())]),
+        layout: viewer.layout(service.name(), Section::Health).with_parents([("Health".to_owned(), "/health".to_owned())]),
         events: format!("/health/services/{}/events?range={}", service.slug(), ranges::name(range)),
         live,
     })
@@ -136,13 +136,13 @@ pub async fn events(
     viewer: Viewer,
     data: Data,
     ready: web::Data<Ready>,
-    feed: web::Data<Feed>,
+    slots: web::Data<StreamSlots>,
     name: web::Path<String>,
     query: Query,
 ) -> Result<HttpResponse> {
-    let looking = Looking::of(&viewer, data, &name, &query)?;
-    let place = feed.enter(viewer.session.id)?;
-    Ok(super::events::answer(place, looking.ctx.clone(), ready, async move || looking.look().await))
+    let view = ServiceView::of(&viewer, data, &name, &query)?;
+    let slot = slots.acquire(viewer.session.id)?;
+    Ok(super::events::answer(slot, view.ctx.clone(), ready, async move || view.render().await))
 }
 
 /// Has LiteLLM call every model, and says which answered.
@@ -156,7 +156,7 @@ pub async fn call_models(admin: Admin, ctx: web::Data<Context>) -> Result<HttpRe
             let all = answering.len() + failing.len();
             Flash::warn(format!("{} of {all} models answered. Not: {}.", answering.len(), failing.join(", ")))
         }
-        Err(fault) => Flash::bad(format!("The models could not be called. {}", fault.why)),
+        Err(failure) => Flash::bad(format!("The models could not be called. {}", failure.why)),
     };
     Ok(admin.redirect("/health/services/litellm", flash))
 }

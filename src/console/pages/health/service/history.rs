@@ -14,47 +14,49 @@ use crate::domain::vitals::Range;
 
 /// After so long Postgres has a minute that is over: the longest time between two checks, and what is written every few
 /// seconds.
-const WRITTEN: TimeDelta = TimeDelta::seconds(30);
+const WRITE_DELAY: TimeDelta = TimeDelta::seconds(30);
 /// After Postgres has not told, nobody asks again for so long.
-const PAUSE: TimeDelta = TimeDelta::seconds(10);
+const RETRY_DELAY: TimeDelta = TimeDelta::seconds(10);
 
 #[derive(Default)]
-struct Kept {
+struct CachedHistory {
     /// The number of the minute that Postgres was asked in.
     minute: Option<i64>,
     failed_at: Option<DateTime<Utc>>,
     history: Option<Arc<History>>,
 }
 
-type Place = Arc<tokio::sync::Mutex<Kept>>;
+type Slot = Arc<tokio::sync::Mutex<CachedHistory>>;
 
 /// What Postgres has told, asked once a minute for all who look: five services, three ranges.
 #[derive(Default)]
-pub struct Histories(Mutex<HashMap<(Service, Range), Place>>);
+pub struct HistoryCache(Mutex<HashMap<(Service, Range), Slot>>);
 
-impl Histories {
+impl HistoryCache {
     /// `None`: Postgres, which keeps it, does not answer.
     pub async fn get(&self, ctx: &Context, service: Service, range: Range) -> Option<Arc<History>> {
         let postgres = ctx.health.one(Service::Postgres);
         if postgres.state == State::Down && postgres.failures > 0 {
             return None;
         }
-        let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((service, range)).or_default().clone();
+        let slot = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((service, range)).or_default().clone();
         // Whoever comes while it is asked waits for the same answer.
-        let mut kept = place.lock().await;
+        let mut cached = slot.lock().await;
         let now = clock::now();
-        let minute = (now - WRITTEN).timestamp().div_euclid(60);
-        let may_answer = postgres.failures == 0 || kept.history.is_none();
-        if kept.minute != Some(minute) && may_answer && kept.failed_at.is_none_or(|at| now - at > PAUSE) {
+        let minute = (now - WRITE_DELAY).timestamp().div_euclid(60);
+        let may_answer = postgres.failures == 0 || cached.history.is_none();
+        if cached.minute != Some(minute) && may_answer && cached.failed_at.is_none_or(|at| now - at > RETRY_DELAY) {
             match health::steps(ctx, service, range, now).await {
-                Ok(steps) => *kept = Kept { minute: Some(minute), failed_at: None, history: Some(Arc::new(History::of(&steps, range))) },
+                Ok(steps) => {
+                    *cached = CachedHistory { minute: Some(minute), failed_at: None, history: Some(Arc::new(History::of(&steps, range))) }
+                }
                 Err(error) => {
                     log::debug!("the history of {} could not be read: {error}", service.name());
-                    kept.failed_at = Some(clock::now());
+                    cached.failed_at = Some(clock::now());
                 }
             }
         }
-        kept.history.clone()
+        cached.history.clone()
     }
 }
 
@@ -97,7 +99,7 @@ impl History {
             levels: [top, top / 2.0, 0.0].map(units::latency_text),
             now: means.iter().copied().flatten().next_back().map_or_else(|| "not known".to_owned(), units::latency_text),
             slowest: if most > 0.0 { units::latency_text(most) } else { "not known".to_owned() },
-            times: ranges::times(range),
+            times: ranges::axis_labels(range),
             bars: bars.collect(),
             bar_width: format!("{:.2}", (width * 0.8).max(0.6)),
             uptime,

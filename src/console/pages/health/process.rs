@@ -9,7 +9,7 @@ use crate::meter::{self, Load, Meter};
 use crate::stores::postgres;
 
 #[derive(Clone, Debug)]
-pub struct Own {
+pub struct ProcessStats {
     pub uptime: String,
     pub started_at: DateTime<Utc>,
     /// Bytes.
@@ -24,7 +24,7 @@ pub struct Own {
     pub warnings: Vec<String>,
 }
 
-impl Own {
+impl ProcessStats {
     pub fn of(ctx: &Context, meter: &Meter, signed_in: bool) -> Self {
         let started_at = ctx.health.started_at();
         Self {

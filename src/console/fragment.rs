@@ -8,18 +8,18 @@ use askama::Template;
 use super::error::Result;
 
 #[derive(Clone)]
-pub struct Part(Arc<str>);
+pub struct Fragment(Arc<str>);
 
-impl Display for Part {
+impl Display for Fragment {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
 /// It was escaped when it was rendered.
-impl askama::filters::HtmlSafe for Part {}
+impl askama::filters::HtmlSafe for Fragment {}
 
-impl Part {
+impl Fragment {
     pub fn of(template: &impl Template) -> Result<Self> {
         Ok(Self(template.render()?.into()))
     }

@@ -9,49 +9,49 @@ use askama::Template;
 use super::{Card, Live};
 use crate::console::error::Result;
 use crate::console::filters;
-use crate::console::part::Part;
+use crate::console::fragment::Fragment;
 use crate::domain::Context;
 use crate::domain::health::Service;
 use crate::domain::vitals::Range;
 
 /// The page's own figures may be so old, and a check that stands still may be told so late. What a check finds is shown
 /// at once.
-const FRESH: Duration = Duration::from_secs(1);
+const MAX_AGE: Duration = Duration::from_secs(1);
 
 #[derive(Template)]
 #[template(path = "parts/health_live.html")]
-pub struct LivePart {
+pub struct LiveFragment {
     pub live: Live,
 }
 
 /// Which page, and for whom: few, so all are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Of {
+pub enum ViewKey {
     All { signed_in: bool },
     One { service: Service, range: Range, may_call_models: bool },
 }
 
-struct Last {
+struct Entry {
     at: Instant,
-    /// Of the board.
+    /// ViewKey the board.
     changes: u64,
-    part: Part,
+    fragment: Fragment,
 }
 
 /// The last ones.
 #[derive(Default)]
-pub struct Rendered(Mutex<HashMap<Of, Last>>);
+pub struct RenderCache(Mutex<HashMap<ViewKey, Entry>>);
 
-impl Rendered {
-    pub fn get(&self, ctx: &Context, of: Of, make: impl FnOnce() -> Result<Part>) -> Result<Part> {
-        // Held while it is rendered: who comes meanwhile would only do the same work.
+impl RenderCache {
+    pub fn get(&self, ctx: &Context, key: ViewKey, make: impl FnOnce() -> Result<Fragment>) -> Result<Fragment> {
+        // Held while it is render_cache: who comes meanwhile would only do the same work.
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = *ctx.health.changes().borrow();
-        if let Some(last) = all.get(&of).filter(|last| last.changes == changes && last.at.elapsed() < FRESH) {
-            return Ok(last.part.clone());
+        if let Some(last) = all.get(&key).filter(|last| last.changes == changes && last.at.elapsed() < MAX_AGE) {
+            return Ok(last.fragment.clone());
         }
-        let part = make()?;
-        all.insert(of, Last { at: Instant::now(), changes, part: part.clone() });
-        Ok(part)
+        let fragment = make()?;
+        all.insert(key, Entry { at: Instant::now(), changes, fragment: fragment.clone() });
+        Ok(fragment)
     }
 }

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::console::units;
 use crate::domain::health::{Service, Snapshot, State};
 
-pub struct Line {
+pub struct ServiceStatus {
     pub service: Service,
     pub state: State,
     pub unstable: bool,
@@ -14,7 +14,7 @@ pub struct Line {
     pub since: Option<DateTime<Utc>>,
 }
 
-impl Line {
+impl ServiceStatus {
     pub fn of(snapshot: &Snapshot) -> Self {
         let Snapshot { service, state, unstable, latency_ms, since, .. } = *snapshot;
         Self { service, state, unstable, latency_ms, since }
@@ -37,7 +37,7 @@ impl Line {
         self.unstable && matches!(self.state, State::Up | State::Failing)
     }
 
-    pub fn word(&self) -> &'static str {
+    pub fn label(&self) -> &'static str {
         match self.state {
             _ if self.is_unstable() => "Unstable",
             State::Up => "Up",
@@ -83,8 +83,8 @@ impl Line {
     }
 
     /// How long it has been down.
-    pub fn how_long(&self) -> Option<String> {
+    pub fn down_for(&self) -> Option<String> {
         let since = self.since.filter(|_| self.state == State::Down)?;
-        Some(units::lasting_text(clock::now().signed_duration_since(since).num_seconds()))
+        Some(units::duration_words(clock::now().signed_duration_since(since).num_seconds()))
     }
 }

@@ -7,7 +7,7 @@ use askama::Template;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Tab, Tabs, above, opened};
+use super::{Tab, Tabs, parents, tab_layout};
 use crate::console::error::{Error, Result};
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::pages::{Refusal, ok, unprocessable};
@@ -18,17 +18,17 @@ use crate::domain::keyspace::{self, Big, Kind, State, Walk, typed};
 use crate::domain::{self, Context};
 
 #[derive(Template)]
-#[template(path = "pages/cache_walk.html")]
+#[template(path = "pages/cache_scan.html")]
 pub struct ShowPage {
     pub layout: Layout,
-    pub walk: Walk,
+    pub scan: Walk,
     pub typed: String,
     pub refusal: Refusal,
 }
 
 impl ShowPage {
     fn share(&self) -> f64 {
-        if self.walk.state == State::Done { 100.0 } else { self.walk.looked_at as f64 / self.walk.total.max(1) as f64 * 100.0 }
+        if self.scan.state == State::Done { 100.0 } else { self.scan.looked_at as f64 / self.scan.total.max(1) as f64 * 100.0 }
     }
 
     fn share_text(&self) -> String {
@@ -36,15 +36,15 @@ impl ShowPage {
     }
 
     fn stop_url(&self) -> String {
-        format!("{}/stop", paths::cache_walk(self.walk.id))
+        format!("{}/stop", paths::cache_scan(self.scan.id))
     }
 
     fn search_url(&self) -> String {
-        paths::cache_keys(&[("match", &self.walk.pattern_text())])
+        paths::cache_keys(&[("match", &self.scan.pattern_text())])
     }
 
     fn badge(&self) -> (&'static str, &'static str, &'static str) {
-        match self.walk.state {
+        match self.scan.state {
             State::Running => ("off", "retry", "Under way"),
             State::Done => ("ok", "check", "Done"),
             State::Stopped => ("warn", "pause", "Stopped"),
@@ -53,7 +53,7 @@ impl ShowPage {
     }
 
     fn why(&self) -> Option<&str> {
-        match &self.walk.state {
+        match &self.scan.state {
             State::Failed(why) => Some(why),
             _ => None,
         }
@@ -61,7 +61,7 @@ impl ShowPage {
 
     /// "Counted", "Deleted so far".
     fn matched_word(&self) -> &'static str {
-        match (self.walk.kind, self.walk.is_running()) {
+        match (self.scan.kind, self.scan.is_running()) {
             (Kind::Count, true) => "Matches so far",
             (Kind::Count, false) => "Matches",
             (Kind::Delete, true) => "Deleted so far",
@@ -71,11 +71,11 @@ impl ShowPage {
     }
 
     fn may_be_deleted(&self) -> bool {
-        self.walk.kind == Kind::Count && self.walk.state == State::Done && self.walk.matched > 0
+        self.scan.kind == Kind::Count && self.scan.state == State::Done && self.scan.matched > 0
     }
 
     fn is(&self, kind: &str) -> bool {
-        let own = match self.walk.kind {
+        let own = match self.scan.kind {
             Kind::Count => "count",
             Kind::Delete => "delete",
             Kind::Biggest => "biggest",
@@ -107,26 +107,26 @@ pub struct BiggestPage {
 }
 
 fn id(path: &str) -> Result<Uuid> {
-    path.parse().map_err(|_| Error::NotFound("No walk over the keys has this address.".to_owned()))
+    path.parse().map_err(|_| Error::NotFound("No scan over the keys has this address.".to_owned()))
 }
 
-fn show_page(admin: &Admin, walk: Walk) -> ShowPage {
-    let title = match walk.kind {
+fn show_page(admin: &Admin, scan: Walk) -> ShowPage {
+    let title = match scan.kind {
         Kind::Count => "Delete by pattern",
         Kind::Delete => "Deleting by pattern",
         Kind::Biggest => "Biggest keys",
     };
-    let above = match walk.kind {
-        Kind::Biggest => above("Biggest keys", "/cache/biggest"),
-        _ => above("Keys", "/cache/keys"),
+    let parents = match scan.kind {
+        Kind::Biggest => parents("Biggest keys", "/cache/biggest"),
+        _ => parents("Keys", "/cache/keys"),
     };
-    ShowPage { layout: admin.layout(title, Section::Cache).under(above), walk, typed: String::new(), refusal: Refusal::default() }
+    ShowPage { layout: admin.layout(title, Section::Cache).with_parents(parents), scan, typed: String::new(), refusal: Refusal::default() }
 }
 
 pub async fn show(admin: Admin, ctx: web::Data<Context>, path: web::Path<String>) -> Result<HttpResponse> {
-    let walk = keyspace::show(&ctx, id(&path)?).await?;
-    let running = walk.is_running();
-    let mut answer = ok(&show_page(&admin, walk))?;
+    let scan = keyspace::show(&ctx, id(&path)?).await?;
+    let running = scan.is_running();
+    let mut answer = ok(&show_page(&admin, scan))?;
     if running {
         answer.headers_mut().insert(actix_web::http::header::REFRESH, actix_web::http::header::HeaderValue::from_static("1"));
     }
@@ -136,24 +136,24 @@ pub async fn show(admin: Admin, ctx: web::Data<Context>, path: web::Path<String>
 pub async fn stop(admin: Admin, ctx: web::Data<Context>, path: web::Path<String>) -> Result<HttpResponse> {
     let id = id(&path)?;
     keyspace::stop(&ctx, id).await?;
-    Ok(admin.redirect(&paths::cache_walk(id), Flash::done("It stops at its next step.")))
+    Ok(admin.redirect(&paths::cache_scan(id), Flash::done("It stops at its next step.")))
 }
 
 pub async fn index(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
     let running = keyspace::running(&ctx).await?;
-    let (layout, tabs) = opened(&admin, Tab::Biggest);
+    let (layout, tabs) = tab_layout(&admin, Tab::Biggest);
     ok(&BiggestPage { layout, tabs, running })
 }
 
 pub async fn create(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
-    begin(&admin, &ctx, Kind::Biggest, Vec::new(), "/cache/biggest").await
+    start(&admin, &ctx, Kind::Biggest, Vec::new(), "/cache/biggest").await
 }
 
 #[derive(Deserialize)]
 pub struct DeletionForm {
     #[serde(rename = "match", default)]
     pattern: String,
-    /// The walk that counted what goes, whose pattern counts from then on, and that pattern typed again.
+    /// The scan that counted what goes, whose pattern counts from then on, and that pattern typed again.
     #[serde(default)]
     counted: String,
     #[serde(default)]
@@ -163,31 +163,31 @@ pub struct DeletionForm {
 pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeletionForm>) -> Result<HttpResponse> {
     let form = form.read().await?;
     if form.counted.is_empty() {
-        return begin(&admin, &ctx, Kind::Count, typed(form.pattern.trim()), "/cache/keys").await;
+        return start(&admin, &ctx, Kind::Count, typed(form.pattern.trim()), "/cache/keys").await;
     }
-    let walk = keyspace::show(&ctx, id(&form.counted)?).await?;
-    if walk.kind != Kind::Count || walk.state != State::Done {
+    let scan = keyspace::show(&ctx, id(&form.counted)?).await?;
+    if scan.kind != Kind::Count || scan.state != State::Done {
         return Err(Error::Conflict("What this would delete has not been counted. Count it first.".to_owned()));
     }
-    if form.confirm.trim() != walk.pattern_text() {
-        let why = format!("Type {} to delete what it matches.", walk.pattern_text());
+    if form.confirm.trim() != scan.pattern_text() {
+        let why = format!("Type {} to delete what it matches.", scan.pattern_text());
         let refusal = Refusal { field: "confirm", why };
-        return unprocessable(&ShowPage { typed: form.confirm, refusal, ..show_page(&admin, walk) });
+        return unprocessable(&ShowPage { typed: form.confirm, refusal, ..show_page(&admin, scan) });
     }
-    let back = paths::cache_walk(walk.id);
-    let answer = begin(&admin, &ctx, Kind::Delete, walk.pattern, &back).await?;
+    let back = paths::cache_scan(scan.id);
+    let answer = start(&admin, &ctx, Kind::Delete, scan.pattern, &back).await?;
     let has_begun = answer.headers().get(LOCATION).is_none_or(|location| location.as_bytes() != back.as_bytes());
     if has_begun {
-        keyspace::use_up(&ctx, walk.id).await?;
+        keyspace::use_up(&ctx, scan.id).await?;
     }
     Ok(answer)
 }
 
-async fn begin(admin: &Admin, ctx: &Context, kind: Kind, pattern: Vec<u8>, back: &str) -> Result<HttpResponse> {
+async fn start(admin: &Admin, ctx: &Context, kind: Kind, pattern: Vec<u8>, back: &str) -> Result<HttpResponse> {
     match keyspace::begin(ctx, &admin.actor, kind, pattern).await {
-        Ok(id) => Ok(see_other(&paths::cache_walk(id))),
+        Ok(id) => Ok(see_other(&paths::cache_scan(id))),
         Err(domain::Error::Conflict(why)) => Ok(admin.redirect(back, Flash::warn(why))),
         Err(domain::Error::Refused { why, .. }) => Ok(admin.redirect(back, Flash::bad(why))),
-        Err(fault) => Err(fault.into()),
+        Err(error) => Err(error.into()),
     }
 }

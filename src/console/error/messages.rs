@@ -1,4 +1,4 @@
-//! What an error page says, in plain words.
+//! What an error page says, in plain message.
 
 use chrono::{DateTime, Utc};
 
@@ -8,7 +8,7 @@ use crate::console::units;
 use crate::domain::health::Service;
 
 /// What the page says.
-pub struct Words {
+pub struct Message {
     pub status: &'static str,
     pub headline: String,
     pub sentence: String,
@@ -17,9 +17,9 @@ pub struct Words {
 }
 
 impl Error {
-    /// `since`: when the service that failed stopped answering. `again`: the page asks again by itself.
-    pub(super) fn words(&self, since: Option<DateTime<Utc>>, again: bool) -> Words {
-        let say = |status, headline: &str, sentence: &str| Words {
+    /// `since`: when the service that failed stopped answering. `may_retry`: the page asks again by itself.
+    pub(super) fn message(&self, since: Option<DateTime<Utc>>, may_retry: bool) -> Message {
+        let say = |status, headline: &str, sentence: &str| Message {
             status,
             headline: headline.to_owned(),
             sentence: sentence.to_owned(),
@@ -38,9 +38,9 @@ impl Error {
             Self::Conflict(why) => say("Conflict", "Something else is there now", why),
             Self::TooLarge(why) => say("Too large", "That is more than fits", why),
             Self::Unprocessable(why) => say("Not accepted", "That cannot be done as asked", why),
-            Self::TooMany { why, .. } => say("Too many requests", "Please wait a little", why),
+            Self::TooManyRequests { why, .. } => say("Too many requests", "Please wait a little", why),
             Self::Busy { why, .. } => say("Service unavailable", "Larder is busy at this moment", why),
-            Self::Unavailable { service, .. } => unavailable(*service, since, again),
+            Self::Unavailable { service, .. } => unavailable(*service, since, may_retry),
             Self::NoSpace => say(
                 "Service unavailable",
                 "The object store is full",
@@ -49,13 +49,13 @@ impl Error {
             Self::Internal(_) => say(
                 "Internal error",
                 "Something went wrong here",
-                "Larder made a mistake and has written it to its log. Try again; if it stays, pass on the reference below.",
+                "Larder made a mistake and has written it to its log. Try may_retry; if it stays, pass on the reference below.",
             ),
         }
     }
 }
 
-fn unavailable(service: Service, since: Option<DateTime<Utc>>, again: bool) -> Words {
+fn unavailable(service: Service, since: Option<DateTime<Utc>>, may_retry: bool) -> Message {
     let (subject, what) = match service {
         Service::Postgres => ("The database", "the database is back"),
         Service::S3 => ("The object store", "the store is back"),
@@ -65,16 +65,16 @@ fn unavailable(service: Service, since: Option<DateTime<Utc>>, again: bool) -> W
         Some(since) => format!("has not answered since {}, {}", since.format("%H:%M"), units::ago_text(since, clock::now())),
         None => "did not answer in time".to_owned(),
     };
-    Words {
+    Message {
         status: "Service unavailable",
         headline: format!("{subject} is not answering"),
         sentence: format!("Larder could not open this page because {} {how_long}.", service.name()),
         notes: vec![
             ("check", "Your files are safe. Everything that was confirmed as uploaded is in the store.".to_owned()),
-            if again {
-                ("retry", format!("Larder tries again every 5 seconds. This page opens by itself when {what}."))
+            if may_retry {
+                ("retry", format!("Larder tries may_retry every 5 seconds. This page opens by itself when {what}."))
             } else {
-                ("retry", format!("What you sent may have been done, or not. When {what}, look before you send it again."))
+                ("retry", format!("What you sent may have been done, or not. When {what}, look before you send it may_retry."))
             },
         ],
     }
@@ -86,9 +86,9 @@ mod tests {
 
     #[test]
     fn nobody_is_told_that_nothing_was_done_where_it_may_have_been() {
-        let fault = Error::Unavailable { service: Service::Postgres, cause: String::new() };
-        let sent: String = fault.words(None, false).notes.into_iter().map(|(_, note)| note).collect();
-        assert!(sent.contains("may have been done, or not") && sent.contains("look before you send it again"), "{sent}");
-        assert!(!fault.words(None, true).notes.iter().any(|(_, note)| note.contains("sent")));
+        let error = Error::Unavailable { service: Service::Postgres, cause: String::new() };
+        let sent: String = error.message(None, false).notes.into_iter().map(|(_, note)| note).collect();
+        assert!(sent.contains("may have been done, or not") && sent.contains("look before you send it may_retry"), "{sent}");
+        assert!(!error.message(None, true).notes.iter().any(|(_, note)| note.contains("sent")));
     }
 }

@@ -51,7 +51,7 @@ pub struct ShowQuery {
 impl ShowPage {
     pub fn of(layout: Layout, vitals: &Vitals, usage: [crate::stores::redis::Usage; 2], cost: Cost) -> Self {
         Self {
-            tabs: Tabs::of(&layout, Some(Tab::Figures)),
+            tabs: Tabs::of(&layout, Some(Tab::Metrics)),
             layout,
             range: vitals.range,
             server: tiles::server(&vitals.info),
@@ -63,7 +63,7 @@ impl ShowPage {
     }
 
     fn ranges(&self) -> [(&'static str, String, bool); 3] {
-        ranges::choices("/cache", self.range)
+        ranges::links("/cache", self.range)
     }
 
     fn cost(&self) -> String {
@@ -72,7 +72,7 @@ impl ShowPage {
 }
 
 fn charts(vitals: &Vitals, points: &[Point]) -> Vec<Chart> {
-    let times = ranges::times(vitals.range);
+    let times = ranges::axis_labels(vitals.range);
     let chart = |title, values: Vec<Option<f64>>, floor: f64, least_top: f64, say: &dyn Fn(f64) -> String, note: String| {
         let known = || values.iter().copied().flatten();
         let top = known().fold(least_top, f64::max);
@@ -107,12 +107,12 @@ fn charts(vitals: &Vitals, points: &[Point]) -> Vec<Chart> {
 }
 
 pub(super) fn percent(value: f64) -> String {
-    if value >= 99.95 { format!("100{}%", units::THIN) } else { format!("{value:.1}{}%", units::THIN) }
+    if value >= 99.95 { format!("100{}%", units::THIN_SPACE) } else { format!("{value:.1}{}%", units::THIN_SPACE) }
 }
 
 pub async fn show(viewer: Viewer, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query: ShowQuery = query.read()?;
-    let range = ranges::of(&query.range);
+    let range = ranges::parse(&query.range);
     let look = ctx.redis.look();
     let vitals = vitals::vitals(&ctx, &look, range).await?;
     let usage = [ctx.redis.usage(), ctx.redis.usage_of_looking()];

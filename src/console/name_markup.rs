@@ -1,12 +1,12 @@
-//! Names of files as they are: control characters, spaces at the ends and what turns text round are shown
+//! Names of files as they are: control characters, spaces at the ends and what is_right_to_left text round are shown
 //! as chips, so that no name passes for another.
 
 use super::filters::escape;
 
 /// Longer names give up their middle in tables.
-const LONG: usize = 34;
+const MAX_LENGTH: usize = 34;
 /// How much of the end stays: the date and the extension.
-const TAIL: usize = 12;
+const TAIL_LENGTH: usize = 12;
 
 enum Piece {
     Text(String),
@@ -81,9 +81,9 @@ pub fn bytes_html(bytes: &[u8]) -> String {
     format!("<bdi>{html}</bdi>")
 }
 
-/// As [`short_html`], for bytes.
-pub fn bytes_short_html(bytes: &[u8]) -> String {
-    std::str::from_utf8(bytes).map_or_else(|_| bytes_html(bytes), short_html)
+/// As [`truncated_html`], for bytes.
+pub fn bytes_truncated_html(bytes: &[u8]) -> String {
+    std::str::from_utf8(bytes).map_or_else(|_| bytes_html(bytes), truncated_html)
 }
 
 pub fn html(name: &str) -> String {
@@ -91,7 +91,7 @@ pub fn html(name: &str) -> String {
 }
 
 /// For attributes and titles: no markup, nothing hidden.
-pub fn text(name: &str) -> String {
+pub fn plain(name: &str) -> String {
     let piece = |piece: Piece| match piece {
         Piece::Text(text) | Piece::Escape(text) => text,
     };
@@ -99,19 +99,19 @@ pub fn text(name: &str) -> String {
 }
 
 /// Written from right to left somewhere: cutting it would tear the order of its parts.
-fn turns(name: &str) -> bool {
+fn is_right_to_left(name: &str) -> bool {
     name.chars().any(|c| matches!(c, '\u{0590}'..='\u{08ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}' | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}'))
 }
 
-pub fn short_html(name: &str) -> String {
+pub fn truncated_html(name: &str) -> String {
     let length = name.chars().count();
-    if length <= LONG || turns(name) || name.trim() != name {
+    if length <= MAX_LENGTH || is_right_to_left(name) || name.trim() != name {
         return format!("<bdi class=\"name\">{}</bdi>", markup(name));
     }
     // A space at an end is shown as such, and this is none.
     let beside_space = |at: usize| name[..at].ends_with(char::is_whitespace) || name[at..].starts_with(char::is_whitespace);
-    let cut = name.char_indices().map(|(at, _)| at).take(length - TAIL + 1).filter(|at| !beside_space(*at)).last().unwrap_or(0);
-    let title = escape(&text(name));
+    let cut = name.char_indices().map(|(at, _)| at).take(length - TAIL_LENGTH + 1).filter(|at| !beside_space(*at)).last().unwrap_or(0);
+    let title = escape(&plain(name));
     let (head, tail) = (markup(&name[..cut]), markup(&name[cut..]));
     format!(
         "<bdi class=\"name name-long\" title=\"{title}\"><span class=\"name-head\">{head}</span><span class=\"name-tail\">{tail}</span></bdi>"
@@ -135,7 +135,7 @@ mod tests {
             ("👩\u{200d}🚀.png", "👩\u{200d}🚀.png"),
             ("  ", r"\x20\x20"),
         ] {
-            assert_eq!(text(name), shown);
+            assert_eq!(plain(name), shown);
         }
     }
 
@@ -151,11 +151,11 @@ mod tests {
 
     #[test]
     fn a_long_name_keeps_its_end() {
-        let html = short_html("framework-agreement-2026-v7-final-countersigned-11-03.pdf");
+        let html = truncated_html("framework-agreement-2026-v7-final-countersigned-11-03.pdf");
         assert!(html.contains("<span class=\"name-tail\">ed-11-03.pdf</span>"), "{html}");
         // 12 from the end there is a space.
-        let html = short_html("framework-agreement-2026-v7-countersigned 2026-11-03.md");
+        let html = truncated_html("framework-agreement-2026-v7-countersigned 2026-11-03.md");
         assert!(!html.contains("chip") && html.contains("<span class=\"name-tail\">"), "{html}");
-        assert!(!short_html(&"عقد".repeat(20)).contains("name-tail"));
+        assert!(!truncated_html(&"عقد".repeat(20)).contains("name-tail"));
     }
 }

@@ -15,13 +15,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 /// What is shorter goes in two packets anyway.
-const LEAST: usize = 2048;
+const MIN_LENGTH: usize = 2048;
 /// Half as long again to make as the fastest, and a third shorter.
 const LEVEL: Compression = Compression::new(5);
 
 /// The same answer, shorter where that may be.
-pub(super) fn pack(req: &HttpRequest, answer: HttpResponse<BoxBody>) -> HttpResponse<BoxBody> {
-    if !is_page(&answer) || !is_own(req) || !takes_gzip(req) {
+pub(super) fn compress(req: &HttpRequest, answer: HttpResponse<BoxBody>) -> HttpResponse<BoxBody> {
+    if !is_page(&answer) || !is_same_origin(req) || !accepts_gzip(req) {
         return answer;
     }
     let (mut answer, body) = answer.into_parts();
@@ -29,11 +29,11 @@ pub(super) fn pack(req: &HttpRequest, answer: HttpResponse<BoxBody>) -> HttpResp
         Ok(body) => body,
         Err(stream) => return answer.set_body(stream),
     };
-    match packed(&body) {
-        Some(short) => {
+    match gzip(&body) {
+        Some(compressed) => {
             answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             answer.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding, sec-fetch-site"));
-            answer.set_body(BoxBody::new(short))
+            answer.set_body(BoxBody::new(compressed))
         }
         None => answer.set_body(BoxBody::new(body)),
     }
@@ -45,19 +45,19 @@ fn is_page(answer: &HttpResponse<BoxBody>) -> bool {
     answer.status() == StatusCode::OK && is_html && !headers.contains_key(CONTENT_ENCODING)
 }
 
-fn is_own(req: &HttpRequest) -> bool {
+fn is_same_origin(req: &HttpRequest) -> bool {
     let site = req.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
     req.method() == Method::GET && matches!(site, Some(b"same-origin" | b"none"))
 }
 
-fn takes_gzip(req: &HttpRequest) -> bool {
+fn accepts_gzip(req: &HttpRequest) -> bool {
     let known = [Encoding::gzip(), Encoding::identity()];
     let chosen = AcceptEncoding::parse(req).ok().filter(|_| req.headers().contains_key(ACCEPT_ENCODING));
     chosen.and_then(|accepted| accepted.negotiate(known.iter())).is_some_and(|chosen| chosen == Encoding::gzip())
 }
 
-fn packed(body: &[u8]) -> Option<Bytes> {
-    if body.len() < LEAST {
+fn gzip(body: &[u8]) -> Option<Bytes> {
+    if body.len() < MIN_LENGTH {
         return None;
     }
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), LEVEL);
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     fn encoding(req: TestRequest, answer: HttpResponse) -> Option<String> {
-        let answer = pack(&req.to_http_request(), answer);
+        let answer = compress(&req.to_http_request(), answer);
         answer.headers().get(CONTENT_ENCODING).map(|value| value.to_str().unwrap().to_owned())
     }
 
@@ -80,34 +80,34 @@ mod tests {
         HttpResponse::Ok().content_type("text/html; charset=utf-8").body("x".repeat(length))
     }
 
-    fn asked(site: &'static str, encodings: &'static str) -> TestRequest {
+    fn request(site: &'static str, encodings: &'static str) -> TestRequest {
         TestRequest::get().insert_header(("sec-fetch-site", site)).insert_header((ACCEPT_ENCODING, encodings))
     }
 
     #[test]
     fn only_what_the_person_asked_for_is_packed() {
         for site in ["same-origin", "none"] {
-            assert_eq!(encoding(asked(site, "gzip, deflate, br, zstd"), page(9000)).as_deref(), Some("gzip"), "{site}");
+            assert_eq!(encoding(request(site, "gzip, deflate, br, zstd"), page(9000)).as_deref(), Some("gzip"), "{site}");
         }
         for site in ["cross-site", "same-site", ""] {
-            assert_eq!(encoding(asked(site, "gzip"), page(9000)), None, "{site}");
+            assert_eq!(encoding(request(site, "gzip"), page(9000)), None, "{site}");
         }
         assert_eq!(encoding(TestRequest::get().insert_header((ACCEPT_ENCODING, "gzip")), page(9000)), None, "no word of where it is from");
         for encodings in ["", "identity", "br", "gzip;q=0"] {
-            assert_eq!(encoding(asked("none", encodings), page(9000)), None, "{encodings}");
+            assert_eq!(encoding(request("none", encodings), page(9000)), None, "{encodings}");
         }
     }
 
     #[test]
     fn only_pages_are_packed() {
-        assert_eq!(encoding(asked("none", "gzip"), page(100)), None, "short");
+        assert_eq!(encoding(request("none", "gzip"), page(100)), None, "compressed");
         let others = [
             HttpResponse::Ok().content_type("text/plain").body("x".repeat(9000)),
             HttpResponse::NotFound().content_type("text/html").body("x".repeat(9000)),
         ];
         for other in others {
-            assert_eq!(encoding(asked("none", "gzip"), other), None);
+            assert_eq!(encoding(request("none", "gzip"), other), None);
         }
-        assert_eq!(encoding(asked("none", "gzip").method(Method::POST), page(9000)), None, "what a form is answered with");
+        assert_eq!(encoding(request("none", "gzip").method(Method::POST), page(9000)), None, "what a form is answered with");
     }
 }

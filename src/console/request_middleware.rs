@@ -15,24 +15,27 @@ use actix_web::middleware::Next;
 use actix_web::{Error as ActixError, HttpMessage, web};
 use futures_util::FutureExt;
 
-use super::error::{Asker, Error};
-use super::origin::Known;
+use super::error::{Error, ErrorFormat};
+use super::origin::OriginPolicy;
 use super::request::{self, RequestId};
 use super::{assets, body};
 use crate::domain::Context;
 use crate::meter::Meter;
 
 /// Everything from our own origin, nothing inline, nothing framed; media and previews come from us too.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; frame-src 'self'; \
+const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; frame-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
 
 /// Of what is no page, should somebody open it as one.
-const POLICY_OF_PARTS: &str = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+const ASSET_CSP: &str = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Forms that a read-only console takes: they change nothing behind it.
-const ALWAYS_OPEN: [&str; 6] = ["/session", "/session/end", "/theme", "/setup", "/counts", "/health/checks"];
+const ALLOWED_WHEN_READ_ONLY: [&str; 6] = ["/session", "/session/end", "/theme", "/setup", "/counts", "/health/checks"];
 
-pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, ActixError> {
+pub async fn request_middleware(
+    req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, ActixError> {
     let started = Instant::now();
     let id = RequestId::new();
     let ctx = req.app_data::<web::Data<Context>>().cloned();
@@ -40,29 +43,30 @@ pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -
     let trusted = ctx.as_ref().map(|ctx| ctx.config.trusted_proxies.as_slice()).unwrap_or_default();
     let address = request::client_address(req.request(), trusted);
     req.extensions_mut().insert(id.clone());
-    let known = Known {
+    let origin_policy = OriginPolicy {
         own: ctx.as_ref().and_then(|ctx| ctx.config.origin()),
         bind: ctx.as_ref().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ctx| ctx.config.bind.ip()),
     };
-    let welcome = if method.is_safe() { Ok(()) } else { known.judge(req.headers()) };
-    let read_only = ctx.as_ref().is_some_and(|ctx| ctx.config.read_only) && !method.is_safe() && !ALWAYS_OPEN.contains(&path.as_str());
+    let origin_check = if method.is_safe() { Ok(()) } else { origin_policy.check(req.headers()) };
+    let read_only =
+        ctx.as_ref().is_some_and(|ctx| ctx.config.read_only) && !method.is_safe() && !ALLOWED_WHEN_READ_ONLY.contains(&path.as_str());
     let meter = req.app_data::<web::Data<Meter>>().cloned();
     let _in_flight = meter.as_ref().map(|meter| meter.begin());
-    let asker = Asker::of(req.request());
+    let format = ErrorFormat::of(req.request());
     let answering = async {
-        match welcome {
-            Err(fault) => Ok(req.into_response(asker.answer(&fault.into_error(asker.is_program())))),
+        match origin_check {
+            Err(error) => Ok(req.into_response(format.answer(&error.into_error(format.is_json())))),
             Ok(()) if read_only => {
                 let why = "This console is read-only: it shows and downloads, and changes nothing.";
-                Ok(req.into_response(asker.answer(&Error::Forbidden(why.to_owned()))))
+                Ok(req.into_response(format.answer(&Error::Forbidden(why.to_owned()))))
             }
             Ok(()) => {
-                let req = body::watched(req);
+                let req = body::with_timeouts(req);
                 match AssertUnwindSafe(async { next.call(req).await }).catch_unwind().await {
                     Ok(answer) => answer.map(ServiceResponse::map_into_boxed_body),
                     Err(panic) => {
-                        let fault = Error::Internal(format!("{method} {} panicked: {}", path.escape_debug(), words_of(&*panic)));
-                        Err(InternalError::from_response("a handler panicked", asker.answer(&fault)).into())
+                        let error = Error::Internal(format!("{method} {} panicked: {}", path.escape_debug(), panic_message(&*panic)));
+                        Err(InternalError::from_response("a handler panicked", format.answer(&error)).into())
                     }
                 }
             }
@@ -71,7 +75,7 @@ pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -
     // The request is lost with a handler that panics; such an answer travels as an error.
     let mut answer = match request::CURRENT.scope(id.0.clone(), answering).await {
         Ok(response) => Ok(response),
-        Err(fault) => Err((fault.error_response(), fault)),
+        Err(error) => Err((error.error_response(), error)),
     };
     let https = ctx.as_ref().is_some_and(|ctx| ctx.config.is_https());
     let route = answer.as_ref().ok().and_then(|response| response.request().match_pattern());
@@ -82,7 +86,7 @@ pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -
     if let Some(meter) = &meter {
         meter.answered(method.as_str(), route.as_deref().unwrap_or("none"), status.as_u16(), started.elapsed());
     }
-    dress(headers, &id.0, https, Kind::of(&path, status));
+    set_security_headers(headers, &id.0, https, ResponseKind::of(&path, status));
     log::info!(
         target: "larder::access",
         "{method} {} {} {:.1} ms {} {}",
@@ -92,39 +96,39 @@ pub async fn gate(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -
         address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
         id.0
     );
-    answer.map_err(|(response, fault)| InternalError::from_response(fault, response).into())
+    answer.map_err(|(response, error)| InternalError::from_response(error, response).into())
 }
 
 /// What a handler said when it panicked.
-fn words_of(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
 }
 
 /// What an answer is to a browser.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ResponseKind {
     /// Something to open, or an error.
     Page,
     /// A picture of ours, which may be opened by itself.
-    Picture,
+    Image,
     /// Styles or a script of ours: what it may do is said by the page that it is part of.
-    Part,
+    Asset,
 }
 
-impl Kind {
+impl ResponseKind {
     fn of(path: &str, status: StatusCode) -> Self {
         if status != StatusCode::OK || !assets::is_current(path) {
             Self::Page
         } else if path.ends_with(".svg") {
-            Self::Picture
+            Self::Image
         } else {
-            Self::Part
+            Self::Asset
         }
     }
 }
 
 /// Headers that every answer has; a handler that set its own keeps it.
-fn dress(headers: &mut HeaderMap, id: &str, https: bool, kind: Kind) {
+fn set_security_headers(headers: &mut HeaderMap, id: &str, https: bool, kind: ResponseKind) {
     let mut set = |name: HeaderName, value: &str| {
         if !headers.contains_key(&name)
             && let Ok(value) = HeaderValue::from_str(value)
@@ -137,15 +141,15 @@ fn dress(headers: &mut HeaderMap, id: &str, https: bool, kind: Kind) {
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     // `no-referrer` would make browsers send `Origin: null` with our own forms.
     set(header::REFERRER_POLICY, "same-origin");
-    if kind == Kind::Part {
-        set(header::CONTENT_SECURITY_POLICY, POLICY_OF_PARTS);
+    if kind == ResponseKind::Asset {
+        set(header::CONTENT_SECURITY_POLICY, ASSET_CSP);
     } else {
-        set(header::CONTENT_SECURITY_POLICY, POLICY);
+        set(header::CONTENT_SECURITY_POLICY, PAGE_CSP);
         set(header::X_FRAME_OPTIONS, "DENY");
         set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
         set(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=(), usb=()");
     }
-    if kind != Kind::Page {
+    if kind != ResponseKind::Page {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
     } else if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -169,7 +173,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_handler_that_panics_is_a_page_with_its_reference() {
-        let app = test::init_service(App::new().wrap(from_fn(gate)).route("/", web::get().to(panics))).await;
+        let app = test::init_service(App::new().wrap(from_fn(request_middleware)).route("/", web::get().to(panics))).await;
         for (accept, kind) in [("text/html", "text/html; charset=utf-8"), ("application/json", "application/problem+json")] {
             let request = test::TestRequest::get().uri("/").insert_header((header::ACCEPT, accept)).to_request();
             let answer = test::try_call_service(&app, request).await.unwrap_err().error_response();
@@ -187,7 +191,8 @@ mod tests {
     #[actix_web::test]
     async fn after_a_panic_the_next_request_is_answered() {
         let fine = web::get().to(HttpResponse::NoContent);
-        let app = test::init_service(App::new().wrap(from_fn(gate)).route("/", web::get().to(panics)).route("/fine", fine)).await;
+        let app =
+            test::init_service(App::new().wrap(from_fn(request_middleware)).route("/", web::get().to(panics)).route("/fine", fine)).await;
         assert!(test::try_call_service(&app, test::TestRequest::get().uri("/").to_request()).await.is_err());
         let next = test::call_service(&app, test::TestRequest::get().uri("/fine").to_request()).await;
         assert_eq!(next.status(), StatusCode::NO_CONTENT);

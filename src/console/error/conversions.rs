@@ -15,27 +15,27 @@ impl From<domain::Error> for Error {
             domain::Error::TooLarge(why) => Self::TooLarge(why),
             domain::Error::Busy { why, retry_after } => Self::Busy { why, retry_after },
             domain::Error::Internal(why) => Self::Internal(why),
-            domain::Error::Postgres(fault) => fault.into(),
-            domain::Error::S3(fault) => fault.into(),
-            domain::Error::Redis(fault) => fault.into(),
+            domain::Error::Postgres(error) => error.into(),
+            domain::Error::S3(error) => error.into(),
+            domain::Error::Redis(error) => error.into(),
         }
     }
 }
 
 impl From<postgres::Error> for Error {
-    fn from(fault: postgres::Error) -> Self {
-        match fault {
+    fn from(error: postgres::Error) -> Self {
+        match error {
             postgres::Error::Unreachable(_) | postgres::Error::Timeout => {
-                Self::Unavailable { service: Service::Postgres, cause: fault.to_string() }
+                Self::Unavailable { service: Service::Postgres, cause: error.to_string() }
             }
-            fault => Self::Internal(fault.to_string()),
+            error => Self::Internal(error.to_string()),
         }
     }
 }
 
 impl From<s3::Error> for Error {
-    fn from(fault: s3::Error) -> Self {
-        match fault {
+    fn from(error: s3::Error) -> Self {
+        match error {
             s3::Error::NoSuchBucket => Self::NotFound("There is no bucket of this name. It may have been deleted.".to_owned()),
             s3::Error::NoSuchKey => Self::NotFound("There is no object of this key. It may have been deleted.".to_owned()),
             s3::Error::AccessDenied => Self::Forbidden(
@@ -50,24 +50,24 @@ impl From<s3::Error> for Error {
             }
             s3::Error::NotSupported => Self::Unprocessable("This store does not offer what was asked for.".to_owned()),
             s3::Error::NoSpace => Self::NoSpace,
-            // A fault of the store's, whatever it says: it may be over in a moment.
+            // A error of the store's, whatever it says: it may be over in a moment.
             s3::Error::SlowDown | s3::Error::Unreachable(_) | s3::Error::ChecksumMismatch | s3::Error::Other(_) => {
-                Self::Unavailable { service: Service::S3, cause: fault.to_string() }
+                Self::Unavailable { service: Service::S3, cause: error.to_string() }
             }
-            fault => Self::Internal(fault.to_string()),
+            error => Self::Internal(error.to_string()),
         }
     }
 }
 
 impl From<askama::Error> for Error {
-    fn from(fault: askama::Error) -> Self {
-        Self::Internal(fault.to_string())
+    fn from(error: askama::Error) -> Self {
+        Self::Internal(error.to_string())
     }
 }
 
 impl From<redis::Error> for Error {
-    fn from(fault: redis::Error) -> Self {
-        match fault {
+    fn from(error: redis::Error) -> Self {
+        match error {
             redis::Error::NotPermitted => Self::Forbidden(
                 "Redis does not permit this to the user that Larder looks at it with. Whoever runs Redis can give it this right."
                     .to_owned(),
@@ -77,7 +77,7 @@ impl From<redis::Error> for Error {
                 "Redis has no memory left, not even for this. Delete single keys, clear a namespace or raise maxmemory first.".to_owned(),
             ),
             redis::Error::ReadOnly => Self::Conflict("This Redis is a replica, which takes no changes. Nothing was done.".to_owned()),
-            fault => Self::Unavailable { service: Service::Redis, cause: fault.to_string() },
+            error => Self::Unavailable { service: Service::Redis, cause: error.to_string() },
         }
     }
 }
