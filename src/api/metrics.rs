@@ -114,7 +114,7 @@ fn pools(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
     };
     let (in_use, limit, callers) = ctx.db.usage();
     enter("postgres", in_use, limit, callers);
-    for (pool, usage) in [("redis", ctx.redis.usage()), ("redis_browse", ctx.redis.usage_of_looking())] {
+    for (pool, usage) in [("redis", ctx.redis.usage()), ("redis_browse", ctx.redis.browse_usage())] {
         enter(pool, usage.in_use, usage.limit, usage.waiting);
         connections.with_label_values(&[pool, "idle"]).set(signed(usage.idle as u64));
     }

@@ -7,10 +7,10 @@ mod clear;
 mod compute;
 mod entry;
 mod figures;
-mod flights;
 mod key;
 mod lock;
-mod retreat;
+mod pending_invalidations;
+mod single_flight;
 mod totals;
 
 use std::marker::PhantomData;
@@ -24,7 +24,8 @@ use super::{Context, abilities, buckets, overview, sessions};
 use crate::stores::redis;
 use entry::Entry;
 use figures::Book;
-use flights::Flights;
+use pending_invalidations::PendingInvalidations;
+use single_flight::SingleFlight;
 
 pub use clear::{Cleared, clear, count};
 pub use compute::{get_or_compute, refresh};
@@ -33,8 +34,8 @@ pub use figures::{Figures, How, Latency};
 pub use key::Key;
 pub use totals::{flush, keep_totals, last_hour};
 
-/// A frozen Redis may slow one request by this much, then the breaker opens.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// Longest wait for Redis on a request path. After a timeout the circuit breaker skips Redis for two seconds.
+const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Every namespace that Larder uses.
 pub fn namespaces() -> [Spec; 5] {
@@ -117,9 +118,9 @@ pub struct Cache(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    flights: Flights,
+    single_flight: SingleFlight,
     book: Book,
-    retreat: retreat::Retreat,
+    pending_invalidations: PendingInvalidations,
     flushed: Mutex<totals::Flushed>,
 }
 
@@ -173,7 +174,7 @@ pub async fn get<T: DeserializeOwned>(ctx: &Context, namespace: &Namespace<T>, k
 pub async fn get_many<T: DeserializeOwned>(ctx: &Context, namespace: &Namespace<T>, keys: &[Key]) -> Vec<Option<Found<T>>> {
     let began = Instant::now();
     let names: Vec<String> = keys.iter().map(|key| Names::of(&namespace.spec, key).value).collect();
-    let answer = ctx.redis.briefly(PATIENCE).get_many(&names).await;
+    let answer = ctx.redis.best_effort(REDIS_TIMEOUT).get_many(&names).await;
     let errors = if answer.is_err() { keys.len() as u64 } else { 0 };
     let texts = answer.unwrap_or_default();
     let found: Vec<Option<Found<T>>> = (0..keys.len()).map(|at| Entry::read(texts.get(at)?.as_deref()?)).collect();
@@ -202,15 +203,15 @@ pub async fn set<T: Serialize>(ctx: &Context, namespace: &Namespace<T>, key: &Ke
 pub async fn invalidate<T>(ctx: &Context, namespace: &Namespace<T>, key: &Key) {
     let names = Names::of(&namespace.spec, key);
     let gone = vec![names.value.clone(), names.lock];
-    if ctx.redis.briefly(PATIENCE).unlink(&gone).await.is_err() {
-        retreat::later(ctx, gone);
+    if ctx.redis.best_effort(REDIS_TIMEOUT).unlink(&gone).await.is_err() {
+        pending_invalidations::retry_later(ctx, gone);
     }
-    ctx.cache.0.flights.forget(|name| name == names.value);
+    ctx.cache.0.single_flight.forget(|name| name == names.value);
 }
 
 /// What cannot be read, because a Larder of another version wrote it, counts as absent.
 async fn read<T: DeserializeOwned>(ctx: &Context, names: &Names) -> Result<Option<Found<T>>, redis::Error> {
-    Ok(ctx.redis.briefly(PATIENCE).get(&names.value).await?.as_deref().and_then(Entry::read))
+    Ok(ctx.redis.best_effort(REDIS_TIMEOUT).get(&names.value).await?.as_deref().and_then(Entry::read))
 }
 
 #[cfg(test)]

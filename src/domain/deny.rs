@@ -21,7 +21,7 @@ use super::{Context, Error, Result};
 use crate::clock;
 use crate::schema::revoked_tokens;
 
-const PATIENCE: Duration = Duration::from_millis(250);
+const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 const LONGEST: usize = 64;
 /// Records outlive their tokens by this much: other machines' clocks are not ours.
 const LEEWAY: TimeDelta = TimeDelta::days(1);
@@ -86,14 +86,14 @@ async fn record(ctx: &Context, actor: &Actor, name: &str, expires_at: DateTime<U
 /// For what is left of the token's life.
 async fn copy(ctx: &Context, name: &str, expires_at: DateTime<Utc>) {
     if let Ok(left) = (expires_at - clock::now()).to_std() {
-        let _ = ctx.redis.briefly(PATIENCE).set(&key(name), "revoked", Some(left)).await;
+        let _ = ctx.redis.best_effort(REDIS_TIMEOUT).set(&key(name), "revoked", Some(left)).await;
     }
 }
 
 /// Whether a token of this `jti` must be refused. Where this fails it must be, too.
 pub async fn is_revoked(ctx: &Context, jti: &str) -> Result<bool> {
     let name = name(jti);
-    if let Ok(true) = ctx.redis.briefly(PATIENCE).exists(&key(&name)).await {
+    if let Ok(true) = ctx.redis.best_effort(REDIS_TIMEOUT).exists(&key(&name)).await {
         return Ok(true);
     }
     let found: Option<DateTime<Utc>> = ctx

@@ -16,7 +16,7 @@ use crate::stores::redis::{self, Script};
 use tally::Count;
 pub use tally::Tally;
 
-const PATIENCE: Duration = Duration::from_millis(250);
+const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// At most `limit` times in any `window`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ async fn ask(ctx: &Context, question: &Question<'_>) -> std::result::Result<(Opt
         question.before.to_string(),
     ];
     type Answer = (Option<String>, bool, u64, u64);
-    let (copy, allowed, used, wait): Answer = ctx.redis.briefly(PATIENCE).script(&SCRIPT, &keys, &arguments).await?;
+    let (copy, allowed, used, wait): Answer = ctx.redis.best_effort(REDIS_TIMEOUT).script(&SCRIPT, &keys, &arguments).await?;
     let next = Duration::from_secs(wait.div_ceil(1000));
     Ok((copy, Standing { policy: *question.policy, allowed, remaining: limit.saturating_sub(used), next }))
 }
@@ -118,7 +118,7 @@ pub async fn look(ctx: &Context, policy: &Policy, subject: &str) -> Option<Stand
 
 /// Forgets what was counted of this subject.
 pub async fn forget(ctx: &Context, policy: &Policy, subject: &str) {
-    let _ = ctx.redis.briefly(PATIENCE).delete(&format!("larder:rate:{}:{subject}", policy.name)).await;
+    let _ = ctx.redis.best_effort(REDIS_TIMEOUT).delete(&format!("larder:rate:{}:{subject}", policy.name)).await;
 }
 
 /// For pages and the API. `None`: switched off.

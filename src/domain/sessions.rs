@@ -45,7 +45,7 @@ pub(super) const COPIES: cache::Spec = cache::Spec {
 };
 const ASK_POSTGRES: &str = "ask";
 /// A frozen Redis may slow one request by this much, then the breaker opens.
-const PATIENCE: Duration = Duration::from_millis(250);
+const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Somebody who is signed in.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -113,7 +113,7 @@ pub(super) fn hash_of(token: &str) -> Option<Vec<u8>> {
 pub async fn find(ctx: &Context, token: &str) -> Result<Option<Session>> {
     let Some(hash) = hash_of(token) else { return Ok(None) };
     let asking = ctx.known.asking();
-    let copy = ctx.redis.briefly(PATIENCE).get(&copy_key(&hash)).await;
+    let copy = ctx.redis.best_effort(REDIS_TIMEOUT).get(&copy_key(&hash)).await;
     match from_copy(ctx, &hash, copy, asking) {
         Some(session) => Ok(Some(session)),
         None => from_postgres(ctx, hash, asking).await,
@@ -150,7 +150,7 @@ pub(super) async fn from_postgres(ctx: &Context, hash: Vec<u8>, asking: Asking) 
     ctx.known.enter(&hash, &session, asking);
     if let Ok(copy) = serde_json::to_string(&session) {
         // Without the copy the next request asks Postgres again, no more.
-        let _ = ctx.redis.briefly(PATIENCE).set_if_absent(&key, &copy, COPY).await;
+        let _ = ctx.redis.best_effort(REDIS_TIMEOUT).set_if_absent(&key, &copy, COPY).await;
     }
     Ok(Some(session))
 }
@@ -230,7 +230,7 @@ pub(super) async fn forget(ctx: &Context, hashes: Vec<Vec<u8>>) {
     hashes.iter().for_each(|hash| ctx.known.forget(hash));
     let mut left = Vec::new();
     for hash in hashes {
-        if ctx.redis.briefly(PATIENCE).set(&copy_key(&hash), ASK_POSTGRES, Some(MARK)).await.is_err() {
+        if ctx.redis.best_effort(REDIS_TIMEOUT).set(&copy_key(&hash), ASK_POSTGRES, Some(MARK)).await.is_err() {
             left.push(hash.clone());
         }
         // A copy may have been read before the mark stood there.
@@ -245,7 +245,7 @@ pub(super) async fn forget(ctx: &Context, hashes: Vec<Vec<u8>>) {
         while !left.is_empty() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(200)).await;
             for hash in std::mem::take(&mut left) {
-                if redis.patiently().set(&copy_key(&hash), ASK_POSTGRES, Some(MARK)).await.is_err() {
+                if redis.required().set(&copy_key(&hash), ASK_POSTGRES, Some(MARK)).await.is_err() {
                     left.push(hash);
                 }
             }

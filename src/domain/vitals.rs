@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Context, Result};
 use crate::clock;
-use crate::stores::redis::{self, Info, Look};
+use crate::stores::redis::{self, BrowseCommands, Info};
 
 pub use history::{Point, Range};
 pub use sample::{Counter, Gauge, Sample, Sums};
@@ -21,7 +21,7 @@ pub use sampler::{PERIOD, run};
 /// The samples, by their time; Redis keeps a day of them.
 const SAMPLES: &str = "larder:samples";
 /// How long other programs wait for it.
-const PATIENCE: Duration = Duration::from_millis(250);
+const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 const KEPT: TimeDelta = TimeDelta::hours(24);
 
 /// What one page of figures is made of.
@@ -43,15 +43,19 @@ pub struct Vitals {
 }
 
 /// An error where Redis itself does not answer.
-pub async fn vitals(ctx: &Context, look: &Look<'_>, range: Range) -> Result<Vitals> {
+pub async fn vitals(ctx: &Context, browse: &BrowseCommands<'_>, range: Range) -> Result<Vitals> {
     let now = clock::now();
     let asking = async {
-        let info = look.info("everything").await?;
-        let ping = look.ping().await?;
-        Ok::<_, redis::Error>((info, ping, look.slow_count().await))
+        let info = browse.info("everything").await?;
+        let ping = browse.ping().await?;
+        Ok::<_, redis::Error>((info, ping, browse.slow_count().await))
     };
-    let (asked, samples, day, kept) =
-        futures_util::join!(asking, recent(ctx, look, now), minutes::sums(ctx, now - TimeDelta::hours(24)), history::kept(ctx, range, now));
+    let (asked, samples, day, kept) = futures_util::join!(
+        asking,
+        recent(ctx, browse, now),
+        minutes::sums(ctx, now - TimeDelta::hours(24)),
+        history::kept(ctx, range, now)
+    );
     let (info, ping, slow) = asked?;
     let five_minutes = Sums::of(sample::since(&samples, now - TimeDelta::minutes(5)));
     let hour = Sums::of(&samples);
@@ -69,8 +73,8 @@ pub struct Told(Info);
 
 /// `None` where it does not answer at once.
 pub async fn told(ctx: &Context) -> Option<Told> {
-    let look = ctx.redis.look();
-    tokio::time::timeout(PATIENCE, look.info("default")).await.ok()?.ok().map(Told)
+    let browse = ctx.redis.browse();
+    tokio::time::timeout(REDIS_TIMEOUT, browse.info("default")).await.ok()?.ok().map(Told)
 }
 
 impl Told {
@@ -85,8 +89,8 @@ impl Told {
 
     pub fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
         self.read(&[
-            ("larder_redis_keyspace_hits_total", "Look-ups of keys that were there", "keyspace_hits"),
-            ("larder_redis_keyspace_misses_total", "Look-ups of keys that were not there", "keyspace_misses"),
+            ("larder_redis_keyspace_hits_total", "BrowseCommands-ups of keys that were there", "keyspace_hits"),
+            ("larder_redis_keyspace_misses_total", "BrowseCommands-ups of keys that were not there", "keyspace_misses"),
             ("larder_redis_evicted_keys_total", "Keys thrown out to make room", "evicted_keys"),
             ("larder_redis_expired_keys_total", "Keys whose end came", "expired_keys"),
             ("larder_redis_commands_total", "Commands processed", "total_commands_processed"),
@@ -100,9 +104,9 @@ impl Told {
 }
 
 /// Samples of the last hour; none where Redis does not answer.
-async fn recent(ctx: &Context, look: &Look<'_>, now: DateTime<Utc>) -> Vec<Sample> {
+async fn recent(ctx: &Context, browse: &BrowseCommands<'_>, now: DateTime<Utc>) -> Vec<Sample> {
     let least = (now - TimeDelta::hours(1)).timestamp_millis();
     let key = format!("{}{SAMPLES}", ctx.redis.prefix());
-    let members = look.members_from(key.as_bytes(), least).await.unwrap_or_default();
+    let members = browse.members_from(key.as_bytes(), least).await.unwrap_or_default();
     members.iter().filter_map(|member| serde_json::from_str(member).ok()).collect()
 }

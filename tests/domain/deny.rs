@@ -71,7 +71,7 @@ async fn a_copy_lives_as_long_as_its_token_and_comes_back_when_it_is_asked_for()
         deny::revoke(&replica.ctx, &actor(), jti, clock::now() + TimeDelta::minutes(1)).await.unwrap();
         assert!(deny::is_revoked(&replica.ctx, jti).await.unwrap(), "{jti:?}");
     }
-    let redis = app.ctx.redis.patiently();
+    let redis = app.ctx.redis.required();
     assert_eq!(redis.delete("blacklist:token:plain").await, Ok(true));
     assert!(deny::is_revoked(&app.ctx, "plain").await.unwrap());
     let left = redis.ttl("blacklist:token:plain").await.unwrap().unwrap();

@@ -43,7 +43,7 @@ async fn of_two_hundred_at_once_exactly_fifty_are_let_through() {
     }
     assert!(limits::take(&app.ctx, &MINUTE, "somebody else").await.unwrap().allowed);
     let key = "larder:rate:t-minute:somebody";
-    assert!(app.ctx.redis.patiently().ttl(key).await.unwrap().is_some_and(|left| left <= MINUTE.window), "it ends by itself");
+    assert!(app.ctx.redis.required().ttl(key).await.unwrap().is_some_and(|left| left <= MINUTE.window), "it ends by itself");
     limits::forget(&app.ctx, &MINUTE, "somebody").await;
     assert!(limits::take(&app.ctx, &MINUTE, "somebody").await.unwrap().allowed);
 }
@@ -75,16 +75,16 @@ async fn increments_and_lifetimes_hold_under_concurrency() {
     let key = "larder:t-count";
     let redis = &app.ctx.redis;
     let counting = (0..300).map(|_| async {
-        redis.patiently().increment(key, 1).await.unwrap();
-        redis.patiently().expire(key, Duration::from_secs(100)).await.unwrap()
+        redis.required().increment(key, 1).await.unwrap();
+        redis.required().expire(key, Duration::from_secs(100)).await.unwrap()
     });
     assert!(join_all(counting).await.into_iter().all(|was_there| was_there));
-    assert_eq!(redis.patiently().get(key).await.unwrap().as_deref(), Some("300"));
-    assert!(redis.patiently().ttl(key).await.unwrap().is_some_and(|left| left > Duration::from_secs(90)));
+    assert_eq!(redis.required().get(key).await.unwrap().as_deref(), Some("300"));
+    assert!(redis.required().ttl(key).await.unwrap().is_some_and(|left| left > Duration::from_secs(90)));
     let once =
-        join_all((0..100).map(|_| async { redis.patiently().set_if_absent("larder:t-once", "1", Duration::from_millis(300)).await })).await;
+        join_all((0..100).map(|_| async { redis.required().set_if_absent("larder:t-once", "1", Duration::from_millis(300)).await })).await;
     assert_eq!(once.into_iter().filter(|outcome| *outcome == Ok(true)).count(), 1);
-    eventually("it expires", async || redis.patiently().get("larder:t-once").await == Ok(None)).await;
+    eventually("it expires", async || redis.required().get("larder:t-once").await == Ok(None)).await;
 }
 
 async fn try_in(app: &TestApp, address: &str, email: &str, password: &str) -> SignIn {

@@ -153,7 +153,7 @@ async fn without_redis_people_stay_signed_in_sign_in_and_are_locked_out() {
     }
     assert!(matches!(try_in(&app.ctx, "198.51.100.7", &email, PASSWORD).await, SignIn::Wait(_)));
     app.servers().redis().thaw();
-    eventually("Redis answers again", async || app.ctx.redis.patiently().get("x").await.is_ok()).await;
+    eventually("Redis answers again", async || app.ctx.redis.required().get("x").await.is_ok()).await;
     // What was ended while Redis slept does not come back with it.
     eventually("the copy is forgotten", async || sessions::find(&app.ctx, &before).await.unwrap().is_none()).await;
     assert!(sessions::find(&app.ctx, &during).await.unwrap().is_some());

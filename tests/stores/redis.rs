@@ -24,7 +24,7 @@ fn redis(set: &Set, size: usize, timeout: Duration) -> Redis {
 async fn the_operations_do_what_their_names_say() {
     let set = Set::shared().await;
     let redis = redis(&set, 10, Duration::from_secs(5));
-    let commands = redis.patiently();
+    let commands = redis.required();
     assert_eq!(commands.get("a").await, Ok(None));
     commands.set("a", "1", None).await.unwrap();
     assert_eq!(commands.get("a").await.unwrap().as_deref(), Some("1"));
@@ -52,12 +52,12 @@ async fn two_hundred_callers_count_right_over_ten_connections() {
     let redis = redis(&set, 10, Duration::from_secs(5));
     let callers = (0..200).map(|_| {
         let redis = redis.clone();
-        async move { redis.patiently().increment("count", 1).await }
+        async move { redis.required().increment("count", 1).await }
     });
     for outcome in futures_util::future::join_all(callers).await {
         outcome.unwrap();
     }
-    assert_eq!(redis.patiently().get("count").await.unwrap().as_deref(), Some("200"));
+    assert_eq!(redis.required().get("count").await.unwrap().as_deref(), Some("200"));
     assert!(redis.usage().limit == 10 && redis.usage().in_use == 0);
 }
 
@@ -65,29 +65,29 @@ async fn two_hundred_callers_count_right_over_ten_connections() {
 async fn a_frozen_server_costs_one_short_wait_and_is_used_again_when_it_wakes() {
     let set = Set::own().await;
     let redis = redis(&set, 4, Duration::from_secs(1));
-    redis.patiently().set("kept", "1", None).await.unwrap();
+    redis.required().set("kept", "1", None).await.unwrap();
     set.servers().redis().freeze();
     let limit = Duration::from_millis(200);
     let started = Instant::now();
-    assert_eq!(redis.briefly(limit).get("kept").await, Err(Error::Timeout));
+    assert_eq!(redis.best_effort(limit).get("kept").await, Err(Error::Timeout));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let started = Instant::now();
     for _ in 0..100 {
-        assert!(matches!(redis.briefly(limit).get("kept").await, Err(Error::Unreachable(_))));
+        assert!(matches!(redis.best_effort(limit).get("kept").await, Err(Error::Unreachable(_))));
     }
     // Waiting each time would take twenty seconds.
     assert!(started.elapsed() < Duration::from_secs(5), "the breaker waits: {:?}", started.elapsed());
     set.servers().redis().thaw();
-    eventually("it is used again", async || redis.briefly(limit).get("kept").await.is_ok()).await;
+    eventually("it is used again", async || redis.best_effort(limit).get("kept").await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_outlive_a_restart_and_a_kill_of_the_server() {
     let set = Set::own().await;
     let redis = redis(&set, 4, Duration::from_secs(1));
-    redis.patiently().set("kept", "1", None).await.unwrap();
+    redis.required().set("kept", "1", None).await.unwrap();
     set.servers().redis().restart().unwrap();
-    eventually("it is there", async || redis.patiently().get("kept").await == Ok(Some("1".into()))).await;
+    eventually("it is there", async || redis.required().get("kept").await == Ok(Some("1".into()))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,11 +103,11 @@ async fn a_wrong_password_is_its_own_error() {
         prefix: String::new(),
     };
     let without = Redis::new(&without, &tokio::runtime::Handle::current()).unwrap();
-    assert_eq!(without.patiently().get("a").await, Err(Error::Auth), "none where one is asked for");
+    assert_eq!(without.required().get("a").await, Err(Error::Auth), "none where one is asked for");
     let config =
         RedisConfig { url: Secret::new(wrong), browse_url: None, pool_size: 1, timeout: Duration::from_secs(1), prefix: String::new() };
     let redis = Redis::new(&config, &tokio::runtime::Handle::current()).unwrap();
-    let error = redis.patiently().get("x").await.unwrap_err();
+    let error = redis.required().get("x").await.unwrap_err();
     assert!(error == Error::Auth && !error.to_string().contains("hunter2"), "{error:?}");
 }
 
@@ -115,12 +115,12 @@ async fn a_wrong_password_is_its_own_error() {
 async fn after_a_restart_dead_connections_cost_nobody_an_answer() {
     let set = Set::own().await;
     let redis = redis(&set, 8, Duration::from_secs(5));
-    redis.patiently().set("kept", "1", None).await.unwrap();
-    let ask = async || redis.patiently().get("kept").await;
+    redis.required().set("kept", "1", None).await.unwrap();
+    let ask = async || redis.required().get("kept").await;
     let together = async || futures_util::future::join_all((0..40).map(|_| ask())).await;
     together().await;
     set.servers().redis().restart().unwrap();
-    eventually("it answers", async || redis.look().ping().await.is_ok()).await;
+    eventually("it answers", async || redis.browse().ping().await.is_ok()).await;
     for answer in together().await {
         assert_eq!(answer.unwrap().as_deref(), Some("1"));
     }
@@ -164,17 +164,17 @@ async fn connections_whose_other_end_is_gone_without_a_word_are_not_used_again()
         prefix: format!("t-{}:", uuid::Uuid::now_v7().simple()),
     };
     let redis = Redis::new(&config, &tokio::runtime::Handle::current()).unwrap();
-    let ask = async || redis.patiently().set("a", "1", None).await;
+    let ask = async || redis.required().set("a", "1", None).await;
     for answer in futures_util::future::join_all((0..20).map(|_| ask())).await {
         answer.unwrap();
     }
     silence.send(true).unwrap();
     let began = Instant::now();
-    eventually("new connections take their place", async || redis.briefly(Duration::from_millis(100)).get("a").await.is_ok()).await;
+    eventually("new connections take their place", async || redis.best_effort(Duration::from_millis(100)).get("a").await.is_ok()).await;
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     for _ in 0..10 {
         let began = Instant::now();
-        redis.patiently().get("a").await.unwrap();
+        redis.required().get("a").await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     }
 }
@@ -183,7 +183,7 @@ async fn connections_whose_other_end_is_gone_without_a_word_are_not_used_again()
 async fn a_lock_is_held_and_let_go_by_its_token_also_on_a_full_server() {
     let set = Set::own().await;
     let redis = redis(&set, 2, Duration::from_secs(5));
-    let (ours, ttl) = (redis.patiently(), Duration::from_secs(20));
+    let (ours, ttl) = (redis.required(), Duration::from_secs(20));
     assert_eq!((ours.hold("lock", "a", ttl).await, ours.hold("lock", "b", ttl).await), (Ok(true), Ok(false)));
     assert_eq!((ours.let_go("lock", "b").await, ours.exists("lock").await), (Ok(false), Ok(true)));
     let mut connection =
@@ -202,8 +202,8 @@ async fn the_browsing_user_looks_and_deletes_and_can_do_no_harm() {
     let set = Set::shared().await;
     let redis = redis(&set, 2, Duration::from_secs(5));
     let name = |name: &str| format!("{}{name}", redis.prefix()).into_bytes();
-    redis.patiently().set("text", "hello", Some(Duration::from_secs(100))).await.unwrap();
-    let look = redis.look();
+    redis.required().set("text", "hello", Some(Duration::from_secs(100))).await.unwrap();
+    let look = redis.browse();
     let described = look.describe(&[name("text"), name("gone")]).await.unwrap();
     assert_eq!((described[0].kind.as_deref(), described[1].kind.as_deref()), (Some("string"), None));
     assert!(
@@ -214,7 +214,7 @@ async fn the_browsing_user_looks_and_deletes_and_can_do_no_harm() {
     assert!(look.clients().await.unwrap().iter().any(|client| client.name == "larder-browse" && client.user == "larder-browse"));
     assert!(look.slow_count().await.is_ok() && look.slow(5).await.is_ok() && !look.settings("max*").await.unwrap().is_empty());
     assert!(look.set_life(&name("text"), None).await.unwrap() && look.count_keys().await.unwrap() > 0);
-    assert_eq!(redis.patiently().ttl("text").await, Ok(None));
+    assert_eq!(redis.required().ttl("text").await, Ok(None));
     assert_eq!(look.unlink(&[name("text"), name("gone")]).await, Ok(1));
     assert!(look.cost().commands > 10 && look.cost().time > Duration::ZERO);
     for forbidden in [

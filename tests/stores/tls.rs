@@ -36,7 +36,7 @@ async fn redis_is_reached_over_tls_and_only_with_a_certificate_of_the_authority_
         let url = Secret::new(format!("rediss://:{password}@{host}:{port}/0{rest}"));
         let config = RedisConfig { url, browse_url: None, pool_size: 1, timeout: std::time::Duration::from_secs(5), prefix: String::new() };
         let redis = Redis::new(&config, &tokio::runtime::Handle::current())?;
-        redis.patiently().exists("nothing").await
+        redis.required().exists("nothing").await
     };
     let named = format!("?ssl_ca_certs={authority}");
     assert_eq!(ask("localhost", &named).await, Ok(false));

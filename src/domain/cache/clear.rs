@@ -34,7 +34,7 @@ pub async fn count(ctx: &Context, spec: &Spec, go_on: impl FnMut(Cleared) -> boo
 pub async fn clear(ctx: &Context, spec: &Spec, go_on: impl FnMut(Cleared) -> bool) -> Result<Cleared, Error> {
     // A computation keeps its value only where this says the same as when it began.
     let mark = Uuid::now_v7().simple().to_string();
-    let set_mark = || async { ctx.redis.patiently().set(&format!("larder:cache-cleared:{}", spec.name), &mark, Some(MARK)).await };
+    let set_mark = || async { ctx.redis.required().set(&format!("larder:cache-cleared:{}", spec.name), &mark, Some(MARK)).await };
     let mut before = 0;
     match set_mark().await {
         // There may be room once something is deleted; where there is none, nothing that is being computed is kept either.
@@ -46,12 +46,12 @@ pub async fn clear(ctx: &Context, spec: &Spec, go_on: impl FnMut(Cleared) -> boo
     }
     let outcome = walk(ctx, spec, true, go_on).await.map(|cleared| Cleared { values: before + cleared.values, ..cleared });
     let prefix = prefix(spec);
-    ctx.cache.0.flights.forget(|name| name.starts_with(&prefix));
+    ctx.cache.0.single_flight.forget(|name| name.starts_with(&prefix));
     outcome
 }
 
 async fn walk(ctx: &Context, spec: &Spec, delete: bool, mut go_on: impl FnMut(Cleared) -> bool) -> Result<Cleared, Error> {
-    let (prefix, redis) = (prefix(spec), ctx.redis.patiently());
+    let (prefix, redis) = (prefix(spec), ctx.redis.required());
     let (mut cleared, mut cursor) = (Cleared::default(), 0);
     loop {
         let (next, found) = redis.scan(cursor, &prefix, STEP).await?;

@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use super::entry::Entry;
 use super::figures::How;
-use super::flights::{Lead, Seat};
-use super::lock::{self, Lock, Manner};
+use super::lock::{self, Lock, LockMode};
+use super::single_flight::{Leader, Role};
 use super::{Key, Names, Namespace, Spec, read};
 use crate::domain::{Context, Error, Result};
 
@@ -37,11 +37,11 @@ where
     let began = Instant::now();
     let names = Names::of(&namespace.spec, key);
     let (how, outcome) = loop {
-        match ctx.cache.0.flights.board(&names.value) {
-            Seat::First(lead) => break fetch(ctx, &namespace.spec, names, lead, compute).await,
-            Seat::Another(passenger) => {
-                if let Some(arrived) = passenger.arrive().await {
-                    break arrived;
+        match ctx.cache.0.single_flight.join(&names.value) {
+            Role::Leader(leader) => break fetch(ctx, &namespace.spec, names, leader, compute).await,
+            Role::Follower(follower) => {
+                if let Some(result) = follower.wait().await {
+                    break result;
                 }
             }
         }
@@ -54,7 +54,7 @@ async fn fetch<T, W>(
     ctx: &Context,
     spec: &'static Spec,
     names: Names,
-    lead: Lead,
+    leader: Leader,
     compute: impl FnOnce() -> W + Send + 'static,
 ) -> (How, Result<T>)
 where
@@ -62,7 +62,7 @@ where
     W: Future<Output = Result<T>> + Send + 'static,
 {
     let how = match read::<T>(ctx, &names).await {
-        Ok(Some(found)) if found.is_fresh => return (How::Hit, lead.land(How::Hit, Ok(found.value))),
+        Ok(Some(found)) if found.is_fresh => return (How::Hit, leader.complete(How::Hit, Ok(found.value))),
         Ok(Some(found)) => {
             let all = ctx.clone();
             ctx.in_background(async move {
@@ -70,18 +70,18 @@ where
                     log::info!("{} was not computed again: {error}", names.value);
                 }
             });
-            return (How::Stale, lead.land(How::Stale, Ok(found.value)));
+            return (How::Stale, leader.complete(How::Stale, Ok(found.value)));
         }
         Ok(None) => How::Miss,
         Err(_) => How::Error,
     };
-    let passenger = lead.passenger();
+    let follower = leader.follower();
     let all = ctx.clone();
     ctx.in_background(async move {
         let outcome = compute_once(&all, spec, &names, compute).await;
-        let _ = lead.land(how, outcome);
+        let _ = leader.complete(how, outcome);
     });
-    passenger.arrive().await.unwrap_or_else(|| (how, Err(Error::Internal("a computation was cut off".into()))))
+    follower.wait().await.unwrap_or_else(|| (how, Err(Error::Internal("a computation was cut off".into()))))
 }
 
 /// By this process, or by the one that has begun already.
@@ -91,12 +91,12 @@ where
     W: Future<Output = Result<T>>,
 {
     let deadline = Instant::now() + spec.waiting;
-    let (mut pause, mut manner) = (PAUSE, Manner::WhereAbsent);
+    let (mut pause, mut mode) = (PAUSE, LockMode::IfAbsent);
     loop {
         if Instant::now() > deadline {
-            manner = Manner::Over;
+            mode = LockMode::Steal;
         }
-        let Ok((value, lock)) = lock::take(ctx, spec, names, manner).await else {
+        let Ok((value, lock)) = lock::take(ctx, spec, names, mode).await else {
             // Without Redis nobody else can be heard of, and nothing be kept.
             return run(ctx, spec, compute).await;
         };
@@ -113,7 +113,7 @@ where
                 return outcome;
             }
             // What cannot be read is in the way.
-            (Some(None), None) => manner = Manner::WhereFree,
+            (Some(None), None) => mode = LockMode::IfFree,
             (None, None) => {}
         }
         sleep(pause).await;
@@ -136,8 +136,8 @@ where
     T: Serialize + DeserializeOwned,
     W: Future<Output = Result<T>>,
 {
-    let Seat::First(alone) = ctx.cache.0.flights.board(&format!("anew:{}", names.value)) else { return Ok(false) };
-    let Ok((value, Some(lock))) = lock::take(ctx, spec, names, Manner::WhereFree).await else { return Ok(false) };
+    let Role::Leader(alone) = ctx.cache.0.single_flight.join(&format!("anew:{}", names.value)) else { return Ok(false) };
+    let Ok((value, Some(lock))) = lock::take(ctx, spec, names, LockMode::IfFree).await else { return Ok(false) };
     // Another was quicker, between our look and our lock.
     if unless_fresh && value.as_deref().and_then(Entry::<T>::read).is_some_and(|found| found.is_fresh) {
         lock.release(ctx).await;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Names, PATIENCE, Spec};
+use super::{Names, REDIS_TIMEOUT, Spec};
 use crate::domain::Context;
 use crate::stores::redis::{Error, Script};
 
-/// Keys: value, lock, mark. Arguments: token, milliseconds, manner.
+/// Keys: value, lock, mark. Arguments: token, milliseconds, mode.
 static TAKE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local value = redis.call('GET', KEYS[1])
@@ -45,13 +45,13 @@ static REPLACE: LazyLock<Script> =
     LazyLock::new(|| Script::new("redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return redis.call('DEL', KEYS[2])"));
 
 #[derive(Clone, Copy)]
-pub(super) enum Manner {
+pub(super) enum LockMode {
     /// Where nobody has it and there is no value.
-    WhereAbsent,
+    IfAbsent,
     /// Where nobody has it.
-    WhereFree,
+    IfFree,
     /// From whoever has it.
-    Over,
+    Steal,
 }
 
 pub(super) struct Lock {
@@ -61,16 +61,17 @@ pub(super) struct Lock {
 }
 
 /// The value that is there, and the lock where it was taken.
-pub(super) async fn take(ctx: &Context, spec: &Spec, names: &Names, manner: Manner) -> Result<(Option<String>, Option<Lock>), Error> {
+pub(super) async fn take(ctx: &Context, spec: &Spec, names: &Names, mode: LockMode) -> Result<(Option<String>, Option<Lock>), Error> {
     let token = Uuid::now_v7().simple().to_string();
-    let manner = match manner {
-        Manner::WhereAbsent => "absent",
-        Manner::WhereFree => "free",
-        Manner::Over => "over",
+    let mode = match mode {
+        LockMode::IfAbsent => "absent",
+        LockMode::IfFree => "free",
+        LockMode::Steal => "over",
     };
     let keys = [names.value.clone(), names.lock.clone(), names.mark.clone()];
-    let arguments = [token.clone(), milliseconds(spec.computing), manner.to_owned()];
-    let (value, taken, mark): (Option<String>, bool, String) = ctx.redis.briefly(PATIENCE).script(&TAKE, &keys, &arguments).await?;
+    let arguments = [token.clone(), milliseconds(spec.computing), mode.to_owned()];
+    let (value, taken, mark): (Option<String>, bool, String) =
+        ctx.redis.best_effort(REDIS_TIMEOUT).script(&TAKE, &keys, &arguments).await?;
     Ok((value, taken.then(|| Lock { names: names.clone(), token, mark })))
 }
 
@@ -79,19 +80,19 @@ impl Lock {
     pub async fn keep(self, ctx: &Context, text: &str, ttl: Duration) -> Result<bool, Error> {
         let keys = [self.names.value, self.names.lock, self.names.mark];
         let arguments = [self.token, self.mark, text.to_owned(), milliseconds(ttl)];
-        ctx.redis.briefly(PATIENCE).script(&KEEP, &keys, &arguments).await
+        ctx.redis.best_effort(REDIS_TIMEOUT).script(&KEEP, &keys, &arguments).await
     }
 
     /// Where that fails the lock ends by itself.
     pub async fn release(self, ctx: &Context) {
-        let _ = ctx.redis.briefly(PATIENCE).let_go(&self.names.lock, &self.token).await;
+        let _ = ctx.redis.best_effort(REDIS_TIMEOUT).let_go(&self.names.lock, &self.token).await;
     }
 }
 
 /// Whatever is there, and whoever computes.
 pub(super) async fn replace(ctx: &Context, names: &Names, text: &str, ttl: Duration) -> Result<(), Error> {
     let keys = [names.value.clone(), names.lock.clone()];
-    let _: i64 = ctx.redis.briefly(PATIENCE).script(&REPLACE, &keys, &[text.to_owned(), milliseconds(ttl)]).await?;
+    let _: i64 = ctx.redis.best_effort(REDIS_TIMEOUT).script(&REPLACE, &keys, &[text.to_owned(), milliseconds(ttl)]).await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::PATIENCE;
+use super::REDIS_TIMEOUT;
 use super::figures::Figures;
 use crate::clock;
 use crate::domain::Context;
@@ -53,7 +53,7 @@ pub async fn flush(ctx: &Context) -> Result<(), Error> {
     if grown.is_empty() {
         return Ok(());
     }
-    let outcome = ctx.redis.briefly(PATIENCE).add_to_fields(&key(current_span()), &grown, KEPT).await;
+    let outcome = ctx.redis.best_effort(REDIS_TIMEOUT).add_to_fields(&key(current_span()), &grown, KEPT).await;
     // A server that took too long may have heard it: lost is better than counted twice.
     if matches!(&outcome, Err(error) if *error != Error::Timeout) {
         let mut flushed = ctx.cache.0.flushed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +74,7 @@ pub async fn last_hour(ctx: &Context) -> Result<BTreeMap<String, Figures>, Error
     let span = current_span();
     let keys: Vec<String> = (span - SPANS + 1..=span).map(key).collect();
     let mut totals: BTreeMap<String, Figures> = BTreeMap::new();
-    for (field, by) in ctx.redis.briefly(PATIENCE).fields_of(&keys).await?.into_iter().flatten() {
+    for (field, by) in ctx.redis.best_effort(REDIS_TIMEOUT).fields_of(&keys).await?.into_iter().flatten() {
         if let Some((namespace, count)) = field.split_once(':') {
             totals.entry(namespace.to_owned()).or_default().add(count, by);
         }

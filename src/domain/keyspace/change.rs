@@ -22,7 +22,7 @@ pub async fn delete(ctx: &Context, actor: &Actor, name: &Name) -> Result<bool> {
     ctx.db.answers().await?;
     let (all, actor, name) = (ctx.clone(), actor.clone(), name.clone());
     ctx.see_through(async move {
-        let was_there = all.redis.look().unlink(&[name.as_bytes().to_vec()]).await? > 0;
+        let was_there = all.redis.browse().unlink(&[name.as_bytes().to_vec()]).await? > 0;
         if was_there {
             audit::record_at_last(&all, &actor, "key.delete", &resource(&name), json!({})).await?;
         }
@@ -43,11 +43,11 @@ pub async fn set_life(ctx: &Context, actor: &Actor, name: &Name, left: Option<Du
     ctx.db.answers().await?;
     let (all, actor, name) = (ctx.clone(), actor.clone(), name.clone());
     ctx.see_through(async move {
-        let look = all.redis.look();
-        let changed = look.set_life(name.as_bytes(), left).await?;
+        let browse = all.redis.browse();
+        let changed = browse.set_life(name.as_bytes(), left).await?;
         if !changed {
             // Without an end already, or gone.
-            let described = look.describe(&[name.as_bytes().to_vec()]).await?.pop();
+            let described = browse.describe(&[name.as_bytes().to_vec()]).await?.pop();
             return if described.is_some_and(|described| described.kind.is_some()) { Ok(()) } else { Err(name.is_gone()) };
         }
         let detail = json!({ "seconds": left.map(|left| left.as_secs()) });

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::name::is_own;
 use crate::clock;
 use crate::domain::{Context, Result};
-use crate::stores::redis::{Described, Life, Look};
+use crate::stores::redis::{BrowseCommands, Described, Life};
 
 const KEY: &str = "larder:key-sample";
 const KEPT: Duration = Duration::from_secs(3600);
 const RECENT: TimeDelta = TimeDelta::seconds(5);
-const PATIENCE: Duration = Duration::from_millis(250);
+const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 /// Smaller ones are looked at whole.
 const SMALL: u64 = 10_000;
 /// Of a larger one: the share of a group is off by at most 1/√n, 1.6 %.
@@ -71,43 +71,43 @@ impl Sample {
 }
 
 /// The last one, of an hour at most, whichever replica made it; else a new one.
-pub async fn sample(ctx: &Context, look: &Look<'_>) -> Result<Sample> {
-    if let Ok(Some(sample)) = ctx.redis.briefly(PATIENCE).get_json(KEY).await {
+pub async fn sample(ctx: &Context, browse: &BrowseCommands<'_>) -> Result<Sample> {
+    if let Ok(Some(sample)) = ctx.redis.best_effort(REDIS_TIMEOUT).get_json(KEY).await {
         return Ok(sample);
     }
-    take(ctx, look).await
+    take(ctx, browse).await
 }
 
 /// A new one, unless the last is newer than a few seconds: whoever presses the button twice has seen it, and looking
 /// at thousands of keys is not for everybody to repeat at will.
-pub async fn sample_again(ctx: &Context, look: &Look<'_>) -> Result<Sample> {
-    match ctx.redis.briefly(PATIENCE).get_json::<Sample>(KEY).await {
+pub async fn sample_again(ctx: &Context, browse: &BrowseCommands<'_>) -> Result<Sample> {
+    match ctx.redis.best_effort(REDIS_TIMEOUT).get_json::<Sample>(KEY).await {
         Ok(Some(sample)) if clock::now() - sample.at < RECENT => Ok(sample),
-        _ => take(ctx, look).await,
+        _ => take(ctx, browse).await,
     }
 }
 
-async fn take(ctx: &Context, look: &Look<'_>) -> Result<Sample> {
-    let total = look.count_keys().await?;
+async fn take(ctx: &Context, browse: &BrowseCommands<'_>) -> Result<Sample> {
+    let total = browse.count_keys().await?;
     let whole = total <= SMALL;
-    let names = if whole { all(look).await? } else { some(look).await? };
+    let names = if whole { all(browse).await? } else { some(browse).await? };
     let mut counting = Counting { sampled: names.len() as u64, ..Counting::default() };
     for round in names.chunks(ROUND) {
-        let described = look.describe(round).await?;
+        let described = browse.describe(round).await?;
         for (name, described) in round.iter().zip(described) {
             counting.add(name, &described, is_own(&ctx.redis, name));
         }
     }
     let sample = counting.finish(total, whole);
     // Without Redis' memory of it the next page samples again.
-    let _ = ctx.redis.briefly(PATIENCE).set_json(KEY, &sample, Some(KEPT)).await;
+    let _ = ctx.redis.best_effort(REDIS_TIMEOUT).set_json(KEY, &sample, Some(KEPT)).await;
     Ok(sample)
 }
 
-async fn all(look: &Look<'_>) -> Result<Vec<Vec<u8>>> {
+async fn all(browse: &BrowseCommands<'_>) -> Result<Vec<Vec<u8>>> {
     let (mut names, mut cursor) = (Vec::new(), 0);
     loop {
-        let (next, found) = look.scan(cursor, None, None, ROUND).await?;
+        let (next, found) = browse.scan(cursor, None, None, ROUND).await?;
         names.extend(found);
         cursor = next;
         // It may grow meanwhile.
@@ -120,10 +120,10 @@ async fn all(look: &Look<'_>) -> Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
-async fn some(look: &Look<'_>) -> Result<Vec<Vec<u8>>> {
+async fn some(browse: &BrowseCommands<'_>) -> Result<Vec<Vec<u8>>> {
     let mut names = Vec::with_capacity(SAMPLED);
     while names.len() < SAMPLED {
-        let found = look.random_keys(ROUND).await?;
+        let found = browse.random_keys(ROUND).await?;
         if found.is_empty() {
             break;
         }

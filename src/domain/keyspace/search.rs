@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::name::{Name, is_own};
 use crate::domain::{Context, Error, Result};
-use crate::stores::redis::{self, Described, Look};
+use crate::stores::redis::{self, BrowseCommands, Described};
 
 /// One page of a search stops at the first of these.
 const LOOKED_AT: u64 = 20_000;
@@ -120,10 +120,10 @@ fn escaped(byte: u8) -> String {
 }
 
 /// At most 250 ms, or 20,000 keys looked at.
-pub async fn search(ctx: &Context, look: &Look<'_>, search: &Search) -> Result<Found> {
-    let total = look.count_keys().await?;
+pub async fn search(ctx: &Context, browse: &BrowseCommands<'_>, search: &Search) -> Result<Found> {
+    let total = browse.count_keys().await?;
     if let Some(name) = redis::without_wildcards(&search.pattern).filter(|name| !name.is_empty()) {
-        return exact(ctx, look, name, search.kind.as_deref(), total).await;
+        return exact(ctx, browse, name, search.kind.as_deref(), total).await;
     }
     let began = Instant::now();
     let (mut progress, mut cursor) = (Progress::default(), search.cursor);
@@ -131,7 +131,7 @@ pub async fn search(ctx: &Context, look: &Look<'_>, search: &Search) -> Result<F
     let pattern = (!search.pattern.is_empty() && search.pattern != b"*").then_some(search.pattern.as_slice());
     loop {
         let step = if progress.calls == 0 && pattern.is_none() { FIRST_STEP } else { STEP };
-        let (next, found) = look.scan(cursor, pattern, search.kind.as_deref(), step).await?;
+        let (next, found) = browse.scan(cursor, pattern, search.kind.as_deref(), step).await?;
         progress.calls += 1;
         progress.looked_at += step as u64;
         // Not even counted: a pattern that grows letter by letter would spell out what is hidden.
@@ -143,25 +143,25 @@ pub async fn search(ctx: &Context, look: &Look<'_>, search: &Search) -> Result<F
     }
     progress.time = began.elapsed();
     progress.looked_at = progress.looked_at.min(total);
-    let rows = describe(look, names.into_iter().collect()).await?;
+    let rows = describe(browse, names.into_iter().collect()).await?;
     Ok(Found { rows, progress, total, next: (cursor != 0).then_some(cursor), exact: false })
 }
 
 /// What expired since it was found is left out.
-async fn describe(look: &Look<'_>, names: Vec<Name>) -> Result<Vec<Row>> {
+async fn describe(browse: &BrowseCommands<'_>, names: Vec<Name>) -> Result<Vec<Row>> {
     let keys: Vec<Vec<u8>> = names.iter().map(|name| name.as_bytes().to_vec()).collect();
     let mut described = Vec::with_capacity(keys.len());
     for some in keys.chunks(ROWS) {
-        described.extend(look.describe(some).await?);
+        described.extend(browse.describe(some).await?);
     }
     let rows = names.into_iter().zip(described).map(|(name, described)| Row { name, described });
     Ok(rows.filter(|row| row.described.kind.is_some()).collect())
 }
 
-async fn exact(ctx: &Context, look: &Look<'_>, name: Vec<u8>, kind: Option<&str>, total: u64) -> Result<Found> {
+async fn exact(ctx: &Context, browse: &BrowseCommands<'_>, name: Vec<u8>, kind: Option<&str>, total: u64) -> Result<Found> {
     let name = Name::parse(name)?;
     let (began, own) = (Instant::now(), is_own(&ctx.redis, name.as_bytes()));
-    let mut rows = if own { Vec::new() } else { describe(look, vec![name]).await? };
+    let mut rows = if own { Vec::new() } else { describe(browse, vec![name]).await? };
     rows.retain(|row| kind.is_none() || row.described.kind.as_deref() == kind);
     let progress = Progress { looked_at: 1, calls: 1, time: began.elapsed() };
     Ok(Found { rows, progress, total, next: None, exact: true })

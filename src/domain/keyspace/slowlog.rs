@@ -8,7 +8,7 @@ use super::change::resource;
 use super::name::is_own;
 use crate::domain::actor::Actor;
 use crate::domain::{Context, Result, audit};
-use crate::stores::redis::{self, Look, Slow};
+use crate::stores::redis::{self, BrowseCommands, Slow};
 
 /// Commands whose first argument is the name of a key, which admins may see.
 const OF_ONE_KEY: [&str; 44] = [
@@ -34,7 +34,7 @@ pub struct Entry {
 /// The newest first. With `values` a line in the audit comes before them.
 pub async fn read(
     ctx: &Context,
-    look: &Look<'_>,
+    browse: &BrowseCommands<'_>,
     actor: &Actor,
     count: usize,
     values: bool,
@@ -42,7 +42,7 @@ pub async fn read(
     if values {
         audit::record_at_last(ctx, actor, "cache.slowlog", &resource(""), json!({})).await?;
     }
-    let slow = look.slow(count).await;
+    let slow = browse.slow(count).await;
     Ok(slow.map(|slow| slow.into_iter().map(|slow| entry(ctx, slow, values)).collect()))
 }
 

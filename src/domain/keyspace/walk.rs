@@ -85,9 +85,9 @@ pub async fn begin(ctx: &Context, actor: &Actor, kind: Kind, pattern: Vec<u8>) -
     if kind != Kind::Biggest && pattern.is_empty() {
         return Err(Error::refused("match", "Write a pattern. A single * stands for every key."));
     }
-    let total = ctx.redis.look().count_keys().await?;
+    let total = ctx.redis.browse().count_keys().await?;
     let id = Uuid::now_v7();
-    if !ctx.redis.patiently().set_if_absent(LOCK, &id.to_string(), HELD).await? {
+    if !ctx.redis.required().set_if_absent(LOCK, &id.to_string(), HELD).await? {
         return Err(Error::Conflict("Another walk over the keys is under way. Wait for its end, or stop it.".into()));
     }
     let now = clock::now();
@@ -107,10 +107,10 @@ pub async fn begin(ctx: &Context, actor: &Actor, kind: Kind, pattern: Vec<u8>) -
     if kind == Kind::Delete
         && let Err(error) = record(ctx, actor, &walk, "begun").await
     {
-        let _ = ctx.redis.patiently().let_go(LOCK, &id.to_string()).await;
+        let _ = ctx.redis.required().let_go(LOCK, &id.to_string()).await;
         return Err(error);
     }
-    ctx.redis.patiently().set_json(&key(id), &walk, Some(KEPT)).await?;
+    ctx.redis.required().set_json(&key(id), &walk, Some(KEPT)).await?;
     let (all, actor) = (ctx.clone(), actor.clone());
     ctx.in_background(async move { steps::run(&all, &actor, walk).await });
     Ok(id)
@@ -118,7 +118,7 @@ pub async fn begin(ctx: &Context, actor: &Actor, kind: Kind, pattern: Vec<u8>) -
 
 /// NotFound a day after its end.
 pub async fn show(ctx: &Context, id: Uuid) -> Result<Walk> {
-    let found: Option<Walk> = ctx.redis.patiently().get_json(&key(id)).await?;
+    let found: Option<Walk> = ctx.redis.required().get_json(&key(id)).await?;
     let mut walk = found.ok_or_else(|| Error::NotFound("What is known of this walk is gone: it is kept for a day.".into()))?;
     if walk.is_running() && clock::now() - walk.seen_at > SILENT {
         walk.state = State::Failed("The Larder that did it has ended. What it had done stands above; begin again for the rest.".into());
@@ -128,18 +128,18 @@ pub async fn show(ctx: &Context, id: Uuid) -> Result<Walk> {
 
 /// The walk that runs, if one does.
 pub async fn running(ctx: &Context) -> Result<Option<Uuid>> {
-    Ok(ctx.redis.patiently().get(LOCK).await?.and_then(|id| id.parse().ok()))
+    Ok(ctx.redis.required().get(LOCK).await?.and_then(|id| id.parse().ok()))
 }
 
 /// A count is good for one deletion.
 pub async fn use_up(ctx: &Context, id: Uuid) -> Result<()> {
-    ctx.redis.patiently().delete(&key(id)).await?;
+    ctx.redis.required().delete(&key(id)).await?;
     Ok(())
 }
 
 /// At its next step.
 pub async fn stop(ctx: &Context, id: Uuid) -> Result<()> {
-    Ok(ctx.redis.patiently().set(&stop_key(id), "1", Some(KEPT)).await?)
+    Ok(ctx.redis.required().set(&stop_key(id), "1", Some(KEPT)).await?)
 }
 
 /// A deletion has two lines in the audit, so that one that was cut off has the first.

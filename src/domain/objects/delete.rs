@@ -179,10 +179,10 @@ fn key(actor: &Actor, id: Uuid) -> String {
 pub async fn keep_deletion_result(ctx: &Context, actor: &Actor, result: &[(Doomed, Fate)]) -> Option<Uuid> {
     let id = Uuid::now_v7();
     let rows: Vec<(&str, &Fate)> = result.iter().map(|(doomed, fate)| (doomed.key.as_str(), fate)).collect();
-    ctx.redis.patiently().set_json(&key(actor, id), &rows, Some(KEPT)).await.ok().map(|()| id)
+    ctx.redis.required().set_json(&key(actor, id), &rows, Some(KEPT)).await.ok().map(|()| id)
 }
 
 /// The result of the bulk deletion under this id, kept for a day; `None` when unknown.
 pub async fn deletion_result(ctx: &Context, actor: &Actor, id: Uuid) -> Option<Vec<(String, Fate)>> {
-    ctx.redis.patiently().get_json(&key(actor, id)).await.ok().flatten()
+    ctx.redis.required().get_json(&key(actor, id)).await.ok().flatten()
 }

@@ -140,7 +140,7 @@ impl Sums {
         (self.seconds > 0.0).then(|| self.get(counter) as f64 / self.seconds)
     }
 
-    /// Look-ups of keys that were there, and that were not.
+    /// BrowseCommands-ups of keys that were there, and that were not.
     pub fn lookups(&self) -> u64 {
         self.get(Counter::Hits).saturating_add(self.get(Counter::Misses))
     }

@@ -42,13 +42,13 @@ pub async fn run(ctx: Context) {
 
 /// `None` while another replica samples.
 async fn sample(ctx: &Context, own: &str) -> Result<Option<Sample>, Error> {
-    let redis = ctx.redis.briefly(PERIOD / 5);
+    let redis = ctx.redis.best_effort(PERIOD / 5);
     if !redis.hold(LOCK, own, HELD).await? {
         return Ok(None);
     }
-    let look = ctx.redis.look();
-    let latency = look.ping().await?;
-    let sample = Sample::of(&look.info("default").await?, clock::now(), latency);
+    let browse = ctx.redis.browse();
+    let latency = browse.ping().await?;
+    let sample = Sample::of(&browse.info("default").await?, clock::now(), latency);
     let member = serde_json::to_string(&sample).map_err(|error| Error::Other(error.to_string()))?;
     let oldest = (sample.at - KEPT).timestamp_millis();
     let ttl = KEPT.to_std().unwrap_or(PERIOD);

@@ -7,12 +7,12 @@ use redis::{FromRedisValue, Script};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::line::{Line, Once};
+use super::pool::{CommandRequest, Pool};
 use super::script::Invocation;
 use super::{Error, milliseconds};
 
 pub struct Commands<'a> {
-    pub(super) line: &'a Line,
+    pub(super) pool: &'a Pool,
     pub(super) prefix: &'a str,
     pub(super) limit: Duration,
     pub(super) breaks: bool,
@@ -20,7 +20,7 @@ pub struct Commands<'a> {
 
 impl Commands<'_> {
     async fn run<T: FromRedisValue + Send + 'static>(&self, command: redis::Cmd) -> Result<T, Error> {
-        self.line.ask(&Once::repeatable(command), self.limit, self.breaks).await
+        self.pool.execute(&CommandRequest::retryable(command), self.limit, self.breaks).await
     }
 
     fn key(&self, key: &str) -> String {
@@ -54,7 +54,7 @@ impl Commands<'_> {
         let mut command = redis::Cmd::set(self.key(key), value);
         command.arg("NX").arg("PX").arg(milliseconds(ttl));
         // Sent twice, the second would find the key of the first.
-        let answer: Option<String> = self.line.ask(&Once::single(command), self.limit, self.breaks).await?;
+        let answer: Option<String> = self.pool.execute(&CommandRequest::once(command), self.limit, self.breaks).await?;
         Ok(answer.is_some())
     }
 
@@ -80,7 +80,7 @@ impl Commands<'_> {
 
     /// Adds `by`; a key that did not exist counts from 0.
     pub async fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
-        self.line.ask(&Once::single(redis::Cmd::incr(self.key(key), by)), self.limit, self.breaks).await
+        self.pool.execute(&CommandRequest::once(redis::Cmd::incr(self.key(key), by)), self.limit, self.breaks).await
     }
 
     pub async fn get_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
@@ -140,7 +140,7 @@ impl Commands<'_> {
         let key = self.key(key);
         let mut pipeline = redis::pipe();
         pipeline.zadd(&key, member, score).zrembyscore(&key, "-inf", format!("({oldest}")).pexpire(&key, milliseconds(ttl));
-        self.line.ask::<Once<_, ()>>(&Once::repeatable(pipeline), self.limit, self.breaks).await
+        self.pool.execute::<CommandRequest<_, ()>>(&CommandRequest::retryable(pipeline), self.limit, self.breaks).await
     }
 
     /// Adds to numbers in a hash, and gives the hash so long to live from now. A field that did not exist counts from 0.
@@ -151,7 +151,7 @@ impl Commands<'_> {
             pipeline.hincr(&key, field, *by).ignore();
         }
         pipeline.pexpire(&key, milliseconds(ttl)).ignore();
-        self.line.ask::<Once<_, ()>>(&Once::single(pipeline), self.limit, self.breaks).await
+        self.pool.execute::<CommandRequest<_, ()>>(&CommandRequest::once(pipeline), self.limit, self.breaks).await
     }
 
     /// Fields and numbers of each hash, in the order of `keys`; nothing for one that does not exist.
@@ -160,7 +160,7 @@ impl Commands<'_> {
         for key in keys {
             pipeline.hgetall(self.key(key));
         }
-        self.line.ask(&Once::repeatable(pipeline), self.limit, self.breaks).await
+        self.pool.execute(&CommandRequest::retryable(pipeline), self.limit, self.breaks).await
     }
 
     /// A script of ours; its keys get the prefix.
@@ -171,6 +171,6 @@ impl Commands<'_> {
         arguments: &[String],
     ) -> Result<T, Error> {
         let keys = keys.iter().map(|key| self.key(key)).collect();
-        self.line.ask(&Invocation::new(script, keys, arguments.to_vec()), self.limit, self.breaks).await
+        self.pool.execute(&Invocation::new(script, keys, arguments.to_vec()), self.limit, self.breaks).await
     }
 }

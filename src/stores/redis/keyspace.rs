@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::look::{Look, answer};
+use super::browse::{BrowseCommands, answer};
 use super::{Error, milliseconds};
 
 /// Of one key, as it was a moment ago.
@@ -60,7 +60,7 @@ pub fn without_wildcards(pattern: &[u8]) -> Option<Vec<u8>> {
     Some(name)
 }
 
-impl Look<'_> {
+impl BrowseCommands<'_> {
     /// About `count` keys are looked at, and those that match are answered; any number of them, none included, and
     /// some perhaps twice. The cursor is 0 at the beginning, and at the end.
     pub async fn scan(&self, cursor: u64, pattern: Option<&[u8]>, kind: Option<&str>, count: usize) -> Result<(u64, Vec<Vec<u8>>), Error> {

@@ -3,7 +3,7 @@
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError};
 
-use super::line::{self, Manner};
+use super::pool::{self, ConnectionOptions};
 use super::{Error, Info};
 use crate::config::RedisConfig;
 use crate::stores::reach::{Failed, Kind};
@@ -48,11 +48,11 @@ impl Probe {
         if let Some(connection) = self.connection.take() {
             return Ok((connection, false));
         }
-        let client = line::client(&config.url).map_err(|error| of(&error))?;
+        let client = pool::client(&config.url).map_err(|error| of(&error))?;
         // The caller's deadline is the only one.
         let patient = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.map_err(failed)?;
-        line::introduce(&mut connection, Manner { name: "larder-probe", leaves_no_trace: false }).await;
+        pool::introduce(&mut connection, ConnectionOptions { name: "larder-probe", no_touch: false }).await;
         Ok((connection, true))
     }
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisError, Script};
 
-use super::line::Question;
+use super::pool::Request;
 
 pub(super) struct Invocation<'a, T> {
     script: &'a Script,
@@ -20,16 +20,16 @@ impl<'a, T> Invocation<'a, T> {
     }
 }
 
-impl<T: FromRedisValue + Send + 'static> Question for Invocation<'_, T> {
-    type Answer = T;
+impl<T: FromRedisValue + Send + 'static> Request for Invocation<'_, T> {
+    type Response = T;
 
     /// It may have run.
-    fn is_repeatable(&self) -> bool {
+    fn is_retryable(&self) -> bool {
         false
     }
 
     /// By its digest; sent whole only where the server does not know it yet.
-    async fn ask(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {
+    async fn execute(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {
         let mut invocation = self.script.prepare_invoke();
         for key in &self.keys {
             invocation.key(key);

@@ -3,7 +3,7 @@
 use redis::Value;
 
 use super::Error;
-use super::look::{Look, answer};
+use super::browse::{BrowseCommands, answer};
 
 /// One command that took longer than `slowlog-log-slower-than`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Client {
     pub memory: Option<u64>,
 }
 
-impl Look<'_> {
+impl BrowseCommands<'_> {
     /// How many the server keeps.
     pub async fn slow_count(&self) -> Result<u64, Error> {
         let mut command = redis::cmd("SLOWLOG");

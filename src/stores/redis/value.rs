@@ -3,7 +3,7 @@
 use redis::{FromRedisValue, Value};
 
 use super::Error;
-use super::look::Look;
+use super::browse::BrowseCommands;
 
 /// Elements of a page.
 pub const ELEMENTS: u64 = 100;
@@ -48,14 +48,14 @@ pub enum Elements {
 
 /// How to read on: from an element's place, a cursor or an id.
 struct Reading<'a, 'b> {
-    look: &'a Look<'b>,
+    browse: &'a BrowseCommands<'b>,
     key: &'a [u8],
     from: &'a str,
     total: u64,
     count: u64,
 }
 
-impl Look<'_> {
+impl BrowseCommands<'_> {
     /// `from` is empty or what an earlier page named as `next`; `bytes` is the server's estimate of the whole. An error
     /// where it cannot be one.
     pub async fn value(&self, key: &[u8], kind: &str, bytes: Option<u64>, from: &str) -> Result<Page, Error> {
@@ -66,7 +66,7 @@ impl Look<'_> {
             return Ok(Page { elements: Elements::TooLarge(each), total, next: None });
         }
         let count = (PAGE_BYTES / each.max(1)).clamp(1, ELEMENTS);
-        let reading = Reading { look: self, key, from, total, count };
+        let reading = Reading { browse: self, key, from, total, count };
         match kind {
             "string" => reading.string().await,
             "hash" => reading.by_cursor("HSCAN", |pairs| Elements::Hash(pairs_of(pairs))).await,
@@ -86,7 +86,7 @@ impl Look<'_> {
     }
 }
 
-impl Look<'_> {
+impl BrowseCommands<'_> {
     /// Bytes of one field of a hash; 0 where there is none.
     pub async fn field_length(&self, key: &[u8], field: &[u8]) -> Result<u64, Error> {
         let mut command = redis::cmd("HSTRLEN");
@@ -110,10 +110,10 @@ impl Look<'_> {
 }
 
 impl Reading<'_, '_> {
-    async fn ask<T: FromRedisValue + Send + 'static>(&self, command: &str, arguments: &[&str]) -> Result<T, Error> {
+    async fn execute<T: FromRedisValue + Send + 'static>(&self, command: &str, arguments: &[&str]) -> Result<T, Error> {
         let mut command = redis::cmd(command);
         command.arg(self.key).arg(arguments);
-        self.look.run(command).await
+        self.browse.run(command).await
     }
 
     fn offset(&self) -> Result<u64, Error> {
@@ -134,14 +134,14 @@ impl Reading<'_, '_> {
 
     async fn string(&self) -> Result<Page, Error> {
         let offset = self.offset()?;
-        let bytes = self.look.bytes(self.key, offset, BYTES).await?;
+        let bytes = self.browse.bytes(self.key, offset, BYTES).await?;
         let next = self.next_offset(offset, bytes.len());
         Ok(self.page(Elements::Bytes(bytes), next))
     }
 
     async fn by_cursor(&self, command: &str, elements: impl Fn(Vec<Vec<u8>>) -> Elements) -> Result<Page, Error> {
         let cursor = self.offset()?.to_string();
-        let (next, mut found): (u64, Vec<Vec<u8>>) = self.ask(command, &[&cursor, "COUNT", &self.count.to_string()]).await?;
+        let (next, mut found): (u64, Vec<Vec<u8>>) = self.execute(command, &[&cursor, "COUNT", &self.count.to_string()]).await?;
         found.truncate(2 * MOST);
         Ok(self.page(elements(found), (next != 0).then(|| next.to_string())))
     }
@@ -149,7 +149,7 @@ impl Reading<'_, '_> {
     async fn list(&self) -> Result<Page, Error> {
         let offset = self.offset()?;
         let last = offset.saturating_add(self.count - 1);
-        let found: Vec<Vec<u8>> = self.ask("LRANGE", &[&offset.to_string(), &last.to_string()]).await?;
+        let found: Vec<Vec<u8>> = self.execute("LRANGE", &[&offset.to_string(), &last.to_string()]).await?;
         let next = self.next_offset(offset, found.len());
         Ok(self.page(Elements::List(found), next))
     }
@@ -157,7 +157,7 @@ impl Reading<'_, '_> {
     async fn sorted_set(&self) -> Result<Page, Error> {
         let offset = self.offset()?;
         let last = offset.saturating_add(self.count - 1);
-        let found: Vec<Vec<u8>> = self.ask("ZRANGE", &[&offset.to_string(), &last.to_string(), "WITHSCORES"]).await?;
+        let found: Vec<Vec<u8>> = self.execute("ZRANGE", &[&offset.to_string(), &last.to_string(), "WITHSCORES"]).await?;
         let members: Vec<(Vec<u8>, String)> =
             pairs_of(found).into_iter().map(|(member, score)| (member, String::from_utf8_lossy(&score).into_owned())).collect();
         let next = self.next_offset(offset, members.len());
@@ -166,7 +166,7 @@ impl Reading<'_, '_> {
 
     async fn stream(&self) -> Result<Page, Error> {
         let from = if self.from.is_empty() { "-".to_owned() } else { format!("({}", self.from) };
-        let found: Vec<(String, Value)> = self.ask("XRANGE", &[&from, "+", "COUNT", &self.count.to_string()]).await?;
+        let found: Vec<(String, Value)> = self.execute("XRANGE", &[&from, "+", "COUNT", &self.count.to_string()]).await?;
         let next = found.last().map(|(id, _)| id.clone()).filter(|_| found.len() as u64 == self.count);
         let entries = found.into_iter().map(|(id, fields)| {
             let fields: Vec<Vec<u8>> = redis::from_redis_value(fields).unwrap_or_default();

@@ -44,7 +44,7 @@ async fn a_frozen_redis_costs_one_short_wait_and_still_computes_once() {
     app.servers().redis().freeze();
     cache::invalidate(&app.ctx, &NUMBERS, &key).await;
     app.servers().redis().thaw();
-    eventually("it is told", async || app.ctx.redis.patiently().exists("cache:t-numbers:together").await == Ok(false)).await;
+    eventually("it is told", async || app.ctx.redis.required().exists("cache:t-numbers:together").await == Ok(false)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

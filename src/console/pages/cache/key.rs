@@ -185,8 +185,8 @@ pub(super) fn name(field: &str) -> Result<Name> {
 
 async fn page(admin: &SignedIn, ctx: &Context, query: ShowQuery) -> Result<ShowPage> {
     let name = name(&query.k)?;
-    let look = ctx.redis.look();
-    let viewed = match keyspace::view(ctx, &look, name, &query.from).await {
+    let browse = ctx.redis.browse();
+    let viewed = match keyspace::view(ctx, &browse, name, &query.from).await {
         // A place that no value has; the key itself is fine.
         Err(domain::Error::Redis(crate::stores::redis::Error::Other(_))) => {
             return Err(Error::BadRequest("The address names no place in this value. Look at it from its beginning.".to_owned()));
@@ -194,7 +194,7 @@ async fn page(admin: &SignedIn, ctx: &Context, query: ShowQuery) -> Result<ShowP
         viewed => viewed?,
     };
     let layout = admin.layout(viewed.name.to_string(), Section::Cache).with_parents(parents("Keys", "/cache/keys"));
-    Ok(ShowPage { layout, viewed, query, refusal: Refusal::default(), typed: (String::new(), "seconds".into()), cost: look.cost() })
+    Ok(ShowPage { layout, viewed, query, refusal: Refusal::default(), typed: (String::new(), "seconds".into()), cost: browse.cost() })
 }
 
 pub async fn show(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
@@ -282,7 +282,7 @@ pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeleteForm
     let form = form.read().await?;
     let name = name(&form.k)?;
     if form.confirm != "1" {
-        let viewed = keyspace::view(&ctx, &ctx.redis.look(), name, "").await?;
+        let viewed = keyspace::view(&ctx, &ctx.redis.browse(), name, "").await?;
         let layout = admin.layout("Delete this key?", Section::Cache).with_parents(parents("Keys", "/cache/keys"));
         return ok(&ConfirmPage { layout, viewed });
     }

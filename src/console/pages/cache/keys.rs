@@ -104,15 +104,15 @@ pub(super) fn ttl_text(life: Life) -> String {
 pub async fn index(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query: IndexQuery = query.read()?;
     let (layout, tabs) = tab_layout(&admin, Tab::Keys);
-    let look = ctx.redis.look();
+    let browse = ctx.redis.browse();
     let searched = async {
         let cursor = if query.cursor.is_empty() { 0 } else { query.cursor.parse().map_err(|_| bad_cursor())? };
-        keyspace::search(&ctx, &look, &Search::new(query.pattern.trim(), &query.kind, cursor)?).await
+        keyspace::search(&ctx, &browse, &Search::new(query.pattern.trim(), &query.kind, cursor)?).await
     };
     match searched.await {
-        Ok(found) => ok(&IndexPage { layout, tabs, query, refusal: Refusal::default(), found: Some(found), cost: look.cost() }),
+        Ok(found) => ok(&IndexPage { layout, tabs, query, refusal: Refusal::default(), found: Some(found), cost: browse.cost() }),
         Err(domain::Error::Refused { field, why }) => {
-            unprocessable(&IndexPage { layout, tabs, query, refusal: Refusal { field, why }, found: None, cost: look.cost() })
+            unprocessable(&IndexPage { layout, tabs, query, refusal: Refusal { field, why }, found: None, cost: browse.cost() })
         }
         Err(error) => Err(error.into()),
     }

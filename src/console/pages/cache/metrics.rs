@@ -113,8 +113,8 @@ pub(super) fn percent(value: f64) -> String {
 pub async fn show(viewer: Viewer, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query: ShowQuery = query.read()?;
     let range = ranges::parse(&query.range);
-    let look = ctx.redis.look();
-    let vitals = vitals::vitals(&ctx, &look, range).await?;
-    let usage = [ctx.redis.usage(), ctx.redis.usage_of_looking()];
-    ok(&ShowPage::of(viewer.layout("Cache", Section::Cache), &vitals, usage, look.cost()))
+    let browse = ctx.redis.browse();
+    let vitals = vitals::vitals(&ctx, &browse, range).await?;
+    let usage = [ctx.redis.usage(), ctx.redis.browse_usage()];
+    ok(&ShowPage::of(viewer.layout("Cache", Section::Cache), &vitals, usage, browse.cost()))
 }

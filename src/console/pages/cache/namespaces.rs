@@ -112,19 +112,19 @@ impl IndexPage {
 }
 
 pub async fn index(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
-    let look = ctx.redis.look();
-    let sample = keyspace::sample(&ctx, &look).await?;
+    let browse = ctx.redis.browse();
+    let sample = keyspace::sample(&ctx, &browse).await?;
     let mut namespaces = namespaces::namespaces(&ctx, &sample).await;
     let (layout, tabs) = tab_layout(&viewer, Tab::Namespaces);
     if !layout.is_admin() {
         // What other programs put between colons may be a person's address, or a token.
         namespaces.retain(|namespace| namespace.figures.is_some());
     }
-    ok(&IndexPage { layout, tabs, sample, namespaces, cost: look.cost() })
+    ok(&IndexPage { layout, tabs, sample, namespaces, cost: browse.cost() })
 }
 
 pub async fn sample(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
-    keyspace::sample_again(&ctx, &ctx.redis.look()).await?;
+    keyspace::sample_again(&ctx, &ctx.redis.browse()).await?;
     Ok(viewer.redirect("/cache/namespaces", Flash::done("The keys were sampled again.")))
 }
 

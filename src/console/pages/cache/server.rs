@@ -26,7 +26,7 @@ pub type Permitted<T> = std::result::Result<T, String>;
 fn permitted<T>(ctx: &Context, answer: std::result::Result<T, Error>) -> Result<Permitted<T>> {
     match answer {
         Ok(answer) => Ok(Ok(answer)),
-        Err(Error::NotPermitted) => Ok(Err(ctx.redis.looking_user().to_owned())),
+        Err(Error::NotPermitted) => Ok(Err(ctx.redis.browse_user().to_owned())),
         Err(error) => Err(error.into()),
     }
 }
@@ -89,11 +89,11 @@ pub struct SlowQuery {
 /// Looking at the values is written down before they are shown.
 pub async fn slowlog(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let values = query.read::<SlowQuery>()?.values == "1";
-    let look = ctx.redis.look();
-    let entries = slowlog::read(&ctx, &look, &admin.actor, SLOW, values).await?;
+    let browse = ctx.redis.browse();
+    let entries = slowlog::read(&ctx, &browse, &admin.actor, SLOW, values).await?;
     let (layout, tabs) = tab_layout(&admin, Tab::Slow);
     let result = permitted(&ctx, entries)?.map(SlowRow::all);
-    ok(&SlowPage { layout, tabs, result, values, cost: look.cost() })
+    ok(&SlowPage { layout, tabs, result, values, cost: browse.cost() })
 }
 
 #[derive(Template)]
@@ -126,8 +126,8 @@ impl ClientsPage {
 }
 
 pub async fn clients(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
-    let look = ctx.redis.look();
-    let mut result = permitted(&ctx, look.clients().await)?;
+    let browse = ctx.redis.browse();
+    let mut result = permitted(&ctx, browse.clients().await)?;
     let mut count = 0;
     if let Ok(clients) = &mut result {
         count = clients.len();
@@ -135,7 +135,7 @@ pub async fn clients(admin: Admin, ctx: web::Data<Context>) -> Result<HttpRespon
         clients.truncate(CLIENTS);
     }
     let (layout, tabs) = tab_layout(&admin, Tab::Clients);
-    ok(&ClientsPage { layout, tabs, result, count, cost: look.cost() })
+    ok(&ClientsPage { layout, tabs, result, count, cost: browse.cost() })
 }
 
 #[derive(Template)]
@@ -172,12 +172,12 @@ pub struct SettingsQuery {
 
 pub async fn settings(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query = query.read::<SettingsQuery>()?.q;
-    let look = ctx.redis.look();
-    let mut result = permitted(&ctx, look.settings("*").await)?;
+    let browse = ctx.redis.browse();
+    let mut result = permitted(&ctx, browse.settings("*").await)?;
     if let Ok(settings) = &mut result {
         let wanted = query.trim().to_lowercase();
         settings.retain(|(name, _)| name.contains(&wanted));
     }
     let (layout, tabs) = tab_layout(&admin, Tab::Settings);
-    ok(&SettingsPage { layout, tabs, result, query, cost: look.cost() })
+    ok(&SettingsPage { layout, tabs, result, query, cost: browse.cost() })
 }

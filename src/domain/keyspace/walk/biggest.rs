@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::stores::redis::{Error, Look};
+use crate::stores::redis::{BrowseCommands, Error};
 
 /// Of each type.
 const KEPT: usize = 20;
@@ -23,10 +23,10 @@ pub struct Big {
 pub(super) struct Top(BTreeMap<String, Vec<Big>>);
 
 impl Top {
-    pub async fn look_at(&mut self, look: &Look<'_>, names: Vec<Vec<u8>>) -> Result<(), Error> {
-        let kinds = look.kinds(&names).await?;
+    pub async fn look_at(&mut self, browse: &BrowseCommands<'_>, names: Vec<Vec<u8>>) -> Result<(), Error> {
+        let kinds = browse.kinds(&names).await?;
         let known: Vec<(Vec<u8>, String)> = names.into_iter().zip(kinds).filter_map(|(name, kind)| Some((name, kind?))).collect();
-        let lengths = look.lengths(&known).await?;
+        let lengths = browse.lengths(&known).await?;
         for ((name, kind), length) in known.into_iter().zip(lengths) {
             if let Some(length) = length {
                 self.add(Big { name, kind, length, bytes: None });
@@ -54,10 +54,10 @@ impl Top {
     }
 
     /// With the server's estimate of each, the heaviest first.
-    pub async fn weighed(&self, look: &Look<'_>) -> Result<Vec<Big>, Error> {
+    pub async fn weighed(&self, browse: &BrowseCommands<'_>) -> Result<Vec<Big>, Error> {
         let mut list = self.list();
         let names: Vec<Vec<u8>> = list.iter().map(|big| big.name.clone()).collect();
-        for (big, described) in list.iter_mut().zip(look.describe(&names).await?) {
+        for (big, described) in list.iter_mut().zip(browse.describe(&names).await?) {
             big.bytes = described.bytes;
         }
         list.sort_by_key(|big| std::cmp::Reverse((big.bytes, big.length)));

@@ -7,7 +7,7 @@ use super::{HELD, KEPT, Kind, LOCK, State, Walk, biggest, key, record, stop_key}
 use crate::clock;
 use crate::domain::Context;
 use crate::domain::actor::Actor;
-use crate::stores::redis::{Error, Look};
+use crate::stores::redis::{BrowseCommands, Error};
 
 /// Keys that one SCAN looks at, and one UNLINK deletes.
 const STEP: usize = 500;
@@ -33,7 +33,7 @@ pub(super) async fn run(ctx: &Context, actor: &Actor, mut walk: Walk) {
         }
     }
     walk.seen_at = clock::now();
-    let redis = ctx.redis.patiently();
+    let redis = ctx.redis.required();
     if let Err(error) = redis.set_json(&key(walk.id), &walk, Some(KEPT)).await {
         log::warn!("the end of a walk over keys could not be shown: {error}");
     }
@@ -42,13 +42,13 @@ pub(super) async fn run(ctx: &Context, actor: &Actor, mut walk: Walk) {
 
 /// How it ended.
 async fn steps(ctx: &Context, walk: &mut Walk) -> Result<State, Error> {
-    let look = ctx.redis.look();
+    let browse = ctx.redis.browse();
     let pattern = (!walk.pattern.is_empty()).then(|| walk.pattern.clone());
     let (mut cursor, mut shown, mut answered) = (0, Instant::now(), Instant::now());
     let mut top = biggest::Top::default();
     loop {
         let began = Instant::now();
-        match step(ctx, &look, walk, &mut top, cursor, pattern.as_deref()).await {
+        match step(ctx, &browse, walk, &mut top, cursor, pattern.as_deref()).await {
             Ok(next) => {
                 answered = Instant::now();
                 cursor = next;
@@ -73,30 +73,30 @@ async fn steps(ctx: &Context, walk: &mut Walk) -> Result<State, Error> {
         tokio::time::sleep(began.elapsed().clamp(LEAST_PAUSE, Duration::from_millis(100))).await;
     }
     walk.looked_at = walk.looked_at.max(walk.total);
-    walk.biggest = top.weighed(&look).await?;
+    walk.biggest = top.weighed(&browse).await?;
     Ok(State::Done)
 }
 
 async fn step(
     ctx: &Context,
-    look: &Look<'_>,
+    browse: &BrowseCommands<'_>,
     walk: &mut Walk,
     top: &mut biggest::Top,
     cursor: u64,
     pattern: Option<&[u8]>,
 ) -> Result<u64, Error> {
-    let (next, mut names) = look.scan(cursor, pattern, None, STEP).await?;
+    let (next, mut names) = browse.scan(cursor, pattern, None, STEP).await?;
     names.retain(|name| !is_own(&ctx.redis, name));
     match walk.kind {
         Kind::Count => walk.matched += names.len() as u64,
         Kind::Delete => {
             for some in names.chunks(STEP) {
-                walk.matched += look.unlink(some).await?;
+                walk.matched += browse.unlink(some).await?;
             }
         }
         Kind::Biggest => {
             walk.matched += names.len() as u64;
-            top.look_at(look, names).await?;
+            top.look_at(browse, names).await?;
         }
     }
     walk.looked_at = (walk.looked_at + STEP as u64).min(walk.total);
@@ -105,15 +105,15 @@ async fn step(
 
 /// Without an answer it goes on: the next step meets the same fault.
 async fn is_stopped(ctx: &Context, walk: &Walk) -> bool {
-    ctx.redis.patiently().exists(&stop_key(walk.id)).await.unwrap_or(false)
+    ctx.redis.required().exists(&stop_key(walk.id)).await.unwrap_or(false)
 }
 
 /// Where Redis was away for longer than the lock lives, somebody else may hold it. Without an answer it goes on.
 async fn holds(ctx: &Context, walk: &Walk) -> bool {
-    ctx.redis.patiently().hold(LOCK, &walk.id.to_string(), HELD).await.unwrap_or(true)
+    ctx.redis.required().hold(LOCK, &walk.id.to_string(), HELD).await.unwrap_or(true)
 }
 
 async fn show(ctx: &Context, walk: &mut Walk) {
     walk.seen_at = clock::now();
-    let _ = ctx.redis.patiently().set_json(&key(walk.id), walk, Some(KEPT)).await;
+    let _ = ctx.redis.required().set_json(&key(walk.id), walk, Some(KEPT)).await;
 }

@@ -220,7 +220,7 @@ fn errors(vitals: &Vitals) -> Tile {
     tile.line(format!("{} refused by the access list", count_text(denied))).with_explanation(
         "commands that were answered with an error",
         "total_error_replies, errorstat_*, acl_access_denied_*",
-        "Some programs use errors in their daily work (NOSCRIPT, BUSYGROUP). A number that climbs is worth a look.",
+        "Some programs use errors in their daily work (NOSCRIPT, BUSYGROUP). A number that climbs is worth a browse.",
     )
 }
 

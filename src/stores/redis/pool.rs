@@ -23,13 +23,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// What `CLIENT LIST` shows of our connections, and whether what they read becomes the most recently used.
 #[derive(Clone, Copy)]
-pub(super) struct Manner {
+pub(super) struct ConnectionOptions {
     pub name: &'static str,
-    pub leaves_no_trace: bool,
+    pub no_touch: bool,
 }
 
 #[derive(Clone)]
-pub(super) struct Line {
+pub(super) struct Pool {
     pool: managed::Pool<Manager>,
     breaker: Arc<Breaker>,
 }
@@ -45,7 +45,7 @@ impl Breaker {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Once its time is over one caller tries, and the others are told to wait until it has heard.
+    /// CommandRequest its time is over one caller tries, and the others are told to wait until it has heard.
     fn refuses(&self) -> bool {
         let until = self.open_until.load(Ordering::Relaxed);
         until != 0 && (self.now() < until || !self.is_first_to_try(until))
@@ -69,17 +69,17 @@ impl Breaker {
 }
 
 /// What can be sent over one connection: a command, several at once, or a script.
-pub(super) trait Question {
-    type Answer: Send + 'static;
+pub(super) trait Request {
+    type Response: Send + 'static;
     /// Whether it may be sent twice, where the connection broke before an answer came.
-    fn is_repeatable(&self) -> bool;
-    fn ask(&self, connection: &mut MultiplexedConnection) -> impl Future<Output = Result<Self::Answer, RedisError>> + Send;
+    fn is_retryable(&self) -> bool;
+    fn execute(&self, connection: &mut MultiplexedConnection) -> impl Future<Output = Result<Self::Response, RedisError>> + Send;
 }
 
-impl Line {
-    pub fn new(url: &Secret, size: usize, timeout: Duration, manner: Manner, runtime: &Handle) -> Result<Self, Error> {
+impl Pool {
+    pub fn new(url: &Secret, size: usize, timeout: Duration, options: ConnectionOptions, runtime: &Handle) -> Result<Self, Error> {
         let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT.min(timeout))).set_response_timeout(Some(timeout));
-        let manager = Manager { client: client(url)?, config, manner, runtime: runtime.clone() };
+        let manager = Manager { client: client(url)?, config, options, runtime: runtime.clone() };
         let pool = managed::Pool::builder(manager)
             .max_size(size)
             .wait_timeout(Some(timeout))
@@ -92,12 +92,12 @@ impl Line {
     }
 
     /// Waits at most `limit`. Where `breaks` is set, not at all for two seconds after a time-out.
-    pub async fn ask<Q: Question + Sync>(&self, question: &Q, limit: Duration, breaks: bool) -> Result<Q::Answer, Error> {
+    pub async fn execute<Q: Request + Sync>(&self, request: &Q, limit: Duration, breaks: bool) -> Result<Q::Response, Error> {
         if breaks && self.breaker.refuses() {
             return Err(Error::Unreachable("it did not answer a moment ago".into()));
         }
         let mut used = None;
-        let outcome = tokio::time::timeout(limit, self.ask_twice(question, &mut used)).await.unwrap_or(Err(Error::Timeout));
+        let outcome = tokio::time::timeout(limit, self.execute_with_retry(request, &mut used)).await.unwrap_or(Err(Error::Timeout));
         if let (Err(Error::Timeout), Some(silent)) = (&outcome, used) {
             // Its other end may be gone without a word, as after a failover: TCP would find out in a quarter of an hour.
             drop(Object::take(silent));
@@ -111,17 +111,17 @@ impl Line {
 
     /// After a restart of the server every connection of the pool is dead: the first who finds out drops them all,
     /// and asks again.
-    async fn ask_twice<Q: Question + Sync>(&self, question: &Q, used: &mut Option<Object<Manager>>) -> Result<Q::Answer, Error> {
+    async fn execute_with_retry<Q: Request + Sync>(&self, request: &Q, used: &mut Option<Object<Manager>>) -> Result<Q::Response, Error> {
         let connection = used.insert(self.pool.get().await?);
         let was_used = Object::metrics(connection).recycle_count > 0;
-        match question.ask(connection).await {
+        match request.execute(connection).await {
             Err(error) if error.is_connection_dropped() || error.is_io_error() && !error.is_timeout() => {
                 drop(used.take().map(Object::take));
                 self.pool.retain(|_, _| false);
-                if !was_used || !question.is_repeatable() {
+                if !was_used || !request.is_retryable() {
                     return Err(error.into());
                 }
-                Ok(question.ask(used.insert(self.pool.get().await?)).await?)
+                Ok(request.execute(used.insert(self.pool.get().await?)).await?)
             }
             outcome => Ok(outcome?),
         }
@@ -178,7 +178,7 @@ fn split_authority(url: &str) -> (String, Option<String>) {
 struct Manager {
     client: Client,
     config: AsyncConnectionConfig,
-    manner: Manner,
+    options: ConnectionOptions,
     runtime: Handle,
 }
 
@@ -188,10 +188,10 @@ impl managed::Manager for Manager {
 
     /// On the main runtime, so that a connection outlives the thread that asked for it.
     async fn create(&self) -> Result<MultiplexedConnection, RedisError> {
-        let (client, config, manner) = (self.client.clone(), self.config.clone(), self.manner);
+        let (client, config, options) = (self.client.clone(), self.config.clone(), self.options);
         let connecting = self.runtime.spawn(async move {
             let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            introduce(&mut connection, manner).await;
+            introduce(&mut connection, options).await;
             Ok(connection)
         });
         connecting.await.unwrap_or_else(|error| Err(RedisError::from(std::io::Error::other(error))))
@@ -206,54 +206,54 @@ impl managed::Manager for Manager {
 }
 
 /// Best effort: not every server knows these, and not every user may.
-pub(super) async fn introduce(connection: &mut MultiplexedConnection, manner: Manner) {
+pub(super) async fn introduce(connection: &mut MultiplexedConnection, options: ConnectionOptions) {
     let mut pipeline = redis::pipe();
-    pipeline.ignore_errors().cmd("CLIENT").arg("SETNAME").arg(manner.name);
-    if manner.leaves_no_trace {
+    pipeline.ignore_errors().cmd("CLIENT").arg("SETNAME").arg(options.name);
+    if options.no_touch {
         // From Redis 7.2 on: looking at a key does not keep it from being evicted.
         pipeline.cmd("CLIENT").arg("NO-TOUCH").arg("ON");
     }
     let _: Result<redis::Value, RedisError> = pipeline.query_async(connection).await;
 }
 
-impl<T: FromRedisValue + Send + 'static> Question for Once<redis::Cmd, T> {
-    type Answer = T;
+impl<T: FromRedisValue + Send + 'static> Request for CommandRequest<redis::Cmd, T> {
+    type Response = T;
 
-    fn is_repeatable(&self) -> bool {
-        self.repeatable
+    fn is_retryable(&self) -> bool {
+        self.retryable
     }
 
-    async fn ask(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {
+    async fn execute(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {
         self.what.query_async(connection).await
     }
 }
 
-impl<T: FromRedisValue + Send + 'static> Question for Once<redis::Pipeline, T> {
-    type Answer = T;
+impl<T: FromRedisValue + Send + 'static> Request for CommandRequest<redis::Pipeline, T> {
+    type Response = T;
 
-    fn is_repeatable(&self) -> bool {
-        self.repeatable
+    fn is_retryable(&self) -> bool {
+        self.retryable
     }
 
-    async fn ask(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {
+    async fn execute(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {
         self.what.query_async(connection).await
     }
 }
 
 /// A command or several, and the type of the answer.
-pub(super) struct Once<C, T> {
+pub(super) struct CommandRequest<C, T> {
     what: C,
-    repeatable: bool,
+    retryable: bool,
     answer: std::marker::PhantomData<fn() -> T>,
 }
 
-impl<C, T> Once<C, T> {
-    pub fn repeatable(what: C) -> Self {
-        Self { what, repeatable: true, answer: std::marker::PhantomData }
+impl<C, T> CommandRequest<C, T> {
+    pub fn retryable(what: C) -> Self {
+        Self { what, retryable: true, answer: std::marker::PhantomData }
     }
 
-    pub fn single(what: C) -> Self {
-        Self { what, repeatable: false, answer: std::marker::PhantomData }
+    pub fn once(what: C) -> Self {
+        Self { what, retryable: false, answer: std::marker::PhantomData }
     }
 }
 

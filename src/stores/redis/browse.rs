@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, FromRedisValue, Pipeline, Value};
 
-use super::line::{Line, Once};
+use super::pool::{CommandRequest, Pool};
 use super::{Error, Info};
 
 /// A page waits no longer for one answer.
@@ -16,18 +16,18 @@ const LIMIT: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     pub commands: usize,
-    /// From question to answer, the way there and back included: the server took less.
+    /// From request to answer, the way there and back included: the server took less.
     pub time: Duration,
 }
 
-pub struct Look<'a> {
-    line: &'a Line,
+pub struct BrowseCommands<'a> {
+    pool: &'a Pool,
     cost: Mutex<Cost>,
 }
 
-impl<'a> Look<'a> {
-    pub(super) fn new(line: &'a Line) -> Self {
-        Self { line, cost: Mutex::new(Cost::default()) }
+impl<'a> BrowseCommands<'a> {
+    pub(super) fn new(pool: &'a Pool) -> Self {
+        Self { pool, cost: Mutex::new(Cost::default()) }
     }
 
     pub fn cost(&self) -> Cost {
@@ -36,7 +36,7 @@ impl<'a> Look<'a> {
 
     pub(super) async fn run<T: FromRedisValue + Send + 'static>(&self, command: Cmd) -> Result<T, Error> {
         let began = Instant::now();
-        let answer = self.line.ask(&Once::repeatable(command), LIMIT, true).await;
+        let answer = self.pool.execute(&CommandRequest::retryable(command), LIMIT, true).await;
         self.count(1, began);
         answer
     }
@@ -44,7 +44,7 @@ impl<'a> Look<'a> {
     /// Not sent again where the connection broke before an answer came: the second answer would not be that of the first.
     pub(super) async fn run_once<T: FromRedisValue + Send + 'static>(&self, command: Cmd) -> Result<T, Error> {
         let began = Instant::now();
-        let answer = self.line.ask(&Once::single(command), LIMIT, true).await;
+        let answer = self.pool.execute(&CommandRequest::once(command), LIMIT, true).await;
         self.count(1, began);
         answer
     }
@@ -56,7 +56,7 @@ impl<'a> Look<'a> {
         }
         commands.ignore_errors();
         let (count, began) = (commands.len(), Instant::now());
-        let answers = self.line.ask(&Once::repeatable(commands), LIMIT, true).await;
+        let answers = self.pool.execute(&CommandRequest::retryable(commands), LIMIT, true).await;
         self.count(count, began);
         answers
     }
