@@ -69,6 +69,8 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
         config: Arc::new(config),
         db,
         redis,
+        signer: domain::signing::Signer::default(),
+        sign_ins: domain::sign_in::Admission::default(),
         cache: domain::cache::Cache::default(),
         health,
         known: domain::sessions::Known::default(),

@@ -20,6 +20,7 @@ pub mod secrets;
 pub mod sessions;
 pub mod setup;
 pub mod sign_in;
+pub mod signing;
 pub mod traffic;
 pub mod uploads;
 pub mod users;
@@ -39,6 +40,8 @@ pub struct Context {
     pub config: Arc<Config>,
     pub db: postgres::Pool,
     pub redis: redis::Redis,
+    pub signer: signing::Signer,
+    pub sign_ins: sign_in::Admission,
     pub cache: cache::Cache,
     pub s3: s3::Store,
     pub health: health::Board,

@@ -147,6 +147,17 @@ diesel::table! {
         address -> Text,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        state -> Text,
+        network -> Text,
+    }
+}
+
+diesel::table! {
+    signing_keys (name) {
+        name -> Text,
+        secret -> Bytea,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
     }
 }
 
@@ -210,6 +221,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     sessions,
     setup_tokens,
     sign_in_failures,
+    signing_keys,
     tenants,
     upload_parts,
     users,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::SetOnce;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::domain::{Context, abilities, buckets, cache, health, objects, overview, setup, uploads, vitals};
+use crate::domain::{Context, abilities, buckets, cache, health, objects, overview, setup, sign_in, signing, uploads, vitals};
 use crate::ready::Ready;
 use crate::stores::postgres;
 
@@ -40,6 +40,10 @@ pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: So
     };
     let (for_store, prepared) = (ctx.clone(), for_warmth);
     let store = async move {
+        // Without the key, what other replicas have found out is not believed. Before a first migration there is none.
+        if let Err(error) = signing::load(&for_store).await {
+            log::debug!("the signing key is not available yet: {error}");
+        }
         buckets::ensure_configured(for_store.clone()).await;
         prepared.wait().await;
         overview::warm(&for_store).await;
@@ -77,6 +81,8 @@ async fn prepare_once(ctx: &Context, address: SocketAddr) -> anyhow::Result<Opti
             log::info!("migrated the database: {name}");
         }
     }
+    signing::load(ctx).await?;
+    sign_in::load_known_addresses(ctx).await?;
     if setup::from_environment(ctx).await? {
         log::info!("made the admin that ADMIN_EMAIL names");
     }

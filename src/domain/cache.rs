@@ -177,7 +177,7 @@ pub async fn get_many<T: DeserializeOwned>(ctx: &Context, namespace: &Namespace<
     let answer = ctx.redis.best_effort(REDIS_TIMEOUT).get_many(&names).await;
     let errors = if answer.is_err() { keys.len() as u64 } else { 0 };
     let texts = answer.unwrap_or_default();
-    let found: Vec<Option<Found<T>>> = (0..keys.len()).map(|at| Entry::read(texts.get(at)?.as_deref()?)).collect();
+    let found: Vec<Option<Found<T>>> = (0..keys.len()).map(|at| Entry::read(&ctx.signer, &names[at], texts.get(at)?.as_deref()?)).collect();
     let hits = found.iter().flatten().count() as u64;
     let misses = keys.len() as u64 - hits - errors;
     ctx.cache.0.book.of(namespace.spec.name).looked_up_together(hits, misses, errors, began.elapsed());
@@ -187,7 +187,7 @@ pub async fn get_many<T: DeserializeOwned>(ctx: &Context, namespace: &Namespace<
 /// Whether it is kept now. What is being computed meanwhile does not take its place.
 pub async fn set<T: Serialize>(ctx: &Context, namespace: &Namespace<T>, key: &Key, value: &T) -> bool {
     let names = Names::of(&namespace.spec, key);
-    let kept = match Entry::write(&namespace.spec, value) {
+    let kept = match Entry::write(&ctx.signer, &names.value, &namespace.spec, value) {
         Some((text, ttl)) => lock::replace(ctx, &names, &text, ttl).await.is_ok(),
         None => false,
     };
@@ -211,7 +211,8 @@ pub async fn invalidate<T>(ctx: &Context, namespace: &Namespace<T>, key: &Key) {
 
 /// What cannot be read, because a Larder of another version wrote it, counts as absent.
 async fn read<T: DeserializeOwned>(ctx: &Context, names: &Names) -> Result<Option<Found<T>>, redis::Error> {
-    Ok(ctx.redis.best_effort(REDIS_TIMEOUT).get(&names.value).await?.as_deref().and_then(Entry::read))
+    let text = ctx.redis.best_effort(REDIS_TIMEOUT).get(&names.value).await?;
+    Ok(text.as_deref().and_then(|text| Entry::read(&ctx.signer, &names.value, text)))
 }
 
 #[cfg(test)]

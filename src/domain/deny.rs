@@ -1,7 +1,7 @@
 //! The deny-list of tokens: a record in Postgres, and a copy in Redis that lives as long as the token would.
 //!
-//! Only the copy's presence is believed. Where it is absent, or Redis does not answer, Postgres is asked; where that
-//! does not answer either, nobody is let in.
+//! Only a copy that Larder signed is believed. Without one, or without Redis, Postgres is asked; where that does not
+//! answer either, every token is refused.
 
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::schema::revoked_tokens;
 
 const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 const LONGEST: usize = 64;
+const REVOKED: &str = "revoked";
 /// Records outlive their tokens by this much: other machines' clocks are not ours.
 const LEEWAY: TimeDelta = TimeDelta::days(1);
 
@@ -85,15 +86,19 @@ async fn record(ctx: &Context, actor: &Actor, name: &str, expires_at: DateTime<U
 
 /// For what is left of the token's life.
 async fn copy(ctx: &Context, name: &str, expires_at: DateTime<Utc>) {
-    if let Ok(left) = (expires_at - clock::now()).to_std() {
-        let _ = ctx.redis.best_effort(REDIS_TIMEOUT).set(&key(name), "revoked", Some(left)).await;
+    let key = key(name);
+    if let (Ok(left), Some(copy)) = ((expires_at - clock::now()).to_std(), ctx.signer.sign(&key, REVOKED)) {
+        let _ = ctx.redis.best_effort(REDIS_TIMEOUT).set(&key, &copy, Some(left)).await;
     }
 }
 
 /// Whether a token of this `jti` must be refused. Where this fails it must be, too.
 pub async fn is_revoked(ctx: &Context, jti: &str) -> Result<bool> {
     let name = name(jti);
-    if let Ok(true) = ctx.redis.best_effort(REDIS_TIMEOUT).exists(&key(&name)).await {
+    let key = key(&name);
+    if let Ok(Some(copy)) = ctx.redis.best_effort(REDIS_TIMEOUT).get(&key).await
+        && ctx.signer.verify(&key, &copy) == Some(REVOKED)
+    {
         return Ok(true);
     }
     let found: Option<DateTime<Utc>> = ctx

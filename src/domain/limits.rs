@@ -46,9 +46,10 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
         "local who, counted, copy = ARGV[1], ARGV[5] == '1', false
          if KEYS[2] then
              copy = redis.call('GET', KEYS[2])
-             local known, session = pcall(cjson.decode, copy or '')
-             if known and type(session) == 'table' and session.user then
-                 who, counted = 'user-' .. session.user, true
+             -- Whether the signature before the dot is ours is decided outside; a forged copy only misses its count.
+             local known, text = pcall(cjson.decode, (copy or ''):match('^[^.]*%.(.*)$') or '')
+             if known and type(text) == 'table' and type(text.session) == 'table' and type(text.session.user) == 'string' then
+                 who, counted = 'user-' .. text.session.user, true
              end
          end
          local key, window, limit = KEYS[1] .. who, tonumber(ARGV[2]), tonumber(ARGV[3])

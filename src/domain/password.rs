@@ -13,11 +13,19 @@ pub const MIN_CHARS: usize = 12;
 /// Long enough for any passphrase, short enough that hashing it costs nothing.
 pub const MAX_BYTES: usize = 1024;
 
-/// Each hash takes 19 MiB and a core.
-static SLOTS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)));
+/// Each hash takes 19 MiB and a core. A flood of sign-ins from unknown addresses has half of the cores.
+struct Slots {
+    known: Semaphore,
+    unknown: Semaphore,
+}
 
-/// How long a sign-in waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(10);
+static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    Slots { known: Semaphore::new(cores.div_ceil(2)), unknown: Semaphore::new((cores / 2).max(1)) }
+});
+
+/// How long a hash waits for a core.
+const SLOT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A hash of nothing that anybody knows: the same work for an unknown e-mail as for a known one.
 static NOBODY: LazyLock<String> = LazyLock::new(|| {
@@ -65,15 +73,17 @@ const COMMON: [&str; 12] = [
 
 pub async fn hash(password: &str) -> Result<String> {
     let password = password.to_owned();
-    let hashed = off_the_workers(move || salted(password.as_bytes())).await?;
+    let hashed = off_the_workers(&SLOTS.known, move || salted(password.as_bytes())).await?;
     hashed.ok_or_else(|| Error::Internal("the password could not be hashed".into()))
 }
 
-/// Whether `password` belongs to `hash`. Without a hash the same work is done and the answer is no.
-pub async fn verify(password: &str, hash: Option<String>) -> Result<bool> {
+/// Whether `password` belongs to `hash`. Without a hash the same work is done and the answer is no. `is_known`: the
+/// caller's address has signed in before.
+pub async fn verify(password: &str, hash: Option<String>, is_known: bool) -> Result<bool> {
     let known = hash.is_some();
     let password = password.to_owned();
-    let matches = off_the_workers(move || {
+    let slots = if is_known { &SLOTS.known } else { &SLOTS.unknown };
+    let matches = off_the_workers(slots, move || {
         let hash = hash.unwrap_or_else(|| NOBODY.clone());
         let parsed = PasswordHash::new(&hash);
         parsed.is_ok_and(|parsed| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
@@ -82,10 +92,9 @@ pub async fn verify(password: &str, hash: Option<String>) -> Result<bool> {
     Ok(known && matches)
 }
 
-async fn off_the_workers<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let busy =
-        || Error::Busy { why: "Many people are signing in at this moment. Try again in a few seconds.".into(), retry_after: PATIENCE };
-    let slot = tokio::time::timeout(PATIENCE, SLOTS.acquire()).await;
+async fn off_the_workers<T: Send + 'static>(slots: &Semaphore, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let busy = || Error::Busy { why: "Too many people are signing in. Try again in a few seconds.".into(), retry_after: SLOT_TIMEOUT };
+    let slot = tokio::time::timeout(SLOT_TIMEOUT, slots.acquire()).await;
     let _slot = slot.map_err(|_| busy())?.map_err(|_| busy())?;
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("hashing was cut off: {error}")))
 }
@@ -98,9 +107,9 @@ mod tests {
     async fn a_password_is_known_again_and_another_is_not() {
         let hashed = hash("correct horse battery").await.unwrap();
         assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hashed}");
-        assert!(verify("correct horse battery", Some(hashed.clone())).await.unwrap());
-        assert!(!verify("correct horse batterz", Some(hashed)).await.unwrap());
-        assert!(!verify("", None).await.unwrap());
+        assert!(verify("correct horse battery", Some(hashed.clone()), true).await.unwrap());
+        assert!(!verify("correct horse batterz", Some(hashed), false).await.unwrap());
+        assert!(!verify("", None, false).await.unwrap());
     }
 
     #[test]

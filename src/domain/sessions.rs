@@ -1,8 +1,8 @@
 //! Sessions: an opaque token in a cookie, its SHA-256 in Postgres, a short-lived copy in Redis.
 //!
-//! The copy lives for ten seconds and is only ever written where no key is. Ending a session writes a mark that
-//! says "ask Postgres" for longer than a copy lives, so a copy that was read before and is written after the
-//! end cannot take its place.
+//! The copy is signed, is believed for ten seconds, and is written only where no key exists. Ending a session writes a
+//! mark that sends everyone to Postgres for longer than a copy is believed, so a copy that was read before the end and is
+//! written after it cannot replace the mark.
 
 mod known;
 
@@ -109,6 +109,35 @@ pub(super) fn hash_of(token: &str) -> Option<Vec<u8>> {
     (token.len() == 43).then(|| sha256(token.as_bytes()))
 }
 
+/// A session as it is stored in Redis.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct SignedCopy<S> {
+    /// A copy that is written again later is not believed past this time.
+    #[serde(with = "chrono::serde::ts_milliseconds")]
+    until: chrono::DateTime<chrono::Utc>,
+    session: S,
+}
+
+impl SignedCopy<Session> {
+    fn read(ctx: &Context, key: &str, signed: &str) -> Option<Session> {
+        let copy: Self = serde_json::from_str(ctx.signer.verify(key, signed)?).ok()?;
+        (clock::now() < copy.until).then_some(copy.session)
+    }
+}
+
+impl SignedCopy<&Session> {
+    fn write(ctx: &Context, key: &str, session: &Session) -> Option<String> {
+        let copy = SignedCopy { until: clock::now() + COPY, session };
+        ctx.signer.sign(key, &serde_json::to_string(&copy).ok()?)
+    }
+}
+
+/// A value that is not one of our copies would keep every request from finding one.
+fn remove_unreadable(ctx: &Context, key: String, text: String) {
+    let redis = ctx.redis.clone();
+    ctx.in_background(async move { redis.best_effort(REDIS_TIMEOUT).let_go(&key, &text).await.map(drop) });
+}
+
 /// `None`: unknown, expired, ended, or its user is disabled.
 pub async fn find(ctx: &Context, token: &str) -> Result<Option<Session>> {
     let Some(hash) = hash_of(token) else { return Ok(None) };
@@ -128,7 +157,10 @@ pub(super) fn from_copy(
     asking: Asking,
 ) -> Option<Session> {
     let text = copy.as_ref().ok().and_then(Option::as_deref).filter(|text| *text != ASK_POSTGRES);
-    let session: Option<Session> = text.and_then(|text| serde_json::from_str(text).ok());
+    let session = text.and_then(|text| SignedCopy::read(ctx, &copy_key(hash), text));
+    if let (Some(text), None) = (text, &session) {
+        remove_unreadable(ctx, copy_key(hash), text.to_owned());
+    }
     let how = match (&copy, &session) {
         (_, Some(_)) => How::Hit,
         (Ok(_), None) => How::Miss,
@@ -148,8 +180,8 @@ pub(super) async fn from_postgres(ctx: &Context, hash: Vec<u8>, asking: Asking) 
         return Ok(None);
     };
     ctx.known.enter(&hash, &session, asking);
-    if let Ok(copy) = serde_json::to_string(&session) {
-        // Without the copy the next request asks Postgres again, no more.
+    if let Some(copy) = SignedCopy::write(ctx, &key, &session) {
+        // Without the copy the next request asks Postgres again.
         let _ = ctx.redis.best_effort(REDIS_TIMEOUT).set_if_absent(&key, &copy, COPY).await;
     }
     Ok(Some(session))
@@ -157,23 +189,34 @@ pub(super) async fn from_postgres(ctx: &Context, hash: Vec<u8>, asking: Asking) 
 
 async fn find_in_postgres(ctx: &Context, hash: Vec<u8>) -> Result<Option<Session>> {
     let mut conn = ctx.db.get().await?;
-    let found: Option<(Uuid, Uuid, Uuid, String, String, String)> = sessions::table
+    type Row = (Uuid, Uuid, Uuid, String, String, String, Option<String>);
+    let found: Option<Row> = sessions::table
         .inner_join(users::table.on(users::id.eq(sessions::user_id)))
         .filter(sessions::secret_hash.eq(hash))
         .filter(sessions::revoked_at.is_null())
         .filter(sessions::expires_at.gt(now))
         .filter(sessions::epoch.eq(users::session_epoch))
         .filter(users::status.eq("active"))
-        .select((sessions::id, sessions::tenant_id, users::id, users::name, users::email, users::role))
+        .select((sessions::id, sessions::tenant_id, users::id, users::name, users::email, users::role, sessions::address))
         .first(&mut conn)
         .await
         .optional()?;
-    let Some((id, tenant, user, name, email, role)) = found else { return Ok(None) };
+    let Some((id, tenant, user, name, email, role, address)) = found else { return Ok(None) };
     let Some(role) = Role::parse(&role) else { return Ok(None) };
+    if let Some(address) = address {
+        ctx.sign_ins.remember(&address);
+    }
     // Once a minute is enough for "last seen", and the copy in Redis hides most requests anyway.
     let stale = users::last_seen_at.is_null().or(users::last_seen_at.lt(clock::now() - TimeDelta::minutes(1)));
     diesel::update(users::table.filter(users::id.eq(user)).filter(stale)).set(users::last_seen_at.eq(now)).execute(&mut conn).await?;
     Ok(Some(Session { id, tenant, user, name, email, role }))
+}
+
+/// Ends a session whose browser signs in again, inside that transaction; [`forget`] it after the commit.
+pub(super) async fn replace(conn: &mut AsyncPgConnection, hash: &[u8]) -> QueryResult<()> {
+    let own = sessions::table.filter(sessions::secret_hash.eq(hash)).filter(sessions::revoked_at.is_null());
+    diesel::update(own).set(sessions::revoked_at.eq(now)).execute(conn).await?;
+    Ok(())
 }
 
 /// Ends this session everywhere. An unknown token is no error.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::actor::{Actor, Role};
 use super::audit::{self, Outcome};
 use super::names::storable;
-use super::sign_in::lower;
+use super::sign_in::{fold, fold_email};
 use super::{Context, Error, Result, password, sessions};
 use crate::schema::users;
 use crate::stores::postgres;
@@ -99,7 +99,7 @@ pub async fn find_by_email(ctx: &Context, actor: &Actor, email: &str) -> Result<
             let mut conn = ctx.db.get().await?;
             let row: Option<Row> = users::table
                 .filter(users::tenant_id.eq(actor.tenant))
-                .filter(lower(users::email).eq(lower(storable(email.trim()))))
+                .filter(fold_email(users::email).eq(fold(&storable(email.trim()))))
                 .select(Row::as_select())
                 .first(&mut conn)
                 .await

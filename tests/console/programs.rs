@@ -46,7 +46,7 @@ async fn what_a_form_refuses_is_a_problem_for_a_program_and_its_page_for_a_perso
         waits = post(&app.visitor(), "/session", &wrong).await;
     }
     assert!(waits.header("retry-after").is_some_and(|wait| wait != "1"), "{:?}", waits.header("retry-after"));
-    assert!(detail(waits, 429).await.contains("Too many wrong tries"));
+    assert!(detail(waits, 429).await.contains("Too many wrong passwords"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,9 +46,12 @@ fn kept_of(app: &TestApp, endpoint: &str) -> String {
 
 /// As if it had been found out long ago.
 async fn age(app: &TestApp, at: chrono::DateTime<chrono::Utc>) {
-    let mut value: serde_json::Value = serde_json::from_str(&app.redis(&["GET", &kept(app)]).await).unwrap();
+    let signed = app.redis(&["GET", &kept(app)]).await;
+    let mut value: serde_json::Value = serde_json::from_str(signed.split_once('.').unwrap().1).unwrap();
     value["value"]["at"] = serde_json::to_value(at).unwrap();
-    app.redis(&["SET", &kept(app), &value.to_string()]).await;
+    let key = kept(app);
+    let name = key.strip_prefix(app.ctx.redis.prefix()).unwrap();
+    app.redis(&["SET", &key, &app.ctx.signer.sign(name, &value.to_string()).unwrap()]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

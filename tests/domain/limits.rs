@@ -89,7 +89,7 @@ async fn increments_and_lifetimes_hold_under_concurrency() {
 
 async fn try_in(app: &TestApp, address: &str, email: &str, password: &str) -> SignIn {
     let visitor = Actor::anonymous("visitor", Some(address.parse::<IpAddr>().unwrap()), "test");
-    sign_in::sign_in(&app.ctx, &visitor, email, password).await.unwrap()
+    sign_in::sign_in(&app.ctx, &visitor, email, password, None).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod abilities;
 mod cache;
 mod deletions;
 mod deny;
+mod forged;
 mod health;
 mod limits;
 mod people;

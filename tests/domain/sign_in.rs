@@ -14,7 +14,7 @@ fn from(address: &str) -> Actor {
 }
 
 async fn try_in(ctx: &Context, address: &str, email: &str, password: &str) -> SignIn {
-    sign_in::sign_in(ctx, &from(address), email, password).await.unwrap()
+    sign_in::sign_in(ctx, &from(address), email, password, None).await.unwrap()
 }
 
 async fn token(ctx: &Context, email: &str) -> String {
@@ -55,12 +55,104 @@ async fn a_lock_out_outlives_a_redis_that_forgets() {
     for _ in 0..sign_in::TRIES {
         try_in(&app.ctx, "2001:db8::1", &email, "wrong").await;
     }
-    let counter = format!("{}larder:rate:sign-in-*", app.ctx.config.redis.prefix);
+    assert!(matches!(try_in(&app.ctx, "2001:db8::2", &email, PASSWORD).await, SignIn::Wait(_)));
+    let counter = format!("{}larder:sign-in-wait:*", app.ctx.config.redis.prefix);
     let forgotten =
         app.redis(&["EVAL", "for _, k in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', k) end return 1", "0", &counter]).await;
     assert_eq!(forgotten, "1");
     // The same network, another address of it.
     assert!(matches!(try_in(&app.ctx, "2001:db8::2", &email, PASSWORD).await, SignIn::Wait(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_are_limited_and_familiar_addresses_in_them_are_not() {
+    let app = TestApp::start().await;
+    let (email, other) = (app.new_user(Role::Editor).await, app.new_user(Role::Viewer).await);
+    assert!(matches!(try_in(&app.ctx, "2001:db8:7:ffff::1", &email, PASSWORD).await, SignIn::Welcome { .. }));
+    // Forty /64 networks of one /48, each below its own limit.
+    let mut wrong = 0;
+    for at in 0..40 {
+        for user in [&email, &other, "nobody@example.com"] {
+            wrong += i64::from(matches!(try_in(&app.ctx, &format!("2001:db8:7:{at:x}::1"), user, "wrong").await, SignIn::Wrong));
+        }
+    }
+    assert_eq!(wrong, sign_in::TRIES_FROM_NETWORK);
+    assert!(matches!(try_in(&app.ctx, "2001:db8:7:fffe::1", &email, PASSWORD).await, SignIn::Wait(_)));
+    assert!(matches!(try_in(&app.ctx, "2001:db8:7:ffff::1", &email, PASSWORD).await, SignIn::Welcome { .. }));
+    assert!(matches!(try_in(&app.ctx, "2001:db8:8::1", &email, PASSWORD).await, SignIn::Welcome { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_spelling_of_an_e_mail_address_counts_for_the_account_it_finds() {
+    let app = TestApp::start().await;
+    let email = app.new_user(Role::Viewer).await;
+    let spellings =
+        [email.clone(), email.to_uppercase(), format!(" {email} "), email.replacen('i', "\u{130}", 1), email.replacen('i', "\u{131}", 1)];
+    for (at, spelling) in spellings.iter().enumerate() {
+        let outcome = try_in(&app.ctx, &format!("192.0.2.{at}"), spelling, PASSWORD).await;
+        let sql = app.sql().await;
+        try_in(&app.ctx, &format!("192.0.2.{at}"), spelling, "wrong").await;
+        let hashes: i64 = sql.query_one("SELECT count(DISTINCT email_hash) FROM sign_in_failures", &[]).await.unwrap().get(0);
+        // What finds the account counts for it; what does not find it counts elsewhere.
+        assert_eq!(matches!(outcome, SignIn::Welcome { .. }), hashes == 1, "{spelling:?}");
+        sql.execute("DELETE FROM sign_in_failures WHERE email_hash <> (SELECT email_hash FROM sign_in_failures ORDER BY id LIMIT 1)", &[])
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn right_passwords_at_once_from_one_address_all_succeed_and_none_stays_counted() {
+    let app = TestApp::start().await;
+    let email = app.new_user(Role::Editor).await;
+    let tries = (0..25).map(|_| try_in(&app.ctx, "198.51.100.7", &email, PASSWORD));
+    let ended = futures_util::future::join_all(tries).await;
+    assert_eq!(ended.iter().filter(|outcome| matches!(outcome, SignIn::Welcome { .. })).count(), 25);
+    let left: i64 = app.sql().await.query_one("SELECT count(*) FROM sign_in_failures", &[]).await.unwrap().get(0);
+    assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_in_again_ends_the_earlier_session_of_the_browser() {
+    let app = TestApp::start().await;
+    let email = app.new_user(Role::Viewer).await;
+    let (first, elsewhere) = (token(&app.ctx, &email).await, token(&app.ctx, &email).await);
+    assert!(sessions::find(&app.ctx, &first).await.unwrap().is_some());
+    let SignIn::Wrong = sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, "wrong", Some(&first)).await.unwrap() else { panic!() };
+    assert!(sessions::find(&app.ctx, &first).await.unwrap().is_some(), "a wrong password ends nothing");
+    let again = sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, PASSWORD, Some(&first)).await.unwrap();
+    assert!(matches!(again, SignIn::Welcome { .. }));
+    assert!(sessions::find(&app.ctx, &first).await.unwrap().is_none());
+    assert!(sessions::find(&app.ctx, &elsewhere).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_password_during_an_outage_is_not_counted_as_wrong() {
+    let app = TestApp::with_own_servers().await;
+    let email = app.new_user(Role::Viewer).await;
+    // Frozen somewhere between the first statement and the last.
+    for pause in [0, 5, 10, 20, 40, 60] {
+        let trying = async {
+            for _ in 0..3 {
+                let _ = sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, PASSWORD, None).await;
+            }
+        };
+        let freezing = async {
+            tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+            app.servers().postgres().freeze();
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            app.servers().postgres().kill();
+        };
+        futures_util::join!(trying, freezing);
+    }
+    eventually("Postgres answers again, and nothing is counted", async || {
+        if app.ctx.db.answers().await.is_err() {
+            return false;
+        }
+        let rows = app.sql().await.query_one("SELECT count(*) FROM sign_in_failures", &[]).await;
+        rows.is_ok_and(|row| row.get::<_, i64>(0) == 0)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,12 +257,12 @@ async fn without_postgres_nobody_is_let_in() {
     let email = app.new_user(Role::Viewer).await;
     app.servers().postgres().freeze();
     let started = std::time::Instant::now();
-    let outcome = sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, PASSWORD).await;
+    let outcome = sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, PASSWORD, None).await;
     assert!(outcome.is_err());
     assert!(started.elapsed().as_secs() < 6, "{:?}", started.elapsed());
     app.servers().postgres().thaw();
     eventually("Postgres answers again", async || {
-        matches!(sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, PASSWORD).await, Ok(SignIn::Welcome { .. }))
+        matches!(sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, PASSWORD, None).await, Ok(SignIn::Welcome { .. }))
     })
     .await;
 }

@@ -58,7 +58,7 @@ pub async fn new(visitor: Visitor, ctx: web::Data<Context>, query: Query) -> Res
 
 pub async fn create(visitor: Visitor, ctx: web::Data<Context>, form: Form<CreateForm>) -> Result<HttpResponse> {
     let form = form.read().await?;
-    match sign_in(&ctx, &visitor.actor, &form.email, &form.password).await? {
+    match sign_in(&ctx, &visitor.actor, &form.email, &form.password, visitor.token.as_deref()).await? {
         SignIn::Welcome { token, lifetime } => Ok(HttpResponse::SeeOther()
             .insert_header((LOCATION, safe_next(&form.next)))
             .cookie(session::cookie(&ctx.config, token, lifetime))
@@ -68,10 +68,12 @@ pub async fn create(visitor: Visitor, ctx: web::Data<Context>, form: Form<Create
             unprocessable(&page(&visitor, form.email, &form.next, why, false))
         }
         SignIn::Wait(wait) => {
-            let why = format!("Too many wrong tries. Wait {} and try again.", in_words(wait));
-            let mut response = refused(StatusCode::TOO_MANY_REQUESTS, &page(&visitor, form.email, &form.next, why, false))?;
-            response.headers_mut().insert(RETRY_AFTER, wait.as_secs().max(1).into());
-            Ok(response)
+            let why = format!("Too many wrong passwords. Wait {} and try again.", in_words(wait));
+            too_many(page(&visitor, form.email, &form.next, why, false), wait)
+        }
+        SignIn::Busy(wait) => {
+            let why = format!("Too many people are signing in at the same time. Try again in {}.", in_words(wait));
+            too_many(page(&visitor, form.email, &form.next, why, false), wait)
         }
     }
 }
@@ -81,6 +83,12 @@ pub async fn end(visitor: Visitor, ctx: web::Data<Context>) -> Result<HttpRespon
         sessions::end(&ctx, token, visitor.actor.address, &visitor.actor.request_id).await?;
     }
     Ok(HttpResponse::SeeOther().insert_header((LOCATION, "/session")).cookie(session::removal(&ctx.config)).finish())
+}
+
+fn too_many(page: NewPage, wait: Duration) -> Result<HttpResponse> {
+    let mut response = refused(StatusCode::TOO_MANY_REQUESTS, &page)?;
+    response.headers_mut().insert(RETRY_AFTER, wait.as_secs().max(1).into());
+    Ok(response)
 }
 
 impl RefusedPage for NewPage {

@@ -100,7 +100,7 @@ where
             // Without Redis nobody else can be heard of, and nothing be kept.
             return run(ctx, spec, compute).await;
         };
-        match (value.as_deref().map(Entry::read), lock) {
+        match (value.as_deref().map(|text| Entry::read(&ctx.signer, &names.value, text)), lock) {
             (Some(Some(found)), lock) => {
                 if let Some(lock) = lock {
                     lock.release(ctx).await;
@@ -139,7 +139,9 @@ where
     let Role::Leader(alone) = ctx.cache.0.single_flight.join(&format!("anew:{}", names.value)) else { return Ok(false) };
     let Ok((value, Some(lock))) = lock::take(ctx, spec, names, LockMode::IfFree).await else { return Ok(false) };
     // Another was quicker, between our look and our lock.
-    if unless_fresh && value.as_deref().and_then(Entry::<T>::read).is_some_and(|found| found.is_fresh) {
+    if unless_fresh
+        && value.as_deref().and_then(|text| Entry::<T>::read(&ctx.signer, &names.value, text)).is_some_and(|found| found.is_fresh)
+    {
         lock.release(ctx).await;
         return Ok(false);
     }
@@ -165,7 +167,7 @@ async fn run<T, W: Future<Output = Result<T>>>(ctx: &Context, spec: &Spec, compu
 
 /// Whether the value is kept; an error never is.
 async fn settle<T: Serialize>(ctx: &Context, spec: &Spec, lock: Lock, outcome: &Result<T>) -> bool {
-    let Some((text, ttl)) = outcome.as_ref().ok().and_then(|value| Entry::write(spec, value)) else {
+    let Some((text, ttl)) = outcome.as_ref().ok().and_then(|value| Entry::write(&ctx.signer, lock.value_name(), spec, value)) else {
         lock.release(ctx).await;
         return false;
     };

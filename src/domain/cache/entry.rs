@@ -1,4 +1,5 @@
-//! A value as it stands in Redis: with the time it is of, and until when it is as good as new.
+//! A value as it is stored in Redis: signed, with the time of its computation and the times until which it is fresh and
+//! may be served at all.
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Spec;
 use crate::clock;
+use crate::domain::signing::Signer;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Entry<T> {
@@ -16,10 +18,13 @@ pub(super) struct Entry<T> {
     at: DateTime<Utc>,
     #[serde(with = "chrono::serde::ts_milliseconds")]
     fresh_until: DateTime<Utc>,
+    /// A signed copy that is written again later is not believed past this time.
+    #[serde(with = "chrono::serde::ts_milliseconds")]
+    kept_until: DateTime<Utc>,
     value: T,
 }
 
-/// A value that was kept.
+/// A cached value.
 #[derive(Clone, Debug)]
 pub struct Found<T> {
     pub value: T,
@@ -30,19 +35,23 @@ pub struct Found<T> {
 }
 
 impl<T: DeserializeOwned> Entry<T> {
-    pub fn read(text: &str) -> Option<Found<T>> {
-        let entry: Self = serde_json::from_str(text).ok()?;
+    /// `None` where it is not ours, too old, or of another version.
+    pub fn read(signer: &Signer, name: &str, signed: &str) -> Option<Found<T>> {
+        let entry: Self = serde_json::from_str(signer.verify(name, signed)?).ok()?;
+        (clock::now() < entry.kept_until).then_some(())?;
         Some(Found { value: entry.value, at: entry.at, is_fresh: clock::now() < entry.fresh_until })
     }
 }
 
 impl<'a, T: Serialize> Entry<&'a T> {
-    /// The text, and how long Redis keeps it. `None` where the value has no JSON.
-    pub fn write(spec: &Spec, value: &'a T) -> Option<(String, Duration)> {
+    /// The text for the Redis key `name`, and its TTL. `None` where the value has no JSON, or nothing can be signed yet.
+    pub fn write(signer: &Signer, name: &str, spec: &Spec, value: &'a T) -> Option<(String, Duration)> {
         let at = clock::now();
         let fresh = jittered(spec.fresh, spec.jitter_percent, draw());
-        let entry = Self { at, fresh_until: at + TimeDelta::from_std(fresh).ok()?, value };
-        Some((serde_json::to_string(&entry).ok()?, fresh + spec.stale))
+        let ttl = fresh + spec.stale;
+        let (fresh_until, kept_until) = (at + TimeDelta::from_std(fresh).ok()?, at + TimeDelta::from_std(ttl).ok()?);
+        let entry = Self { at, fresh_until, kept_until, value };
+        Some((signer.sign(name, &serde_json::to_string(&entry).ok()?)?, ttl))
     }
 }
 

@@ -76,6 +76,11 @@ pub(super) async fn take(ctx: &Context, spec: &Spec, names: &Names, mode: LockMo
 }
 
 impl Lock {
+    /// The Redis key of the value.
+    pub fn value_name(&self) -> &str {
+        &self.names.value
+    }
+
     /// Puts the value in its place, where the lock is still held and the namespace was not cleared meanwhile.
     pub async fn keep(self, ctx: &Context, text: &str, ttl: Duration) -> Result<bool, Error> {
         let keys = [self.names.value, self.names.lock, self.names.mark];

@@ -1,0 +1,157 @@
+//! How many sign-ins run at once. A flood fills the queue of unknown addresses; people whose address has signed in
+//! before have a queue of their own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use diesel::prelude::{ExpressionMethods, QueryDsl};
+use diesel_async::RunQueryDsl;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::domain::{Context, Error, Result};
+use crate::schema::sessions;
+
+/// Sign-ins of each queue that run at once.
+const RUNNING: usize = 8;
+/// Waiting and running ones of each queue, at most.
+const QUEUED: usize = 96;
+/// Of these, from one network.
+const QUEUED_OF_NETWORK: usize = 32;
+/// Longest wait for a turn.
+const TURN_TIMEOUT: Duration = Duration::from_secs(4);
+/// Addresses that are remembered.
+const ADDRESSES: usize = 10_000;
+
+#[derive(Clone, Default)]
+pub struct Admission(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    known: Queue,
+    unknown: Queue,
+    /// Addresses with a successful sign-in or a live session, by when that was last seen.
+    addresses: Mutex<HashMap<String, Instant>>,
+}
+
+struct Queue {
+    turns: Arc<Semaphore>,
+    /// By network.
+    queued: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { turns: Arc::new(Semaphore::new(RUNNING)), queued: Arc::default() }
+    }
+}
+
+/// A sign-in that may run. Dropping it lets the next one run.
+pub(super) struct Turn {
+    /// Whether the address has signed in before.
+    pub is_known: bool,
+    _place: Place,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A place in a queue.
+struct Place {
+    queued: Arc<Mutex<HashMap<String, usize>>>,
+    network: String,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut queued = lock(&self.queued);
+        if let Some(count) = queued.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                queued.remove(&self.network);
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn place(&self, network: &str) -> Option<Place> {
+        let mut queued = lock(&self.queued);
+        if queued.values().sum::<usize>() >= QUEUED || queued.get(network).is_some_and(|count| *count >= QUEUED_OF_NETWORK) {
+            return None;
+        }
+        *queued.entry(network.to_owned()).or_default() += 1;
+        Some(Place { queued: self.queued.clone(), network: network.to_owned() })
+    }
+}
+
+impl Admission {
+    /// Waits for a turn. `None`: too many are waiting already, or it did not come in time.
+    pub(super) async fn turn(&self, address: &str, network: &str) -> Option<Turn> {
+        let is_known = lock(&self.0.addresses).contains_key(address);
+        let queue = if is_known { &self.0.known } else { &self.0.unknown };
+        let place = queue.place(network)?;
+        let permit = tokio::time::timeout(TURN_TIMEOUT, queue.turns.clone().acquire_owned()).await.ok()?.ok()?;
+        Some(Turn { is_known, _place: place, _permit: permit })
+    }
+
+    /// This address has signed in, or has a session.
+    pub(in crate::domain) fn remember(&self, address: &str) {
+        let mut addresses = lock(&self.0.addresses);
+        if addresses.len() >= ADDRESSES && !addresses.contains_key(address) {
+            let Some(oldest) = addresses.iter().min_by_key(|(_, seen)| **seen).map(|(address, _)| address.clone()) else { return };
+            addresses.remove(&oldest);
+        }
+        addresses.insert(address.to_owned(), Instant::now());
+    }
+}
+
+/// Remembers the addresses of the sessions in Postgres, after a start.
+pub async fn load_known_addresses(ctx: &Context) -> Result<()> {
+    let limit = i64::try_from(ADDRESSES / 2).unwrap_or(i64::MAX);
+    let found: Vec<Option<String>> = ctx
+        .db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            let newest = sessions::table.filter(sessions::address.is_not_null()).order(sessions::created_at.desc()).limit(limit);
+            Ok::<_, Error>(newest.select(sessions::address).load(&mut conn).await?)
+        })
+        .await?;
+    found.into_iter().flatten().for_each(|address| ctx.sign_ins.remember(&address));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flood_leaves_room_for_known_addresses_and_other_networks() {
+        let admission = Admission::default();
+        admission.remember("known");
+        let mut running = Vec::new();
+        for _ in 0..RUNNING {
+            running.push(admission.turn("stranger", "one").await.unwrap());
+        }
+        let waiting: Vec<Place> = std::iter::from_fn(|| admission.0.unknown.place("one")).collect();
+        assert_eq!(running.len() + waiting.len(), QUEUED_OF_NETWORK);
+        assert!(admission.turn("stranger", "one").await.is_none(), "refused without a wait");
+        assert!(admission.0.unknown.place("two").is_some());
+        assert!(admission.turn("known", "one").await.unwrap().is_known);
+        running.pop();
+        drop(waiting);
+        assert!(!admission.turn("stranger", "two").await.unwrap().is_known);
+    }
+
+    #[test]
+    fn the_oldest_address_makes_room() {
+        let admission = Admission::default();
+        for at in 0..=ADDRESSES {
+            admission.remember(&at.to_string());
+        }
+        let addresses = lock(&admission.0.addresses);
+        assert!(addresses.len() == ADDRESSES && !addresses.contains_key("0") && addresses.contains_key(&ADDRESSES.to_string()));
+    }
+}
