@@ -1,12 +1,14 @@
-//! Reading `multipart/form-data` as browsers write it, without the traps of its parser.
+//! Forms with files, as browsers and programs write them.
+
+mod reader;
 
 use std::time::Duration;
 
-use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::error::PayloadError;
-use actix_web::http::header::CONTENT_DISPOSITION;
 use actix_web::web;
-use futures_util::{StreamExt, TryStream, TryStreamExt};
+use futures_util::StreamExt;
+
+pub use reader::{FormReader, PartHead, ReadError};
 
 use super::error::Error;
 
@@ -14,39 +16,15 @@ use super::error::Error;
 const DRAIN: usize = 16 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// A stream that may be asked again after its end or its failure, which actix-multipart answers with a panic.
-pub struct Fused<S> {
-    stream: S,
-    ended: bool,
-}
-
-impl<S: TryStream<Error = MultipartError> + Unpin> Fused<S> {
-    pub fn new(stream: S) -> Self {
-        Self { stream, ended: false }
-    }
-
-    pub async fn next(&mut self) -> std::result::Result<Option<S::Ok>, MultipartError> {
-        if self.ended {
-            return Ok(None);
-        }
-        let next = self.stream.try_next().await;
-        self.ended = !matches!(next, Ok(Some(_)));
-        next
-    }
-}
-
-pub type Form = Fused<Multipart>;
-pub type Part = Fused<Field>;
-
 /// The name of a file part; `None` for any other part. Read from the header itself: HTML escapes a quote and line
 /// ends in it and leaves a backslash alone, which the rules of HTTP would drop.
-pub fn file_name(field: &Field) -> Option<String> {
-    let disposition = field.content_disposition()?;
+pub fn file_name(part: &PartHead) -> Option<String> {
+    let disposition = part.content_disposition()?;
     // Only programs send the extended form, and its name is exact.
     if let Some(name) = disposition.get_filename_ext() {
         return String::from_utf8(name.value.clone()).ok();
     }
-    let raw = std::str::from_utf8(field.headers().get(CONTENT_DISPOSITION)?.as_bytes()).ok()?;
+    let raw = std::str::from_utf8(part.disposition.as_bytes()).ok()?;
     if let Some(name) = quoted_file_name(raw) {
         return Some(name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n"));
     }
@@ -63,27 +41,22 @@ fn quoted_file_name(header: &str) -> Option<String> {
 }
 
 /// What a form that cannot be read to its end is answered.
-pub fn form_error(error: MultipartError) -> Error {
+pub fn form_error(error: ReadError) -> Error {
     match error {
-        MultipartError::Payload(PayloadError::Io(why)) if why.kind() == std::io::ErrorKind::TimedOut => {
+        ReadError::Payload(PayloadError::Io(why)) if why.kind() == std::io::ErrorKind::TimedOut => {
             Error::BadRequest(format!("The upload was cut off: it sent {why}. What had arrived whole is stored, the rest is not."))
         }
-        MultipartError::ContentTypeMissing
-        | MultipartError::ContentTypeParse
-        | MultipartError::BoundaryMissing
-        | MultipartError::ContentTypeIncompatible => {
-            Error::BadRequest("This is not a form with files (multipart/form-data). Nothing was stored.".into())
-        }
+        ReadError::NotAForm => Error::BadRequest("This is not a form with files (multipart/form-data). Nothing was stored.".into()),
         _ => Error::BadRequest("The form did not arrive whole. What had arrived whole is stored, the rest is not.".into()),
     }
 }
 
 /// Reads a little more, so that the sender hears the answer.
-pub async fn drain(form: &mut Form) {
+pub async fn drain(form: &mut FormReader) {
     let reading = async {
         let mut left = DRAIN;
-        while let Ok(Some(field)) = form.next().await {
-            left = drain_some(&mut Fused::new(field), left).await;
+        while let Ok(Some(_)) = form.next_part().await {
+            left = drain_some(form, left).await;
             if left == 0 {
                 return;
             }
@@ -92,8 +65,9 @@ pub async fn drain(form: &mut Form) {
     let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }
 
-pub async fn drain_field(field: &mut Part) {
-    let _ = tokio::time::timeout(DRAIN_TIME, drain_some(field, DRAIN)).await;
+/// As [`drain`], for what is left of one part.
+pub async fn drain_part(form: &mut FormReader) {
+    let _ = tokio::time::timeout(DRAIN_TIME, drain_some(form, DRAIN)).await;
 }
 
 /// As [`drain`], for a body that is no form.
@@ -111,9 +85,9 @@ pub async fn drain_payload(body: &mut web::Payload) {
 }
 
 /// Reads and drops at most `left` bytes; what is left of them.
-async fn drain_some(field: &mut Part, mut left: usize) -> usize {
+async fn drain_some(form: &mut FormReader, mut left: usize) -> usize {
     while left > 0 {
-        match field.next().await {
+        match form.next_chunk().await {
             Ok(Some(chunk)) => left = left.saturating_sub(chunk.len()),
             Ok(None) | Err(_) => break,
         }

@@ -51,7 +51,7 @@ async fn states(app: &TestApp) -> Vec<(String, i64)> {
 async fn cookie(app: &TestApp) -> String {
     let email = app.new_user(Role::Editor).await;
     let visitor = Actor::anonymous("visitor", None, "test");
-    match sign_in::sign_in(&app.ctx, &visitor, &email, PASSWORD).await.unwrap() {
+    match sign_in::sign_in(&app.ctx, &visitor, &email, PASSWORD, None).await.unwrap() {
         SignIn::Welcome { token, .. } => format!("larder={token}"),
         _ => panic!("not signed in"),
     }
@@ -252,4 +252,20 @@ async fn programs_hear_of_every_file_of_their_form() {
     assert_eq!(status, 413, "{text}");
     let (status, _) = send(&editor, &path, form(&[file("there.txt", b"new")])).await;
     assert_eq!(status, 409);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_claims_a_length_is_stored_as_it_was_sent() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let path = format!("/buckets/{}/uploads", app.bucket);
+    let content: Vec<u8> = (0..117).collect();
+    for claimed in ["0", "100", "116", "117", "118", "5000000000", "-1", "many"] {
+        let name = format!("claims-{claimed}");
+        let header = format!("Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Length: {claimed}");
+        let (status, text) = send(&editor, &path, form(&[part(&header, &content), file("next", b"next")])).await;
+        assert_eq!(status, 201, "{text}");
+        let stored = editor.get(&format!("/buckets/{}/download?key={name}", app.bucket)).await.expect_status(200);
+        assert_eq!(stored.body, content, "{claimed}");
+    }
 }

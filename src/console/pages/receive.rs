@@ -1,6 +1,5 @@
 //! `POST /buckets/{bucket}/uploads`: any number of files in one form, streamed to the store as they come.
 
-use actix_multipart::Multipart;
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
@@ -10,7 +9,7 @@ use std::future::{Ready, ready};
 use uuid::Uuid;
 
 use crate::console::error::{self, Error, Result};
-use crate::console::multipart::{Form, Fused, Part, drain, drain_field, file_name, form_error};
+use crate::console::multipart::{FormReader, PartHead, drain, drain_part, file_name, form_error};
 use crate::console::query::{Bucket, Query};
 use crate::console::session::{Editor, see_other};
 use crate::console::{paths, request};
@@ -36,7 +35,7 @@ struct Target {
 pub struct Incoming {
     bucket: Result<Bucket>,
     query: Query,
-    form: Form,
+    form: FormReader,
     length: Option<u64>,
     wants_json: bool,
 }
@@ -51,7 +50,7 @@ impl FromRequest for Incoming {
         let incoming = Query::from_request(req, &mut Payload::None).into_inner().map(|query| Self {
             bucket,
             query,
-            form: Fused::new(Multipart::new(req.headers(), payload.take())),
+            form: FormReader::new(req.headers(), payload.take()),
             length,
             wants_json: request::prefers_json(req.headers()),
         });
@@ -75,7 +74,7 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming)
         }
     };
     let batch = receiver.batch;
-    let mut reader = FormReader { intake: Intake::new(receiver), length, stops_early, fields: 0 };
+    let mut reader = FilesReader { intake: Intake::new(receiver), length, stops_early, fields: 0 };
     if let Err(error) = reader.receive(&mut form).await {
         drain(&mut form).await;
         if wants_json {
@@ -96,54 +95,51 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming)
 }
 
 /// The form as it is read.
-struct FormReader {
+struct FilesReader {
     intake: Intake,
     length: Option<u64>,
     stops_early: bool,
     fields: usize,
 }
 
-impl FormReader {
+impl FilesReader {
     /// Reads the form to its end. An error means that its end was not reached.
-    async fn receive(&mut self, form: &mut Form) -> Result<()> {
-        while let Some(field) = self.intake.meanwhile(form.next()).await.map_err(form_error)? {
-            let name = file_name(&field);
-            let media = field.content_type().map(|media| media.essence_str().to_owned());
-            let mut field = Fused::new(field);
-            let Some(name) = name else {
+    async fn receive(&mut self, form: &mut FormReader) -> Result<()> {
+        while let Some(head) = self.intake.meanwhile(form.next_part()).await.map_err(form_error)? {
+            let Some(name) = file_name(&head) else {
                 self.fields += 1;
                 if self.fields > MAX_FIELDS {
                     return Err(Error::TooLarge(format!("A form may have {MAX_FIELDS} fields beside its files, and this has more.")));
                 }
-                while field.next().await.map_err(form_error)?.is_some() {}
                 continue;
             };
-            let first = self.intake.meanwhile(field.next()).await.map_err(form_error)?;
+            let first = self.intake.meanwhile(form.next_chunk()).await.map_err(form_error)?;
             // What browsers send for a file input that was left empty.
-            if name.is_empty() && first.as_ref().is_none_or(web::Bytes::is_empty) {
+            if name.is_empty() && first.is_none() {
                 continue;
             }
             if self.intake.count() == MAX_FILES {
                 return Err(Error::TooLarge(format!("A form may have {MAX_FILES} files. The first {MAX_FILES} were stored.")));
             }
-            self.receive_file(&mut field, &name, media.as_deref(), first).await?;
+            self.receive_file(form, &head, &name, first).await?;
             if self.stops_early && self.intake.has_failed() {
-                drain_field(&mut field).await;
+                drain_part(form).await;
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    async fn receive_file(&mut self, field: &mut Part, name: &str, media: Option<&str>, first: Option<web::Bytes>) -> Result<()> {
-        let Some(mut upload) = self.intake.begin(name, media, self.length).await else { return self.skip(field).await };
+    async fn receive_file(&mut self, form: &mut FormReader, head: &PartHead, name: &str, first: Option<web::Bytes>) -> Result<()> {
+        let media = head.content_type.as_ref().map(|media| media.essence_str());
+        let Some(mut upload) = self.intake.begin(name, media, self.length).await else { return self.skip(form).await };
         let mut next = first;
         while let Some(chunk) = next {
             if let Err(error) = upload.write(chunk).await {
                 self.intake.give_up(upload, error).await;
-                return self.skip(field).await;
+                return self.skip(form).await;
             }
-            next = match self.intake.meanwhile(field.next()).await {
+            next = match self.intake.meanwhile(form.next_chunk()).await {
                 Ok(next) => next,
                 Err(error) => {
                     let cut = uploads::cut("The connection broke before the whole file had arrived.");
@@ -156,10 +152,10 @@ impl FormReader {
         Ok(())
     }
 
-    /// The other files of the form are unharmed: what is left of this one is read and dropped.
-    async fn skip(&mut self, field: &mut Part) -> Result<()> {
+    /// The other files of the form are not affected: what is left of this one is read and dropped.
+    async fn skip(&mut self, form: &mut FormReader) -> Result<()> {
         if !self.stops_early {
-            while self.intake.meanwhile(field.next()).await.map_err(form_error)?.is_some() {}
+            while self.intake.meanwhile(form.next_chunk()).await.map_err(form_error)?.is_some() {}
         }
         Ok(())
     }
