@@ -64,8 +64,8 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
     );
     Ok(domain::Context {
         s3: s3::Store::new(&config.s3),
-        budget: uploads::Budget::new(&config.upload),
-        traffic: domain::traffic::Traffic::default(),
+        upload_memory: uploads::MemoryLimit::new(&config.upload),
+        transfer_counters: domain::transfer_counters::TransferCounters::default(),
         config: Arc::new(config),
         db,
         redis,

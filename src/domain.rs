@@ -16,15 +16,15 @@ pub mod overview;
 pub(crate) mod password;
 pub mod preview;
 pub mod reconcile;
+pub mod redis_metrics;
 pub mod secrets;
 pub mod sessions;
 pub mod setup;
 pub mod sign_in;
 pub mod signing;
-pub mod traffic;
+pub mod transfer_counters;
 pub mod uploads;
 pub mod users;
-pub mod vitals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +47,8 @@ pub struct Context {
     pub health: health::Board,
     pub known: sessions::Known,
     pub tally: limits::Tally,
-    pub budget: uploads::Budget,
-    pub traffic: traffic::Traffic,
+    pub upload_memory: uploads::MemoryLimit,
+    pub transfer_counters: transfer_counters::TransferCounters,
     /// Work that a dropped connection must not cancel; awaited at shutdown.
     pub tasks: TaskTracker,
     /// The runtime that such work and its connections live on.

@@ -6,10 +6,10 @@
 #[path = "../transfers/binary.rs"]
 #[allow(dead_code, reason = "shared with the transfers")]
 mod binary;
-mod hits;
-#[path = "../../tests/support/janitor.rs"]
+#[path = "../../tests/support/cleanup.rs"]
 #[allow(clippy::unwrap_used, dead_code, reason = "shared with the tests")]
-mod janitor;
+mod cleanup;
+mod hits;
 mod large;
 mod pages;
 #[path = "../transfers/process.rs"]
@@ -23,7 +23,7 @@ use clap::Parser;
 use larder::embedded::{Options, S3Kind, Servers};
 
 use binary::Larder;
-use janitor::Janitor;
+use cleanup::Cleanup;
 use large::Large;
 
 /// What looking at a large Redis costs, and a cached value.
@@ -75,9 +75,9 @@ fn main() -> Result<ExitCode> {
 }
 
 async fn bench(arguments: &Arguments) -> Result<()> {
-    let directory = janitor::directory("bench-cache");
+    let directory = cleanup::directory("bench-cache");
     std::fs::create_dir_all(&directory)?;
-    let _janitor = Janitor::hire(None, [directory.clone()]);
+    let _cleanup = Cleanup::start(None, [directory.clone()]);
     let servers = Servers::start(&directory.join("servers"), Options { durable: true, s3: S3Kind::SeaweedFs })?;
     println!("A value from the cache beside a bare GET over the same pool, medians of 9 rounds of 5,000:");
     hits::measure(servers.urls()).await?.iter().for_each(Figure::print);

@@ -6,11 +6,11 @@
 #[path = "../transfers/binary.rs"]
 #[allow(dead_code, reason = "shared with the transfers")]
 mod binary;
+#[path = "../../tests/support/cleanup.rs"]
+#[allow(clippy::unwrap_used, dead_code, reason = "shared with the tests")]
+mod cleanup;
 mod client;
 mod frozen;
-#[path = "../../tests/support/janitor.rs"]
-#[allow(clippy::unwrap_used, dead_code, reason = "shared with the tests")]
-mod janitor;
 #[path = "../transfers/machine.rs"]
 #[allow(dead_code, reason = "shared with the transfers")]
 mod machine;

@@ -10,7 +10,7 @@ use larder::stores::postgres;
 use reqwest::header::ORIGIN;
 
 use crate::binary::Larder;
-use crate::janitor::{self, Janitor};
+use crate::cleanup::{self, Cleanup};
 use crate::neighbours::Neighbour;
 
 pub const BUCKET: &str = "contracts";
@@ -38,18 +38,18 @@ pub struct Stage {
     /// Qdrant and LiteLLM.
     pub stub: Neighbour,
     pub directory: PathBuf,
-    _janitor: Janitor,
+    _cleanup: Cleanup,
 }
 
 impl Stage {
     /// Call it on the main thread: what it starts dies with the thread that started it.
     pub async fn set() -> Result<Self> {
-        let directory = janitor::directory("bench-pages");
+        let directory = cleanup::directory("bench-pages");
         std::fs::create_dir_all(&directory)?;
-        let janitor = Janitor::hire(None, [directory.clone()]);
+        let cleanup = Cleanup::start(None, [directory.clone()]);
         let servers = Servers::start(&directory.join("servers"), Options { durable: true, s3: S3Kind::SeaweedFs })?;
         let stub = Neighbour::start("stub", &directory).await?;
-        let stage = Self { servers, stub, directory, _janitor: janitor };
+        let stage = Self { servers, stub, directory, _cleanup: cleanup };
         postgres::migrate(&larder::config::Secret::new(stage.urls().database_url.clone())).await?;
         let (sql, connection) = tokio_postgres::connect(&stage.urls().database_url, tokio_postgres::NoTls).await?;
         tokio::spawn(connection);

@@ -5,10 +5,10 @@
 
 mod arguments;
 mod binary;
-mod doors;
-#[path = "../../tests/support/janitor.rs"]
+#[path = "../../tests/support/cleanup.rs"]
 #[allow(clippy::unwrap_used, reason = "shared with the tests")]
-mod janitor;
+mod cleanup;
+mod endpoints;
 
 mod machine;
 mod nginx;
@@ -25,7 +25,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use arguments::{Arguments, RowName};
-use doors::Doors;
+use endpoints::Endpoints;
 use report::Row;
 use stage::Stage;
 
@@ -78,5 +78,5 @@ async fn row(stage: &Stage, name: RowName) -> Result<Row> {
     let larder = binary::Larder::start(stage.servers.urls(), stage::BUCKET, &stage.directory.join("larder.log")).await?;
     let resident = process::resident(larder.pid())?;
     eprintln!("  Larder is process {}, {} MiB at rest", larder.pid(), resident >> 20);
-    rows::run(name, Doors { stage, larder: &larder }).await
+    rows::run(name, Endpoints { stage, larder: &larder }).await
 }

@@ -57,9 +57,9 @@ impl Figure {
     }
 }
 
-/// A door, as people write it.
-pub fn title(door: &str) -> &str {
-    if door == "larder" { "Larder" } else { door }
+/// A endpoint, as people write it.
+pub fn title(endpoint: &str) -> &str {
+    if endpoint == "larder" { "Larder" } else { endpoint }
 }
 
 pub fn print_head(machine: &Value, rounds: u32) {
@@ -67,7 +67,7 @@ pub fn print_head(machine: &Value, rounds: u32) {
     let sha = if machine["sha_instructions"] == true { "with" } else { "without" };
     println!("{} cores of {}, {sha} SHA instructions, Linux {}", machine["cores"], text("cpu"), text("kernel"));
     println!("Larder {}; {}; {}; {}", text("larder"), text("store"), text("nginx"), text("curl"));
-    println!("Medians of {rounds} rounds after a warm-up, each door in turn. Beside each ratio: its least and most in one round.");
+    println!("Medians of {rounds} rounds after a warm-up, each endpoint in turn. Beside each ratio: its least and most in one round.");
     println!("Targets are for MinIO, the sizes that are the default, and 2 cores that do nothing else.");
 }
 

@@ -1,4 +1,4 @@
-//! Rounds: every door in turn, again and again, so that what slows the machine down slows all of them.
+//! Rounds: every endpoint in turn, again and again, so that what slows the machine down slows all of them.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::arguments::RowName;
-use crate::doors::{Door, Doors};
+use crate::endpoints::{Endpoint, Endpoints};
 use crate::process;
 use crate::profile::Profile;
 
@@ -14,16 +14,16 @@ use crate::profile::Profile;
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Sample {
     pub seconds: f64,
-    /// Processor seconds of what stands in the door.
+    /// Processor seconds of what stands in the endpoint.
     pub cpu: f64,
     /// The most bytes of memory that it held meanwhile.
     pub peak: u64,
 }
 
-/// All measurements of one door, a round each.
+/// All measurements of one endpoint, a round each.
 #[derive(Debug, Serialize)]
 pub struct Series {
-    pub door: &'static str,
+    pub endpoint: &'static str,
     pub samples: Vec<Sample>,
 }
 
@@ -39,29 +39,29 @@ pub struct Plan {
 
 /// `one` does the work once, with a name of its own; `after` checks and clears away what it left, unmeasured.
 pub async fn measure(
-    doors: Doors<'_>,
-    through: &[Door],
+    endpoints: Endpoints<'_>,
+    through: &[Endpoint],
     plan: Plan,
-    one: impl AsyncFn(Door, &str) -> Result<()>,
+    one: impl AsyncFn(Endpoint, &str) -> Result<()>,
     after: impl AsyncFn(&str) -> Result<()>,
 ) -> Result<Vec<Series>> {
-    let mut series: Vec<Series> = through.iter().map(|door| Series { door: door.as_str(), samples: Vec::new() }).collect();
+    let mut series: Vec<Series> = through.iter().map(|endpoint| Series { endpoint: endpoint.as_str(), samples: Vec::new() }).collect();
     let first = u32::from(!plan.warm_up);
     for round in first..=plan.rounds {
-        for (door, series) in through.iter().zip(&mut series) {
-            let name = format!("{}-{round}", door.as_str());
-            doors.stage.settle(plan.disk)?;
-            let sample = timed(doors.pid(*door), one(*door, &name)).await.with_context(|| format!("round {round}"))?;
+        for (endpoint, series) in through.iter().zip(&mut series) {
+            let name = format!("{}-{round}", endpoint.as_str());
+            endpoints.stage.settle(plan.disk)?;
+            let sample = timed(endpoints.pid(*endpoint), one(*endpoint, &name)).await.with_context(|| format!("round {round}"))?;
             after(&name).await?;
-            eprintln!("  round {round}, {}: {:.2} s, {:.2} CPU s", door.as_str(), sample.seconds, sample.cpu);
+            eprintln!("  round {round}, {}: {:.2} s, {:.2} CPU s", endpoint.as_str(), sample.seconds, sample.cpu);
             if round > 0 {
                 series.samples.push(sample);
             }
         }
     }
-    if doors.stage.arguments.profile {
-        let profile = Profile::start(plan.row.as_str(), doors.larder.pid())?;
-        one(Door::Larder, "profile").await?;
+    if endpoints.stage.arguments.profile {
+        let profile = Profile::start(plan.row.as_str(), endpoints.larder.pid())?;
+        one(Endpoint::Larder, "profile").await?;
         profile.finish()?;
         after("profile").await?;
     }

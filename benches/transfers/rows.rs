@@ -6,7 +6,7 @@ mod small;
 use anyhow::Result;
 
 use crate::arguments::RowName;
-use crate::doors::{Door, Doors};
+use crate::endpoints::{Endpoint, Endpoints};
 use crate::report::{Figure, Row};
 use crate::rounds::Series;
 use crate::{machine, report};
@@ -16,26 +16,26 @@ pub const ALL: [RowName; 6] = [RowName::Upload, RowName::Download, RowName::Smal
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-pub async fn run(name: RowName, doors: Doors<'_>) -> Result<Row> {
+pub async fn run(name: RowName, endpoints: Endpoints<'_>) -> Result<Row> {
     let (explanation, bytes, series) = match name {
-        RowName::Upload => files::upload(doors).await?,
-        RowName::Eight => files::eight(doors).await?,
-        RowName::Large => files::large(doors).await?,
-        RowName::Download => files::download(doors).await?,
-        RowName::Hundred => files::hundred(doors).await?,
-        RowName::Small => small::run(doors).await?,
+        RowName::Upload => files::upload(endpoints).await?,
+        RowName::Eight => files::eight(endpoints).await?,
+        RowName::Large => files::large(endpoints).await?,
+        RowName::Download => files::download(endpoints).await?,
+        RowName::Hundred => files::hundred(endpoints).await?,
+        RowName::Small => small::run(endpoints).await?,
     };
     let mut figures = ratios(name, &series);
     figures.extend(usage(name, &series, bytes));
     Ok(Row { name: name.as_str(), explanation, figures, series })
 }
 
-/// Medians of each door, and each as a ratio to the store itself.
+/// Medians of each endpoint, and each as a ratio to the store itself.
 fn ratios(name: RowName, series: &[Series]) -> Vec<Figure> {
-    let find = |door: Door| series.iter().find(|series| series.door == door.as_str());
+    let find = |endpoint: Endpoint| series.iter().find(|series| series.endpoint == endpoint.as_str());
     let mut figures: Vec<Figure> =
-        series.iter().map(|series| Figure::plain(format!("{}: time, s", report::title(series.door)), series.seconds())).collect();
-    let (store, nginx, larder) = (find(Door::Store), find(Door::Nginx), find(Door::Larder));
+        series.iter().map(|series| Figure::plain(format!("{}: time, s", report::title(series.endpoint)), series.seconds())).collect();
+    let (store, nginx, larder) = (find(Endpoint::Store), find(Endpoint::Nginx), find(Endpoint::Larder));
     if let (Some(nginx), Some(store)) = (nginx, store) {
         figures.push(Figure::ratio("nginx ÷ store", nginx, store));
     }
@@ -55,12 +55,12 @@ fn ratios(name: RowName, series: &[Series]) -> Vec<Figure> {
     figures
 }
 
-/// What the doors themselves cost.
+/// What the endpoints themselves cost.
 fn usage(name: RowName, series: &[Series], bytes: u64) -> Vec<Figure> {
     let mut figures = Vec::new();
-    for series in series.iter().filter(|series| series.door != Door::Store.as_str()) {
-        let ours = series.door == Door::Larder.as_str();
-        let title = report::title(series.door);
+    for series in series.iter().filter(|series| series.endpoint != Endpoint::Store.as_str()) {
+        let ours = series.endpoint == Endpoint::Larder.as_str();
+        let title = report::title(series.endpoint);
         let most = match name {
             RowName::Upload if machine::has_sha() => Some(2.0),
             RowName::Download => Some(0.5),

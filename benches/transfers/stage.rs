@@ -14,7 +14,7 @@ use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use larder::embedded::{Options, S3Kind, Servers};
 
 use crate::arguments::{Arguments, Kind};
-use crate::janitor::{self, Janitor};
+use crate::cleanup::{self, Cleanup};
 use crate::nginx::Nginx;
 
 pub const BUCKET: &str = "bench";
@@ -30,7 +30,7 @@ pub struct Stage {
     // Stopped after nginx, before the directory goes.
     pub servers: Servers,
     pub directory: PathBuf,
-    _janitor: Janitor,
+    _cleanup: Cleanup,
 }
 
 impl Stage {
@@ -38,16 +38,16 @@ impl Stage {
     pub async fn set(arguments: Arguments) -> Result<Self> {
         let directory = match &arguments.directory {
             Some(parent) => parent.join(format!("larder-bench-{}", std::process::id())),
-            None => janitor::directory("bench"),
+            None => cleanup::directory("bench"),
         };
         std::fs::create_dir_all(&directory)?;
-        let janitor = Janitor::hire(None, [directory.clone()]);
+        let cleanup = Cleanup::start(None, [directory.clone()]);
         let s3 = if arguments.store == Kind::Minio { S3Kind::MinIo } else { S3Kind::SeaweedFs };
         let servers = Servers::start(&directory.join("servers"), Options { durable: true, s3 })?;
         let nginx = Nginx::start(&servers.urls().s3_endpoint, &directory)?;
         let s3 = client(&servers);
         s3.create_bucket().bucket(BUCKET).send().await.context("the bucket cannot be made")?;
-        Ok(Self { arguments, s3, nginx, servers, directory, _janitor: janitor })
+        Ok(Self { arguments, s3, nginx, servers, directory, _cleanup: cleanup })
     }
 
     /// A file of pseudo-random bytes, which nothing can compress, in the page cache.

@@ -9,8 +9,8 @@ use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts
 use crate::config::Config;
 use crate::console::error::{self, Error};
 use crate::domain::health::State;
-use crate::domain::traffic::Ending;
-use crate::domain::{Context, vitals};
+use crate::domain::transfer_counters::Ending;
+use crate::domain::{Context, redis_metrics};
 use crate::meter::Meter;
 
 pub async fn show(ctx: web::Data<Context>, meter: web::Data<Meter>, req: HttpRequest) -> HttpResponse {
@@ -64,8 +64,8 @@ async fn state(ctx: &Context) -> prometheus::Result<Registry> {
     cache(ctx, &registry)?;
     traffic(ctx, &registry)?;
     redis(ctx, &registry).await?;
-    gauge(&registry, "larder_uploads_in_flight", "Uploads under way", ctx.budget.under_way() as u64)?;
-    gauge(&registry, "larder_upload_memory_bytes", "Memory that uploads hold", ctx.budget.in_use() as u64)?;
+    gauge(&registry, "larder_uploads_in_flight", "Uploads under way", ctx.upload_memory.under_way() as u64)?;
+    gauge(&registry, "larder_upload_memory_bytes", "Memory that uploads hold", ctx.upload_memory.in_use() as u64)?;
     Ok(registry)
 }
 
@@ -171,15 +171,15 @@ fn cache(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
 fn traffic(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
     let uploads = counters(registry, "larder_uploads_total", "Files by how their upload ended", &["outcome"])?;
     for how in Ending::ALL {
-        uploads.with_label_values(&[how.slug()]).inc_by(ctx.traffic.count(how));
+        uploads.with_label_values(&[how.slug()]).inc_by(ctx.transfer_counters.count(how));
     }
-    counter(registry, "larder_upload_bytes_total", "Bytes of the files that were stored", ctx.traffic.uploaded())?;
-    counter(registry, "larder_download_bytes_total", "Bytes of objects that were handed out", ctx.traffic.downloaded())
+    counter(registry, "larder_upload_bytes_total", "Bytes of the files that were stored", ctx.transfer_counters.uploaded())?;
+    counter(registry, "larder_download_bytes_total", "Bytes of objects that were handed out", ctx.transfer_counters.downloaded())
 }
 
 /// What the server tells within a quarter of a second; without it the other figures stand alone.
 async fn redis(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
-    let Some(told) = vitals::told(ctx).await else { return Ok(()) };
+    let Some(told) = redis_metrics::export(ctx).await else { return Ok(()) };
     for (name, help, value) in told.gauges() {
         gauge(registry, name, help, value)?;
     }

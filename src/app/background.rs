@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::SetOnce;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::domain::{Context, abilities, buckets, cache, health, objects, overview, setup, sign_in, signing, uploads, vitals};
+use crate::domain::{Context, abilities, buckets, cache, health, objects, overview, redis_metrics, setup, sign_in, signing, uploads};
 use crate::ready::Ready;
 use crate::stores::postgres;
 
@@ -26,7 +26,7 @@ impl SetupLink {
 pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: SocketAddr) -> Vec<AbortHandle> {
     health::start(ctx);
     let for_sampler = ctx.clone();
-    let sampler = for_ever("sampling Redis", move || vitals::run(for_sampler.clone()));
+    let sampler = for_ever("sampling Redis", move || redis_metrics::run(for_sampler.clone()));
     let for_warmth = setup.clone();
     let (for_database, ready, setup) = (ctx.clone(), ready.clone(), setup.clone());
     let database = async move {

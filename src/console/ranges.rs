@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::clock;
-use crate::domain::vitals::Range;
+use crate::domain::redis_metrics::Range;
 
 const NAMES: [(Range, &str, &str); 3] =
     [(Range::Hour, "hour", "Last hour"), (Range::Day, "day", "24 hours"), (Range::Month, "month", "30 days")];

@@ -21,7 +21,7 @@ use crate::domain::objects::{Doomed, Fate, Listing, Object, Origin, SharedLink};
 use crate::domain::overview::{Overview, Stored};
 use crate::domain::preview::{MediaKind, Preview};
 use crate::domain::uploads::Batch;
-use crate::domain::uploads::open::Unfinished;
+use crate::domain::uploads::multipart_list::Unfinished;
 use crate::domain::uploads::{File, Page};
 use crate::domain::users::User;
 use crate::stores::s3::OpenMarker;

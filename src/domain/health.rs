@@ -2,17 +2,17 @@
 
 mod board;
 mod detail;
-mod fault;
+mod error;
 mod history;
 mod incidents;
-mod line;
+mod latency;
 mod minutes;
 mod models;
 mod past;
 mod probes;
 mod record;
 mod service;
-mod words;
+mod text;
 
 use std::sync::Arc;
 
@@ -20,16 +20,16 @@ use chrono::{DateTime, Utc};
 
 pub use board::Board;
 pub use detail::{Detail, RedisDetail};
-pub use fault::{Class, Fault};
+pub use error::{CheckError, ErrorClass};
 pub use history::{keep, save_all};
 pub use incidents::Incident;
-pub use line::{Hour, Step as Heard};
+pub use latency::{Hour, LatencyStep};
 pub use models::call_models;
 pub use past::{Day, Seconds, Step, Uptime, steps};
 pub use probes::{Asked, check_once, look_once, start};
 pub use record::{FAILURES, RECOVERIES};
 pub use service::Service;
-pub use words::Names;
+pub use text::Names;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -77,11 +77,11 @@ pub struct Snapshot {
     pub next_at: Option<DateTime<Utc>>,
     /// Failed checks in a row.
     pub failures: u32,
-    pub last_failure: Option<(DateTime<Utc>, Fault)>,
+    pub last_failure: Option<(DateTime<Utc>, CheckError)>,
     /// In milliseconds.
     pub last_good: Option<(DateTime<Utc>, f64)>,
     /// Why it is degraded.
-    pub trouble: Option<Fault>,
+    pub trouble: Option<CheckError>,
     /// As the server tells it.
     pub version: Option<String>,
     pub detail: Option<Arc<Detail>>,

@@ -6,35 +6,35 @@
 mod activity;
 mod attempt;
 mod batch;
-mod budget;
 mod engine;
 mod failure;
 mod history;
 mod intake;
-pub mod open;
+mod memory_limit;
+pub mod multipart_list;
 mod orphans;
-mod pace;
+mod part_buffer;
 mod parts;
-mod places;
 mod publish;
 pub mod reaper;
 mod receiver;
 pub mod resume;
-mod room;
 mod row;
+mod send_rate;
+mod slots;
 mod target;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use activity::Activity;
-pub use budget::Budget;
 pub use engine::Upload;
 pub(super) use failure::CANCELLED;
 pub use failure::{code, cut};
 pub(super) use history::known;
 pub use history::{BATCH_PAGE, Batch, Filter, Page, batch, list};
 pub use intake::Intake;
+pub use memory_limit::MemoryLimit;
 pub use parts::largest;
 pub use receiver::{Ended, Receiver};
 

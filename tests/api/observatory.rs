@@ -151,8 +151,8 @@ async fn every_answer_is_worth_130_points() {
     .await;
     let email = app.new_user(Role::Admin).await;
     let visitor = app.visitor();
-    let door = visitor.get("/session").await.expect_status(200);
-    assert!(score(&door, &set_by(&door)) >= 130, "{:?}", door.headers);
+    let sign_in_page = visitor.get("/session").await.expect_status(200);
+    assert!(score(&sign_in_page, &set_by(&sign_in_page)) >= 130, "{:?}", sign_in_page.headers);
 
     let form = form_urlencoded::Serializer::new(String::new()).extend_pairs([("email", email.as_str()), ("password", PASSWORD)]).finish();
     let request =
@@ -168,7 +168,7 @@ async fn every_answer_is_worth_130_points() {
         let page = ask(path).await.expect_status(200);
         assert!(score(&page, &set) >= 135, "{path}: {:?}", page.headers);
     }
-    for asset in door.attributes("link[rel=stylesheet]", "href").iter().chain(&door.attributes("script", "src")) {
+    for asset in sign_in_page.attributes("link[rel=stylesheet]", "href").iter().chain(&sign_in_page.attributes("script", "src")) {
         let file = ask(asset).await.expect_status(200);
         assert!(score(&file, &set) >= 130, "{asset}: {:?}", file.headers);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use larder::domain::actor::Role;
 use larder::domain::health::{Service, State};
 
-use crate::support::{Door, Peer, Reply, Settings, TestApp, eventually, eventually_within};
+use crate::support::{HttpStub, Reply, Settings, TcpSwitch, TestApp, eventually, eventually_within};
 use crate::{signed_in, signed_in_at};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -105,27 +105,27 @@ async fn the_page_of_a_service_follows_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_is_not_live_any_more_says_so_and_comes_back() {
     let app = TestApp::start().await;
-    let door = Door::open(&app.base).await;
-    let browser = signed_in_at(&app, &door.base, Role::Viewer, Settings::default()).await;
-    browser.goto(&format!("{}/health", door.base)).await;
+    let switch = TcpSwitch::start(&app.base).await;
+    let browser = signed_in_at(&app, &switch.base, Role::Viewer, Settings::default()).await;
+    browser.goto(&format!("{}/health", switch.base)).await;
     let stalled = async || browser.text("main").await.contains("not live any more");
     assert!(!stalled().await);
-    let proxy = Peer::always(Reply::page(503, "content-type: text/html\r\n", "no"));
-    door.lead_to(&proxy.base);
-    door.cut();
+    let proxy = HttpStub::always(Reply::page(503, "content-type: text/html\r\n", "no"));
+    switch.switch_to(&proxy.base);
+    switch.close_connections();
     eventually_within(LIMIT, "it says so", stalled).await;
-    door.lead_to(&app.base);
+    switch.switch_to(&app.base);
     eventually_within(LIMIT, "it is live again", async || !stalled().await).await;
     // Nobody listens: the browser tries again for ever.
-    door.lead_to("http://127.0.0.1:1");
-    door.cut();
+    switch.switch_to("http://127.0.0.1:1");
+    switch.close_connections();
     eventually_within(LIMIT, "it says so, too", stalled).await;
-    door.lead_to(&app.base);
+    switch.switch_to(&app.base);
     eventually_within(LIMIT, "it is live once more", async || !stalled().await).await;
     // No word comes, and no end.
-    let silent = Peer::always(Reply::Freeze("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"));
-    door.lead_to(&silent.base);
-    door.cut();
+    let silent = HttpStub::always(Reply::Freeze("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"));
+    switch.switch_to(&silent.base);
+    switch.close_connections();
     eventually_within(LIMIT * 2, "it hears the silence", stalled).await;
     browser.close().await;
 }

@@ -8,7 +8,7 @@ use larder::domain::actor::Role;
 use serde_json::json;
 
 use crate::signed_in_at;
-use crate::support::{Browser, Door, Settings, TestApp, eventually, eventually_within};
+use crate::support::{Browser, Settings, TcpSwitch, TestApp, eventually, eventually_within};
 
 const PART: usize = 8 << 20;
 /// Of a file that does not arrive before a busy machine takes its next step.
@@ -157,13 +157,13 @@ async fn a_paused_upload_goes_on_and_a_changed_file_starts_over() {
 async fn an_upload_outlives_the_larder_that_it_began_at() {
     let app = TestApp::start().await;
     let other = app.replica().await;
-    let door = Door::open(&app.base).await;
-    let desk = Desk::new(&app, &door.base).await;
+    let switch = TcpSwitch::start(&app.base).await;
+    let desk = Desk::new(&app, &switch.base).await;
     let path = desk.file("long.bin", MANY * PART);
     desk.throttle(Some(2 << 20)).await;
     desk.choose(&path).await;
     eventually_within(Duration::from_secs(60), "a part has arrived", async || parts(&other, "long.bin").await >= 1).await;
-    door.lead_to(&other.base);
+    switch.switch_to(&other.base);
     app.stop().await;
     desk.throttle(None).await;
     desk.is_stored().await;
@@ -174,8 +174,8 @@ async fn an_upload_outlives_the_larder_that_it_began_at() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_the_connection_goes_on_as_soon_as_it_is_back() {
     let app = TestApp::start().await;
-    let door = Door::open(&app.base).await;
-    let desk = Desk::new(&app, &door.base).await;
+    let switch = TcpSwitch::start(&app.base).await;
+    let desk = Desk::new(&app, &switch.base).await;
     let path = desk.file("far.bin", MANY * PART);
     desk.throttle(Some(2 << 20)).await;
     desk.choose(&path).await;
@@ -187,12 +187,12 @@ async fn what_waits_for_the_connection_goes_on_as_soon_as_it_is_back() {
     let waits = async || desk.browser.text(".queue-row").await.contains("Waiting for the connection");
     for (round, again) in ["document.querySelector('[data-now]').click()", "window.dispatchEvent(new Event('online'))"].iter().enumerate() {
         let before = parts(&app, "far.bin").await;
-        door.lead_to("http://127.0.0.1:1");
-        door.cut();
+        switch.switch_to("http://127.0.0.1:1");
+        switch.close_connections();
         eventually("it waits", waits).await;
         eventually("it can be hurried", async || desk.shows("[data-now]:not([hidden])").await).await;
         desk.browser.picture(&format!("upload-waits-{round}")).await;
-        door.lead_to(&app.base);
+        switch.switch_to(&app.base);
         // Of two parts that travel, one may hear of its broken connection later than the other.
         eventually_within(Duration::from_secs(30), "it goes on", async || {
             desk.browser.client.execute(again, Vec::new()).await.unwrap();

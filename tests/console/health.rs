@@ -7,7 +7,7 @@ use larder::domain::health::{Service, State};
 use reqwest::Method;
 
 use crate::streams::streamed;
-use crate::support::{Peer, Reply, TestApp, eventually, eventually_within};
+use crate::support::{HttpStub, Reply, TestApp, eventually, eventually_within};
 
 pub async fn all_up(app: &TestApp) {
     eventually("all services are up", async || {
@@ -167,7 +167,7 @@ async fn a_page_that_needs_what_is_down_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_may_have_every_model_called() {
-    let gateway = Peer::new(|asked| match asked.path.as_str() {
+    let gateway = HttpStub::new(|asked| match asked.path.as_str() {
         "/health" => Reply::Json(
             200,
             serde_json::json!({"healthy_endpoints": [{"model": "openai/a"}], "unhealthy_endpoints": [{"model": "openai/<b>", "error": "sk-secret"}],
@@ -197,7 +197,7 @@ async fn an_admin_may_have_every_model_called() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_hostile_server_says_of_itself_stays_short_and_in_its_place() {
-    let gateway = Peer::new(|asked| {
+    let gateway = HttpStub::new(|asked| {
         let word = "\r\rretry: 1\rid: evil\u{202e}<script>alert(1)</script>";
         match asked.path.as_str() {
             "/v1/models" => {

@@ -137,7 +137,7 @@ async fn a_full_house_is_a_503_that_says_when_to_come_back() {
     let long = editor.request(Method::POST, &path).multipart(form);
     let long = tokio::spawn(async move { long.send().await.unwrap().status().as_u16() });
     send.send(Ok("begun".into())).await.unwrap();
-    eventually("it is under way", async || app.ctx.budget.under_way() == 1).await;
+    eventually("it is under way", async || app.ctx.upload_memory.under_way() == 1).await;
     let refused = editor.upload(&app.bucket, "other.txt", "x").await.expect_status(503);
     assert_eq!(refused.header("retry-after"), Some("10"));
     assert!(refused.text_of("main").contains("one person may have"), "{}", refused.text_of("main"));

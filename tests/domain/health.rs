@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use larder::app;
 use larder::config::{Config, Secret, Stores};
-use larder::domain::health::{self, Class, Detail, Service, State};
+use larder::domain::health::{self, Detail, ErrorClass, Service, State};
 
 use crate::support::{
-    LiteLlmServer, Peer, QdrantServer, Reply, Road, Set, TestApp, Way, certificates, eventually, eventually_within, tls_front,
+    HttpStub, LinkState, LiteLlmServer, QdrantServer, Reply, Set, SlowLink, TestApp, certificates, eventually, eventually_within, tls_front,
 };
 
 fn config(set: &Set) -> Config {
@@ -15,7 +15,7 @@ fn config(set: &Set) -> Config {
 }
 
 /// What a check finds where the configuration is so.
-async fn class_of(service: Service, set: &Set, change: impl FnOnce(&mut Config)) -> Result<String, Class> {
+async fn class_of(service: Service, set: &Set, change: impl FnOnce(&mut Config)) -> Result<String, ErrorClass> {
     let mut config = config(set);
     change(&mut config);
     let ctx = app::context(config).unwrap();
@@ -34,22 +34,22 @@ async fn each_fault_of_postgres_has_its_class() {
     let url = |text: String| move |config: &mut Config| config.database_url = Secret::new(text);
     let class = async |text: String| class_of(Service::Postgres, &set, url(text)).await;
     assert!(class_of(Service::Postgres, &set, |_| {}).await.is_ok_and(|version| version.starts_with(char::is_numeric)));
-    assert_eq!(class("postgres://larder@no-such-host.invalid/larder".into()).await, Err(Class::Dns));
-    assert_eq!(class("postgres://larder@127.0.0.1:1/larder".into()).await, Err(Class::Connect));
+    assert_eq!(class("postgres://larder@no-such-host.invalid/larder".into()).await, Err(ErrorClass::Dns));
+    assert_eq!(class("postgres://larder@127.0.0.1:1/larder".into()).await, Err(ErrorClass::Connect));
     let socket = set.postgres_socket();
-    let road = Road::to(&socket).await;
-    let here = |database: &str| set.database_url_through("127.0.0.1", road.port, database, "");
+    let link = SlowLink::to(&socket).await;
+    let here = |database: &str| set.database_url_through("127.0.0.1", link.port, database, "");
     assert!(class(here("larder")).await.is_ok());
-    assert_eq!(class(here("no_such_database")).await, Err(Class::Protocol));
-    assert_eq!(class(format!("postgres://no_such_user:wrong@127.0.0.1:{}/larder", road.port)).await, Err(Class::Auth));
+    assert_eq!(class(here("no_such_database")).await, Err(ErrorClass::Protocol));
+    assert_eq!(class(format!("postgres://no_such_user:wrong@127.0.0.1:{}/larder", link.port)).await, Err(ErrorClass::Auth));
     let certified = tempfile::tempdir().unwrap();
     certificates(certified.path());
     let port = tls_front(certified.path(), socket, true).await;
-    assert_eq!(class(set.database_url_through("localhost", port, "larder", "?sslmode=require")).await, Err(Class::Tls));
-    road.set(Way::Silent);
-    assert_eq!(class(here("larder")).await, Err(Class::Timeout));
-    road.set(Way::Cut);
-    assert_eq!(class(here("larder")).await, Err(Class::Connect));
+    assert_eq!(class(set.database_url_through("localhost", port, "larder", "?sslmode=require")).await, Err(ErrorClass::Tls));
+    link.set(LinkState::Silent);
+    assert_eq!(class(here("larder")).await, Err(ErrorClass::Timeout));
+    link.set(LinkState::Cut);
+    assert_eq!(class(here("larder")).await, Err(ErrorClass::Connect));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,22 +57,22 @@ async fn each_fault_of_redis_has_its_class() {
     let set = Set::shared().await;
     let class = async |text: String| class_of(Service::Redis, &set, |config| config.redis.url = Secret::new(text)).await;
     assert!(class_of(Service::Redis, &set, |_| {}).await.is_ok_and(|version| version.starts_with(char::is_numeric)));
-    assert_eq!(class("redis://no-such-host.invalid".into()).await, Err(Class::Dns));
-    assert_eq!(class("redis://127.0.0.1:1".into()).await, Err(Class::Connect));
+    assert_eq!(class("redis://no-such-host.invalid".into()).await, Err(ErrorClass::Dns));
+    assert_eq!(class("redis://127.0.0.1:1".into()).await, Err(ErrorClass::Connect));
     let (socket, password) = set.redis_socket();
-    let road = Road::to(&socket).await;
-    let here = |password: &str| format!("redis://:{password}@127.0.0.1:{}", road.port);
+    let link = SlowLink::to(&socket).await;
+    let here = |password: &str| format!("redis://:{password}@127.0.0.1:{}", link.port);
     assert!(class(here(&password)).await.is_ok());
-    assert_eq!(class(here("wrong")).await, Err(Class::Auth));
-    assert_eq!(class(format!("redis://127.0.0.1:{}", road.port)).await, Err(Class::Auth), "no password at all");
+    assert_eq!(class(here("wrong")).await, Err(ErrorClass::Auth));
+    assert_eq!(class(format!("redis://127.0.0.1:{}", link.port)).await, Err(ErrorClass::Auth), "no password at all");
     let certified = tempfile::tempdir().unwrap();
     certificates(certified.path());
     let port = tls_front(certified.path(), socket, false).await;
-    assert_eq!(class(format!("rediss://:{password}@localhost:{port}")).await, Err(Class::Tls));
-    road.set(Way::Silent);
-    assert_eq!(class(here(&password)).await, Err(Class::Timeout));
-    road.set(Way::Cut);
-    assert_eq!(class(here(&password)).await, Err(Class::Connect));
+    assert_eq!(class(format!("rediss://:{password}@localhost:{port}")).await, Err(ErrorClass::Tls));
+    link.set(LinkState::Silent);
+    assert_eq!(class(here(&password)).await, Err(ErrorClass::Timeout));
+    link.set(LinkState::Cut);
+    assert_eq!(class(here(&password)).await, Err(ErrorClass::Connect));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,20 +81,20 @@ async fn each_fault_of_the_store_has_its_class() {
     let class = async |change: &dyn Fn(&mut Config)| class_of(Service::S3, &set, change).await;
     let at = async |endpoint: String| class(&|config| config.s3.endpoint = Some(endpoint.clone())).await;
     assert!(class(&|_| {}).await.is_ok());
-    assert_eq!(at("http://no-such-host.invalid".into()).await, Err(Class::Dns));
-    assert_eq!(at("http://127.0.0.1:1".into()).await, Err(Class::Connect));
-    assert_eq!(class(&|config| config.s3.secret_access_key = Secret::new("wrong")).await, Err(Class::Auth));
+    assert_eq!(at("http://no-such-host.invalid".into()).await, Err(ErrorClass::Dns));
+    assert_eq!(at("http://127.0.0.1:1".into()).await, Err(ErrorClass::Connect));
+    assert_eq!(class(&|config| config.s3.secret_access_key = Secret::new("wrong")).await, Err(ErrorClass::Auth));
     let certified = tempfile::tempdir().unwrap();
     certificates(certified.path());
     let port = tls_front(certified.path(), set.postgres_socket(), false).await;
-    assert_eq!(at(format!("https://localhost:{port}")).await, Err(Class::Tls));
-    let road = Road::to(set.servers().urls().s3_endpoint.trim_start_matches("http://")).await;
-    let here = format!("http://127.0.0.1:{}", road.port);
+    assert_eq!(at(format!("https://localhost:{port}")).await, Err(ErrorClass::Tls));
+    let link = SlowLink::to(set.servers().urls().s3_endpoint.trim_start_matches("http://")).await;
+    let here = format!("http://127.0.0.1:{}", link.port);
     assert!(at(here.clone()).await.is_ok());
-    road.set(Way::Silent);
-    assert_eq!(at(here.clone()).await, Err(Class::Timeout));
-    road.set(Way::Cut);
-    assert_eq!(at(here).await, Err(Class::Connect));
+    link.set(LinkState::Silent);
+    assert_eq!(at(here.clone()).await, Err(ErrorClass::Timeout));
+    link.set(LinkState::Cut);
+    assert_eq!(at(here).await, Err(ErrorClass::Connect));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,15 +106,15 @@ async fn each_fault_of_qdrant_has_its_class() {
         class_of(Service::Qdrant, &set, move |config| (config.qdrant_url, config.qdrant_api_key) = (Some(url), Some(key))).await
     };
     assert!(class(&server.base, QdrantServer::KEY).await.is_ok_and(|version| version.starts_with("1.")));
-    assert_eq!(class("http://no-such-host.invalid", "wrong").await, Err(Class::Dns));
-    assert_eq!(class("http://127.0.0.1:1", "wrong").await, Err(Class::Connect));
-    let is_json = |status| Peer::always(Reply::Json(status, serde_json::json!({"status": {"error": "no"}, "version": "1.12.4"})));
-    for (status, expected) in [(401, Class::Auth), (403, Class::Auth), (503, Class::Degraded), (500, Class::Protocol)] {
+    assert_eq!(class("http://no-such-host.invalid", "wrong").await, Err(ErrorClass::Dns));
+    assert_eq!(class("http://127.0.0.1:1", "wrong").await, Err(ErrorClass::Connect));
+    let is_json = |status| HttpStub::always(Reply::Json(status, serde_json::json!({"status": {"error": "no"}, "version": "1.12.4"})));
+    for (status, expected) in [(401, ErrorClass::Auth), (403, ErrorClass::Auth), (503, ErrorClass::Degraded), (500, ErrorClass::Protocol)] {
         assert_eq!(class(&is_json(status).base, "wrong").await, Err(expected), "{status}");
     }
-    let html = Peer::always(Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>".to_vec()));
-    assert_eq!(class(&html.base, "wrong").await, Err(Class::Protocol));
-    assert_eq!(class(&Peer::always(Reply::Freeze("")).base, "wrong").await, Err(Class::Timeout));
+    let html = HttpStub::always(Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>".to_vec()));
+    assert_eq!(class(&html.base, "wrong").await, Err(ErrorClass::Protocol));
+    assert_eq!(class(&HttpStub::always(Reply::Freeze("")).base, "wrong").await, Err(ErrorClass::Timeout));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,11 +128,11 @@ async fn each_fault_of_litellm_has_its_class_and_a_missing_model_is_named() {
     let class = async |url: &str| class_of(Service::LiteLlm, &set, |config| configured(config, url)).await;
     // Python, which a busy machine lets wait.
     eventually("it answers in time", async || class(&server.base).await.is_ok_and(|version| version.starts_with("1."))).await;
-    assert_eq!(class("http://no-such-host.invalid").await, Err(Class::Dns));
-    assert_eq!(class("http://127.0.0.1:1").await, Err(Class::Connect));
-    assert_eq!(class(&Peer::always(Reply::Freeze("")).base).await, Err(Class::Timeout));
-    let unready = Peer::always(Reply::Json(503, serde_json::json!({"status": "unhealthy"})));
-    assert_eq!(class(&unready.base).await, Err(Class::Degraded));
+    assert_eq!(class("http://no-such-host.invalid").await, Err(ErrorClass::Dns));
+    assert_eq!(class("http://127.0.0.1:1").await, Err(ErrorClass::Connect));
+    assert_eq!(class(&HttpStub::always(Reply::Freeze("")).base).await, Err(ErrorClass::Timeout));
+    let unready = HttpStub::always(Reply::Json(503, serde_json::json!({"status": "unhealthy"})));
+    assert_eq!(class(&unready.base).await, Err(ErrorClass::Degraded));
     let mut config = config(&set);
     configured(&mut config, &server.base);
     config.litellm_models = vec!["chat".into(), "no-such-alias".into()];
@@ -141,7 +141,7 @@ async fn each_fault_of_litellm_has_its_class_and_a_missing_model_is_named() {
     assert_eq!(detail.trouble().unwrap(), "It does not offer no-such-alias.");
     assert!(matches!(&detail, Detail::LiteLlm { models, .. } if models.first.contains(&"chat".to_owned())));
     config.litellm_master_key = Some(Secret::new("sk-wrong"));
-    assert_eq!(look(config).await.unwrap_err().class, Class::Auth, "ready answers all, the models only whoever has the key");
+    assert_eq!(look(config).await.unwrap_err().class, ErrorClass::Auth, "ready answers all, the models only whoever has the key");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,8 +189,8 @@ async fn the_slower_look_tells_of_each_server_and_leaves_nothing_behind() {
 async fn a_server_that_goes_and_comes_back_is_an_incident_that_outlives_the_console() {
     let set = Set::shared().await;
     let (socket, password) = set.redis_socket();
-    let road = Road::to(&socket).await;
-    let url = Secret::new(format!("redis://:{password}@127.0.0.1:{}", road.port));
+    let link = SlowLink::to(&socket).await;
+    let url = Secret::new(format!("redis://:{password}@127.0.0.1:{}", link.port));
     let app = TestApp::start_with(|config| {
         config.redis.url = url;
         config.redis.browse_url = None;
@@ -200,20 +200,20 @@ async fn a_server_that_goes_and_comes_back_is_an_incident_that_outlives_the_cons
     let board = app.ctx.health.clone();
     let state = || board.one(Service::Redis).state;
     eventually("it is up", async || state() == State::Up).await;
-    road.set(Way::Slow(Duration::from_millis(150)));
+    link.set(LinkState::Slow(Duration::from_millis(150)));
     eventually("it is slow", async || board.one(Service::Redis).latency_ms.is_some_and(|ms| ms >= 150.0)).await;
     assert_eq!(state(), State::Up, "and up");
-    road.set(Way::Cut);
+    link.set(LinkState::Cut);
     eventually("it is down", async || state() == State::Down).await;
     let down = board.one(Service::Redis);
     assert_eq!((down.healthy, down.latency_ms, down.failures >= health::FAILURES), (false, None, true));
-    assert_eq!(down.last_failure.unwrap().1.class, Class::Connect);
+    assert_eq!(down.last_failure.unwrap().1.class, ErrorClass::Connect);
     let read = async |what: &str| {
         let sql = app.sql().await;
         sql.query_one(&format!("SELECT {what} FROM health_incidents WHERE service = 'redis'"), &[]).await
     };
     eventually("it is written", async || read("class").await.is_ok_and(|row| row.get::<_, &str>(0) == "connect")).await;
-    road.set(Way::Open);
+    link.set(LinkState::Open);
     eventually("it is up again", async || state() == State::Up).await;
     eventually("its end is written", async || read("ended_at IS NOT NULL").await.is_ok_and(|row| row.get(0))).await;
     let uptime = board.uptime(Service::Redis).day;
@@ -226,7 +226,7 @@ async fn a_server_that_goes_and_comes_back_is_an_incident_that_outlives_the_cons
         let incidents = next.ctx.health.incidents();
         incidents
             .iter()
-            .any(|incident| incident.service == Service::Redis && incident.ended_at.is_some() && incident.class == Class::Connect)
+            .any(|incident| incident.service == Service::Redis && incident.ended_at.is_some() && incident.class == ErrorClass::Connect)
     })
     .await;
     eventually_within(Duration::from_secs(75), "and the time in which it was down", async || {

@@ -165,7 +165,7 @@ async fn an_upload_that_is_dropped_leaves_nothing_and_gives_its_memory_back() {
     }
     drop(dropped);
     eventually("the row says so", async || states(&app, "dropped").await == ["failed"]).await;
-    eventually("the memory is back", async || app.ctx.budget.in_use() == 0).await;
+    eventually("the memory is back", async || app.ctx.upload_memory.in_use() == 0).await;
     assert!(app.ctx.s3.head(&app.bucket, "dropped", None).await.is_err());
 }
 
@@ -208,14 +208,14 @@ async fn two_hundred_slow_uploads_do_not_keep_a_fast_one_waiting() {
     for n in 0..200 {
         slow.push(begun(&app, &format!("slow{n}"), false).await);
     }
-    assert!(app.ctx.budget.in_use() < 32 << 20, "{}", app.ctx.budget.in_use());
+    assert!(app.ctx.upload_memory.in_use() < 32 << 20, "{}", app.ctx.upload_memory.in_use());
     let fast = tokio::time::timeout(Duration::from_secs(15), upload(&app, "fast", &content(20 << 20), false)).await;
     assert_eq!(fast.unwrap().unwrap().size, Some(20 << 20));
     let mut last = slow.pop().unwrap();
     last.write(Bytes::from_static(b"the end")).await.unwrap();
     assert_eq!(last.finish().await.unwrap().size, Some(100_007));
     drop(slow);
-    eventually_within(Duration::from_secs(30), "the memory is back", async || app.ctx.budget.in_use() == 0).await;
+    eventually_within(Duration::from_secs(30), "the memory is back", async || app.ctx.upload_memory.in_use() == 0).await;
 }
 
 /// One that has shown that it is fast, has all the memory there is, and sends no more.
@@ -226,7 +226,7 @@ async fn whoever_stops_sending_makes_room_for_those_who_wait() {
     for chunk in content(3 << 20).chunks(64 << 10) {
         stopped.write(Bytes::copy_from_slice(chunk)).await.unwrap();
     }
-    assert!(app.ctx.budget.in_use() >= 8 << 20);
+    assert!(app.ctx.upload_memory.in_use() >= 8 << 20);
     // A small file needs no part's memory, and waits for nobody.
     upload(&app, "small", &content(50_000), false).await.unwrap();
     let sent = content(10 << 20);
@@ -255,9 +255,9 @@ async fn nobody_has_all_the_places_and_a_full_house_says_when_to_come_back() {
     let third = open(&person(2)).await.unwrap();
     let refused = open(&person(3)).await.map(|_| ());
     assert!(matches!(&refused, Err(Error::Busy { why, .. }) if why.contains("at once")), "{refused:?}");
-    assert_eq!(app.ctx.budget.under_way(), 3);
+    assert_eq!(app.ctx.upload_memory.under_way(), 3);
     drop(held);
     open(&person(3)).await.unwrap();
     drop(third);
-    assert_eq!(app.ctx.budget.under_way(), 0);
+    assert_eq!(app.ctx.upload_memory.under_way(), 0);
 }

@@ -95,8 +95,8 @@ async fn a_cut_anywhere_stores_nothing_and_gives_memory_and_places_back() {
     }
     let somebody = Actor { role: Role::Editor, ..Actor::system("Tests") };
     eventually_within(Duration::from_secs(60), "memory and places are back", async || {
-        let places: Vec<_> = (0..PLACES).map_while(|_| app.ctx.budget.enter(&somebody).ok()).collect();
-        app.ctx.budget.in_use() == 0 && places.len() == PLACES
+        let places: Vec<_> = (0..PLACES).map_while(|_| app.ctx.upload_memory.enter(&somebody).ok()).collect();
+        app.ctx.upload_memory.in_use() == 0 && places.len() == PLACES
     })
     .await;
     Checker::of(&app).await.check(&sender.ledger).await;

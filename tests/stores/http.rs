@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use larder::config::Secret;
+use larder::stores::connect_error::ErrorKind;
 use larder::stores::http::{Error, LARGEST};
 use larder::stores::litellm::{LiteLlm, Message, Role};
 use larder::stores::qdrant::{Distance, Point, PointId, Qdrant};
-use larder::stores::reach::Kind;
 use serde_json::{Map, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Peer, Reply, certificates, eventually, tls_front};
+use crate::support::{HttpStub, Reply, certificates, eventually, tls_front};
 
 const KEY: &str = "key-that-nobody-else-may-see";
 /// How long the clients wait here.
@@ -48,7 +48,7 @@ async fn ask_everything(url: &str) -> Vec<(&'static str, Error)> {
 }
 
 /// All questions fail with this kind, and no message tells the address or the key.
-async fn expect(url: &str, kind: Kind) -> Vec<Error> {
+async fn expect(url: &str, kind: ErrorKind) -> Vec<Error> {
     let failed = ask_everything(url).await;
     let host = url.split("//").nth(1).unwrap().split(':').next().unwrap();
     for (name, error) in &failed {
@@ -68,25 +68,25 @@ fn html(status: u16) -> Reply {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_listens_at_the_address_or_it_has_no_such_name() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    expect(&format!("http://{free}"), Kind::Connect).await;
+    expect(&format!("http://{free}"), ErrorKind::Connect).await;
     // No name has so long a part, so no resolver asks a network for it, which may be slow. And the words of an
     // address do not decide what its failure is.
-    expect(&format!("http://tls-certificate-timeout-{}.invalid:6333", "x".repeat(64)), Kind::Dns).await;
-    let dropped = Peer::always(Reply::Raw(Vec::new()));
-    expect(&dropped.base, Kind::Connect).await;
+    expect(&format!("http://tls-certificate-timeout-{}.invalid:6333", "x".repeat(64)), ErrorKind::Dns).await;
+    let dropped = HttpStub::always(Reply::Raw(Vec::new()));
+    expect(&dropped.base, ErrorKind::Connect).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_server_costs_no_more_than_the_deadline() {
     for begin in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"result\":"] {
-        let frozen = Peer::always(Reply::Freeze(begin));
+        let frozen = HttpStub::always(Reply::Freeze(begin));
         let began = Instant::now();
-        expect(&frozen.base, Kind::Timeout).await;
+        expect(&frozen.base, ErrorKind::Timeout).await;
         let took = began.elapsed();
         assert!(took >= LIMIT && took < LIMIT * 3, "{took:?} after {begin:?}");
     }
     // Without another limit, within the 5 s that a page has.
-    let frozen = Peer::always(Reply::Freeze(""));
+    let frozen = HttpStub::always(Reply::Freeze(""));
     let began = Instant::now();
     let (qdrant, litellm) = (Qdrant::new(&frozen.base, None).unwrap(), LiteLlm::new(&frozen.base, None).unwrap());
     assert_eq!(tokio::join!(qdrant.ready(), litellm.models()), (Err(Error::Timeout), Err(Error::Timeout)));
@@ -98,10 +98,10 @@ async fn a_certificate_must_be_one_that_is_trusted() {
     let directory = tempfile::tempdir().unwrap();
     certificates(directory.path());
     let port = tls_front(directory.path(), "/nowhere".into(), false).await;
-    expect(&format!("https://localhost:{port}"), Kind::Tls).await;
+    expect(&format!("https://localhost:{port}"), ErrorKind::Tls).await;
     // What answers there speaks no TLS.
-    let plain = Peer::always(html(400));
-    expect(&plain.base.replace("http:", "https:"), Kind::Tls).await;
+    let plain = HttpStub::always(html(400));
+    expect(&plain.base.replace("http:", "https:"), ErrorKind::Tls).await;
 }
 
 /// The system's authorities and the proxies come from the environment, which only a process of its own can change.
@@ -140,7 +140,7 @@ async fn in_a_process_of_its_own() {
 async fn a_refusal_of_the_key_is_told_apart_from_other_refusals() {
     for status in [401, 403] {
         for reply in [html(status), Reply::Json(status, json!({"error": {"message": format!("Bad key {KEY} at 127.0.0.1")}}))] {
-            expect(&Peer::always(reply).base, Kind::Auth).await;
+            expect(&HttpStub::always(reply).base, ErrorKind::Auth).await;
         }
     }
 }
@@ -151,7 +151,7 @@ async fn what_is_no_api_is_told_as_such() {
     let not_utf8 = Reply::Raw(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 3\r\n\r\n\xff\xfe\xfd".to_vec());
     let empty = Reply::page(200, "", "");
     for reply in [html(200), html(404), garbage, not_utf8, empty, Reply::Json(200, json!([1])), Reply::Json(200, json!({"result": 7}))] {
-        for error in expect(&Peer::always(reply.clone()).base, Kind::Protocol).await {
+        for error in expect(&HttpStub::always(reply.clone()).base, ErrorKind::Protocol).await {
             assert!(matches!(error, Error::Protocol(_)), "{error:?} for {reply:?}");
         }
     }
@@ -160,14 +160,14 @@ async fn what_is_no_api_is_told_as_such() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_told_in_the_servers_words() {
     let said = json!({"error": {"message": format!("No room at 127.0.0.1 for {KEY}")}});
-    for error in expect(&Peer::always(Reply::Json(500, said.clone())).base, Kind::Protocol).await {
+    for error in expect(&HttpStub::always(Reply::Json(500, said.clone())).base, ErrorKind::Protocol).await {
         assert_eq!(error, Error::Failed("No room at … for …".into()));
     }
-    for error in expect(&Peer::always(html(502)).base, Kind::NotReady).await {
+    for error in expect(&HttpStub::always(html(502)).base, ErrorKind::NotReady).await {
         assert_eq!(error, Error::NotReady("it gives no reason".into()));
     }
     let busy = Reply::page(429, "retry-after: 7\r\n", &said.to_string());
-    for error in expect(&Peer::always(busy).base, Kind::NotReady).await {
+    for error in expect(&HttpStub::always(busy).base, ErrorKind::NotReady).await {
         assert_eq!(error, Error::Busy { retry_after: Some(Duration::from_secs(7)) });
     }
 }
@@ -175,49 +175,49 @@ async fn a_failure_is_told_in_the_servers_words() {
 /// The bytes that leave the server bound what the client can have kept of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_giant_answer_is_refused_before_it_fills_the_memory() {
-    let announced = Peer::always(Reply::Endless("HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n"));
-    let unannounced = Peer::always(Reply::Endless("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"));
-    for (peer, at_most) in [(announced, 8 << 20), (unannounced, LARGEST as u64 + (16 << 20))] {
-        let qdrant = Qdrant::new(&peer.base, None).unwrap();
+    let announced = HttpStub::always(Reply::Endless("HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n"));
+    let unannounced = HttpStub::always(Reply::Endless("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"));
+    for (stub, at_most) in [(announced, 8 << 20), (unannounced, LARGEST as u64 + (16 << 20))] {
+        let qdrant = Qdrant::new(&stub.base, None).unwrap();
         assert_eq!(qdrant.collections().await, Err(Error::TooLarge));
         let mut before = u64::MAX;
-        eventually("the server is left", async || std::mem::replace(&mut before, peer.sent()) == peer.sent()).await;
-        assert!(peer.sent() < at_most, "{} bytes", peer.sent());
+        eventually("the server is left", async || std::mem::replace(&mut before, stub.sent()) == stub.sent()).await;
+        assert!(stub.sent() < at_most, "{} bytes", stub.sent());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_is_always_sent_and_never_to_another_host() {
-    let other = Peer::always(Reply::Json(200, json!({})));
+    let other = HttpStub::always(Reply::Json(200, json!({})));
     for status in [301, 302, 303, 307, 308] {
         let location = format!("location: {}/elsewhere\r\n", other.base);
-        let peer = Peer::always(Reply::page(status, &location, ""));
-        expect(&peer.base, Kind::Protocol).await;
-        let asked = peer.asked();
+        let stub = HttpStub::always(Reply::page(status, &location, ""));
+        expect(&stub.base, ErrorKind::Protocol).await;
+        let asked = stub.received();
         assert_eq!(asked.len(), 15, "{asked:?}");
         for one in asked {
             let sent = if let Some(key) = one.header("api-key") { key } else { &one.header("authorization").unwrap()["Bearer ".len()..] };
             assert_eq!(sent, KEY, "{one:?}");
         }
     }
-    assert!(other.asked().is_empty(), "{:?}", other.asked());
+    assert!(other.received().is_empty(), "{:?}", other.received());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_may_stand_behind_a_path_and_no_name_leads_out_of_it() {
-    let peer = Peer::always(html(404));
-    let qdrant = Qdrant::new(&format!("{}/behind/", peer.base), None).unwrap();
+    let stub = HttpStub::always(html(404));
+    let qdrant = Qdrant::new(&format!("{}/behind/", stub.base), None).unwrap();
     for name in ["a/../../b", "a?b#c", "é x", "%2e%2e", "//evil.example", "\\evil"] {
         qdrant.collection(name).await.unwrap_err();
     }
-    let asked: BTreeSet<String> = peer.asked().into_iter().map(|one| one.path).collect();
+    let asked: BTreeSet<String> = stub.received().into_iter().map(|one| one.path).collect();
     let name = |path: &String| path.strip_prefix("/behind/collections/").map(str::to_owned);
     let names: Vec<String> = asked.iter().map(|path| name(path).unwrap_or_else(|| panic!("{path}"))).collect();
     assert_eq!(names, ["%252e%252e", "%2F%2Fevil.example", "%5Cevil", "%C3%A9%20x", "a%2F..%2F..%2Fb", "a%3Fb%23c"]);
     qdrant.version().await.unwrap_err();
-    assert_eq!(peer.asked().last().unwrap().path, "/behind");
+    assert_eq!(stub.received().last().unwrap().path, "/behind");
     for name in ["", ".", ".."] {
         assert!(matches!(qdrant.delete_collection(name).await, Err(Error::Refused(_))), "{name:?}");
     }
-    assert_eq!(peer.asked().len(), 7, "nothing was asked of those");
+    assert_eq!(stub.received().len(), 7, "nothing was asked of those");
 }

@@ -4,7 +4,7 @@ use larder::config::Secret;
 use larder::stores::litellm::{Error, LiteLlm, Message, Role};
 use serde_json::{Value, json};
 
-use crate::support::{LiteLlmServer, Peer, Reply};
+use crate::support::{HttpStub, LiteLlmServer, Reply};
 
 async fn litellm() -> LiteLlm {
     LiteLlm::new(&LiteLlmServer::shared().await.base, Some(&Secret::new(LiteLlmServer::KEY))).unwrap()
@@ -40,7 +40,7 @@ async fn each_input_gets_its_vector_in_the_order_of_the_inputs() {
     let inputs = ["one", "two", "Grüße"].map(str::to_owned);
     let vectors = litellm().await.embed("embedding-real", &inputs).await.unwrap();
     assert_eq!(vectors, [[0.0, -1.25, 0.1], [1.0, -1.25, 0.1], [2.0, -1.25, 0.1]]);
-    let asked = LiteLlmServer::shared().await.provider.asked();
+    let asked = LiteLlmServer::shared().await.provider.received();
     let embedding = asked.iter().find(|one| one.path == "/v1/embeddings").unwrap();
     assert_eq!(embedding.json()["input"], json!(inputs));
     let key = embedding.header("authorization").unwrap();
@@ -89,7 +89,8 @@ async fn what_the_provider_refuses_is_not_laid_on_our_key() {
 /// What other versions of LiteLLM, or one with a database, answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_versions_words_are_understood() {
-    let ask = async |reply: Reply| LiteLlm::new(&Peer::always(reply).base, Some(&Secret::new("k"))).unwrap().models().await.unwrap_err();
+    let ask =
+        async |reply: Reply| LiteLlm::new(&HttpStub::always(reply).base, Some(&Secret::new("k"))).unwrap().models().await.unwrap_err();
     let said = |message: &str, kind: &str| json!({"error": {"message": message, "type": kind, "param": "None", "code": "x"}});
     assert_eq!(ask(Reply::Json(500, said("Authentication Error, No api key passed in.", "auth_error"))).await, Error::Auth);
     assert_eq!(ask(Reply::Json(500, said("Authentication Error, Invalid proxy server token passed", "None"))).await, Error::Auth);
@@ -99,14 +100,14 @@ async fn other_versions_words_are_understood() {
     assert_eq!(ask(Reply::Json(404, json!({"detail": "Not Found"}))).await, Error::NotFound("Not Found".into()));
 
     // What is hidden from people, a host's name or a key, may be a word that tells what happened.
-    let peer = Peer::always(Reply::Json(401, said("litellm.AuthenticationError: no", "None")));
-    let litellm = LiteLlm::new(&peer.base, Some(&Secret::new("litellm"))).unwrap();
+    let stub = HttpStub::always(Reply::Json(401, said("litellm.AuthenticationError: no", "None")));
+    let litellm = LiteLlm::new(&stub.base, Some(&Secret::new("litellm"))).unwrap();
     assert_eq!(litellm.models().await, Err(Error::Upstream("….AuthenticationError: no".into())));
 
-    let told = Peer::always(Reply::Json(200, json!({"status": "connected", "db": "connected", "litellm_version": "1.55.10"})));
+    let told = HttpStub::always(Reply::Json(200, json!({"status": "connected", "db": "connected", "litellm_version": "1.55.10"})));
     let litellm = LiteLlm::new(&told.base, None).unwrap();
     assert_eq!(litellm.ready().await.unwrap().as_deref(), Some("1.55.10"));
-    let ill = Peer::always(Reply::Json(200, json!({"status": "unhealthy"})));
+    let ill = HttpStub::always(Reply::Json(200, json!({"status": "unhealthy"})));
     assert!(matches!(LiteLlm::new(&ill.base, None).unwrap().ready().await, Err(Error::NotReady(_))));
 }
 
@@ -123,13 +124,13 @@ async fn answers_that_lack_what_was_asked_for_are_refused() {
         json!([vector(0, json!([1.0])), vector(1, json!([null]))]),
         json!([vector(0, json!([1.0])), vector(1, json!("AACAPw=="))]),
     ] {
-        let peer = Peer::always(Reply::Json(200, json!({"data": data})));
-        let error = LiteLlm::new(&peer.base, None).unwrap().embed("m", &["a".into(), "b".into()]).await.unwrap_err();
+        let stub = HttpStub::always(Reply::Json(200, json!({"data": data})));
+        let error = LiteLlm::new(&stub.base, None).unwrap().embed("m", &["a".into(), "b".into()]).await.unwrap_err();
         assert!(matches!(error, Error::Protocol(_)), "{error:?} for {data}");
     }
     let complete = async |choices: Value| {
-        let peer = Peer::always(Reply::Json(200, json!({"model": "m", "choices": choices})));
-        LiteLlm::new(&peer.base, None).unwrap().complete("m", &hello()).await
+        let stub = HttpStub::always(Reply::Json(200, json!({"model": "m", "choices": choices})));
+        LiteLlm::new(&stub.base, None).unwrap().complete("m", &hello()).await
     };
     for choices in [json!([]), json!([{"message": {"content": null}, "finish_reason": "tool_calls"}]), json!([{"text": "old"}])] {
         assert!(matches!(complete(choices.clone()).await, Err(Error::Protocol(_))), "{choices}");

@@ -5,12 +5,12 @@
 use std::io::Write;
 
 use larder::config::Secret;
+use larder::stores::connect_error::ErrorKind;
 use larder::stores::qdrant::{Distance, Error, Hit, Point, PointId, Qdrant, Status, Vectors};
-use larder::stores::reach::Kind;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::support::{Peer, QdrantServer, Reply};
+use crate::support::{HttpStub, QdrantServer, Reply};
 
 async fn stand_in() -> Qdrant {
     Qdrant::new(&QdrantServer::shared().await.base, Some(&Secret::new(QdrantServer::KEY))).unwrap()
@@ -150,15 +150,15 @@ async fn a_name_of_any_letters_is_one_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_asked_where_there_is_nothing_to_do_or_no_number_to_send() {
-    let peer = Peer::always(Reply::Json(500, json!({})));
-    let qdrant = Qdrant::new(&peer.base, None).unwrap();
+    let stub = HttpStub::always(Reply::Json(500, json!({})));
+    let qdrant = Qdrant::new(&stub.base, None).unwrap();
     qdrant.upsert("c", &[]).await.unwrap();
     qdrant.delete_points("c", &[]).await.unwrap();
     for number in [f32::NAN, f32::INFINITY] {
         assert!(matches!(qdrant.upsert("c", &[point(PointId::Number(1), [0.0, number, 0.0], json!({}))]).await, Err(Error::Refused(_))));
         assert!(matches!(qdrant.search("c", &[number], None, 1).await, Err(Error::Refused(_))));
     }
-    assert!(peer.asked().is_empty());
+    assert!(stub.received().is_empty());
 }
 
 /// States that the stand-in is never in, in the shapes of Qdrant's documentation.
@@ -171,7 +171,7 @@ async fn states_of_a_server_that_is_not_at_its_best_are_understood() {
         result.as_object_mut().unwrap().extend(counts.as_object().unwrap().clone());
         Reply::Json(200, json!({"result": result, "status": "ok", "time": 0.000_2}))
     };
-    let ask = async |reply: Reply| Qdrant::new(&Peer::always(reply).base, None).unwrap().collection("c").await;
+    let ask = async |reply: Reply| Qdrant::new(&HttpStub::always(reply).base, None).unwrap().collection("c").await;
     let failed = json!({"error": "Service internal error: no space left on device"});
     let red = ask(about("red", failed, json!({"text": {"size": 4, "distance": "Euclid"}}))).await.unwrap();
     assert_eq!((red.status, red.points, red.indexed_vectors, red.segments), (Status::Red, None, Some(20_000), 8));
@@ -181,19 +181,19 @@ async fn states_of_a_server_that_is_not_at_its_best_are_understood() {
         let collection = ask(about(told, json!("ok"), json!({}))).await.unwrap();
         assert_eq!((collection.status, collection.vectors, collection.optimizer_error), (status, Vec::new(), None));
     }
-    assert_eq!(ask(about("mauve", json!("ok"), json!({}))).await.unwrap_err().kind(), Kind::Protocol);
+    assert_eq!(ask(about("mauve", json!("ok"), json!({}))).await.unwrap_err().kind(), ErrorKind::Protocol);
 
-    let starting = Peer::always(Reply::page(503, "content-type: text/plain\r\n", "some shards are not ready"));
+    let starting = HttpStub::always(Reply::page(503, "content-type: text/plain\r\n", "some shards are not ready"));
     let qdrant = Qdrant::new(&starting.base, None).unwrap();
     assert_eq!(qdrant.ready().await, Err(Error::NotReady("some shards are not ready".into())));
 
     let late =
-        Peer::always(Reply::Json(200, json!({"result": {"operation_id": 3, "status": "acknowledged"}, "status": "ok", "time": 0.1})));
+        HttpStub::always(Reply::Json(200, json!({"result": {"operation_id": 3, "status": "acknowledged"}, "status": "ok", "time": 0.1})));
     let qdrant = Qdrant::new(&late.base, None).unwrap();
     assert!(matches!(qdrant.delete_points("c", &[PointId::Number(1)]).await, Err(Error::NotReady(_))));
-    assert_eq!(late.asked()[0].path, "/collections/c/points/delete?wait=true");
+    assert_eq!(late.received()[0].path, "/collections/c/points/delete?wait=true");
 
     let bare = json!({"result": {"points": [{"id": 3, "version": 1, "score": 0.5, "payload": null}, {"id": 4, "version": 1, "score": 0}]}});
-    let found = Qdrant::new(&Peer::always(Reply::Json(200, bare)).base, None).unwrap().search("c", &[1.0], None, 2).await.unwrap();
+    let found = Qdrant::new(&HttpStub::always(Reply::Json(200, bare)).base, None).unwrap().search("c", &[1.0], None, 2).await.unwrap();
     assert_eq!((found.len(), &found[0].payload), (2, &Map::new()));
 }

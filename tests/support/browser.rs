@@ -13,7 +13,7 @@ use fantoccini::{ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
-use super::janitor::{self, Janitor};
+use super::cleanup::{self, Cleanup};
 
 /// How a browser is to look at pages.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ pub struct Browser {
 struct Driver {
     url: String,
     directory: PathBuf,
-    _janitor: Janitor,
+    _cleanup: Cleanup,
 }
 
 /// Chromedriver's death signal hangs on the thread that starts it, so that thread stays.
@@ -55,9 +55,9 @@ fn driver() -> &'static Driver {
             child.wait()
         });
         let (port, pid) = hear.recv().unwrap();
-        let directory = janitor::directory("browser");
-        let janitor = Janitor::hire(Some(pid), [directory.clone()]);
-        Driver { url: format!("http://127.0.0.1:{port}"), directory, _janitor: janitor }
+        let directory = cleanup::directory("browser");
+        let cleanup = Cleanup::start(Some(pid), [directory.clone()]);
+        Driver { url: format!("http://127.0.0.1:{port}"), directory, _cleanup: cleanup }
     })
 }
 

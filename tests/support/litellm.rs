@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use serde_yaml_ng::Value;
 
-use super::janitor::{self, Janitor};
-use super::{Peer, Reply};
+use super::cleanup::{self, Cleanup};
+use super::{HttpStub, Reply};
 
 /// It imports for most of a minute on a busy machine.
 const START: Duration = Duration::from_secs(180);
@@ -20,9 +20,9 @@ pub struct LiteLlmServer {
     /// `http://127.0.0.1:<port>`
     pub base: String,
     /// What the provider of `broken-*` and `embedding-real` is asked, and answers.
-    pub provider: Peer,
+    pub provider: HttpStub,
     _process: Child,
-    _janitor: Janitor,
+    _cleanup: Cleanup,
 }
 
 impl LiteLlmServer {
@@ -37,8 +37,8 @@ impl LiteLlmServer {
     }
 
     fn start() -> Self {
-        let provider = Peer::new(|asked| provide(&asked.json()));
-        let directory = janitor::directory("litellm");
+        let provider = HttpStub::new(|asked| provide(&asked.json()));
+        let directory = cleanup::directory("litellm");
         let config = directory.join("config.yaml");
         std::fs::write(&config, serde_yaml_ng::to_string(&configuration(&provider.base)).unwrap()).unwrap();
         let log = directory.join("log");
@@ -63,14 +63,14 @@ impl LiteLlmServer {
             .spawn();
         let mut process = process.expect("LiteLLM is there; `.ci/install test` installs it");
         // Before the wait: whoever loses patience with the tests leaves nothing behind.
-        let janitor = Janitor::hire(Some(process.id()), [directory]);
+        let cleanup = Cleanup::start(Some(process.id()), [directory]);
         let deadline = Instant::now() + START;
         loop {
             let mut said = String::new();
             std::fs::File::open(&log).unwrap().read_to_string(&mut said).unwrap();
             if let Some((_, rest)) = said.split_once("Uvicorn running on ") {
                 let base = rest.split_whitespace().next().unwrap().to_owned();
-                return Self { base, provider, _process: process, _janitor: janitor };
+                return Self { base, provider, _process: process, _cleanup: cleanup };
             }
             assert!(process.try_wait().unwrap().is_none(), "LiteLLM ended: {said}");
             assert!(Instant::now() < deadline, "LiteLLM does not start within {START:?}: {said}");

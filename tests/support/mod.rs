@@ -12,30 +12,30 @@
 
 mod app;
 mod browser;
+mod cleanup;
 mod client;
-mod door;
-mod janitor;
+mod http_stub;
 mod litellm;
 mod page;
-mod peer;
 mod proxy;
 mod qdrant;
-mod road;
 mod servers;
+mod slow_link;
+mod tcp_switch;
 mod tls;
 mod wait;
 
 pub use app::{PASSWORD, TestApp};
 pub use browser::{Browser, Settings};
+pub use cleanup::directory as scratch;
 pub use client::Client;
-pub use door::Door;
-pub use janitor::directory as scratch;
+pub use http_stub::{HttpStub, ReceivedRequest, Reply};
 pub use litellm::LiteLlmServer;
 pub use page::Page;
-pub use peer::{Asked, Peer, Reply};
 pub use proxy::{Fault, Proxy, Which};
 pub use qdrant::QdrantServer;
-pub use road::{Road, Way};
 pub use servers::Set;
+pub use slow_link::{LinkState, SlowLink};
+pub use tcp_switch::TcpSwitch;
 pub use tls::{certificates, tls_front};
 pub use wait::{eventually, eventually_within};

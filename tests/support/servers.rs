@@ -7,26 +7,26 @@ use larder::config::Secret;
 use larder::embedded::{Options, S3Kind, Servers};
 use tokio_postgres::NoTls;
 
-use super::janitor::{self, Janitor};
+use super::cleanup::{self, Cleanup};
 
 /// Migrated once; every test's database is a copy.
 const TEMPLATE: &str = "larder_template";
 
 pub struct Set {
     servers: Servers,
-    _janitor: Janitor,
+    _cleanup: Cleanup,
 }
 
 impl Set {
     /// The servers of this test binary. Leave them running and well.
     pub async fn shared() -> Arc<Self> {
         static SHARED: OnceLock<Arc<Set>> = OnceLock::new();
-        tokio::task::spawn_blocking(|| SHARED.get_or_init(|| Arc::new(Self::start(janitor::directory("servers")))).clone()).await.unwrap()
+        tokio::task::spawn_blocking(|| SHARED.get_or_init(|| Arc::new(Self::start(cleanup::directory("servers")))).clone()).await.unwrap()
     }
 
     /// Servers for one test alone, which may do to them what it likes.
     pub async fn own() -> Arc<Self> {
-        Self::own_in(janitor::directory("servers")).await
+        Self::own_in(cleanup::directory("servers")).await
     }
 
     /// As `own`, with their data in this directory.
@@ -50,8 +50,8 @@ impl Set {
     fn start(directory: PathBuf) -> Self {
         let s3 = Self::kind();
         let servers = Servers::start(&directory, Options { durable: false, s3 }).unwrap();
-        let janitor = Janitor::hire(None, left_behind(&servers, directory));
-        let set = Self { servers, _janitor: janitor };
+        let cleanup = Cleanup::start(None, left_behind(&servers, directory));
+        let set = Self { servers, _cleanup: cleanup };
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             set.admin(&format!("CREATE DATABASE {TEMPLATE}")).await.unwrap();
             larder::stores::postgres::migrate(&Secret::new(set.database_url(TEMPLATE))).await.unwrap();

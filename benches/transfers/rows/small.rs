@@ -10,7 +10,7 @@ use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, ORIGIN};
 use serde_json::Value;
 
 use crate::arguments::RowName;
-use crate::doors::{Door, Doors};
+use crate::endpoints::{Endpoint, Endpoints};
 use crate::rounds::{Plan, Series, measure};
 use crate::stage::BUCKET;
 
@@ -20,30 +20,30 @@ const BOUNDARY: &str = "----larder-bench-6d1f0c52";
 /// Parts that are written at once, as a browser's buffer holds them.
 const TOGETHER: u32 = 16;
 
-pub async fn run(doors: Doors<'_>) -> Result<(String, u64, Vec<Series>)> {
-    let count = doors.stage.arguments.files;
-    let content = Bytes::from(std::fs::read(doors.stage.input(SIZE as u64)?)?);
+pub async fn run(endpoints: Endpoints<'_>) -> Result<(String, u64, Vec<Series>)> {
+    let count = endpoints.stage.arguments.files;
+    let content = Bytes::from(std::fs::read(endpoints.stage.input(SIZE as u64)?)?);
     let bytes = u64::from(count) * SIZE as u64;
-    let plan = Plan { row: RowName::Small, rounds: doors.stage.arguments.rounds, warm_up: true, disk: 4 * bytes };
-    let send = async |door: Door, name: &str| {
+    let plan = Plan { row: RowName::Small, rounds: endpoints.stage.arguments.rounds, warm_up: true, disk: 4 * bytes };
+    let send = async |endpoint: Endpoint, name: &str| {
         let prefix = format!("{name}/");
-        match door {
-            Door::Larder => by_form(doors, &prefix, count, &content).await,
-            Door::Store | Door::Nginx => by_sdk(doors, &prefix, count, &content).await,
+        match endpoint {
+            Endpoint::Larder => by_form(endpoints, &prefix, count, &content).await,
+            Endpoint::Store | Endpoint::Nginx => by_sdk(endpoints, &prefix, count, &content).await,
         }
     };
     let after = async |name: &str| {
         let prefix = format!("{name}/");
-        doors.stage.check(&prefix, count as usize, SIZE as u64).await?;
-        doors.stage.clear(&prefix).await
+        endpoints.stage.check(&prefix, count as usize, SIZE as u64).await?;
+        endpoints.stage.clear(&prefix).await
     };
-    let series = measure(doors, &[Door::Store, Door::Larder], plan, send, after).await?;
+    let series = measure(endpoints, &[Endpoint::Store, Endpoint::Larder], plan, send, after).await?;
     Ok((format!("{count} × 4 KiB. All in one form, against the same PUTs by the SDK, {AT_ONCE} at a time"), bytes, series))
 }
 
-async fn by_sdk(doors: Doors<'_>, prefix: &str, count: u32, content: &Bytes) -> Result<()> {
+async fn by_sdk(endpoints: Endpoints<'_>, prefix: &str, count: u32, content: &Bytes) -> Result<()> {
     let puts = stream::iter(0..count).map(|number| {
-        let put = doors.stage.s3.put_object().bucket(BUCKET).key(format!("{prefix}{}", name(number)));
+        let put = endpoints.stage.s3.put_object().bucket(BUCKET).key(format!("{prefix}{}", name(number)));
         // A task each, so that they use every core.
         tokio::spawn(put.body(ByteStream::from(content.clone())).send())
     });
@@ -54,8 +54,8 @@ async fn by_sdk(doors: Doors<'_>, prefix: &str, count: u32, content: &Bytes) -> 
     Ok(())
 }
 
-async fn by_form(doors: Doors<'_>, prefix: &str, count: u32, content: &Bytes) -> Result<()> {
-    let larder = doors.larder;
+async fn by_form(endpoints: Endpoints<'_>, prefix: &str, count: u32, content: &Bytes) -> Result<()> {
+    let larder = endpoints.larder;
     let end = format!("--{BOUNDARY}--\r\n");
     let length = u64::from(count) * part(0, content).len() as u64 + end.len() as u64;
     let content = content.clone();

@@ -74,7 +74,7 @@ fn unavailable(service: Service, since: Option<DateTime<Utc>>, may_retry: bool) 
             if may_retry {
                 ("retry", format!("Larder tries may_retry every 5 seconds. This page opens by itself when {what}."))
             } else {
-                ("retry", format!("What you sent may have been done, or not. When {what}, look before you send it may_retry."))
+                ("retry", format!("What you sent may have been done, or not. When {what}, look before you send it again."))
             },
         ],
     }
@@ -88,7 +88,7 @@ mod tests {
     fn nobody_is_told_that_nothing_was_done_where_it_may_have_been() {
         let error = Error::Unavailable { service: Service::Postgres, cause: String::new() };
         let sent: String = error.message(None, false).notes.into_iter().map(|(_, note)| note).collect();
-        assert!(sent.contains("may have been done, or not") && sent.contains("look before you send it may_retry"), "{sent}");
+        assert!(sent.contains("may have been done, or not") && sent.contains("look before you send it again"), "{sent}");
         assert!(!error.message(None, true).notes.iter().any(|(_, note)| note.contains("sent")));
     }
 }

@@ -15,7 +15,7 @@ use crate::console::session::{Editor, SignedIn, Viewer};
 use crate::console::{filters, name_markup, paths};
 use crate::domain::names::BucketName;
 use crate::domain::uploads::Activity;
-use crate::domain::uploads::open::{self, Open, Owner, Unfinished};
+use crate::domain::uploads::multipart_list::{self, Open, Owner, Unfinished};
 use crate::domain::{self, Context};
 use crate::stores::s3::OpenMarker;
 
@@ -152,7 +152,7 @@ pub async fn index(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket, quer
     let some = |text: String| Some(text).filter(|text| !text.is_empty());
     let marker = OpenMarker { key: some(query.key), upload_id: some(query.upload) };
     let first = marker == OpenMarker::default();
-    let found = open::unfinished(&ctx, &bucket.0, (!first).then_some(&marker)).await?;
+    let found = multipart_list::unfinished(&ctx, &bucket.0, (!first).then_some(&marker)).await?;
     let layout = viewer.layout("Unfinished uploads", Section::Buckets).with_parents(parents(&bucket.0));
     ok(&IndexPage::of(layout, bucket.0, found, first))
 }
@@ -166,13 +166,13 @@ pub async fn delete(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
     let back = paths::unfinished(&bucket.0, &[]);
     let name = name_markup::plain(key.name());
     if form.confirm != "1" {
-        return match open::one(&ctx, &bucket.0, &key, &form.upload).await {
+        return match multipart_list::one(&ctx, &bucket.0, &key, &form.upload).await {
             Ok(open) => with_status(StatusCode::OK, &confirm_page(&editor, bucket.0, open)),
             Err(domain::Error::NotFound(why)) => Ok(editor.redirect(&back, Flash::warn(why))),
             Err(error) => Err(error.into()),
         };
     }
-    match open::abort(&ctx, &editor.actor, &bucket.0, &key, &form.upload).await {
+    match multipart_list::abort(&ctx, &editor.actor, &bucket.0, &key, &form.upload).await {
         Ok(()) => Ok(editor.redirect(&back, Flash::done(format!("The upload of {name} is aborted. Its parts are gone.")))),
         Err(domain::Error::Conflict(why)) => Ok(editor.redirect(&back, Flash::warn(why))),
         Err(error) => Err(error.into()),

@@ -12,7 +12,7 @@ use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::Namespace;
 use crate::domain::keyspace::slowlog::Entry;
 use crate::domain::keyspace::{Big, Found, Group, Kind, Name, Progress, Row, Sample, State, Viewed, Walk};
-use crate::domain::vitals::{Point, Range, Sums, Vitals};
+use crate::domain::redis_metrics::{Point, Range, RedisMetrics, Sums};
 use crate::stores::redis::{Client, Cost, Described, Elements, Error, Info, Life, Page, Usage};
 
 const COST: Cost = Cost { commands: 6, time: Duration::from_micros(1_400) };
@@ -70,8 +70,8 @@ fn scan(kind: Kind, state: State) -> String {
     scans::ShowPage { layout: admin("Scan"), scan, typed: HOSTILE.into(), refusal: refusal("confirm") }.render().unwrap()
 }
 
-fn vitals(info: &str, points: Option<Vec<Point>>) -> String {
-    let vitals = Vitals {
+fn metrics(info: &str, points: Option<Vec<Point>>) -> String {
+    let metrics = RedisMetrics {
         info: Info::parse(info),
         ping: Duration::from_micros(300),
         slow: Err(Error::NotPermitted),
@@ -82,7 +82,7 @@ fn vitals(info: &str, points: Option<Vec<Point>>) -> String {
         range: Range::Day,
         points,
     };
-    metrics::ShowPage::of(admin("Cache"), &vitals, [USAGE, USAGE], COST).render().unwrap()
+    metrics::ShowPage::of(admin("Cache"), &metrics, [USAGE, USAGE], COST).render().unwrap()
 }
 
 fn server_pages() -> Vec<(&'static str, String)> {
@@ -151,8 +151,8 @@ pub fn pages() -> Vec<(&'static str, String)> {
         ("cache-walk-delete", scan(Kind::Delete, State::Failed(HOSTILE.into()))),
         ("cache-walk-biggest", scan(Kind::Biggest, State::Running)),
         ("cache-biggest", biggest.render().unwrap()),
-        ("cache", vitals(full, Some(vec![point, Point::default(), point]))),
-        ("cache-untold", vitals("", None)),
+        ("cache", metrics(full, Some(vec![point, Point::default(), point]))),
+        ("cache-untold", metrics("", None)),
         ("cache-namespaces", namespaces_page(false)),
         ("cache-namespaces-whole", namespaces_page(true)),
         ("cache-clear", clear.render().unwrap()),

@@ -11,7 +11,7 @@ use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{Entry, Folder, Listing, Origin};
 use crate::domain::sessions::Session;
 use crate::domain::uploads::Activity;
-use crate::domain::uploads::open::{Open, Owner, Progress};
+use crate::domain::uploads::multipart_list::{Open, Owner, Progress};
 use crate::domain::uploads::{File, FileState};
 use crate::stores::s3::KeyRules;
 use chrono::{DateTime, Utc};

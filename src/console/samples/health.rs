@@ -12,14 +12,14 @@ use crate::console::fragment::Fragment;
 use crate::console::pages::health::{Card, Live, LiveFragment, ProcessStats, ShowPage, service};
 use crate::domain::actor::Role;
 use crate::domain::health::{
-    Class, Day, Detail, Fault, Heard, Hour, Incident, Names, RedisDetail, Seconds, Service, Snapshot, State, Step, Uptime,
+    CheckError, Day, Detail, ErrorClass, Hour, Incident, LatencyStep, Names, RedisDetail, Seconds, Service, Snapshot, State, Step, Uptime,
 };
-use crate::domain::vitals::Range;
+use crate::domain::redis_metrics::Range;
 use crate::meter::Load;
 use crate::stores::postgres::probe::Survey;
 
-fn failure() -> Fault {
-    Fault::new(Class::Timeout, HOSTILE)
+fn failure() -> CheckError {
+    CheckError::new(ErrorClass::Timeout, HOSTILE)
 }
 
 fn hostile() -> Names {
@@ -45,7 +45,8 @@ fn detail(of: Service) -> Detail {
 }
 
 fn snapshot(service: Service, state: State) -> Snapshot {
-    let steps = vec![Heard::Unknown, Heard::Answered(1.0), Heard::Answered(2.0), Heard::Silent, Heard::Answered(1.5)];
+    let steps =
+        vec![LatencyStep::Unknown, LatencyStep::Answered(1.0), LatencyStep::Answered(2.0), LatencyStep::Silent, LatencyStep::Answered(1.5)];
     Snapshot {
         service,
         state,
@@ -86,7 +87,7 @@ fn incidents() -> Vec<Incident> {
         began_at: noon(),
         ended_at,
         seen_at: noon(),
-        class: Class::Connect,
+        class: ErrorClass::Connect,
         first: HOSTILE.into(),
         last: format!("{HOSTILE}."),
         consoles: ["a:1", HOSTILE].map(str::to_owned).into(),

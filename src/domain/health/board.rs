@@ -12,7 +12,7 @@ use super::history::History;
 use super::incidents::Incident;
 use super::probes::APART;
 use super::record::{Moment, Outcome, Record};
-use super::{Detail, Fault, Service, Snapshot, State};
+use super::{CheckError, Detail, Service, Snapshot, State};
 use crate::clock;
 use crate::config::Config;
 
@@ -182,7 +182,7 @@ impl Board {
     }
 
     /// Enters what a slower look has found.
-    pub(super) fn look(&self, service: Service, found: Result<Detail, Fault>) {
+    pub(super) fn look(&self, service: Service, found: Result<Detail, CheckError>) {
         self.place(service).write().look(found);
         self.tell();
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::words::Names;
+use super::text::Names;
 use crate::stores::postgres::probe::Survey;
 use crate::stores::redis::Info;
 

@@ -8,7 +8,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::Service;
-use super::fault::Class;
+use super::error::ErrorClass;
 use super::past::KEPT;
 use crate::domain::Result;
 
@@ -29,7 +29,7 @@ pub struct Incident {
     /// When it was last confirmed.
     pub seen_at: DateTime<Utc>,
     /// Of the failure that made it one.
-    pub class: Class,
+    pub class: ErrorClass,
     /// What the first failed check said, and the last.
     pub first: String,
     pub last: String,
@@ -73,7 +73,7 @@ impl Row {
         Some(Incident {
             id: self.id,
             service: Service::of_slug(&self.service)?,
-            class: Class::of_slug(&self.class)?,
+            class: ErrorClass::of_slug(&self.class)?,
             began_at: self.began_at,
             ended_at: self.ended_at.or(forsaken),
             seen_at: self.seen_at,
@@ -157,7 +157,7 @@ mod tests {
             began_at: at(began),
             ended_at: ended.map(at),
             seen_at: at(ended.unwrap_or(10_000)),
-            class: Class::Timeout,
+            class: ErrorClass::Timeout,
             first: "one".into(),
             last: format!("{ended:?}"),
             consoles: BTreeSet::from([by.to_owned()]),

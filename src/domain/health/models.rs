@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::Fault;
+use super::CheckError;
 use super::probes::gateway;
 use crate::domain::actor::Actor;
 use crate::domain::{Context, Error, Result, audit};
@@ -13,7 +13,7 @@ use crate::stores::litellm::Examined;
 static CALLING: Semaphore = Semaphore::const_new(1);
 
 /// Takes up to 30 s, and is recorded, because it may cost money.
-pub async fn call_models(ctx: &Context, actor: &Actor) -> Result<std::result::Result<Examined, Fault>> {
+pub async fn call_models(ctx: &Context, actor: &Actor) -> Result<std::result::Result<Examined, CheckError>> {
     if ctx.config.litellm_url.is_none() {
         return Err(Error::NotFound("LiteLLM is not configured.".to_owned()));
     }
@@ -22,7 +22,7 @@ pub async fn call_models(ctx: &Context, actor: &Actor) -> Result<std::result::Re
     };
     audit::record_alone(ctx, actor, "models.call", "litellm", audit::Outcome::Ok, json!({})).await?;
     Ok(match gateway(&ctx.config) {
-        Ok(litellm) => litellm.examine().await.map_err(Fault::from),
+        Ok(litellm) => litellm.examine().await.map_err(CheckError::from),
         Err(fault) => Err(fault),
     })
 }

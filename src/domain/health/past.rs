@@ -8,7 +8,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::Service;
 use super::incidents::{self, Incident};
-use crate::domain::vitals::Range;
+use crate::domain::redis_metrics::Range;
 use crate::domain::{Context, Result};
 
 pub(super) const KEPT: TimeDelta = TimeDelta::days(DAYS as i64);

@@ -6,9 +6,9 @@ use futures_util::{FutureExt, StreamExt, stream};
 use uuid::Uuid;
 
 use super::detail::{Detail, RedisDetail};
-use super::fault::Fault;
+use super::error::CheckError;
 use super::record::Outcome;
-use super::words::Names;
+use super::text::Names;
 use super::{Board, Service};
 use crate::config::Config;
 use crate::domain::Context;
@@ -49,7 +49,7 @@ struct Probe {
 }
 
 impl Probe {
-    fn qdrant(&mut self, config: &Config) -> Result<&mut (Qdrant, Option<String>), Fault> {
+    fn qdrant(&mut self, config: &Config) -> Result<&mut (Qdrant, Option<String>), CheckError> {
         let known = match self.qdrant.take() {
             Some(known) => known,
             None => {
@@ -60,7 +60,7 @@ impl Probe {
         Ok(self.qdrant.insert(known))
     }
 
-    fn litellm(&mut self, config: &Config) -> Result<&mut (LiteLlm, Option<String>), Fault> {
+    fn litellm(&mut self, config: &Config) -> Result<&mut (LiteLlm, Option<String>), CheckError> {
         let known = match self.litellm.take() {
             Some(known) => known,
             None => (gateway(config)?.within(LOOK_DEADLINE), None),
@@ -130,7 +130,7 @@ pub async fn check_once(ctx: &Context, service: Service) -> Outcome {
 }
 
 /// Looks closer at one service, on a new connection.
-pub async fn look_once(ctx: &Context, service: Service) -> Result<Detail, Fault> {
+pub async fn look_once(ctx: &Context, service: Service) -> Result<Detail, CheckError> {
     look(ctx, service, &mut Probe::default(), Uuid::now_v7()).await
 }
 
@@ -142,13 +142,17 @@ async fn check(ctx: &Context, service: Service, probe: &mut Probe) -> Outcome {
     }
 }
 
-async fn look(ctx: &Context, service: Service, probe: &mut Probe, nonce: Uuid) -> Result<Detail, Fault> {
+async fn look(ctx: &Context, service: Service, probe: &mut Probe, nonce: Uuid) -> Result<Detail, CheckError> {
     within(LOOK_DEADLINE, probe, async |probe| look_closer(ctx, service, probe, nonce).await).await
 }
 
 /// After a fault the next check begins with new connections.
-async fn within<T>(limit: Duration, probe: &mut Probe, work: impl AsyncFnOnce(&mut Probe) -> Result<T, Fault>) -> Result<T, Fault> {
-    let outcome = tokio::time::timeout(limit, work(probe)).await.unwrap_or_else(|_| Err(Fault::late(limit)));
+async fn within<T>(
+    limit: Duration,
+    probe: &mut Probe,
+    work: impl AsyncFnOnce(&mut Probe) -> Result<T, CheckError>,
+) -> Result<T, CheckError> {
+    let outcome = tokio::time::timeout(limit, work(probe)).await.unwrap_or_else(|_| Err(CheckError::late(limit)));
     if outcome.is_err() {
         *probe = Probe::default();
     }
@@ -156,7 +160,7 @@ async fn within<T>(limit: Duration, probe: &mut Probe, work: impl AsyncFnOnce(&m
 }
 
 /// The version, where the server tells it.
-async fn ask(ctx: &Context, service: Service, probe: &mut Probe) -> Result<String, Fault> {
+async fn ask(ctx: &Context, service: Service, probe: &mut Probe) -> Result<String, CheckError> {
     Ok(match service {
         Service::Postgres => probe.postgres.check(ctx.db.url()).await?,
         Service::Redis => probe.redis.check(&ctx.config.redis).await?,
@@ -186,12 +190,12 @@ async fn in_passing(asking: impl Future<Output = Result<Option<String>, http::Er
     told.ok().and_then(Result::ok).flatten().unwrap_or_default()
 }
 
-pub(super) fn gateway(config: &Config) -> Result<LiteLlm, Fault> {
+pub(super) fn gateway(config: &Config) -> Result<LiteLlm, CheckError> {
     let url = config.litellm_url.as_deref().unwrap_or_default();
     Ok(LiteLlm::new(url, config.litellm_master_key.as_ref())?)
 }
 
-async fn look_closer(ctx: &Context, service: Service, probe: &mut Probe, nonce: Uuid) -> Result<Detail, Fault> {
+async fn look_closer(ctx: &Context, service: Service, probe: &mut Probe, nonce: Uuid) -> Result<Detail, CheckError> {
     Ok(match service {
         Service::Postgres => Detail::Postgres(probe.postgres.survey(ctx.db.url()).await?),
         Service::Redis => {

@@ -8,10 +8,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::detail::Detail;
-use super::fault::{Class, Fault};
+use super::error::{CheckError, ErrorClass};
 use super::incidents::Incident;
-use super::line::{Hour, Line};
-use super::words::cleaned;
+use super::latency::{Hour, LatencyHistory};
+use super::text::cleaned;
 use super::{Service, Snapshot, State};
 use crate::clock;
 
@@ -25,7 +25,7 @@ const CHANGES: usize = 4;
 const WATCHED: usize = 20;
 
 /// A good answer: how long it took, and the server's version where it tells one.
-pub(super) type Outcome = Result<(Duration, String), Fault>;
+pub(super) type Outcome = Result<(Duration, String), CheckError>;
 
 /// A point in time as people write it, and as no clock that is set can change it.
 #[derive(Clone, Copy)]
@@ -63,18 +63,18 @@ pub(super) struct Record {
     successes: u32,
     /// When the present run of failures began, and how.
     failing_since: Option<DateTime<Utc>>,
-    first_fault: Option<Fault>,
+    first_fault: Option<CheckError>,
     good_since: Option<DateTime<Utc>>,
     incident: Option<Incident>,
-    last_failure: Option<(DateTime<Utc>, Fault)>,
+    last_failure: Option<(DateTime<Utc>, CheckError)>,
     last_good: Option<(DateTime<Utc>, f64)>,
     version: Option<String>,
     outcomes: VecDeque<bool>,
-    line: Line,
+    line: LatencyHistory,
     hour: Arc<Hour>,
     /// By result: good answers, then each class.
-    counts: [u64; 1 + Class::ALL.len()],
-    looked: Option<Result<Arc<Detail>, Fault>>,
+    counts: [u64; 1 + ErrorClass::ALL.len()],
+    looked: Option<Result<Arc<Detail>, CheckError>>,
 }
 
 impl Record {
@@ -115,7 +115,7 @@ impl Record {
         Some(Incident { ended_at: Some(good_since), seen_at: now, ..ended })
     }
 
-    fn failed(&mut self, service: Service, fault: &Fault, now: DateTime<Utc>) -> Option<Incident> {
+    fn failed(&mut self, service: Service, fault: &CheckError, now: DateTime<Utc>) -> Option<Incident> {
         let is_first = self.state.is_none();
         self.successes = 0;
         self.good_since = None;
@@ -174,12 +174,12 @@ impl Record {
     }
 
     /// What the slower look has found.
-    pub fn look(&mut self, found: Result<Detail, Fault>) {
+    pub fn look(&mut self, found: Result<Detail, CheckError>) {
         self.looked = Some(found.map(Arc::new));
     }
 
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        std::iter::once("ok").chain(Class::ALL.map(Class::slug)).zip(self.counts)
+        std::iter::once("ok").chain(ErrorClass::ALL.map(ErrorClass::slug)).zip(self.counts)
     }
 
     /// The incident that is open, as it stands now.
@@ -202,9 +202,9 @@ impl Record {
         self.since
     }
 
-    fn trouble(&self) -> Option<Fault> {
+    fn trouble(&self) -> Option<CheckError> {
         match self.looked.as_ref()? {
-            Ok(detail) => detail.trouble().map(Fault::degraded),
+            Ok(detail) => detail.trouble().map(CheckError::degraded),
             Err(fault) => Some(fault.clone()),
         }
     }
@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn bad() -> Outcome {
-        Err(Fault::new(Class::Connect, "no"))
+        Err(CheckError::new(ErrorClass::Connect, "no"))
     }
 
     fn at(second: i64) -> DateTime<Utc> {
@@ -322,10 +322,10 @@ mod tests {
     #[test]
     fn what_the_slower_look_finds_degrades_only_what_is_up() {
         let mut record = after(&[true]).0;
-        record.look(Err(Fault::new(Class::Auth, "It takes no writes.")));
+        record.look(Err(CheckError::new(ErrorClass::Auth, "It takes no writes.")));
         let shown = record.snapshot(Service::S3, moment(1), STALE);
         assert_eq!((shown.state, shown.healthy), (State::Degraded, true));
-        assert_eq!(shown.trouble.unwrap().class, Class::Auth);
+        assert_eq!(shown.trouble.unwrap().class, ErrorClass::Auth);
         record.enter(Service::S3, bad(), moment(2));
         let failing = record.snapshot(Service::S3, moment(2), STALE);
         assert_eq!((failing.state, failing.trouble), (State::Failing, None));

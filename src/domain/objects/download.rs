@@ -12,7 +12,7 @@ use super::{not_found, reachable};
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::names::{BucketName, ObjectKey};
-use crate::domain::traffic::Traffic;
+use crate::domain::transfer_counters::TransferCounters;
 use crate::domain::{Context, Result};
 use crate::stores::s3;
 
@@ -92,7 +92,7 @@ pub async fn download(
         audit::record_alone(ctx, actor, "object.download", &audit::object(bucket.as_str(), key.as_str()), Outcome::Ok, detail).await?;
     }
     Ok(Download::Body(DownloadBody {
-        stream: stream(opened.body, opened.length, ctx.traffic.clone()),
+        stream: stream(opened.body, opened.length, ctx.transfer_counters.clone()),
         length: opened.length,
         content_range: opened.content_range.filter(|_| range.is_some()),
         etag: opened.etag,
@@ -143,24 +143,24 @@ fn first_byte(range: &str) -> u64 {
 }
 
 /// Ends in an error where the store was silent or short: a short file is never taken for whole.
-fn stream(body: s3::Body, length: u64, traffic: Traffic) -> BoxStream<'static, std::io::Result<Bytes>> {
-    let state = (body, length, false, traffic);
-    futures_util::stream::unfold(state, |(mut body, left, ended, traffic)| async move {
+fn stream(body: s3::Body, length: u64, counters: TransferCounters) -> BoxStream<'static, std::io::Result<Bytes>> {
+    let state = (body, length, false, counters);
+    futures_util::stream::unfold(state, |(mut body, left, ended, counters)| async move {
         if ended {
             return None;
         }
         let failed = |kind, why: String| Err(std::io::Error::new(kind, why));
         match tokio::time::timeout(IDLE, body.next()).await {
-            Err(_) => Some((failed(std::io::ErrorKind::TimedOut, "the store sent nothing for 30 s".into()), (body, left, true, traffic))),
-            Ok(Some(Err(error))) => Some((failed(std::io::ErrorKind::BrokenPipe, error.to_string()), (body, left, true, traffic))),
+            Err(_) => Some((failed(std::io::ErrorKind::TimedOut, "the store sent nothing for 30 s".into()), (body, left, true, counters))),
+            Ok(Some(Err(error))) => Some((failed(std::io::ErrorKind::BrokenPipe, error.to_string()), (body, left, true, counters))),
             Ok(Some(Ok(chunk))) => {
                 let left = left.saturating_sub(chunk.len() as u64);
-                traffic.handed_out(chunk.len());
-                Some((Ok(chunk), (body, left, false, traffic)))
+                counters.handed_out(chunk.len());
+                Some((Ok(chunk), (body, left, false, counters)))
             }
             Ok(None) if left > 0 => Some((
                 failed(std::io::ErrorKind::UnexpectedEof, format!("the store ended {left} bytes early")),
-                (body, left, true, traffic),
+                (body, left, true, counters),
             )),
             Ok(None) => None,
         }

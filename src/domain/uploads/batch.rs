@@ -160,7 +160,7 @@ async fn commit_all(ctx: &Context, actor: &Actor, placed: Vec<(usize, Placed)>) 
     match committed {
         Ok(ids) => {
             for (_, one) in placed.iter().filter(|(_, one)| ids.contains(&one.attempt.lease.file)) {
-                ctx.traffic.stored(one.digest.size);
+                ctx.transfer_counters.stored(one.digest.size);
             }
             overview::uploads_changed(ctx, actor.tenant).await;
             let mut settled = Vec::with_capacity(placed.len());

@@ -177,7 +177,7 @@ impl Whole {
 
 /// Records a file of which nothing was stored, so that the page of its form can list it.
 pub(super) async fn refuse(ctx: &Context, actor: &Actor, target: Target, failure: Failure) -> File {
-    ctx.traffic.ended(failure.ending());
+    ctx.transfer_counters.ended(failure.ending());
     let target = target.recordable();
     let id = match row::insert_refused(ctx, actor, &target, &failure).await {
         Ok(id) => id,

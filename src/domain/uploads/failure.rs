@@ -3,7 +3,7 @@
 use super::publish::sentence;
 use crate::domain::Error;
 use crate::domain::audit::Outcome;
-use crate::domain::traffic::Ending;
+use crate::domain::transfer_counters::Ending;
 use crate::stores::s3;
 
 /// What a row says that its own sender ended. Such a row counts as cancelled, not as failed.

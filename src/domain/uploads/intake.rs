@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::batch::{self, Small};
-use super::budget::Reserved;
 use super::engine::{FREE, Upload, Whole};
+use super::memory_limit::Reserved;
 use super::receiver::{Ended, Receiver};
 use super::{File, FileState};
 use crate::domain::{Error, Result};
@@ -29,15 +29,15 @@ pub struct Intake {
     waiting: Vec<(usize, Small)>,
     waiting_bytes: usize,
     memory: Option<Reserved>,
-    flights: VecDeque<Flight>,
+    batches: VecDeque<BatchTask>,
 }
 
 /// A batch on its way: what became of each file, by its place among those of the form.
-type Flight = JoinHandle<Vec<(usize, Result<File>)>>;
+type BatchTask = JoinHandle<Vec<(usize, Result<File>)>>;
 
 impl Intake {
     pub fn new(receiver: Receiver) -> Self {
-        Self { receiver, ended: Vec::new(), waiting: Vec::new(), waiting_bytes: 0, memory: None, flights: VecDeque::new() }
+        Self { receiver, ended: Vec::new(), waiting: Vec::new(), waiting_bytes: 0, memory: None, batches: VecDeque::new() }
     }
 
     pub fn batch(&self) -> uuid::Uuid {
@@ -112,8 +112,8 @@ impl Intake {
     /// What became of each file, in the order in which they came.
     pub async fn finish(mut self) -> Vec<Ended> {
         self.send();
-        while !self.flights.is_empty() {
-            self.land().await;
+        while !self.batches.is_empty() {
+            self.wait_for_oldest().await;
         }
         for at in 0..self.ended.len() {
             if self.ended[at].file.state == FileState::Pending {
@@ -127,13 +127,13 @@ impl Intake {
         self.waiting_bytes += small.body.len();
         self.waiting.push((at, small));
         if self.memory.is_none() {
-            self.memory = self.receiver.ctx.budget.reserve_small(COMPANY_BYTES + FREE);
+            self.memory = self.receiver.ctx.upload_memory.reserve_small(COMPANY_BYTES + FREE);
         }
         // Without memory to wait in they go at once.
         if self.memory.is_none() || self.waiting.len() >= COMPANY || self.waiting_bytes >= COMPANY_BYTES {
             self.send();
-            while self.flights.len() >= IN_FLIGHT {
-                self.land().await;
+            while self.batches.len() >= IN_FLIGHT {
+                self.wait_for_oldest().await;
             }
         }
     }
@@ -147,7 +147,7 @@ impl Intake {
         let memory = self.memory.take();
         let (places, files): (Vec<usize>, Vec<Small>) = std::mem::take(&mut self.waiting).into_iter().unzip();
         let (ctx, actor) = (self.receiver.ctx.clone(), self.receiver.actor.clone());
-        self.flights.push_back(self.receiver.ctx.in_background(async move {
+        self.batches.push_back(self.receiver.ctx.in_background(async move {
             let stored = batch::store(&ctx, &actor, files).await;
             drop(memory);
             places.into_iter().zip(stored).collect()
@@ -155,11 +155,11 @@ impl Intake {
     }
 
     /// Waits for the batch that has been under way longest.
-    async fn land(&mut self) {
-        let Some(flight) = self.flights.front_mut() else { return };
-        let landed = flight.await;
-        self.flights.pop_front();
-        match landed {
+    async fn wait_for_oldest(&mut self) {
+        let Some(oldest) = self.batches.front_mut() else { return };
+        let finished = oldest.await;
+        self.batches.pop_front();
+        match finished {
             Ok(stored) => stored.into_iter().for_each(|(at, stored)| self.settle(at, stored)),
             Err(error) => log::error!("a batch of small files was cut off: {error}"),
         }

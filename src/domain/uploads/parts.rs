@@ -6,10 +6,10 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::OWNER;
 use super::attempt::{Attempt, Beating};
-use super::pace::Pace;
+use super::part_buffer::PartBuffer;
 use super::publish::Whole;
-use super::room::Room;
 use super::row::{self, Digest};
+use super::send_rate::SendRate;
 use crate::config::UploadConfig;
 use crate::domain::faults::crash_point;
 use crate::domain::{Error, Result};
@@ -49,8 +49,8 @@ pub(super) struct Parts {
     /// What a part may need at most: the whole body may be smaller than one.
     share: usize,
     /// The part that is being filled.
-    room: Room,
-    pace: Pace,
+    buffer: PartBuffer,
+    send_rate: SendRate,
     /// Taken while it is awaited; without it the upload is over.
     hash: Option<Hash>,
     next: i32,
@@ -71,13 +71,13 @@ impl Parts {
     pub fn new(attempt: Attempt, length: Option<u64>) -> Self {
         let beating = Beating::start(&attempt.ctx, vec![attempt.lease]);
         let most = attempt.ctx.config.upload.max_size;
-        let part_size = part_size(length.map(|length| length.min(most)), attempt.ctx.budget.total());
+        let part_size = part_size(length.map(|length| length.min(most)), attempt.ctx.upload_memory.total());
         let share = length.and_then(|length| usize::try_from(length).ok()).map_or(part_size, |length| length.min(part_size));
         Self {
             part_size,
             share,
-            room: Room::new(&attempt.ctx.budget, share),
-            pace: Pace::new(),
+            buffer: PartBuffer::new(&attempt.ctx.upload_memory, share),
+            send_rate: SendRate::new(),
             attempt,
             hash: Some(Hash::Here(digest::Context::new(&digest::SHA256))),
             next: 1,
@@ -89,20 +89,20 @@ impl Parts {
 
     /// Takes the next bytes; waits while memory or the store is busy.
     pub async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
-        self.pace.came(chunk.len());
+        self.send_rate.came(chunk.len());
         while !chunk.is_empty() {
-            chunk = self.room.fill(chunk, &self.pace).await?;
-            if self.room.is_full() {
+            chunk = self.buffer.fill(chunk, &self.send_rate).await?;
+            if self.buffer.is_full() {
                 self.send().await?;
             }
         }
-        self.pace.ask();
+        self.send_rate.ask();
         Ok(())
     }
 
     /// Sends the rest, and waits until all of it is hashed and all parts are at the store.
     pub async fn finish(&mut self) -> Result<()> {
-        if self.next > 1 && self.room.len() > 0 {
+        if self.next > 1 && self.buffer.len() > 0 {
             self.send().await?;
         }
         while let Some(sent) = self.sending.join_next().await {
@@ -120,7 +120,7 @@ impl Parts {
         let whole = if self.attempt.multipart.is_some() {
             Whole::Parts(self.receipts)
         } else {
-            let body = self.room.freeze();
+            let body = self.buffer.freeze();
             hash.update(&body);
             Whole::Body(body)
         };
@@ -142,7 +142,7 @@ impl Parts {
             )));
         }
         let upload = self.multipart().await?;
-        let body = std::mem::replace(&mut self.room, Room::new(&self.attempt.ctx.budget, self.share)).freeze();
+        let body = std::mem::replace(&mut self.buffer, PartBuffer::new(&self.attempt.ctx.upload_memory, self.share)).freeze();
         let mut hash = self.hash_here().await?;
         let to_hash = body.clone();
         let attempt = &self.attempt;

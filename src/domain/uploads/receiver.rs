@@ -5,8 +5,8 @@ use uuid::Uuid;
 use super::File;
 use super::engine::{Upload, refuse};
 use super::failure::Failure;
-use super::places::Place;
 use super::publish::exists;
+use super::slots::Slot;
 use super::target::Target;
 use crate::domain::actor::Actor;
 use crate::domain::names::{BucketName, ObjectKey};
@@ -21,13 +21,13 @@ pub struct Receiver {
     prefix: String,
     overwrite: bool,
     pub batch: Uuid,
-    _place: Place,
+    _slot: Slot,
 }
 
 impl Receiver {
-    /// Looks whether there is a place for one more and whether the bucket is there, before anything of the body is read.
+    /// Looks whether there is a slot for one more and whether the bucket is there, before anything of the body is read.
     pub async fn open(ctx: &Context, actor: &Actor, bucket: BucketName, prefix: &str, overwrite: bool) -> Result<Self> {
-        let place = ctx.budget.enter(actor)?;
+        let slot = ctx.upload_memory.enter(actor)?;
         let mut prefix = prefix.to_owned();
         if !prefix.is_empty() && !prefix.ends_with('/') {
             prefix.push('/');
@@ -38,7 +38,7 @@ impl Receiver {
             Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("There is no bucket named {bucket}."))),
             Err(error) => return Err(error.into()),
         }
-        Ok(Self { ctx: ctx.clone(), actor: actor.clone(), bucket, prefix, overwrite, batch: Uuid::now_v7(), _place: place })
+        Ok(Self { ctx: ctx.clone(), actor: actor.clone(), bucket, prefix, overwrite, batch: Uuid::now_v7(), _slot: slot })
     }
 
     /// A file that may begin. `length`: of the whole body, as the sender says. What is refused is recorded, so that

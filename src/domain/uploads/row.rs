@@ -249,7 +249,7 @@ pub(super) async fn commit(ctx: &Context, actor: &Actor, lease: Lease, target: &
         })
         .await?;
     still_ours(rows)?;
-    ctx.traffic.stored(digest.size);
+    ctx.transfer_counters.stored(digest.size);
     overview::uploads_changed(ctx, actor.tenant).await;
     Ok(())
 }
@@ -281,7 +281,7 @@ pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Ta
         })
         .await?;
     if rows == 1 {
-        ctx.traffic.ended(failure.ending());
+        ctx.transfer_counters.ended(failure.ending());
     }
     overview::uploads_changed(ctx, actor.tenant).await;
     Ok(())

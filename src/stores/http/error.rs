@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stores::reach::{self, Kind};
+use crate::stores::connect_error::{self, ErrorKind};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -10,7 +10,7 @@ pub enum Error {
     #[error("it cannot be used as it is configured: {0}")]
     Settings(&'static str),
     #[error("{}", lost(*.0))]
-    Unreachable(Kind),
+    Unreachable(ErrorKind),
     #[error("it took too long")]
     Timeout,
     #[error("it refused the key")]
@@ -42,21 +42,21 @@ pub enum Error {
 
 impl Error {
     /// Other answers that are errors themselves are `Protocol`: look at the variant first.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Unreachable(kind) => *kind,
-            Self::Timeout => Kind::Timeout,
-            Self::Auth => Kind::Auth,
-            Self::NotReady(_) | Self::Busy { .. } => Kind::NotReady,
-            _ => Kind::Protocol,
+            Self::Timeout => ErrorKind::Timeout,
+            Self::Auth => ErrorKind::Auth,
+            Self::NotReady(_) | Self::Busy { .. } => ErrorKind::NotReady,
+            _ => ErrorKind::Protocol,
         }
     }
 }
 
-fn lost(kind: Kind) -> &'static str {
+fn lost(kind: ErrorKind) -> &'static str {
     match kind {
-        Kind::Dns => "its name was not found",
-        Kind::Tls => "its certificate is not one that we trust, or it speaks no TLS",
+        ErrorKind::Dns => "its name was not found",
+        ErrorKind::Tls => "its certificate is not one that we trust, or it speaks no TLS",
         _ => "nothing listens there, or the connection broke",
     }
 }
@@ -66,10 +66,10 @@ pub(super) fn of_transport(error: reqwest::Error) -> Error {
         return Error::Timeout;
     }
     // A host's name must not decide what kind of failure it is.
-    match reach::kind_of(&error.without_url()) {
-        Kind::Timeout => Error::Timeout,
-        Kind::Protocol => Error::Protocol("it does not speak HTTP"),
-        kind @ (Kind::Dns | Kind::Tls) => Error::Unreachable(kind),
-        Kind::Connect | Kind::Auth | Kind::NotReady => Error::Unreachable(Kind::Connect),
+    match connect_error::kind_of(&error.without_url()) {
+        ErrorKind::Timeout => Error::Timeout,
+        ErrorKind::Protocol => Error::Protocol("it does not speak HTTP"),
+        kind @ (ErrorKind::Dns | ErrorKind::Tls) => Error::Unreachable(kind),
+        ErrorKind::Connect | ErrorKind::Auth | ErrorKind::NotReady => Error::Unreachable(ErrorKind::Connect),
     }
 }

@@ -8,7 +8,7 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::stores::reach::{Failed, Kind};
+use crate::stores::connect_error::{ConnectError, ErrorKind};
 use crate::stores::tls;
 
 /// What a connection is for; migrations may take as long as they need.
@@ -79,34 +79,34 @@ fn settings(url: &str, purpose: Purpose) -> Result<Settings, String> {
 }
 
 /// Opens a connection and leaves its driver on the current runtime.
-pub async fn open(url: String, purpose: Purpose) -> Result<AsyncPgConnection, Failed> {
-    let unusable = |why: String| Failed { kind: Kind::Protocol, say: None, why };
+pub async fn open(url: String, purpose: Purpose) -> Result<AsyncPgConnection, ConnectError> {
+    let unusable = |why: String| ConnectError { kind: ErrorKind::Protocol, say: None, why };
     let Settings { config, root_certificate } = settings(&url, purpose).map_err(unusable)?;
     let opened = if config.get_ssl_mode() == SslMode::Disable {
         let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(failed)?;
         AsyncPgConnection::try_from_client_and_connection(client, connection).await
     } else {
-        let tls = tls::client(root_certificate.as_deref()).map_err(|why| Failed { kind: Kind::Tls, ..unusable(why) })?;
+        let tls = tls::client(root_certificate.as_deref()).map_err(|why| ConnectError { kind: ErrorKind::Tls, ..unusable(why) })?;
         let (client, connection) = config.connect(MakeRustlsConnect::new(tls)).await.map_err(failed)?;
         AsyncPgConnection::try_from_client_and_connection(client, connection).await
     };
-    opened.map_err(|error| Failed::of(&error))
+    opened.map_err(|error| ConnectError::of(&error))
 }
 
 /// The cause as well as the error: "error connecting to server" alone helps nobody.
-fn failed(error: tokio_postgres::Error) -> Failed {
+fn failed(error: tokio_postgres::Error) -> ConnectError {
     let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
-    let Some(state) = error.code() else { return Failed { why, ..Failed::of(&error) } };
+    let Some(state) = error.code() else { return ConnectError { why, ..ConnectError::of(&error) } };
     let (kind, say) = match *state {
         SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            (Kind::Auth, Some("It refused Larder's user or password."))
+            (ErrorKind::Auth, Some("It refused Larder's user or password."))
         }
-        SqlState::INVALID_CATALOG_NAME => (Kind::Protocol, Some("It has no database of the name that Larder asks for.")),
-        SqlState::CANNOT_CONNECT_NOW => (Kind::NotReady, Some("It is starting or stopping.")),
-        SqlState::TOO_MANY_CONNECTIONS => (Kind::NotReady, Some("It has no connection left to give.")),
-        _ => (Kind::Protocol, None),
+        SqlState::INVALID_CATALOG_NAME => (ErrorKind::Protocol, Some("It has no database of the name that Larder asks for.")),
+        SqlState::CANNOT_CONNECT_NOW => (ErrorKind::NotReady, Some("It is starting or stopping.")),
+        SqlState::TOO_MANY_CONNECTIONS => (ErrorKind::NotReady, Some("It has no connection left to give.")),
+        _ => (ErrorKind::Protocol, None),
     };
-    Failed { kind, say, why }
+    ConnectError { kind, say, why }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use super::Error;
 use super::connect::{Purpose, open};
 use crate::config::Secret;
-use crate::stores::reach::{Failed, Kind};
+use crate::stores::connect_error::{ConnectError, ErrorKind};
 
 /// Kept between checks, so that a busy pool does not read as a database that is down.
 #[derive(Default)]
@@ -42,7 +42,7 @@ pub struct Survey {
 
 impl Probe {
     /// The server's version. The caller sets the deadline, and drops the probe where it passes.
-    pub async fn check(&mut self, url: &Secret) -> Result<String, Failed> {
+    pub async fn check(&mut self, url: &Secret) -> Result<String, ConnectError> {
         let query = diesel::sql_query("SELECT current_setting('server_version') AS version");
         let mut connection = self.connection(url).await?;
         let version = query.get_result::<Version>(&mut connection).await.map_err(failed)?.version;
@@ -51,7 +51,7 @@ impl Probe {
     }
 
     /// What changes slowly.
-    pub async fn survey(&mut self, url: &Secret) -> Result<Survey, Failed> {
+    pub async fn survey(&mut self, url: &Secret) -> Result<Survey, ConnectError> {
         let query = diesel::sql_query(
             "SELECT pg_is_in_recovery() AS in_recovery,
                     (SELECT sum(numbackends)::bigint FROM pg_stat_database) AS connections,
@@ -66,7 +66,7 @@ impl Probe {
         Ok(survey)
     }
 
-    async fn connection(&mut self, url: &Secret) -> Result<AsyncPgConnection, Failed> {
+    async fn connection(&mut self, url: &Secret) -> Result<AsyncPgConnection, ConnectError> {
         match self.connection.take() {
             Some(connection) => Ok(connection),
             None => open(url.reveal().to_owned(), Purpose::Pool).await,
@@ -74,11 +74,11 @@ impl Probe {
     }
 }
 
-fn failed(error: diesel::result::Error) -> Failed {
+fn failed(error: diesel::result::Error) -> ConnectError {
     let why = error.to_string();
     match Error::from(error) {
-        Error::Unreachable(_) => Failed { kind: Kind::Connect, say: None, why },
-        Error::Timeout => Failed { kind: Kind::Timeout, say: None, why },
-        Error::Query(_) => Failed { kind: Kind::Protocol, say: None, why },
+        Error::Unreachable(_) => ConnectError { kind: ErrorKind::Connect, say: None, why },
+        Error::Timeout => ConnectError { kind: ErrorKind::Timeout, say: None, why },
+        Error::Query(_) => ConnectError { kind: ErrorKind::Protocol, say: None, why },
     }
 }

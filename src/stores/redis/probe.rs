@@ -6,7 +6,7 @@ use redis::{AsyncConnectionConfig, RedisError};
 use super::pool::{self, ConnectionOptions};
 use super::{Error, Info};
 use crate::config::RedisConfig;
-use crate::stores::reach::{Failed, Kind};
+use crate::stores::connect_error::{ConnectError, ErrorKind};
 
 /// Kept between checks, so that a busy pool does not read as a server that is down.
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub struct Probe {
 
 impl Probe {
     /// The server's version. The caller sets the deadline, and drops the probe where it passes.
-    pub async fn check(&mut self, config: &RedisConfig) -> Result<String, Failed> {
+    pub async fn check(&mut self, config: &RedisConfig) -> Result<String, ConnectError> {
         let (mut connection, is_new) = self.connection(config).await?;
         redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(failed)?;
         if is_new {
@@ -31,7 +31,7 @@ impl Probe {
     }
 
     /// `None` where the server does not tell its user.
-    pub async fn survey(&mut self, config: &RedisConfig) -> Result<Option<Info>, Failed> {
+    pub async fn survey(&mut self, config: &RedisConfig) -> Result<Option<Info>, ConnectError> {
         let (mut connection, _) = self.connection(config).await?;
         let told = redis::cmd("INFO").query_async::<String>(&mut connection).await;
         self.connection = Some(connection);
@@ -44,7 +44,7 @@ impl Probe {
         }
     }
 
-    async fn connection(&mut self, config: &RedisConfig) -> Result<(MultiplexedConnection, bool), Failed> {
+    async fn connection(&mut self, config: &RedisConfig) -> Result<(MultiplexedConnection, bool), ConnectError> {
         if let Some(connection) = self.connection.take() {
             return Ok((connection, false));
         }
@@ -57,25 +57,25 @@ impl Probe {
     }
 }
 
-fn failed(error: RedisError) -> Failed {
-    let reached = Failed::of(&error);
+fn failed(error: RedisError) -> ConnectError {
+    let reached = ConnectError::of(&error);
     match Error::from(error) {
         Error::Unreachable(_) => reached,
         error => of(&error),
     }
 }
 
-fn of(error: &Error) -> Failed {
+fn of(error: &Error) -> ConnectError {
     let (kind, say) = match error {
-        Error::Unreachable(_) => (Kind::Connect, None),
-        Error::Timeout => (Kind::Timeout, None),
-        Error::Auth => (Kind::Auth, Some("It refused Larder's user or password.")),
-        Error::NotPermitted => (Kind::Auth, Some("It does not permit Larder's user to ask.")),
-        Error::Loading => (Kind::NotReady, Some("It is still loading its data.")),
-        Error::OutOfMemory => (Kind::NotReady, Some("It has no memory left.")),
-        Error::ReadOnly => (Kind::NotReady, Some("It is a read-only replica.")),
-        Error::Other(why) if why.contains("MASTERDOWN") => (Kind::NotReady, Some("It is a replica that has lost its master.")),
-        Error::WrongType | Error::Other(_) => (Kind::Protocol, None),
+        Error::Unreachable(_) => (ErrorKind::Connect, None),
+        Error::Timeout => (ErrorKind::Timeout, None),
+        Error::Auth => (ErrorKind::Auth, Some("It refused Larder's user or password.")),
+        Error::NotPermitted => (ErrorKind::Auth, Some("It does not permit Larder's user to ask.")),
+        Error::Loading => (ErrorKind::NotReady, Some("It is still loading its data.")),
+        Error::OutOfMemory => (ErrorKind::NotReady, Some("It has no memory left.")),
+        Error::ReadOnly => (ErrorKind::NotReady, Some("It is a read-only replica.")),
+        Error::Other(why) if why.contains("MASTERDOWN") => (ErrorKind::NotReady, Some("It is a replica that has lost its master.")),
+        Error::WrongType | Error::Other(_) => (ErrorKind::Protocol, None),
     };
-    Failed { kind, say, why: error.to_string() }
+    ConnectError { kind, say, why: error.to_string() }
 }

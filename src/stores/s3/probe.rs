@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::abilities::scratch_key;
 use super::{Error, Store, fault};
-use crate::stores::reach::{Failed, Kind};
+use crate::stores::connect_error::{ConnectError, ErrorKind};
 
 /// What the bucket answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Intercept for Signature {
 
 impl Store {
     /// Whether the bucket answers. The caller sets the deadline.
-    pub async fn check(&self, bucket: &str) -> Result<Checked, Failed> {
+    pub async fn check(&self, bucket: &str) -> Result<Checked, ConnectError> {
         let signature = Signature::default();
         let request = self.client.head_bucket().bucket(bucket).customize();
         let answer = request.config_override(once()).interceptor(signature.clone()).send().await;
@@ -63,7 +63,7 @@ impl Store {
 
     /// Writes 16 bytes, reads them back and removes them; how long that took. `nonce` keeps those who do so at once
     /// apart. What a process that died has left is swept as what the trials of its abilities have.
-    pub async fn round_trip(&self, bucket: &str, nonce: Uuid) -> Result<Duration, Failed> {
+    pub async fn round_trip(&self, bucket: &str, nonce: Uuid) -> Result<Duration, ConnectError> {
         let key = scratch_key(nonce, "health");
         let sent = *Uuid::now_v7().as_bytes();
         let began = Instant::now();
@@ -85,17 +85,17 @@ impl Store {
             drop(folder.customize().config_override(once()).send().await);
         }
         if got? != sent {
-            return Err(Failed::new(Kind::Protocol, "It gave back other bytes than were written."));
+            return Err(ConnectError::new(ErrorKind::Protocol, "It gave back other bytes than were written."));
         }
         Ok(took)
     }
 }
 
 /// No more than so many bytes, whatever is sent.
-async fn beginning(mut body: ByteStream, most: usize) -> Result<Vec<u8>, Failed> {
+async fn beginning(mut body: ByteStream, most: usize) -> Result<Vec<u8>, ConnectError> {
     let mut read = Vec::new();
     while let Some(piece) = body.next().await {
-        let piece = piece.map_err(|error| Failed::of(&error))?;
+        let piece = piece.map_err(|error| ConnectError::of(&error))?;
         read.extend(piece.iter().take(most - read.len()));
         if read.len() == most {
             break;
@@ -108,29 +108,29 @@ fn once() -> aws_sdk_s3::config::Builder {
     aws_sdk_s3::Config::builder().retry_config(RetryConfig::disabled())
 }
 
-fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E, HttpResponse>) -> Failed {
+fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E, HttpResponse>) -> ConnectError {
     match &error {
-        SdkError::TimeoutError(_) => return Failed { kind: Kind::Timeout, say: None, why: error.to_string() },
+        SdkError::TimeoutError(_) => return ConnectError { kind: ErrorKind::Timeout, say: None, why: error.to_string() },
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            return Failed { kind: Kind::Timeout, say: None, why: error.to_string() };
+            return ConnectError { kind: ErrorKind::Timeout, say: None, why: error.to_string() };
         }
         SdkError::DispatchFailure(failure) => {
             if let Some(cause) = failure.as_connector_error() {
-                return Failed::of(cause);
+                return ConnectError::of(cause);
             }
         }
         SdkError::ServiceError(answer) if answer.raw().status().as_u16() == 301 => {
-            return Failed::new(Kind::Protocol, "The bucket is in another region than AWS_REGION says.");
+            return ConnectError::new(ErrorKind::Protocol, "The bucket is in another region than AWS_REGION says.");
         }
         _ => {}
     }
     let error = fault::of(error);
     let (kind, say) = match &error {
-        Error::AccessDenied => (Kind::Auth, Some("It refused Larder's key, or what the key may do.")),
-        Error::SlowDown => (Kind::NotReady, Some("It asks to slow down.")),
-        Error::NoSpace => (Kind::NotReady, Some("It has no space left.")),
-        Error::Unreachable(_) => (Kind::Connect, None),
-        _ => (Kind::Protocol, None),
+        Error::AccessDenied => (ErrorKind::Auth, Some("It refused Larder's key, or what the key may do.")),
+        Error::SlowDown => (ErrorKind::NotReady, Some("It asks to slow down.")),
+        Error::NoSpace => (ErrorKind::NotReady, Some("It has no space left.")),
+        Error::Unreachable(_) => (ErrorKind::Connect, None),
+        _ => (ErrorKind::Protocol, None),
     };
-    Failed { kind, say, why: error.to_string() }
+    ConnectError { kind, say, why: error.to_string() }
 }

@@ -14,7 +14,7 @@ use crate::console::query::Query;
 use crate::console::session::Viewer;
 use crate::console::{filters, ranges, units};
 use crate::domain::Context;
-use crate::domain::vitals::{self, Point, Range, Vitals};
+use crate::domain::redis_metrics::{self, Point, Range, RedisMetrics};
 use crate::stores::redis::Cost;
 
 #[derive(Template)]
@@ -49,15 +49,15 @@ pub struct ShowQuery {
 }
 
 impl ShowPage {
-    pub fn of(layout: Layout, vitals: &Vitals, usage: [crate::stores::redis::Usage; 2], cost: Cost) -> Self {
+    pub fn of(layout: Layout, metrics: &RedisMetrics, usage: [crate::stores::redis::Usage; 2], cost: Cost) -> Self {
         Self {
             tabs: Tabs::of(&layout, Some(Tab::Metrics)),
             layout,
-            range: vitals.range,
-            server: tiles::server(&vitals.info),
-            main: tiles::main(vitals),
-            more: tiles::more(vitals, usage),
-            charts: vitals.points.as_deref().map(|points| charts(vitals, points)),
+            range: metrics.range,
+            server: tiles::server(&metrics.info),
+            main: tiles::main(metrics),
+            more: tiles::more(metrics, usage),
+            charts: metrics.points.as_deref().map(|points| charts(metrics, points)),
             cost,
         }
     }
@@ -71,8 +71,8 @@ impl ShowPage {
     }
 }
 
-fn charts(vitals: &Vitals, points: &[Point]) -> Vec<Chart> {
-    let times = ranges::axis_labels(vitals.range);
+fn charts(metrics: &RedisMetrics, points: &[Point]) -> Vec<Chart> {
+    let times = ranges::axis_labels(metrics.range);
     let chart = |title, values: Vec<Option<f64>>, floor: f64, least_top: f64, say: &dyn Fn(f64) -> String, note: String| {
         let known = || values.iter().copied().flatten();
         let top = known().fold(least_top, f64::max);
@@ -92,7 +92,7 @@ fn charts(vitals: &Vitals, points: &[Point]) -> Vec<Chart> {
     // As people read it: near the top there is something to see.
     let floor = if lowest >= 80.0 && lowest.is_finite() { 80.0 } else { 0.0 };
     let memory = points.iter().map(|point| point.memory.map(|bytes| bytes as f64)).collect();
-    let limit = vitals.info.number("maxmemory").filter(|limit| *limit > 0);
+    let limit = metrics.info.number("maxmemory").filter(|limit| *limit > 0);
     let memory_note =
         limit.map_or_else(|| "no limit is set".to_owned(), |limit| format!("evictions begin at {}", units::memory_text(limit)));
     let operations: Vec<Option<f64>> = points.iter().map(|point| point.operations).collect();
@@ -114,7 +114,7 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, query: Query) -> Resu
     let query: ShowQuery = query.read()?;
     let range = ranges::parse(&query.range);
     let browse = ctx.redis.browse();
-    let vitals = vitals::vitals(&ctx, &browse, range).await?;
+    let metrics = redis_metrics::load(&ctx, &browse, range).await?;
     let usage = [ctx.redis.usage(), ctx.redis.browse_usage()];
-    ok(&ShowPage::of(viewer.layout("Cache", Section::Cache), &vitals, usage, browse.cost()))
+    ok(&ShowPage::of(viewer.layout("Cache", Section::Cache), &metrics, usage, browse.cost()))
 }

@@ -3,7 +3,7 @@
 
 use super::metrics::percent;
 use crate::console::units::{THIN_SPACE, count_text, duration_text, memory_parts, memory_text};
-use crate::domain::vitals::{Counter, Gauge, Sums, Vitals};
+use crate::domain::redis_metrics::{Counter, Gauge, RedisMetrics, Sums};
 use crate::stores::redis::{Info, Usage};
 
 mod more;
@@ -113,12 +113,12 @@ fn per_second(rate: Option<f64>) -> String {
 }
 
 /// The five that answer most questions.
-pub fn main(vitals: &Vitals) -> Vec<Tile> {
-    vec![hit_ratio(vitals), memory(&vitals.info), operations(vitals), clients(&vitals.info, &vitals.hour), evictions(vitals)]
+pub fn main(metrics: &RedisMetrics) -> Vec<Tile> {
+    vec![hit_ratio(metrics), memory(&metrics.info), operations(metrics), clients(&metrics.info, &metrics.hour), evictions(metrics)]
 }
 
-fn hit_ratio(vitals: &Vitals) -> Tile {
-    let now = &vitals.five_minutes;
+fn hit_ratio(metrics: &RedisMetrics) -> Tile {
+    let now = &metrics.five_minutes;
     let (value, unit) = match now.hit_ratio() {
         Some(ratio) => (format!("{ratio:.1}"), "%"),
         None => ("no reads".to_owned(), ""),
@@ -129,12 +129,12 @@ fn hit_ratio(vitals: &Vitals) -> Tile {
         _ => Tone::Ok,
     };
     let tile = Tile::new("Hit ratio", value, unit).line(format!("of {} look-ups in 5 minutes", count_text(now.lookups())));
-    let tile = tile.line(of_lookups(&vitals.hour, "hour"));
-    let tile = match &vitals.day {
+    let tile = tile.line(of_lookups(&metrics.hour, "hour"));
+    let tile = match &metrics.day {
         Some(day) => tile.line(of_lookups(day, "24 hours")),
         None => tile.line("24 hours not known: Postgres does not answer"),
     };
-    let life = lifetime(&vitals.info);
+    let life = lifetime(&metrics.info);
     tile.line(life).with_status(tone, "Low").with_explanation(
         "100 × hits ÷ (hits + misses), of the differences between two samples",
         "keyspace_hits, keyspace_misses",
@@ -186,13 +186,13 @@ fn memory(info: &Info) -> Tile {
     )
 }
 
-fn operations(vitals: &Vitals) -> Tile {
+fn operations(metrics: &RedisMetrics) -> Tile {
     let now =
-        vitals.info.number("instantaneous_ops_per_sec").map(|rate| rate as f64).or_else(|| vitals.five_minutes.rate(Counter::Commands));
-    let kbps = |field| vitals.info.fraction(field).map_or_else(|| "?".to_owned(), |rate: f64| format!("{rate:.0}"));
+        metrics.info.number("instantaneous_ops_per_sec").map(|rate| rate as f64).or_else(|| metrics.five_minutes.rate(Counter::Commands));
+    let kbps = |field| metrics.info.fraction(field).map_or_else(|| "?".to_owned(), |rate: f64| format!("{rate:.0}"));
     let network = format!("{} in, {} out, KiB/s", kbps("instantaneous_input_kbps"), kbps("instantaneous_output_kbps"));
     Tile::new("Operations", per_second(now), "/s")
-        .line(format!("mean of the hour {}/s", per_second(vitals.hour.rate(Counter::Commands))))
+        .line(format!("mean of the hour {}/s", per_second(metrics.hour.rate(Counter::Commands))))
         .line(network)
         .with_explanation(
             "commands between two samples ÷ seconds between them",
@@ -223,13 +223,13 @@ fn clients(info: &Info, hour: &Sums) -> Tile {
         )
 }
 
-fn evictions(vitals: &Vitals) -> Tile {
-    let now = vitals.five_minutes.rate(Counter::Evicted).unwrap_or(0.0);
-    let hour = vitals.hour.get(Counter::Evicted);
+fn evictions(metrics: &RedisMetrics) -> Tile {
+    let now = metrics.five_minutes.rate(Counter::Evicted).unwrap_or(0.0);
+    let hour = metrics.hour.get(Counter::Evicted);
     let value = if now > 0.0 && now < 0.1 { "under 0.1".to_owned() } else { per_second(Some(now)) };
     Tile::new("Evictions", value, "/s")
         .line(if hour == 0 { "none in the last hour".to_owned() } else { format!("{} keys in the last hour", count_text(hour)) })
-        .line(format!("{} keys since its start", count_text(vitals.info.number("evicted_keys").unwrap_or(0))))
+        .line(format!("{} keys since its start", count_text(metrics.info.number("evicted_keys").unwrap_or(0))))
         .with_status(if now > 0.0 { Tone::Warn } else { Tone::Ok }, "Evicting")
         .with_explanation(
             "keys that were thrown out to make room ÷ seconds, over 5 minutes",
@@ -240,8 +240,8 @@ fn evictions(vitals: &Vitals) -> Tile {
 }
 
 /// p50 and p95 of the last sixty samples, in milliseconds.
-fn own_latency(vitals: &Vitals) -> Option<(f64, f64)> {
-    let mut last: Vec<u64> = vitals.samples.iter().rev().take(60).map(|sample| sample.gauge(Gauge::Latency)).collect();
+fn own_latency(metrics: &RedisMetrics) -> Option<(f64, f64)> {
+    let mut last: Vec<u64> = metrics.samples.iter().rev().take(60).map(|sample| sample.gauge(Gauge::Latency)).collect();
     last.sort_unstable();
     let at = |share: usize| last.get((last.len().checked_sub(1)?) * share / 100).map(|us| *us as f64 / 1000.0);
     Some((at(50)?, at(95)?))

@@ -6,7 +6,7 @@ use super::status::ServiceStatus;
 use crate::clock;
 use crate::console::charts::{self, Sparkline};
 use crate::console::units;
-use crate::domain::health::{Class, Day, Detail, Heard, Incident, Seconds, Service, Snapshot, State, Uptime};
+use crate::domain::health::{Day, Detail, ErrorClass, Incident, LatencyStep, Seconds, Service, Snapshot, State, Uptime};
 
 /// A name and a value; `warn` where the value is more than it should be.
 pub struct Fact {
@@ -58,9 +58,9 @@ impl Card {
             .steps
             .iter()
             .map(|step| match step {
-                Heard::Unknown => charts::Sample::Unknown,
-                Heard::Silent => charts::Sample::NoAnswer,
-                Heard::Answered(ms) => charts::Sample::Value(*ms),
+                LatencyStep::Unknown => charts::Sample::Unknown,
+                LatencyStep::Silent => charts::Sample::NoAnswer,
+                LatencyStep::Answered(ms) => charts::Sample::Value(*ms),
             })
             .collect();
         // The minute that runs may have begun well.
@@ -120,15 +120,17 @@ impl Card {
             Service::LiteLlm => ("LITELLM_URL", "LITELLM_MASTER_KEY"),
         };
         match self.snapshot.last_failure.as_ref().map(|(_, failure)| failure.class) {
-            Some(Class::Dns) => format!("See that the host in {address} is right, and that its name can be resolved from here."),
-            Some(Class::Connect) => format!("See that the server runs, and that {address} has its host and port."),
-            Some(Class::Tls) => "See that its certificate is valid for the host's name, and that its authority is trusted here.".to_owned(),
-            Some(Class::Timeout) => {
+            Some(ErrorClass::Dns) => format!("See that the host in {address} is right, and that its name can be resolved from here."),
+            Some(ErrorClass::Connect) => format!("See that the server runs, and that {address} has its host and port."),
+            Some(ErrorClass::Tls) => {
+                "See that its certificate is valid for the host's name, and that its authority is trusted here.".to_owned()
+            }
+            Some(ErrorClass::Timeout) => {
                 "See whether the server is overloaded or frozen, and whether a firewall between drops packets.".to_owned()
             }
-            Some(Class::Auth) => format!("See {credentials}."),
-            Some(Class::Protocol) => format!("See that {address} leads to such a server, and what its log says."),
-            Some(Class::Degraded) | None => "See what the server's log says.".to_owned(),
+            Some(ErrorClass::Auth) => format!("See {credentials}."),
+            Some(ErrorClass::Protocol) => format!("See that {address} leads to such a server, and what its log says."),
+            Some(ErrorClass::Degraded) | None => "See what the server's log says.".to_owned(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::console::filters;
 use crate::console::fragment::Fragment;
 use crate::domain::Context;
 use crate::domain::health::Service;
-use crate::domain::vitals::Range;
+use crate::domain::redis_metrics::Range;
 
 /// The page's own figures may be so old, and a check that stands still may be told so late. What a check finds is shown
 /// at once.

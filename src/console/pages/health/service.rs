@@ -19,7 +19,7 @@ use crate::console::{filters, ranges};
 use crate::domain::Context;
 use crate::domain::actor::Role;
 use crate::domain::health::{self, Seconds, Service};
-use crate::domain::vitals::Range;
+use crate::domain::redis_metrics::Range;
 use crate::ready::Ready;
 use crate::stores::litellm::Examined;
 

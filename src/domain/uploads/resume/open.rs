@@ -48,7 +48,7 @@ pub async fn open(receiver: &Receiver, wanted: &Wanted<'_>) -> Result<Resumable>
     if wanted.length == 0 {
         return Err(Error::refused("length", "An empty file has nothing to resume: send it with the form."));
     }
-    let part_size = part_size(Some(wanted.length), ctx.budget.total()) as u64;
+    let part_size = part_size(Some(wanted.length), ctx.upload_memory.total()) as u64;
     if super::count(wanted.length, part_size) > u64::try_from(MAX_PARTS).unwrap_or_default() {
         return Err(Error::TooLarge("The file has too many parts. With a larger UPLOAD_MEMORY it would fit.".into()));
     }

@@ -11,9 +11,9 @@ use super::row::{self, Row};
 use super::{StoredPart, count, size_of};
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
-use crate::domain::uploads::pace::Pace;
-use crate::domain::uploads::places::Place;
-use crate::domain::uploads::room::Room;
+use crate::domain::uploads::part_buffer::PartBuffer;
+use crate::domain::uploads::send_rate::SendRate;
+use crate::domain::uploads::slots::Slot;
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3::{Part, PartReceipt};
 
@@ -31,16 +31,16 @@ pub struct PartUpload {
     row: Row,
     number: i32,
     size: usize,
-    room: Room,
-    pace: Pace,
+    buffer: PartBuffer,
+    send_rate: SendRate,
     /// When the last sign of life was given.
     beat: Instant,
-    _place: Place,
+    _slot: Slot,
 }
 
 /// May part `number` come? Conflict where other parts come first, Refused where it is over or has no such part.
 pub async fn begin_part(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid, number: i32) -> Result<PartUpload> {
-    let place = ctx.budget.enter(actor)?;
+    let slot = ctx.upload_memory.enter(actor)?;
     let found = row::find(ctx, actor, bucket, id).await?;
     if !found.is_open() {
         return Err(found.over());
@@ -57,32 +57,32 @@ pub async fn begin_part(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid, nu
         return Err(Error::Conflict("This upload has not begun at the store. Open it again.".into()));
     }
     row::touch(ctx, id).await?;
-    let room = Room::new(&ctx.budget, size);
+    let buffer = PartBuffer::new(&ctx.upload_memory, size);
     Ok(PartUpload {
         ctx: ctx.clone(),
         actor: actor.clone(),
         row: found,
         number,
         size,
-        room,
-        pace: Pace::new(),
+        buffer,
+        send_rate: SendRate::new(),
         beat: Instant::now(),
-        _place: place,
+        _slot: slot,
     })
 }
 
 impl PartUpload {
     /// Takes the next bytes; waits while memory is short.
     pub async fn write(&mut self, chunk: Bytes) -> Result<()> {
-        self.pace.came(chunk.len());
+        self.send_rate.came(chunk.len());
         if self.beat.elapsed() > BEAT {
             self.beat = Instant::now();
             if let Err(error) = row::touch(&self.ctx, self.row.file.id).await {
                 log::debug!("a heartbeat was lost: {error}");
             }
         }
-        let rest = self.room.fill(chunk, &self.pace).await?;
-        self.pace.ask();
+        let rest = self.buffer.fill(chunk, &self.send_rate).await?;
+        self.send_rate.ask();
         if rest.is_empty() { Ok(()) } else { Err(self.wrong_size()) }
     }
 
@@ -95,11 +95,11 @@ impl PartUpload {
     }
 
     async fn store(self, told: Option<Vec<u8>>) -> Result<StoredPart> {
-        if !self.room.is_full() {
+        if !self.buffer.is_full() {
             return Err(self.wrong_size());
         }
-        let Self { ctx, actor, row, number, size, room, _place, .. } = self;
-        let body = room.freeze();
+        let Self { ctx, actor, row, number, size, buffer, _slot, .. } = self;
+        let body = buffer.freeze();
         let sha256 = Sha256::digest(&body).to_vec();
         if told.is_some_and(|told| told != sha256) {
             return Err(Error::refused("digest", format!("Part {number} is not what its digest says. It was not stored.")));

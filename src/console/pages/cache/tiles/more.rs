@@ -1,37 +1,37 @@
 //! The figures below the first five.
 
-use super::{Tile, Tone, Vitals, milliseconds, own_latency, per_second, usage_text};
+use super::{RedisMetrics, Tile, Tone, milliseconds, own_latency, per_second, usage_text};
 use crate::console::pages::cache::metrics::percent;
 use crate::console::units::{count_text, memory_text};
-use crate::domain::vitals::Counter;
+use crate::domain::redis_metrics::Counter;
 use crate::stores::redis::{Info, Usage, parts};
 
 const MIB: i64 = 1 << 20;
 /// MEMORY DOCTOR does not judge less data than this.
 const ENOUGH_MEMORY: u64 = 5 << 20;
 
-pub fn more(vitals: &Vitals, [work, browse]: [Usage; 2]) -> Vec<Tile> {
-    let info = &vitals.info;
+pub fn more(metrics: &RedisMetrics, [work, browse]: [Usage; 2]) -> Vec<Tile> {
+    let info = &metrics.info;
     vec![
-        own(vitals),
+        own(metrics),
         servers(info),
         pool(work, browse),
         keys(info),
-        expirations(vitals),
+        expirations(metrics),
         fragmentation(info),
         peak(info),
         persistence(info),
         replication(info),
-        errors(vitals),
-        slow(vitals),
+        errors(metrics),
+        slow(metrics),
         lazy(info),
     ]
 }
 
-fn own(vitals: &Vitals) -> Tile {
-    let Some((p50, p95)) = own_latency(vitals) else {
+fn own(metrics: &RedisMetrics) -> Tile {
+    let Some((p50, p95)) = own_latency(metrics) else {
         return Tile::new("Latency from here", "not sampled yet".into(), "")
-            .line(format!("just now {}", milliseconds(vitals.ping.as_secs_f64() * 1000.0)));
+            .line(format!("just now {}", milliseconds(metrics.ping.as_secs_f64() * 1000.0)));
     };
     let tone = match p95 {
         100.0.. => Tone::Bad,
@@ -39,7 +39,7 @@ fn own(vitals: &Vitals) -> Tile {
         _ => Tone::Ok,
     };
     Tile::new("Latency from here", format!("{p95:.2}"), "ms p95")
-        .line(format!("p50 {}, just now {}", milliseconds(p50), milliseconds(vitals.ping.as_secs_f64() * 1000.0)))
+        .line(format!("p50 {}, just now {}", milliseconds(p50), milliseconds(metrics.ping.as_secs_f64() * 1000.0)))
         .with_status(tone, "Slow")
         .with_explanation(
             "PING, there and back, of the last 60 samples",
@@ -93,9 +93,9 @@ fn keys(info: &Info) -> Tile {
         )
 }
 
-fn expirations(vitals: &Vitals) -> Tile {
-    let stale = vitals.info.fraction("expired_stale_perc");
-    let tile = Tile::new("Expirations", per_second(vitals.hour.rate(Counter::Expired)), "/s in the hour");
+fn expirations(metrics: &RedisMetrics) -> Tile {
+    let stale = metrics.info.fraction("expired_stale_perc");
+    let tile = Tile::new("Expirations", per_second(metrics.hour.rate(Counter::Expired)), "/s in the hour");
     let tile = match stale {
         Some(stale) => tile.line(format!("{} expired and not yet removed", percent(stale))),
         None => tile,
@@ -201,9 +201,9 @@ fn replication(info: &Info) -> Tile {
     )
 }
 
-fn errors(vitals: &Vitals) -> Tile {
-    let hour = vitals.hour.get(Counter::Errors);
-    let mut kinds: Vec<(&str, u64)> = vitals
+fn errors(metrics: &RedisMetrics) -> Tile {
+    let hour = metrics.hour.get(Counter::Errors);
+    let mut kinds: Vec<(&str, u64)> = metrics
         .info
         .beginning("errorstat_")
         .filter_map(|(kind, value)| Some((kind, parts(value).find(|(name, _)| *name == "count")?.1.parse().ok()?)))
@@ -216,16 +216,16 @@ fn errors(vitals: &Vitals) -> Tile {
             tile.line(kinds.iter().take(3).map(|(kind, count)| format!("{kind} {}", count_text(*count))).collect::<Vec<_>>().join(", "))
         }
     };
-    let denied: u64 = vitals.info.beginning("acl_access_denied_").filter_map(|(_, count)| count.parse::<u64>().ok()).sum();
+    let denied: u64 = metrics.info.beginning("acl_access_denied_").filter_map(|(_, count)| count.parse::<u64>().ok()).sum();
     tile.line(format!("{} refused by the access list", count_text(denied))).with_explanation(
         "commands that were answered with an error",
         "total_error_replies, errorstat_*, acl_access_denied_*",
-        "Some programs use errors in their daily work (NOSCRIPT, BUSYGROUP). A number that climbs is worth a browse.",
+        "Some programs use errors in their daily work (NOSCRIPT, BUSYGROUP). A number that climbs is worth a look.",
     )
 }
 
-fn slow(vitals: &Vitals) -> Tile {
-    match &vitals.slow {
+fn slow(metrics: &RedisMetrics) -> Tile {
+    match &metrics.slow {
         Ok(count) => Tile::new("Slow log", count_text(*count), if *count == 1 { "command" } else { "commands" })
             .line("kept by the server, the newest ones")
             .with_explanation(

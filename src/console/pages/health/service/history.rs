@@ -10,7 +10,7 @@ use crate::console::charts::{self, Area};
 use crate::console::{ranges, units};
 use crate::domain::Context;
 use crate::domain::health::{self, Seconds, Service, State, Step};
-use crate::domain::vitals::Range;
+use crate::domain::redis_metrics::Range;
 
 /// After so long Postgres has a minute that is over: the longest time between two checks, and what is written every few
 /// seconds.

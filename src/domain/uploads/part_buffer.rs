@@ -1,4 +1,4 @@
-//! Room for a part: memory that is taken in small steps for a slow sender and whole for a fast one, and that counts
+//! PartBuffer for a part: memory that is taken in small steps for a slow sender and whole for a fast one, and that counts
 //! until the last who reads its bytes is done with them.
 
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use bytes::Bytes;
 use memmap2::MmapMut;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::budget::{Budget, busy};
-use super::pace::Pace;
+use super::memory_limit::{MemoryLimit, busy};
+use super::send_rate::SendRate;
 use crate::domain::{Error, Result};
 
 /// What a slow sender is given at a time, so that hundreds of them cannot hold the memory that fast ones need.
@@ -19,8 +19,8 @@ const FILLING: Duration = Duration::from_secs(20);
 const USUAL: usize = 8 << 20;
 const SPARE: usize = 4;
 
-pub(super) struct Room {
-    budget: Budget,
+pub(super) struct PartBuffer {
+    limit: MemoryLimit,
     memory: Memory,
     /// Bytes that have come.
     len: usize,
@@ -53,9 +53,9 @@ impl Memory {
     }
 }
 
-impl Room {
-    pub fn new(budget: &Budget, share: usize) -> Self {
-        Self { budget: budget.clone(), memory: Memory::Steps(Vec::new()), len: 0, share, permit: None, whole_since: None }
+impl PartBuffer {
+    pub fn new(limit: &MemoryLimit, share: usize) -> Self {
+        Self { limit: limit.clone(), memory: Memory::Steps(Vec::new()), len: 0, share, permit: None, whole_since: None }
     }
 
     pub fn len(&self) -> usize {
@@ -68,12 +68,12 @@ impl Room {
 
     /// Takes as much as the part has room for, waiting for memory where it must; the rest. Busy where there is none
     /// in time, or where the sender is too slow for those who wait.
-    pub async fn fill(&mut self, mut chunk: Bytes, pace: &Pace) -> Result<Bytes> {
+    pub async fn fill(&mut self, mut chunk: Bytes, send_rate: &SendRate) -> Result<Bytes> {
         while !chunk.is_empty() && !self.is_full() {
             if self.len == self.memory.bytes().len() {
-                self.grow(pace).await?;
+                self.grow(send_rate).await?;
             }
-            if self.whole_since.is_some_and(|since| since.elapsed() > FILLING) && self.budget.is_short() {
+            if self.whole_since.is_some_and(|since| since.elapsed() > FILLING) && self.limit.is_short() {
                 return Err(busy("It arrived too slowly while others were waiting. Try again when less is being uploaded."));
             }
             let room = &mut self.memory.bytes_mut()[self.len..];
@@ -86,14 +86,14 @@ impl Room {
 
     /// A step for whoever has not shown that it is fast, else memory for the whole part. Where no step is left, those
     /// who have shown that they are slow wait for one: they must not stand before fast ones in the other queue.
-    async fn grow(&mut self, pace: &Pace) -> Result<()> {
-        let fast = pace.is_fast() && self.share > STEP;
+    async fn grow(&mut self, send_rate: &SendRate) -> Result<()> {
+        let fast = send_rate.is_fast() && self.share > STEP;
         if let Memory::Steps(bytes) = &mut self.memory
             && !fast
         {
             let step = STEP.min(self.share - bytes.len());
-            let more = match self.budget.try_step(step) {
-                None if pace.is_slow() => Some(self.budget.step(step).await?),
+            let more = match self.limit.try_step(step) {
+                None if send_rate.is_slow() => Some(self.limit.step(step).await?),
                 more => more,
             };
             if let Some(more) = more {
@@ -106,8 +106,8 @@ impl Room {
                 return Ok(());
             }
         }
-        let permit = self.budget.whole(self.share).await?;
-        let mut whole = self.budget.spare(self.share)?;
+        let permit = self.limit.whole(self.share).await?;
+        let mut whole = self.limit.spare(self.share)?;
         whole[..self.len].copy_from_slice(&self.memory.bytes()[..self.len]);
         self.memory = Memory::Whole(whole);
         self.permit = Some(permit);
@@ -120,26 +120,26 @@ impl Room {
     }
 }
 
-impl AsRef<[u8]> for Room {
+impl AsRef<[u8]> for PartBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.memory.bytes()[..self.len]
     }
 }
 
-impl Drop for Room {
+impl Drop for PartBuffer {
     fn drop(&mut self) {
         drop(self.permit.take());
         if let Memory::Whole(bytes) = std::mem::replace(&mut self.memory, Memory::Steps(Vec::new())) {
-            self.budget.give_back(bytes);
+            self.limit.give_back(bytes);
         }
     }
 }
 
 /// Memory to be used again: fresh memory costs a fault for every page.
 #[derive(Default)]
-pub(super) struct Spare(Vec<MmapMut>);
+pub(super) struct SpareBuffers(Vec<MmapMut>);
 
-impl Spare {
+impl SpareBuffers {
     /// `Internal` where the machine has no more.
     pub fn take(&mut self, size: usize) -> Result<MmapMut> {
         match self.0.pop_if(|spare| spare.len() == size) {

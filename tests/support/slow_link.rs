@@ -1,4 +1,4 @@
-//! The way to a server, which can be made slow, silent or broken: a TCP port before its port or its socket.
+//! The state to a server, which can be made slow, silent or broken: a TCP port before its port or its socket.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Way {
+pub enum LinkState {
     Open,
     /// Connections are taken, and nothing moves on them.
     Silent,
@@ -18,41 +18,41 @@ pub enum Way {
     Cut,
 }
 
-pub struct Road {
+pub struct SlowLink {
     pub port: u16,
-    way: Arc<watch::Sender<Way>>,
+    state: Arc<watch::Sender<LinkState>>,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-impl Road {
+impl SlowLink {
     /// To `host:port`, or to a socket's path.
     pub async fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let way = Arc::new(watch::Sender::new(Way::Open));
-        let (ways, server) = (way.clone(), server.to_owned());
+        let state = Arc::new(watch::Sender::new(LinkState::Open));
+        let (states, server) = (state.clone(), server.to_owned());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (mut ends, ways, server) = (ways.subscribe(), ways.clone(), server.clone());
+                let (mut ends, states, server) = (states.subscribe(), states.clone(), server.clone());
                 tokio::spawn(async move {
                     tokio::select! {
-                        _ = ends.wait_for(|way| *way == Way::Cut) => {}
-                        _ = pass(client, &server, &ways) => {}
+                        _ = ends.wait_for(|state| *state == LinkState::Cut) => {}
+                        _ = pass(client, &server, &states) => {}
                     }
                 });
             }
         });
-        Self { port, way }
+        Self { port, state }
     }
 
-    pub fn set(&self, way: Way) {
-        self.way.send_replace(way);
+    pub fn set(&self, state: LinkState) {
+        self.state.send_replace(state);
     }
 }
 
-async fn pass(client: TcpStream, server: &str, ways: &watch::Sender<Way>) -> std::io::Result<()> {
+async fn pass(client: TcpStream, server: &str, states: &watch::Sender<LinkState>) -> std::io::Result<()> {
     let server: Box<dyn Stream> = match server.starts_with('/') {
         true => Box::new(UnixStream::connect(server).await?),
         false => Box::new(TcpStream::connect(server).await?),
@@ -60,15 +60,15 @@ async fn pass(client: TcpStream, server: &str, ways: &watch::Sender<Way>) -> std
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = tokio::io::split(server);
     tokio::select! {
-        ended = carry(from_client, to_server, ways.subscribe(), false) => ended,
-        ended = carry(from_server, to_client, ways.subscribe(), true) => ended,
+        ended = carry(from_client, to_server, states.subscribe(), false) => ended,
+        ended = carry(from_server, to_client, states.subscribe(), true) => ended,
     }
 }
 
 async fn carry(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut way: watch::Receiver<Way>,
+    mut state: watch::Receiver<LinkState>,
     answers: bool,
 ) -> std::io::Result<()> {
     let mut piece = vec![0; 16 << 10];
@@ -77,9 +77,9 @@ async fn carry(
         if read == 0 {
             return Ok(());
         }
-        drop(way.wait_for(|way| *way != Way::Silent).await);
-        let now = *way.borrow();
-        if let (Way::Slow(delay), true) = (now, answers) {
+        drop(state.wait_for(|state| *state != LinkState::Silent).await);
+        let now = *state.borrow();
+        if let (LinkState::Slow(delay), true) = (now, answers) {
             tokio::time::sleep(delay).await;
         }
         to.write_all(&piece[..read]).await?;

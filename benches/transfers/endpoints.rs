@@ -9,14 +9,14 @@ use crate::binary::Larder;
 use crate::stage::{BUCKET, Stage};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Endpoint {
     /// Straight to it: what the others are measured against.
     Store,
     Nginx,
     Larder,
 }
 
-impl Door {
+impl Endpoint {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Store => "store",
@@ -27,27 +27,27 @@ impl Door {
 }
 
 #[derive(Clone, Copy)]
-pub struct Doors<'a> {
+pub struct Endpoints<'a> {
     pub stage: &'a Stage,
     pub larder: &'a Larder,
 }
 
-impl Doors<'_> {
+impl Endpoints<'_> {
     /// The process that stands between curl and the store.
-    pub fn pid(&self, door: Door) -> Option<u32> {
-        match door {
-            Door::Store => None,
-            Door::Nginx => Some(self.stage.nginx.pid()),
-            Door::Larder => Some(self.larder.pid()),
+    pub fn pid(&self, endpoint: Endpoint) -> Option<u32> {
+        match endpoint {
+            Endpoint::Store => None,
+            Endpoint::Nginx => Some(self.stage.nginx.pid()),
+            Endpoint::Larder => Some(self.larder.pid()),
         }
     }
 
-    /// The object `prefix` + the file's name, once the door says that it is stored.
-    pub async fn upload(&self, door: Door, prefix: &str, name: &str, file: &Path) -> Result<()> {
+    /// The object `prefix` + the file's name, once the endpoint says that it is stored.
+    pub async fn upload(&self, endpoint: Endpoint, prefix: &str, name: &str, file: &Path) -> Result<()> {
         let key = format!("{prefix}{name}");
         let path = file.display();
-        let (arguments, expected) = match door {
-            Door::Larder => {
+        let (arguments, expected) = match endpoint {
+            Endpoint::Larder => {
                 let headers = [format!("Cookie: {}", self.larder.cookie), format!("Origin: {}", self.larder.base)];
                 let form = format!("file=@{path};filename={name};type=application/octet-stream");
                 let mut arguments = vec!["-H".to_owned(), "Accept: application/json".to_owned(), "-F".to_owned(), form];
@@ -55,30 +55,30 @@ impl Doors<'_> {
                 arguments.push(self.larder.form_url(BUCKET, prefix, true));
                 (arguments, 201)
             }
-            Door::Store | Door::Nginx => {
+            Endpoint::Store | Endpoint::Nginx => {
                 let url = self.stage.presigned_put(&key).await?;
-                let url = if door == Door::Nginx { self.stage.by_nginx(&url) } else { url };
+                let url = if endpoint == Endpoint::Nginx { self.stage.by_nginx(&url) } else { url };
                 (vec!["-T".to_owned(), path.to_string(), url], 200)
             }
         };
         let answer = curl(&arguments).await?;
-        ensure!(answer.status == expected, "{} answered {} to an upload", door.as_str(), answer.status);
+        ensure!(answer.status == expected, "{} answered {} to an upload", endpoint.as_str(), answer.status);
         Ok(())
     }
 
     /// Fails where not all `size` bytes came.
-    pub async fn download(&self, door: Door, key: &str, size: u64) -> Result<()> {
-        let arguments = match door {
-            Door::Larder => {
+    pub async fn download(&self, endpoint: Endpoint, key: &str, size: u64) -> Result<()> {
+        let arguments = match endpoint {
+            Endpoint::Larder => {
                 let url = self.larder.download_url(BUCKET, key);
                 vec!["-H".to_owned(), format!("Cookie: {}", self.larder.cookie), url]
             }
-            Door::Store => vec![self.stage.presigned_get(key).await?],
-            Door::Nginx => vec![self.stage.by_nginx(&self.stage.presigned_get(key).await?)],
+            Endpoint::Store => vec![self.stage.presigned_get(key).await?],
+            Endpoint::Nginx => vec![self.stage.by_nginx(&self.stage.presigned_get(key).await?)],
         };
         let answer = curl(&arguments).await?;
-        ensure!(answer.status == 200, "{} answered {} to a download", door.as_str(), answer.status);
-        ensure!(answer.received == size, "{} gave {} bytes of {size}", door.as_str(), answer.received);
+        ensure!(answer.status == 200, "{} answered {} to a download", endpoint.as_str(), answer.status);
+        ensure!(answer.received == size, "{} gave {} bytes of {size}", endpoint.as_str(), answer.received);
         Ok(())
     }
 }

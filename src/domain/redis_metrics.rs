@@ -25,7 +25,7 @@ const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 const KEPT: TimeDelta = TimeDelta::hours(24);
 
 /// What one page of figures is made of.
-pub struct Vitals {
+pub struct RedisMetrics {
     pub info: Info,
     /// There and back, just now.
     pub ping: Duration,
@@ -43,7 +43,7 @@ pub struct Vitals {
 }
 
 /// An error where Redis itself does not answer.
-pub async fn vitals(ctx: &Context, browse: &BrowseCommands<'_>, range: Range) -> Result<Vitals> {
+pub async fn load(ctx: &Context, browse: &BrowseCommands<'_>, range: Range) -> Result<RedisMetrics> {
     let now = clock::now();
     let asking = async {
         let info = browse.info("everything").await?;
@@ -65,19 +65,19 @@ pub async fn vitals(ctx: &Context, browse: &BrowseCommands<'_>, range: Range) ->
     };
     // What the minute that runs has not given to Postgres yet is in the samples.
     let day = day.ok().map(|day| day.plus(&Sums::of(sample::since_with_one_before(&samples, minutes::begin_of(now)))));
-    Ok(Vitals { info, ping, slow, samples, five_minutes, hour, day, range, points })
+    Ok(RedisMetrics { info, ping, slow, samples, five_minutes, hour, day, range, points })
 }
 
 /// What the server tells of itself to other programs.
-pub struct Told(Info);
+pub struct Export(Info);
 
 /// `None` where it does not answer at once.
-pub async fn told(ctx: &Context) -> Option<Told> {
+pub async fn export(ctx: &Context) -> Option<Export> {
     let browse = ctx.redis.browse();
-    tokio::time::timeout(REDIS_TIMEOUT, browse.info("default")).await.ok()?.ok().map(Told)
+    tokio::time::timeout(REDIS_TIMEOUT, browse.info("default")).await.ok()?.ok().map(Export)
 }
 
-impl Told {
+impl Export {
     /// Name, meaning and value.
     pub fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
         self.read(&[

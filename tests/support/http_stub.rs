@@ -1,4 +1,4 @@
-//! A server of HTTP that answers as the test wants, and remembers what it was asked. One request a connection.
+//! A server of HTTP that answers as the test wants, and remembers what it was received. One request a connection.
 //!
 //! It has a thread of its own, so that it may outlive the runtime of the test that made it.
 
@@ -9,15 +9,15 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-pub struct Peer {
+pub struct HttpStub {
     /// `http://127.0.0.1:<port>`
     pub base: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    received: Arc<Mutex<Vec<ReceivedRequest>>>,
     sent: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ReceivedRequest {
     pub method: String,
     /// With what follows a question mark.
     pub path: String,
@@ -37,7 +37,7 @@ pub enum Reply {
     Endless(&'static str),
 }
 
-impl Asked {
+impl ReceivedRequest {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -58,11 +58,11 @@ impl Asked {
             let Some((name, value)) = line.split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut asked = Self { method, path, headers, body: Vec::new() };
-        let length = asked.header("content-length").map_or(0, |length| length.parse().unwrap());
-        asked.body = vec![0; length];
-        stream.read_exact(&mut asked.body).ok()?;
-        Some(asked)
+        let mut received = Self { method, path, headers, body: Vec::new() };
+        let length = received.header("content-length").map_or(0, |length| length.parse().unwrap());
+        received.body = vec![0; length];
+        stream.read_exact(&mut received.body).ok()?;
+        Some(received)
     }
 }
 
@@ -93,25 +93,25 @@ impl Reply {
     }
 }
 
-impl Peer {
-    pub fn new(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+impl HttpStub {
+    pub fn new(answer: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let (asked, sent, answer) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU64::new(0)), Arc::new(answer));
-        let (remember, count) = (asked.clone(), sent.clone());
+        let (received, sent, answer) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU64::new(0)), Arc::new(answer));
+        let (remember, count) = (received.clone(), sent.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (remember, count, answer) = (remember.clone(), count.clone(), answer.clone());
                 std::thread::spawn(move || {
                     let mut reader = BufReader::new(stream.try_clone().ok()?);
-                    let asked = Asked::read(&mut reader)?;
-                    remember.lock().unwrap().push(asked.clone());
+                    let received = ReceivedRequest::read(&mut reader)?;
+                    remember.lock().unwrap().push(received.clone());
                     // The client may have had enough before the end.
-                    answer(&asked).send(&mut { stream }, &count).ok()
+                    answer(&received).send(&mut { stream }, &count).ok()
                 });
             }
         });
-        Self { base, asked, sent }
+        Self { base, received, sent }
     }
 
     /// One that gives everybody the same answer.
@@ -119,8 +119,8 @@ impl Peer {
         Self::new(move |_| reply.clone())
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    pub fn received(&self) -> Vec<ReceivedRequest> {
+        self.received.lock().unwrap().clone()
     }
 
     /// How many bytes of an endless answer have left.

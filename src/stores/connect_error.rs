@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// Its name was not found.
     Dns,
     /// Nothing listens, or the connection broke.
@@ -22,34 +22,34 @@ pub enum Kind {
 
 /// Why a probe has no good answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
-    pub kind: Kind,
+pub struct ConnectError {
+    pub kind: ErrorKind,
     /// A sentence that names no host and no secret, where the kind alone says too little.
     pub say: Option<&'static str>,
     /// In the words of whoever found out, for logs.
     pub why: String,
 }
 
-impl Failed {
+impl ConnectError {
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let why = error.to_string();
         let kind = kind_of(error);
         let words = in_words(error);
         // The second is what a socket says.
-        let refused = kind == Kind::Connect && (words.contains("refused") || words.contains("no such file"));
+        let refused = kind == ErrorKind::Connect && (words.contains("refused") || words.contains("no such file"));
         Self { kind, say: refused.then_some("Nothing listens there: the connection was refused."), why }
     }
 
-    pub fn new(kind: Kind, say: &'static str) -> Self {
+    pub fn new(kind: ErrorKind, say: &'static str) -> Self {
         Self { kind, say: Some(say), why: say.to_owned() }
     }
 }
 
 /// What lies at the bottom of an error: by the types of its causes where they tell, else by their words.
-pub fn kind_of(error: &(dyn Error + 'static)) -> Kind {
+pub fn kind_of(error: &(dyn Error + 'static)) -> ErrorKind {
     match causes(error).filter_map(typed).last() {
-        Some(kind @ (Kind::Tls | Kind::Timeout)) => kind,
-        told => kind_of_words(&in_words(error)).or(told).unwrap_or(Kind::Connect),
+        Some(kind @ (ErrorKind::Tls | ErrorKind::Timeout)) => kind,
+        told => kind_of_words(&in_words(error)).or(told).unwrap_or(ErrorKind::Connect),
     }
 }
 
@@ -69,32 +69,32 @@ fn in_words(error: &(dyn Error + 'static)) -> String {
     causes(error).map(|cause| cause.to_string().to_ascii_lowercase() + "\n").collect()
 }
 
-fn typed(error: &(dyn Error + 'static)) -> Option<Kind> {
+fn typed(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     if error.is::<rustls::Error>() {
-        return Some(Kind::Tls);
+        return Some(ErrorKind::Tls);
     }
     match error.downcast_ref::<io::Error>()?.kind() {
-        io::ErrorKind::TimedOut => Some(Kind::Timeout),
+        io::ErrorKind::TimedOut => Some(ErrorKind::Timeout),
         io::ErrorKind::Other | io::ErrorKind::InvalidData => None,
-        _ => Some(Kind::Connect),
+        _ => Some(ErrorKind::Connect),
     }
 }
 
 /// In small letters; `None` where the words name no kind.
-fn kind_of_words(words: &str) -> Option<Kind> {
+fn kind_of_words(words: &str) -> Option<ErrorKind> {
     let has = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
     if has(&["lookup address", "name or service not known", "name resolution", "no address associated", "dns error"]) {
-        Some(Kind::Dns)
+        Some(ErrorKind::Dns)
     } else if has(&["certificate", "handshake", "corrupt message", "tls"]) {
-        Some(Kind::Tls)
+        Some(ErrorKind::Tls)
     } else if has(&["password", "authentication", "noauth", "wrongpass", "role \"", "pg_hba"]) {
-        Some(Kind::Auth)
+        Some(ErrorKind::Auth)
     } else if has(&["timed out", "timeout", "deadline has elapsed"]) {
-        Some(Kind::Timeout)
+        Some(ErrorKind::Timeout)
     } else if has(&["refused", "no such file", "reset by peer", "broken pipe", "connection closed", "unreachable", "no route"]) {
-        Some(Kind::Connect)
+        Some(ErrorKind::Connect)
     } else if has(&["invalid http", "message head is too large"]) {
-        Some(Kind::Protocol)
+        Some(ErrorKind::Protocol)
     } else {
         None
     }
@@ -110,13 +110,13 @@ mod tests {
         let certificate = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::NoCertificatesPresented);
         let unknown = io::Error::other("failed to lookup address information: Name or service not known");
         for (error, kind) in [
-            (refused, Kind::Connect),
-            (io::Error::from(io::ErrorKind::TimedOut), Kind::Timeout),
-            (io::Error::other(certificate), Kind::Tls),
-            (unknown, Kind::Dns),
-            (io::Error::other("FATAL: password authentication failed for user \"app\""), Kind::Auth),
-            (io::Error::other("invalid HTTP version parsed"), Kind::Protocol),
-            (io::Error::other("who knows"), Kind::Connect),
+            (refused, ErrorKind::Connect),
+            (io::Error::from(io::ErrorKind::TimedOut), ErrorKind::Timeout),
+            (io::Error::other(certificate), ErrorKind::Tls),
+            (unknown, ErrorKind::Dns),
+            (io::Error::other("FATAL: password authentication failed for user \"app\""), ErrorKind::Auth),
+            (io::Error::other("invalid HTTP version parsed"), ErrorKind::Protocol),
+            (io::Error::other("who knows"), ErrorKind::Connect),
         ] {
             assert_eq!(kind_of(&error), kind, "{error}");
         }

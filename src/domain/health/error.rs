@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use crate::stores::connect_error::{ConnectError, ErrorKind};
 use crate::stores::http;
-use crate::stores::reach::{Failed, Kind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub enum ErrorClass {
     Dns,
     Connect,
     Tls,
@@ -17,7 +17,7 @@ pub enum Class {
     Degraded,
 }
 
-impl Class {
+impl ErrorClass {
     pub const ALL: [Self; 7] = [Self::Dns, Self::Connect, Self::Tls, Self::Timeout, Self::Auth, Self::Protocol, Self::Degraded];
 
     /// In metrics, JSON and the database.
@@ -52,45 +52,45 @@ impl Class {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    pub class: Class,
+pub struct CheckError {
+    pub class: ErrorClass,
     /// Names no host, no password and no statement.
     pub why: String,
     /// For the log alone.
     pub raw: String,
 }
 
-impl Fault {
-    pub fn new(class: Class, why: impl Into<String>) -> Self {
+impl CheckError {
+    pub fn new(class: ErrorClass, why: impl Into<String>) -> Self {
         Self { class, why: why.into(), raw: String::new() }
     }
 
     pub fn late(limit: Duration) -> Self {
-        Self::new(Class::Timeout, format!("No answer within {} ms.", limit.as_millis()))
+        Self::new(ErrorClass::Timeout, format!("No answer within {} ms.", limit.as_millis()))
     }
 
     pub fn degraded(why: impl Into<String>) -> Self {
-        Self::new(Class::Degraded, why)
+        Self::new(ErrorClass::Degraded, why)
     }
 }
 
-impl From<Failed> for Fault {
-    fn from(failed: Failed) -> Self {
+impl From<ConnectError> for CheckError {
+    fn from(failed: ConnectError) -> Self {
         let (class, why) = match failed.kind {
-            Kind::Dns => (Class::Dns, "Its name was not found."),
-            Kind::Connect => (Class::Connect, "There is no connection: nothing listens there, or it broke off."),
-            Kind::Tls => (Class::Tls, "Its certificate is not one that Larder trusts, or it speaks no TLS."),
-            Kind::Timeout => (Class::Timeout, "It took too long to answer."),
-            Kind::Auth => (Class::Auth, "It refused Larder's key or password."),
-            Kind::Protocol => (Class::Protocol, "It answered with an error, or not as such a server does."),
-            Kind::NotReady => (Class::Degraded, "It answers that it cannot work now."),
+            ErrorKind::Dns => (ErrorClass::Dns, "Its name was not found."),
+            ErrorKind::Connect => (ErrorClass::Connect, "There is no connection: nothing listens there, or it broke off."),
+            ErrorKind::Tls => (ErrorClass::Tls, "Its certificate is not one that Larder trusts, or it speaks no TLS."),
+            ErrorKind::Timeout => (ErrorClass::Timeout, "It took too long to answer."),
+            ErrorKind::Auth => (ErrorClass::Auth, "It refused Larder's key or password."),
+            ErrorKind::Protocol => (ErrorClass::Protocol, "It answered with an error, or not as such a server does."),
+            ErrorKind::NotReady => (ErrorClass::Degraded, "It answers that it cannot work now."),
         };
         Self { raw: failed.why, ..Self::new(class, failed.say.unwrap_or(why)) }
     }
 }
 
-impl From<http::Error> for Fault {
+impl From<http::Error> for CheckError {
     fn from(error: http::Error) -> Self {
-        Failed { kind: error.kind(), say: None, why: error.to_string() }.into()
+        ConnectError { kind: error.kind(), say: None, why: error.to_string() }.into()
     }
 }

@@ -5,15 +5,15 @@ use std::sync::{Arc, Mutex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-pub struct Door {
+pub struct TcpSwitch {
     /// `http://127.0.0.1:<port>`
     pub base: String,
     behind: Arc<Mutex<String>>,
     through: Arc<Mutex<JoinSet<()>>>,
 }
 
-impl Door {
-    pub async fn open(to: &str) -> Self {
+impl TcpSwitch {
+    pub async fn start(to: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let behind = Arc::new(Mutex::new(to.to_owned()));
@@ -33,12 +33,12 @@ impl Door {
     }
 
     /// Where new connections go from now on.
-    pub fn lead_to(&self, base: &str) {
+    pub fn switch_to(&self, base: &str) {
         base.clone_into(&mut self.behind.lock().unwrap());
     }
 
     /// Ends every connection that is open now.
-    pub fn cut(&self) {
+    pub fn close_connections(&self) {
         self.through.lock().unwrap().abort_all();
     }
 }

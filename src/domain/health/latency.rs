@@ -17,7 +17,7 @@ struct Answer {
 
 /// What was heard in one minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Step {
+pub enum LatencyStep {
     /// Nobody asked.
     #[default]
     Unknown,
@@ -30,16 +30,16 @@ pub enum Step {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hour {
     /// [`STEPS`] minutes, the last of which runs now; oldest first.
-    pub steps: Vec<Step>,
+    pub steps: Vec<LatencyStep>,
     /// Of single checks in milliseconds; `None` without a good one.
     pub p50: Option<f64>,
     pub p95: Option<f64>,
 }
 
 #[derive(Default)]
-pub(super) struct Line(VecDeque<Answer>);
+pub(super) struct LatencyHistory(VecDeque<Answer>);
 
-impl Line {
+impl LatencyHistory {
     pub fn push(&mut self, at: DateTime<Utc>, ms: Option<f32>) {
         if self.0.len() == KEPT {
             self.0.pop_front();
@@ -64,9 +64,9 @@ impl Line {
             }
         }
         let step = |(checks, good, sum): (u32, u32, f32)| match (checks, good) {
-            (0, _) => Step::Unknown,
-            (checks, good) if good * 2 <= checks => Step::Silent,
-            (_, good) => Step::Answered(sum / good as f32),
+            (0, _) => LatencyStep::Unknown,
+            (checks, good) if good * 2 <= checks => LatencyStep::Silent,
+            (_, good) => LatencyStep::Answered(sum / good as f32),
         };
         let mut good: Vec<f32> = self.0.iter().filter_map(|answer| answer.ms).collect();
         good.sort_by(f32::total_cmp);
@@ -87,15 +87,15 @@ mod tests {
     #[test]
     fn a_minute_is_the_mean_of_its_good_answers_silent_or_unknown() {
         let now = DateTime::from_timestamp(1_800_000_059, 0).unwrap();
-        let mut line = Line::default();
+        let mut history = LatencyHistory::default();
         for (seconds_ago, ms) in
             [(130, Some(9.0)), (120, None), (70, Some(1.0)), (65, None), (62, Some(3.0)), (10, Some(2.0)), (5, Some(4.0))]
         {
-            line.push(now - TimeDelta::seconds(seconds_ago), ms);
+            history.push(now - TimeDelta::seconds(seconds_ago), ms);
         }
-        let hour = line.hour(now);
+        let hour = history.hour(now);
         assert_eq!(hour.steps.len(), STEPS);
-        assert_eq!(hour.steps[56..], [Step::Unknown, Step::Silent, Step::Answered(2.0), Step::Answered(3.0)]);
+        assert_eq!(hour.steps[56..], [LatencyStep::Unknown, LatencyStep::Silent, LatencyStep::Answered(2.0), LatencyStep::Answered(3.0)]);
         assert_eq!((hour.p50, hour.p95), (Some(3.0), Some(9.0)));
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::places::{Place, Places};
-use super::room::Spare;
+use super::part_buffer::SpareBuffers;
+use super::slots::{Slot, Slots};
 use crate::config::UploadConfig;
 use crate::domain::actor::Actor;
 use crate::domain::{Error, Result};
@@ -17,10 +17,10 @@ use crate::domain::{Error, Result};
 /// Permits count kibibytes: a semaphore holds no more than 2^29 of them on 32-bit machines.
 const UNIT: usize = 1024;
 /// How long an upload waits for memory before it is told to come back.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
-pub struct Budget(Arc<Shared>);
+pub struct MemoryLimit(Arc<Shared>);
 
 struct Shared {
     /// Kibibytes in all.
@@ -32,8 +32,8 @@ struct Shared {
     /// For small files that wait for company: an eighth beside the rest, so that they never wait for large ones.
     small: Pool,
     waiting: AtomicUsize,
-    spare: Mutex<Spare>,
-    places: Places,
+    spare: Mutex<SpareBuffers>,
+    slots: Slots,
 }
 
 struct Pool {
@@ -63,7 +63,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Budget {
+impl MemoryLimit {
     pub fn new(config: &UploadConfig) -> Self {
         let total = u32::try_from(config.memory / UNIT).unwrap_or(u32::MAX).max(4);
         Self(Arc::new(Shared {
@@ -73,18 +73,18 @@ impl Budget {
             small: Pool::new(total / 8),
             waiting: AtomicUsize::new(0),
             spare: Mutex::default(),
-            places: Places::new(config),
+            slots: Slots::new(config),
         }))
     }
 
     /// A place among the uploads of the process and of the person; Busy where there is none.
-    pub fn enter(&self, actor: &Actor) -> Result<Place> {
-        self.0.places.enter(actor)
+    pub fn enter(&self, actor: &Actor) -> Result<Slot> {
+        self.0.slots.enter(actor)
     }
 
     /// Uploads under way.
     pub fn under_way(&self) -> usize {
-        self.0.places.count()
+        self.0.slots.count()
     }
 
     /// Memory for a whole part; waits its turn, first come first served, at most a minute.
@@ -140,12 +140,12 @@ impl Budget {
 
 async fn wait(pool: &Pool, bytes: usize) -> Result<OwnedSemaphorePermit> {
     let wanted = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, pool.size);
-    match tokio::time::timeout(PATIENCE, Arc::clone(&pool.semaphore).acquire_many_owned(wanted)).await {
+    match tokio::time::timeout(WAIT_TIMEOUT, Arc::clone(&pool.semaphore).acquire_many_owned(wanted)).await {
         Ok(Ok(permit)) => Ok(permit),
         _ => Err(busy("Too many files are arriving at this moment. Try again in a minute.")),
     }
 }
 
 pub(super) fn busy(why: &str) -> Error {
-    Error::Busy { why: why.to_owned(), retry_after: PATIENCE }
+    Error::Busy { why: why.to_owned(), retry_after: WAIT_TIMEOUT }
 }

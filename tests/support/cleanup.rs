@@ -13,10 +13,10 @@ until rm -rf -- "$@" 2>/dev/null || [ "$tries" -gt 50 ]; do tries=$((tries + 1))
 "#;
 
 /// Dropped, or when this process has ended: kills the process group, removes the paths.
-pub struct Janitor(Child);
+pub struct Cleanup(Child);
 
-impl Janitor {
-    pub fn hire(group: Option<u32>, paths: impl IntoIterator<Item = PathBuf>) -> Self {
+impl Cleanup {
+    pub fn start(group: Option<u32>, paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let group = group.map_or_else(|| "-".to_owned(), |group| group.to_string());
         let mut command = Command::new("sh");
         command.args(["-c", TIDY, "sh", &group]).args(paths).process_group(0);
@@ -24,14 +24,14 @@ impl Janitor {
     }
 }
 
-impl Drop for Janitor {
+impl Drop for Cleanup {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
         self.0.wait().unwrap();
     }
 }
 
-/// A new directory below Cargo's own for tests. Those that no janitor lived to remove are removed here.
+/// A new directory below Cargo's own for tests. Those that no cleanup lived to remove are removed here.
 pub fn directory(kind: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {

@@ -29,7 +29,7 @@ impl Ending {
 }
 
 #[derive(Clone, Default)]
-pub struct Traffic(Arc<Inner>);
+pub struct TransferCounters(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -38,7 +38,7 @@ struct Inner {
     downloaded: AtomicU64,
 }
 
-impl Traffic {
+impl TransferCounters {
     pub(super) fn stored(&self, bytes: i64) {
         self.ended(Ending::Stored);
         self.0.uploaded.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Places among the uploads under way, of which nobody may have all.
+//! Slots among the uploads under way, of which nobody may have all.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,7 +11,7 @@ use crate::config::UploadConfig;
 use crate::domain::actor::Actor;
 use crate::domain::{Error, Result};
 
-pub(super) struct Places(Arc<Shared>);
+pub(super) struct Slots(Arc<Shared>);
 
 struct Shared {
     most: usize,
@@ -20,17 +20,17 @@ struct Shared {
 }
 
 /// A place that is given back when this is dropped.
-pub struct Place {
+pub struct Slot {
     shared: Arc<Shared>,
     person: Option<Uuid>,
 }
 
-impl Places {
+impl Slots {
     pub fn new(config: &UploadConfig) -> Self {
         Self(Arc::new(Shared { most: config.at_once, most_each: config.at_once_each, taken: Mutex::default() }))
     }
 
-    pub fn enter(&self, actor: &Actor) -> Result<Place> {
+    pub fn enter(&self, actor: &Actor) -> Result<Slot> {
         let mut taken = self.0.taken();
         if taken.values().sum::<usize>() >= self.0.most {
             return Err(full(format!("{} uploads are under way, which is as many as Larder takes at once.", self.0.most)));
@@ -40,7 +40,7 @@ impl Places {
             return Err(full(format!("{own} of your uploads are under way, which is as many as one person may have.")));
         }
         *own += 1;
-        Ok(Place { shared: Arc::clone(&self.0), person: actor.id })
+        Ok(Slot { shared: Arc::clone(&self.0), person: actor.id })
     }
 
     /// Those that are taken now.
@@ -55,7 +55,7 @@ impl Shared {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         if let Entry::Occupied(mut own) = self.shared.taken().entry(self.person) {
             *own.get_mut() -= 1;

@@ -17,7 +17,7 @@ use super::{Activity, FileState, history};
 use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::names::{BucketName, ObjectKey, storable};
-use crate::domain::traffic::Ending;
+use crate::domain::transfer_counters::Ending;
 use crate::domain::{Context, Error, Result, abilities, audit, objects};
 use crate::schema::files;
 use crate::stores::s3;
@@ -27,7 +27,7 @@ use crate::stores::s3::OpenMarker;
 pub const PAGE: i32 = 20;
 /// Parts are asked for so many uploads at once, and all of them within this time.
 const AT_ONCE: usize = 6;
-const PATIENCE: Duration = Duration::from_millis(1500);
+const PARTS_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// One open upload.
 #[derive(Clone, Debug)]
@@ -103,7 +103,7 @@ pub async fn unfinished(ctx: &Context, bucket: &BucketName, marker: Option<&Open
         let owner = row.owner(ctx);
         uploads.extend(open(&row.object_key, row.s3_upload_id.unwrap_or_default(), Some(row.created_at), owner));
     }
-    ask_for_parts(ctx, bucket, &mut uploads, listed).await;
+    load_progress(ctx, bucket, &mut uploads, listed).await;
     Ok(Unfinished { uploads, next, incomplete })
 }
 
@@ -157,7 +157,7 @@ async fn rows(ctx: &Context, bucket: &BucketName, listed: &[s3::OpenUpload], oth
 }
 
 /// Fills in what has arrived. Of those that the store has not listed, the ones that are over are left out.
-async fn ask_for_parts(ctx: &Context, bucket: &BucketName, uploads: &mut Vec<Open>, listed: usize) {
+async fn load_progress(ctx: &Context, bucket: &BucketName, uploads: &mut Vec<Open>, listed: usize) {
     let mut found: Vec<Option<std::result::Result<Progress, s3::Error>>> = vec![None; uploads.len()];
     let asking = async {
         let questions = uploads.iter().enumerate().filter(|(_, open)| open.unreachable.is_none());
@@ -169,7 +169,7 @@ async fn ask_for_parts(ctx: &Context, bucket: &BucketName, uploads: &mut Vec<Ope
         }
     };
     // What was not heard in time is not known.
-    let _ = tokio::time::timeout(PATIENCE, asking).await;
+    let _ = tokio::time::timeout(PARTS_TIMEOUT, asking).await;
     let mut at = 0;
     uploads.retain_mut(|open| {
         let answer = found[at].take();
@@ -253,7 +253,7 @@ async fn give_up(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Object
             Ok::<_, Error>((given_up, publishing > 0))
         })
         .await?;
-    given_up.iter().for_each(|_| ctx.traffic.ended(Ending::Cancelled));
+    given_up.iter().for_each(|_| ctx.transfer_counters.ended(Ending::Cancelled));
     if publishing {
         return Err(Error::Conflict(format!(
             "{} has arrived whole and is being stored at this moment, so it was not aborted.",

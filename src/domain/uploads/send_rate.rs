@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const WINDOW: usize = 1 << 20;
 const LIMIT: Duration = Duration::from_secs(4);
 
-pub(super) struct Pace {
+pub(super) struct SendRate {
     /// Since when the sender has the word.
     asked: Instant,
     bytes: usize,
@@ -14,7 +14,7 @@ pub(super) struct Pace {
     fast: Option<bool>,
 }
 
-impl Pace {
+impl SendRate {
     /// Nobody is fast before they have shown it.
     pub fn new() -> Self {
         Self { asked: Instant::now(), bytes: 0, waited: Duration::ZERO, fast: None }
@@ -56,14 +56,14 @@ mod tests {
 
     #[test]
     fn a_sender_is_fast_once_it_has_shown_it_and_until_it_slackens() {
-        let mut pace = Pace::new();
-        pace.add(WINDOW - 1, Duration::ZERO);
-        assert!(!pace.is_fast() && !pace.is_slow(), "a burst of less than the window shows nothing");
-        pace.add(1, Duration::from_secs(1));
-        assert!(pace.is_fast());
-        pace.add(1_000, Duration::from_secs(4));
-        assert!(pace.is_fast(), "a pause alone");
-        pace.add(1_000, Duration::from_secs(1));
-        assert!(pace.is_slow() && !pace.is_fast());
+        let mut send_rate = SendRate::new();
+        send_rate.add(WINDOW - 1, Duration::ZERO);
+        assert!(!send_rate.is_fast() && !send_rate.is_slow(), "a burst of less than the window shows nothing");
+        send_rate.add(1, Duration::from_secs(1));
+        assert!(send_rate.is_fast());
+        send_rate.add(1_000, Duration::from_secs(4));
+        assert!(send_rate.is_fast(), "a pause alone");
+        send_rate.add(1_000, Duration::from_secs(1));
+        assert!(send_rate.is_slow() && !send_rate.is_fast());
     }
 }
