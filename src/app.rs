@@ -73,8 +73,8 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
         sign_ins: domain::sign_in::Admission::default(),
         cache: domain::cache::Cache::default(),
         health,
-        known: domain::sessions::Known::default(),
-        tally: domain::limits::Tally::default(),
+        session_cache: domain::sessions::SessionCache::default(),
+        rate_counts: domain::limits::LocalCounts::default(),
         tasks: TaskTracker::new(),
         runtime,
     })

@@ -45,8 +45,8 @@ pub struct Context {
     pub cache: cache::Cache,
     pub s3: s3::Store,
     pub health: health::Board,
-    pub known: sessions::Known,
-    pub tally: limits::Tally,
+    pub session_cache: sessions::SessionCache,
+    pub rate_counts: limits::LocalCounts,
     pub upload_memory: uploads::MemoryLimit,
     pub transfer_counters: transfer_counters::TransferCounters,
     /// Work that a dropped connection must not cancel; awaited at shutdown.
@@ -67,7 +67,7 @@ pub enum Error {
     Conflict(String),
     /// What was under way has been given up from elsewhere.
     #[error("{0}")]
-    Lapsed(String),
+    Cancelled(String),
     #[error("{0}")]
     Forbidden(String),
     #[error("{0}")]
@@ -94,7 +94,7 @@ impl Context {
 
     /// Runs `work` to its end, even where whoever asked for it goes away: a dropped connection must not come
     /// between a change and its audit.
-    pub(crate) async fn see_through<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    pub(crate) async fn run_to_completion<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
         let ended = self.in_background(work).await;
         ended.unwrap_or_else(|error| Err(Error::Internal(format!("work was cut off: {error}"))))
     }
@@ -103,7 +103,7 @@ impl Context {
 impl Context {
     /// Does in the background what could not be recorded now: every second for ten minutes, so that it is late
     /// rather than lost. `what` stands in the log.
-    pub(crate) fn keep_trying<W: Future<Output = Result<()>> + Send>(&self, what: String, work: impl Fn() -> W + Send + 'static) {
+    pub(crate) fn retry_in_background<W: Future<Output = Result<()>> + Send>(&self, what: String, work: impl Fn() -> W + Send + 'static) {
         log::error!("{what}: done, but not recorded yet");
         self.in_background(async move {
             for _ in 0..600 {

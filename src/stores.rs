@@ -1,4 +1,4 @@
-//! Floor 1, one module a server: connect, time-outs, thin operations. No domain words.
+//! One module per external server: connections, timeouts and thin operations. Contains no domain types.
 
 pub mod connect_error;
 pub mod http;

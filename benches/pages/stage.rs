@@ -26,7 +26,7 @@ const HISTORY: &str = "
           FROM unnest(ARRAY['postgres', 'redis', 's3', 'qdrant', 'litellm']) WITH ORDINALITY AS s (service, place),
                generate_series(1, 43200) AS at) AS minutes;
     INSERT INTO health_incidents (id, instance, service, class, first_message, last_message, began_at, ended_at, seen_at)
-    SELECT gen_random_uuid(), 'bench:1', service, class, 'Nothing listens there: the connection was refused.',
+    SELECT gen_random_uuid(), 'bench:1', service, class, 'The connection was refused: nothing listens at this address.',
            'It did not answer within 1 s.', began, began + interval '4 minutes', began + interval '4 minutes'
     FROM (SELECT service, class, now() - (6 * at + 2 * place) * interval '1 hour' AS began
           FROM unnest(ARRAY['postgres', 'redis', 's3', 'qdrant', 'litellm'], ARRAY['connect', 'timeout', 'connect', 'auth', 'protocol'])

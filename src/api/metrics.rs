@@ -9,7 +9,7 @@ use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts
 use crate::config::Config;
 use crate::console::error::{self, Error};
 use crate::domain::health::State;
-use crate::domain::transfer_counters::Ending;
+use crate::domain::transfer_counters::UploadOutcome;
 use crate::domain::{Context, redis_metrics};
 use crate::meter::Meter;
 
@@ -155,22 +155,22 @@ fn cache(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
         &["namespace"],
     )?;
     registry.register(Box::new(seconds.clone()))?;
-    for (namespace, figures) in ctx.cache.figures() {
+    for (namespace, stats) in ctx.cache.stats() {
         for (result, count) in
-            [("hit", figures.hits() - figures.stale()), ("stale", figures.stale()), ("miss", figures.misses()), ("error", figures.errors())]
+            [("hit", stats.hits() - stats.stale()), ("stale", stats.stale()), ("miss", stats.misses()), ("error", stats.errors())]
         {
             lookups.with_label_values(&[namespace, result]).inc_by(count);
         }
-        computed.with_label_values(&[namespace, "ok"]).inc_by(figures.computations() - figures.failures());
-        computed.with_label_values(&[namespace, "error"]).inc_by(figures.failures());
-        seconds.with_label_values(&[namespace]).inc_by(figures.lookups().sum.as_secs_f64());
+        computed.with_label_values(&[namespace, "ok"]).inc_by(stats.computations() - stats.failures());
+        computed.with_label_values(&[namespace, "error"]).inc_by(stats.failures());
+        seconds.with_label_values(&[namespace]).inc_by(stats.lookups().sum.as_secs_f64());
     }
     Ok(())
 }
 
 fn traffic(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
     let uploads = counters(registry, "larder_uploads_total", "Files by how their upload ended", &["outcome"])?;
-    for how in Ending::ALL {
+    for how in UploadOutcome::ALL {
         uploads.with_label_values(&[how.slug()]).inc_by(ctx.transfer_counters.count(how));
     }
     counter(registry, "larder_upload_bytes_total", "Bytes of the files that were stored", ctx.transfer_counters.uploaded())?;

@@ -11,13 +11,13 @@ use crate::domain::reconcile::{self, Options, Report};
 /// An error, and so exit code 1, where differences remain.
 pub(super) async fn run(config: Config, dry_run: bool, bucket: Option<&BucketName>) -> anyhow::Result<()> {
     if config.read_only && !dry_run {
-        bail!("READ_ONLY is set, so nothing may be mended. Run: larder reconcile --dry-run");
+        bail!("READ_ONLY is set, so nothing may be repaired. Run: larder reconcile --dry-run");
     }
     let ctx = app::context(config)?;
-    let report = reconcile::run(&ctx, &Options { bucket, mend: !dry_run }, &mut |line| say(line)).await?;
+    let report = reconcile::run(&ctx, &Options { bucket, repair: !dry_run }, &mut |line| say(line)).await?;
     say(&summary(&report, dry_run));
     if report.left() > 0 {
-        let hint = if dry_run { " To mend them, leave out --dry-run." } else { "" };
+        let hint = if dry_run { " To repair them, leave out --dry-run." } else { "" };
         bail!("{} remain.{hint}", counted(report.left(), "difference"));
     }
     Ok(())
@@ -41,7 +41,7 @@ fn summary(report: &Report, dry_run: bool) -> String {
     let found = match (report.differences, dry_run) {
         (0, _) => "no difference".to_owned(),
         (differences, true) => format!("{}, nothing changed", counted(differences, "difference")),
-        (differences, false) => format!("{}, {} mended", counted(differences, "difference"), report.mended),
+        (differences, false) => format!("{}, {} repaired", counted(differences, "difference"), report.repaired),
     };
     let notes = if report.notes == 0 { String::new() } else { format!(", {} left alone", report.notes) };
     format!("{compared}: {found}{notes}.")

@@ -265,7 +265,7 @@ impl<'a> Reader<'a> {
             .filter(|name| !name.is_empty())
             .collect();
         for name in &buckets {
-            let broken = crate::domain::names::bucket_rules_broken(name);
+            let broken = crate::domain::names::violated_bucket_rules(name);
             if !broken.is_empty() {
                 self.fault("S3_BUCKETS", &format!("holds {name:?}: {}", broken.join(" ")), "S3_BUCKETS=sme-files,invoices");
             }

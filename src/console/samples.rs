@@ -15,9 +15,9 @@ use super::pages::{
     audit, batch, bucket, buckets, deletions, links, object, overview, sessions, settings, setup, unfinished, uploads, users,
 };
 use crate::domain::actor::Role;
-use crate::domain::buckets::{Bucket, BucketList, Figures, Settings, Versioning};
+use crate::domain::buckets::{Bucket, BucketList, BucketStats, Settings, Versioning};
 use crate::domain::names::BucketName;
-use crate::domain::objects::{Doomed, Fate, Listing, Object, Origin, SharedLink};
+use crate::domain::objects::{DeleteOutcome, Listing, Object, ObjectToDelete, Origin, SharedLink};
 use crate::domain::overview::{Overview, Stored};
 use crate::domain::preview::{MediaKind, Preview};
 use crate::domain::uploads::Batch;
@@ -67,15 +67,15 @@ fn objects() -> Vec<(&'static str, String)> {
 }
 
 fn bucket_pages() -> Vec<(&'static str, String)> {
-    let figures = Some(Figures { objects: 48_217, bytes: 312_600_000_000, counted_at: noon() });
-    let row = |name: &str, figures, denied| Bucket {
+    let stats = Some(BucketStats { objects: 48_217, bytes: 312_600_000_000, counted_at: noon() });
+    let row = |name: &str, stats, denied| Bucket {
         name: BucketName::parse(name).unwrap(),
         created: Some(noon()),
         versioning: Some(Versioning::Suspended),
-        figures,
+        stats,
         denied,
     };
-    let rows = || vec![row("sme-files", figures.clone(), false), row("legacy-archive", None, true)];
+    let rows = || vec![row("sme-files", stats.clone(), false), row("legacy-archive", None, true)];
     let list = |buckets, listing_denied| BucketList { buckets, listing_denied };
     let admin = || layout("Buckets", Some(Role::Admin));
     let index = |list| buckets::IndexPage::of(admin(), HOSTILE.into(), list, String::new());
@@ -100,7 +100,7 @@ fn bucket_pages() -> Vec<(&'static str, String)> {
     vec![
         ("buckets", refused.render().unwrap()),
         ("buckets-empty", index(list(Vec::new(), false)).render().unwrap()),
-        ("settings", shown(settings(Some(row("sme-files", figures.clone(), false)), Some(probed()))).render().unwrap()),
+        ("settings", shown(settings(Some(row("sme-files", stats.clone(), false)), Some(probed()))).render().unwrap()),
         ("settings-down", shown(settings(None, None)).render().unwrap()),
         ("bucket", listed(listing(), place(&format!("a/{HOSTILE}/"), 0))),
         ("bucket-further", listed(listing(), searched.clone())),
@@ -110,7 +110,7 @@ fn bucket_pages() -> Vec<(&'static str, String)> {
 }
 
 fn deletion_pages() -> Vec<(&'static str, String)> {
-    let chosen = deletions::Chosen { doomed: Doomed { key: key(HOSTILE), etag: HOSTILE.into() }, size: Some(5) };
+    let chosen = deletions::Chosen { doomed: ObjectToDelete { key: key(HOSTILE), etag: HOSTILE.into() }, size: Some(5) };
     let confirm = |count| deletions::ConfirmPage {
         layout: layout(HOSTILE, Some(Role::Editor)),
         bucket: bucket(),
@@ -118,8 +118,11 @@ fn deletion_pages() -> Vec<(&'static str, String)> {
         typed: HOSTILE.into(),
         refusal: refusal("name"),
     };
-    let fates =
-        vec![(HOSTILE.to_owned(), Fate::Deleted), (HOSTILE.to_owned(), Fate::Failed(HOSTILE.into())), ("a".to_owned(), Fate::Changed)];
+    let fates = vec![
+        (HOSTILE.to_owned(), DeleteOutcome::Deleted),
+        (HOSTILE.to_owned(), DeleteOutcome::Failed(HOSTILE.into())),
+        ("a".to_owned(), DeleteOutcome::Changed),
+    ];
     let link = SharedLink { url: HOSTILE.into(), until: noon() };
     vec![
         ("deletion", confirm(1).render().unwrap()),

@@ -121,7 +121,7 @@ async fn session_of(ctx: &Context, req: &HttpRequest, token: Option<&str>) -> Re
         return Ok(session?);
     }
     let Some(token) = token else { return Ok(None) };
-    let session = if limit::is_health(path) { sessions::glance(ctx, token).await } else { sessions::find(ctx, token).await };
+    let session = if limit::is_health(path) { sessions::find_cached(ctx, token).await } else { sessions::find(ctx, token).await };
     Ok(session?)
 }
 

@@ -45,9 +45,9 @@ pub async fn probe(ctx: &Context, actor: &Actor, bucket: &BucketName) -> Result<
     if let Some(known) = known(ctx).await.filter(|known| known.bucket == bucket.as_str() && clock::now() - known.at < RECENT) {
         return Ok(known);
     }
-    ctx.db.answers().await?;
+    ctx.db.check_available().await?;
     let (all, actor, bucket) = (ctx.clone(), actor.clone(), bucket.clone());
-    ctx.see_through(async move {
+    ctx.run_to_completion(async move {
         let found = match try_in(&all, bucket.as_str()).await {
             Err(s3::Error::AccessDenied) => {
                 return Err(Error::Conflict(format!(
@@ -61,7 +61,7 @@ pub async fn probe(ctx: &Context, actor: &Actor, bucket: &BucketName) -> Result<
         };
         // Without Redis this process alone knows.
         cache::set(&all, &CACHE, &key(&all), &found).await;
-        audit::record_at_last(&all, &actor, "store.probe", &audit::object(bucket.as_str(), ""), json!({})).await?;
+        audit::record_with_retry(&all, &actor, "store.probe", &audit::object(bucket.as_str(), ""), json!({})).await?;
         Ok(found)
     })
     .await

@@ -183,7 +183,7 @@ pub(super) async fn record_each(
         outcome: outcome.as_str(),
         address: actor.address.map(|address| address.to_string()),
         request_id: Some(actor.request_id.as_str()).filter(|id| !id.is_empty()),
-        detail: scrubbed(detail),
+        detail: without_nul(detail),
     });
     let events: Vec<NewEvent<'_>> = events.collect();
     diesel::insert_into(events::table).values(events).execute(conn).await?;
@@ -191,31 +191,31 @@ pub(super) async fn record_each(
 }
 
 /// Text inside the detail as Postgres' `jsonb` can hold it.
-fn scrubbed(detail: Value) -> Value {
+fn without_nul(detail: Value) -> Value {
     match detail {
         Value::String(text) => Value::String(storable(&text)),
-        Value::Array(items) => Value::Array(items.into_iter().map(scrubbed).collect()),
-        Value::Object(fields) => Value::Object(fields.into_iter().map(|(name, value)| (name, scrubbed(value))).collect()),
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nul).collect()),
+        Value::Object(fields) => Value::Object(fields.into_iter().map(|(name, value)| (name, without_nul(value))).collect()),
         other => other,
     }
 }
 
-/// As [`record_alone`], for what the store has done already: where Postgres does not answer now it is tried again
-/// for ten minutes, so that the event is late rather than lost. Call it inside [`Context::see_through`].
-pub(super) async fn record_at_last(ctx: &Context, actor: &Actor, action: &'static str, resource: &str, detail: Value) -> Result<()> {
-    let first = record_alone(ctx, actor, action, resource, Outcome::Ok, detail.clone()).await;
+/// As [`record_standalone`], for what the store has done already: where Postgres does not answer now it is tried again
+/// for ten minutes, so that the event is late rather than lost. Call it inside [`Context::run_to_completion`].
+pub(super) async fn record_with_retry(ctx: &Context, actor: &Actor, action: &'static str, resource: &str, detail: Value) -> Result<()> {
+    let first = record_standalone(ctx, actor, action, resource, Outcome::Ok, detail.clone()).await;
     if first.is_err() {
         let (all, who, resource) = (ctx.clone(), actor.clone(), resource.to_owned());
-        ctx.keep_trying(format!("{action} {resource:?} by {}", actor.label), move || {
+        ctx.retry_in_background(format!("{action} {resource:?} by {}", actor.label), move || {
             let (all, who, resource, detail) = (all.clone(), who.clone(), resource.clone(), detail.clone());
-            async move { record_alone(&all, &who, action, &resource, Outcome::Ok, detail).await }
+            async move { record_standalone(&all, &who, action, &resource, Outcome::Ok, detail).await }
         });
     }
     first
 }
 
 /// As [`record`], for an event that belongs to no change of ours.
-pub(super) async fn record_alone(
+pub(super) async fn record_standalone(
     ctx: &Context,
     actor: &Actor,
     action: &str,

@@ -12,13 +12,13 @@ use serde_json::json;
 use super::abilities::{self, Probed};
 use super::actor::Actor;
 use super::audit;
-use super::names::{BucketName, bucket_rules_broken};
+use super::names::{BucketName, violated_bucket_rules};
 use super::{Context, Error, Result, overview};
 use crate::stores::s3;
 pub use crate::stores::s3::Versioning;
 
 pub(super) use count::CACHE;
-pub use count::{Figures, count_again, count_unknown};
+pub use count::{BucketStats, count_again, count_unknown};
 
 #[derive(Clone, Debug)]
 pub struct Bucket {
@@ -27,7 +27,7 @@ pub struct Bucket {
     /// `None`: the store would not say.
     pub versioning: Option<Versioning>,
     /// `None`: not counted yet, or the store refuses to list it.
-    pub figures: Option<Figures>,
+    pub stats: Option<BucketStats>,
     /// The store refused us (403).
     pub denied: bool,
 }
@@ -51,21 +51,21 @@ pub struct Settings {
     pub probed: Option<Probed>,
 }
 
-/// In name order. Starts a count in the background where the figures are old or missing.
+/// In name order. Starts a count in the background where the stats are old or missing.
 pub async fn list(ctx: &Context) -> Result<BucketList> {
     let (entries, listing_denied) = entries(ctx).await?;
     let versioning = versioning_of(ctx, &entries);
     let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
-    let figures = count::known(ctx, &names);
-    let (versioning, figures) = futures_util::join!(versioning, figures);
+    let stats = count::known(ctx, &names);
+    let (versioning, stats) = futures_util::join!(versioning, stats);
     let buckets: Vec<Bucket> = entries
         .into_iter()
         .zip(versioning)
-        .zip(figures)
-        .filter_map(|((entry, versioning), figures)| {
+        .zip(stats)
+        .filter_map(|((entry, versioning), stats)| {
             let denied = versioning == Err(s3::Error::AccessDenied);
             let name = BucketName::parse(&entry.name)?;
-            Some(Bucket { name, created: entry.created, versioning: versioning.ok(), figures, denied })
+            Some(Bucket { name, created: entry.created, versioning: versioning.ok(), stats, denied })
         })
         .collect();
     count::refresh(ctx, &buckets);
@@ -94,7 +94,7 @@ async fn versioning_of(ctx: &Context, entries: &[s3::BucketEntry]) -> Vec<std::r
 /// `NotFound` where it does not exist.
 pub async fn find(ctx: &Context, name: &BucketName) -> Result<Bucket> {
     let names = [name.as_str()];
-    let (exists, versioning, figures, listed) = futures_util::join!(
+    let (exists, versioning, stats, listed) = futures_util::join!(
         ctx.s3.head_bucket(name.as_str()),
         ctx.s3.versioning(name.as_str()),
         count::known(ctx, &names),
@@ -110,7 +110,7 @@ pub async fn find(ctx: &Context, name: &BucketName) -> Result<Bucket> {
         Ok(entries) => entries.into_iter().find(|entry| entry.name == name.as_str()).and_then(|entry| entry.created),
         Err(_) => None,
     };
-    let bucket = Bucket { name: name.clone(), created, versioning: versioning.ok(), figures: figures.into_iter().next().flatten(), denied };
+    let bucket = Bucket { name: name.clone(), created, versioning: versioning.ok(), stats: stats.into_iter().next().flatten(), denied };
     count::refresh(ctx, std::slice::from_ref(&bucket));
     Ok(bucket)
 }
@@ -150,9 +150,9 @@ fn key_rules(ctx: &Context) -> Vec<String> {
 /// Refused{"name"} for a broken naming rule; Conflict when it exists.
 pub async fn create(ctx: &Context, actor: &Actor, name: &str) -> Result<BucketName> {
     let name = BucketName::for_new(name.trim()).map_err(|broken| Error::refused("name", broken.join(" ")))?;
-    ctx.db.answers().await?;
+    ctx.db.check_available().await?;
     let (all, actor) = (ctx.clone(), actor.clone());
-    ctx.see_through(async move {
+    ctx.run_to_completion(async move {
         match all.s3.create_bucket(name.as_str()).await {
             Ok(()) => {}
             Err(s3::Error::BucketExists) => {
@@ -161,7 +161,7 @@ pub async fn create(ctx: &Context, actor: &Actor, name: &str) -> Result<BucketNa
             Err(error) => return Err(error.into()),
         }
         overview::stored_changed(&all).await;
-        audit::record_at_last(&all, &actor, "bucket.create", &audit::object(name.as_str(), ""), json!({})).await?;
+        audit::record_with_retry(&all, &actor, "bucket.create", &audit::object(name.as_str(), ""), json!({})).await?;
         Ok(name)
     })
     .await
@@ -172,9 +172,9 @@ pub async fn delete(ctx: &Context, actor: &Actor, name: &BucketName, typed: &str
     if typed.trim() != name.as_str() {
         return Err(Error::refused("name", format!("Type {name} to delete this bucket.")));
     }
-    ctx.db.answers().await?;
+    ctx.db.check_available().await?;
     let (all, actor, name) = (ctx.clone(), actor.clone(), name.clone());
-    ctx.see_through(async move {
+    ctx.run_to_completion(async move {
         match all.s3.delete_bucket(name.as_str()).await {
             Ok(()) => {}
             Err(s3::Error::BucketNotEmpty) => {
@@ -187,7 +187,7 @@ pub async fn delete(ctx: &Context, actor: &Actor, name: &BucketName, typed: &str
         }
         count::forget(&all, &name).await;
         overview::stored_changed(&all).await;
-        audit::record_at_last(&all, &actor, "bucket.delete", &audit::object(name.as_str(), ""), json!({})).await
+        audit::record_with_retry(&all, &actor, "bucket.delete", &audit::object(name.as_str(), ""), json!({})).await
     })
     .await
 }
@@ -218,7 +218,7 @@ async fn ensure_once(ctx: &Context) -> Result<()> {
 }
 
 async fn make_if_absent(ctx: &Context, name: &str) -> std::result::Result<(), s3::Error> {
-    debug_assert!(bucket_rules_broken(name).is_empty(), "checked by the configuration");
+    debug_assert!(violated_bucket_rules(name).is_empty(), "checked by the configuration");
     match ctx.s3.head_bucket(name).await {
         Ok(()) => Ok(()),
         Err(s3::Error::NoSuchBucket) => match ctx.s3.create_bucket(name).await {

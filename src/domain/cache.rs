@@ -6,11 +6,11 @@
 mod clear;
 mod compute;
 mod entry;
-mod figures;
 mod key;
 mod lock;
 mod pending_invalidations;
 mod single_flight;
+mod stats;
 mod totals;
 
 use std::marker::PhantomData;
@@ -23,15 +23,15 @@ use serde::de::DeserializeOwned;
 use super::{Context, abilities, buckets, overview, sessions};
 use crate::stores::redis;
 use entry::Entry;
-use figures::Book;
 use pending_invalidations::PendingInvalidations;
 use single_flight::SingleFlight;
+use stats::StatsByNamespace;
 
 pub use clear::{Cleared, clear, count};
 pub use compute::{get_or_compute, refresh};
-pub use entry::Found;
-pub use figures::{Figures, How, Latency};
+pub use entry::CachedValue;
 pub use key::Key;
+pub use stats::{Latency, LookupOutcome, NamespaceStats};
 pub use totals::{flush, keep_totals, last_hour};
 
 /// Longest wait for Redis on a request path. After a timeout the circuit breaker skips Redis for two seconds.
@@ -42,13 +42,13 @@ pub fn namespaces() -> [Spec; 5] {
     [abilities::CACHE.spec, buckets::CACHE.spec, overview::CACHE.spec, overview::STORED.spec, sessions::COPIES]
 }
 
-/// How the values of a namespace are kept.
+/// LookupOutcome the values of a namespace are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spec {
     pub name: &'static str,
     /// How long a value is as good as a new one.
     pub fresh: Duration,
-    /// How much longer it is still served, while another is computed in the background.
+    /// LookupOutcome much longer it is still served, while another is computed in the background.
     pub stale: Duration,
     /// `fresh` is longer or shorter by as much as this at random, so that not everything ends at once.
     pub jitter_percent: u8,
@@ -119,20 +119,20 @@ pub struct Cache(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     single_flight: SingleFlight,
-    book: Book,
+    stats_by_namespace: StatsByNamespace,
     pending_invalidations: PendingInvalidations,
     flushed: Mutex<totals::Flushed>,
 }
 
 impl Cache {
     /// What this process has counted of each namespace that it has used.
-    pub fn figures(&self) -> Vec<(&'static str, Figures)> {
-        self.0.book.read()
+    pub fn stats(&self) -> Vec<(&'static str, NamespaceStats)> {
+        self.0.stats_by_namespace.read()
     }
 
     /// Counts a lookup of a copy that is not kept by this module.
-    pub(super) fn looked_up(&self, namespace: &'static str, how: How, took: Duration) {
-        self.0.book.of(namespace).looked_up(how, took);
+    pub(super) fn looked_up(&self, namespace: &'static str, how: LookupOutcome, took: Duration) {
+        self.0.stats_by_namespace.of(namespace).looked_up(how, took);
     }
 }
 
@@ -157,30 +157,31 @@ impl Names {
 }
 
 /// What is kept, also past its time. `None`: nothing, or Redis does not answer.
-pub async fn get<T: DeserializeOwned>(ctx: &Context, namespace: &Namespace<T>, key: &Key) -> Option<Found<T>> {
+pub async fn get<T: DeserializeOwned>(ctx: &Context, namespace: &Namespace<T>, key: &Key) -> Option<CachedValue<T>> {
     let began = Instant::now();
     let read = read(ctx, &Names::of(&namespace.spec, key)).await;
     let how = match &read {
-        Ok(Some(found)) if found.is_fresh => How::Hit,
-        Ok(Some(_)) => How::Stale,
-        Ok(None) => How::Miss,
-        Err(_) => How::Error,
+        Ok(Some(found)) if found.is_fresh => LookupOutcome::Hit,
+        Ok(Some(_)) => LookupOutcome::Stale,
+        Ok(None) => LookupOutcome::Miss,
+        Err(_) => LookupOutcome::Error,
     };
     ctx.cache.looked_up(namespace.spec.name, how, began.elapsed());
     read.ok().flatten()
 }
 
 /// As [`get`], in the order of `keys` and in one round trip.
-pub async fn get_many<T: DeserializeOwned>(ctx: &Context, namespace: &Namespace<T>, keys: &[Key]) -> Vec<Option<Found<T>>> {
+pub async fn get_many<T: DeserializeOwned>(ctx: &Context, namespace: &Namespace<T>, keys: &[Key]) -> Vec<Option<CachedValue<T>>> {
     let began = Instant::now();
     let names: Vec<String> = keys.iter().map(|key| Names::of(&namespace.spec, key).value).collect();
     let answer = ctx.redis.best_effort(REDIS_TIMEOUT).get_many(&names).await;
     let errors = if answer.is_err() { keys.len() as u64 } else { 0 };
     let texts = answer.unwrap_or_default();
-    let found: Vec<Option<Found<T>>> = (0..keys.len()).map(|at| Entry::read(&ctx.signer, &names[at], texts.get(at)?.as_deref()?)).collect();
+    let found: Vec<Option<CachedValue<T>>> =
+        (0..keys.len()).map(|at| Entry::read(&ctx.signer, &names[at], texts.get(at)?.as_deref()?)).collect();
     let hits = found.iter().flatten().count() as u64;
     let misses = keys.len() as u64 - hits - errors;
-    ctx.cache.0.book.of(namespace.spec.name).looked_up_together(hits, misses, errors, began.elapsed());
+    ctx.cache.0.stats_by_namespace.of(namespace.spec.name).looked_up_together(hits, misses, errors, began.elapsed());
     found
 }
 
@@ -192,7 +193,7 @@ pub async fn set<T: Serialize>(ctx: &Context, namespace: &Namespace<T>, key: &Ke
         None => false,
     };
     if !kept {
-        ctx.cache.0.book.of(namespace.spec.name).unkept();
+        ctx.cache.0.stats_by_namespace.of(namespace.spec.name).unkept();
     }
     kept
 }
@@ -210,7 +211,7 @@ pub async fn invalidate<T>(ctx: &Context, namespace: &Namespace<T>, key: &Key) {
 }
 
 /// What cannot be read, because a Larder of another version wrote it, counts as absent.
-async fn read<T: DeserializeOwned>(ctx: &Context, names: &Names) -> Result<Option<Found<T>>, redis::Error> {
+async fn read<T: DeserializeOwned>(ctx: &Context, names: &Names) -> Result<Option<CachedValue<T>>, redis::Error> {
     let text = ctx.redis.best_effort(REDIS_TIMEOUT).get(&names.value).await?;
     Ok(text.as_deref().and_then(|text| Entry::read(&ctx.signer, &names.value, text)))
 }

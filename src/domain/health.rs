@@ -25,7 +25,7 @@ pub use history::{keep, save_all};
 pub use incidents::Incident;
 pub use latency::{Hour, LatencyStep};
 pub use models::call_models;
-pub use past::{Day, Seconds, Step, Uptime, steps};
+pub use past::{Day, HistoryStep, Seconds, Uptime, steps};
 pub use probes::{Asked, check_once, look_once, start};
 pub use record::{FAILURES, RECOVERIES};
 pub use service::Service;

@@ -10,9 +10,9 @@ pub mod slowlog;
 mod view;
 mod walk;
 
-pub use change::{delete, set_life};
+pub use change::{delete, set_ttl};
 pub use name::Name;
 pub use sample::{Group, LIVES, Sample, sample, sample_again};
-pub use search::{Found, KINDS, Progress, Row, Search, search, typed};
+pub use search::{KINDS, Progress, Row, Search, SearchPage, search, typed};
 pub use view::{Element, Viewed, element, piece, view};
 pub use walk::{Big, Kind, State, Walk, begin, running, show, stop, use_up};

@@ -1,6 +1,6 @@
 //! How often somebody may ask: a window that slides with the clock of Redis, counted by one script.
 
-mod tally;
+mod local_counts;
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -13,8 +13,8 @@ use super::sign_in::subject;
 use super::{Context, Result};
 use crate::stores::redis::{self, Script};
 
-use tally::Count;
-pub use tally::Tally;
+use local_counts::Count;
+pub use local_counts::LocalCounts;
 
 const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 
@@ -79,7 +79,7 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-struct Question<'a> {
+struct LimitRequest<'a> {
     policy: &'a Policy,
     subject: &'a str,
     copy: Option<&'a str>,
@@ -87,34 +87,34 @@ struct Question<'a> {
     before: u64,
 }
 
-async fn ask(ctx: &Context, question: &Question<'_>) -> std::result::Result<(Option<String>, Standing), redis::Error> {
-    let Policy { name, limit, window } = *question.policy;
+async fn execute(ctx: &Context, request: &LimitRequest<'_>) -> std::result::Result<(Option<String>, Standing), redis::Error> {
+    let Policy { name, limit, window } = *request.policy;
     let mut keys = vec![format!("larder:rate:{name}:")];
-    keys.extend(question.copy.map(str::to_owned));
+    keys.extend(request.copy.map(str::to_owned));
     let arguments = [
-        question.subject.to_owned(),
+        request.subject.to_owned(),
         window.as_millis().to_string(),
         limit.to_string(),
         Uuid::now_v7().simple().to_string(),
-        u8::from(question.counted).to_string(),
-        question.before.to_string(),
+        u8::from(request.counted).to_string(),
+        request.before.to_string(),
     ];
     type Answer = (Option<String>, bool, u64, u64);
     let (copy, allowed, used, wait): Answer = ctx.redis.best_effort(REDIS_TIMEOUT).script(&SCRIPT, &keys, &arguments).await?;
     let next = Duration::from_secs(wait.div_ceil(1000));
-    Ok((copy, Standing { policy: *question.policy, allowed, remaining: limit.saturating_sub(used), next }))
+    Ok((copy, Standing { policy: *request.policy, allowed, remaining: limit.saturating_sub(used), next }))
 }
 
 /// Counts once, where that is allowed. `None`: Redis does not answer.
 pub async fn take(ctx: &Context, policy: &Policy, subject: &str) -> Option<Standing> {
-    let question = Question { policy, subject, copy: None, counted: true, before: 0 };
-    ask(ctx, &question).await.ok().map(|(_, standing)| standing)
+    let request = LimitRequest { policy, subject, copy: None, counted: true, before: 0 };
+    execute(ctx, &request).await.ok().map(|(_, standing)| standing)
 }
 
 /// Counts nothing. `None`: Redis does not answer.
-pub async fn look(ctx: &Context, policy: &Policy, subject: &str) -> Option<Standing> {
-    let question = Question { policy, subject, copy: None, counted: false, before: 0 };
-    ask(ctx, &question).await.ok().map(|(_, standing)| standing)
+pub async fn peek(ctx: &Context, policy: &Policy, subject: &str) -> Option<Standing> {
+    let request = LimitRequest { policy, subject, copy: None, counted: false, before: 0 };
+    execute(ctx, &request).await.ok().map(|(_, standing)| standing)
 }
 
 /// Forgets what was counted of this subject.
@@ -129,16 +129,16 @@ pub fn pages(ctx: &Context) -> Option<Policy> {
 }
 
 /// Whose token this is, and how they stand with the policy for pages: as a person, or as an address that nobody is
-/// known at. One question to Redis, as without a limit, unless Postgres must be asked too. Where Redis does not answer
+/// known at. One request to Redis, as without a limit, unless Postgres must be asked too. Where Redis does not answer
 /// everybody is let through.
 pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) -> (Result<Option<Session>>, Option<Standing>) {
     let hash = token.and_then(sessions::hash_of);
     let Some(policy) = pages(ctx) else { return (find(ctx, token).await, None) };
     let stranger = address.map_or_else(|| "address-unknown".to_owned(), |address| format!("address-{}", subject(address)));
     let copy = hash.as_deref().map(sessions::copy_key);
-    let asking = ctx.known.asking();
-    let question = Question { policy: &policy, subject: &stranger, copy: copy.as_deref(), counted: hash.is_none(), before: 0 };
-    let Ok((copy, standing)) = ask(ctx, &question).await else { return (find(ctx, token).await, None) };
+    let asking = ctx.session_cache.asking();
+    let request = LimitRequest { policy: &policy, subject: &stranger, copy: copy.as_deref(), counted: hash.is_none(), before: 0 };
+    let Ok((copy, standing)) = execute(ctx, &request).await else { return (find(ctx, token).await, None) };
     let Some(hash) = hash else { return (Ok(None), Some(standing)) };
     if let Some(session) = sessions::from_copy(ctx, &hash, Ok(copy), asking) {
         return (Ok(Some(session)), Some(standing));
@@ -157,23 +157,23 @@ pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) 
 /// As [`enter`], for a page that is opened often and only shows: whoever was found within the last second is not asked
 /// for, and Redis hears of their requests a tenth of a second later.
 pub async fn enter_lightly(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) -> (Result<Option<Session>>, Option<Standing>) {
-    let Some(session) = token.and_then(|token| sessions::at_hand(ctx, token)) else {
+    let Some(session) = token.and_then(|token| sessions::recently_seen(ctx, token)) else {
         let (found, standing) = enter(ctx, token, address).await;
         let standing = match (&found, standing) {
-            (Ok(Some(session)), Some(standing)) => Some(ctx.tally.told(session.user, standing)),
+            (Ok(Some(session)), Some(standing)) => Some(ctx.rate_counts.update(session.user, standing)),
             _ => standing,
         };
         return (found, standing);
     };
     let Some(policy) = pages(ctx) else { return (Ok(Some(session)), None) };
     let user = session.user;
-    let standing = match ctx.tally.count(user) {
+    let standing = match ctx.rate_counts.count(user) {
         Count::LetThrough { standing, is_first } => {
             if is_first {
                 let all = ctx.clone();
                 ctx.in_background(async move {
-                    tokio::time::sleep(tally::DELAY).await;
-                    let before = all.tally.untold(user);
+                    tokio::time::sleep(local_counts::DELAY).await;
+                    let before = all.rate_counts.take_unreported(user);
                     tell(&all, &policy, user, before, false).await
                 });
             }
@@ -186,8 +186,8 @@ pub async fn enter_lightly(ctx: &Context, token: Option<&str>, address: Option<I
 
 /// Has so many requests counted, and one more where that is allowed and wanted.
 async fn tell(ctx: &Context, policy: &Policy, user: Uuid, before: u64, one_more: bool) -> Option<Standing> {
-    let question = Question { policy, subject: &format!("user-{user}"), copy: None, counted: one_more, before };
-    ask(ctx, &question).await.ok().map(|(_, standing)| ctx.tally.told(user, standing))
+    let request = LimitRequest { policy, subject: &format!("user-{user}"), copy: None, counted: one_more, before };
+    execute(ctx, &request).await.ok().map(|(_, standing)| ctx.rate_counts.update(user, standing))
 }
 
 async fn find(ctx: &Context, token: Option<&str>) -> Result<Option<Session>> {

@@ -13,9 +13,9 @@ impl BucketName {
         ((3..=63).contains(&name.len()) && legal && !name.contains("..") && !name.starts_with('.')).then(|| Self(name.to_owned()))
     }
 
-    /// A name for a new bucket, by the rules of [`bucket_rules_broken`].
+    /// A name for a new bucket, by the rules of [`violated_bucket_rules`].
     pub fn for_new(name: &str) -> Result<Self, Vec<String>> {
-        let broken = bucket_rules_broken(name);
+        let broken = violated_bucket_rules(name);
         if broken.is_empty() { Ok(Self(name.to_owned())) } else { Err(broken) }
     }
 
@@ -37,7 +37,7 @@ pub(super) fn storable(text: &str) -> String {
 
 /// Each rule for general purpose buckets that `name` breaks, as a sentence.
 /// Source: Amazon S3 User Guide, "Bucket naming rules".
-pub fn bucket_rules_broken(name: &str) -> Vec<String> {
+pub fn violated_bucket_rules(name: &str) -> Vec<String> {
     let mut broken = Vec::new();
     let mut rule = |is_broken: bool, sentence: &str| {
         if is_broken {
@@ -118,11 +118,11 @@ mod tests {
             ("xn--abc", "begin with"),
             ("abc-s3alias", "end with"),
         ] {
-            let broken = bucket_rules_broken(name);
+            let broken = violated_bucket_rules(name);
             assert!(broken.iter().any(|rule| rule.contains(word)), "{name}: {broken:?}");
         }
         for name in ["new", "sme-files", "a.b.c", "123", &"a".repeat(63)] {
-            assert_eq!(bucket_rules_broken(name), Vec::<String>::new(), "{name}");
+            assert_eq!(violated_bucket_rules(name), Vec::<String>::new(), "{name}");
         }
     }
 

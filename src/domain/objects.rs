@@ -18,9 +18,9 @@ use super::{Context, Error, Result, uploads};
 use crate::clock;
 use crate::stores::s3;
 
-pub use delete::{Doomed, Fate, delete, deletion_result, keep_deletion_result};
+pub use delete::{DeleteOutcome, ObjectToDelete, delete, deletion_result, keep_deletion_result};
 pub use download::{Conditions, Download, DownloadBody, disposition, download};
-pub use listing::{Entry, Folder, ListQuery, Listing, Place, list, locate};
+pub use listing::{Entry, Folder, ListQuery, Listing, ResolvedPath, list, resolve_path};
 
 /// Where an object came from, as far as Larder knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,16 +111,16 @@ pub async fn create_folder(ctx: &Context, actor: &Actor, bucket: &BucketName, pr
     if !there.objects.is_empty() {
         return Err(Error::Conflict(format!("A folder named {name} is there already.")));
     }
-    ctx.db.answers().await?;
+    ctx.db.check_available().await?;
     let (all, actor, bucket, name) = (ctx.clone(), actor.clone(), bucket.clone(), name.to_owned());
-    ctx.see_through(async move {
+    ctx.run_to_completion(async move {
         let options = s3::PutOptions { content_type: "application/x-directory", metadata: &[], only_if_absent: true };
         match all.s3.put(bucket.as_str(), key.as_str(), Bytes::new(), &options).await {
             Ok(_) => {}
             Err(s3::Error::PreconditionFailed) => return Err(Error::Conflict(format!("A folder named {name} is there already."))),
             Err(error) => return Err(not_found(error, &bucket, &key)),
         }
-        audit::record_at_last(&all, &actor, "folder.create", &audit::object(bucket.as_str(), key.as_str()), json!({})).await?;
+        audit::record_with_retry(&all, &actor, "folder.create", &audit::object(bucket.as_str(), key.as_str()), json!({})).await?;
         Ok(key.to_string())
     })
     .await
@@ -146,6 +146,6 @@ pub async fn share(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Obje
     let until = clock::now() + TimeDelta::seconds(i64::from(expires));
     let detail = json!({ "until": until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true) });
     // The link is shown only once it stands in the audit.
-    audit::record_alone(ctx, actor, "object.share", &audit::object(bucket.as_str(), key.as_str()), Outcome::Ok, detail).await?;
+    audit::record_standalone(ctx, actor, "object.share", &audit::object(bucket.as_str(), key.as_str()), Outcome::Ok, detail).await?;
     Ok(SharedLink { url, until })
 }

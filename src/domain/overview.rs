@@ -78,7 +78,7 @@ pub(super) async fn stored_changed(ctx: &Context) {
 /// `None`: nothing is counted yet.
 async fn ask_store(ctx: &Context) -> Result<Option<Stored>> {
     let list = buckets::list(ctx).await?;
-    let counted: Vec<_> = list.buckets.iter().filter_map(|bucket| bucket.figures.as_ref()).collect();
+    let counted: Vec<_> = list.buckets.iter().filter_map(|bucket| bucket.stats.as_ref()).collect();
     if counted.is_empty() {
         return Ok(None);
     }

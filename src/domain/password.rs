@@ -28,7 +28,7 @@ static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
 const SLOT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A hash of nothing that anybody knows: the same work for an unknown e-mail as for a known one.
-static NOBODY: LazyLock<String> = LazyLock::new(|| {
+static DUMMY_HASH: LazyLock<String> = LazyLock::new(|| {
     let mut unknown = [0_u8; 32];
     let _ = aws_lc_rs::rand::fill(&mut unknown);
     salted(&unknown).unwrap_or_default()
@@ -41,7 +41,7 @@ fn salted(password: &[u8]) -> Option<String> {
 }
 
 /// The rules for a new password, as one sentence; none where it keeps them.
-pub fn broken_rule(password: &str) -> Option<&'static str> {
+pub fn violated_rule(password: &str) -> Option<&'static str> {
     if password.chars().count() < MIN_CHARS {
         return Some("A password has at least 12 characters.");
     }
@@ -73,7 +73,7 @@ const COMMON: [&str; 12] = [
 
 pub async fn hash(password: &str) -> Result<String> {
     let password = password.to_owned();
-    let hashed = off_the_workers(&SLOTS.known, move || salted(password.as_bytes())).await?;
+    let hashed = run_blocking(&SLOTS.known, move || salted(password.as_bytes())).await?;
     hashed.ok_or_else(|| Error::Internal("the password could not be hashed".into()))
 }
 
@@ -83,8 +83,8 @@ pub async fn verify(password: &str, hash: Option<String>, is_known: bool) -> Res
     let known = hash.is_some();
     let password = password.to_owned();
     let slots = if is_known { &SLOTS.known } else { &SLOTS.unknown };
-    let matches = off_the_workers(slots, move || {
-        let hash = hash.unwrap_or_else(|| NOBODY.clone());
+    let matches = run_blocking(slots, move || {
+        let hash = hash.unwrap_or_else(|| DUMMY_HASH.clone());
         let parsed = PasswordHash::new(&hash);
         parsed.is_ok_and(|parsed| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
     })
@@ -92,7 +92,7 @@ pub async fn verify(password: &str, hash: Option<String>, is_known: bool) -> Res
     Ok(known && matches)
 }
 
-async fn off_the_workers<T: Send + 'static>(slots: &Semaphore, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+async fn run_blocking<T: Send + 'static>(slots: &Semaphore, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let busy = || Error::Busy { why: "Too many people are signing in. Try again in a few seconds.".into(), retry_after: SLOT_TIMEOUT };
     let slot = tokio::time::timeout(SLOT_TIMEOUT, slots.acquire()).await;
     let _slot = slot.map_err(|_| busy())?.map_err(|_| busy())?;
@@ -114,9 +114,9 @@ mod tests {
 
     #[test]
     fn weak_passwords_are_refused_in_words() {
-        assert!(broken_rule("short").is_some());
-        assert!(broken_rule("aaaaaaaaaaaaaaa").is_some());
-        assert!(broken_rule("Password1234").is_some());
-        assert!(broken_rule("correct horse battery staple").is_none());
+        assert!(violated_rule("short").is_some());
+        assert!(violated_rule("aaaaaaaaaaaaaaa").is_some());
+        assert!(violated_rule("Password1234").is_some());
+        assert!(violated_rule("correct horse battery staple").is_none());
     }
 }

@@ -1,8 +1,8 @@
 //! Compares what Larder has recorded with what the store holds, bucket by bucket, a page at a time, and mends the
 //! difference when told. Never deletes an object; safe beside a Larder that runs.
 
-mod mend;
 mod objects;
+mod repair;
 mod rows;
 mod uploads;
 
@@ -16,7 +16,7 @@ pub struct Options<'a> {
     /// Only this bucket; `None` means all that the store lists and all that Larder has recorded something of.
     pub bucket: Option<&'a BucketName>,
     /// Otherwise nothing is changed anywhere.
-    pub mend: bool,
+    pub repair: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,21 +25,21 @@ pub struct Report {
     pub objects: u64,
     pub uploads: u64,
     pub differences: u64,
-    pub mended: u64,
+    pub repaired: u64,
     /// Said, and left as they are: what is not provably ours.
     pub notes: u64,
 }
 
 impl Report {
     pub fn left(&self) -> u64 {
-        self.differences.saturating_sub(self.mended)
+        self.differences.saturating_sub(self.repaired)
     }
 }
 
 /// One comparison under way: what it may do, whom it tells, what it has found.
 struct Run<'a> {
     ctx: &'a Context,
-    mend: bool,
+    repair: bool,
     /// The bucket was named, so that it is known to be meant.
     named: bool,
     say: &'a mut dyn FnMut(&str),
@@ -47,27 +47,27 @@ struct Run<'a> {
 }
 
 /// What became of one difference.
-enum Mended {
-    Yes,
+enum Repair {
+    Done,
     /// Somebody else has settled it, or changed it, since it was found.
-    Overtaken,
-    NotTold,
+    Outdated,
+    Skipped,
 }
 
 impl Run<'_> {
     /// A difference, in a line. `done` says what mending it has made of it.
-    fn differs(&mut self, place: (&str, &str), what: &str, done: &str, mended: Result<Mended>) {
+    fn differs(&mut self, place: (&str, &str), what: &str, done: &str, repaired: Result<Repair>) {
         let named = audit::object(place.0, place.1);
-        match mended {
-            Ok(Mended::Overtaken) => return,
-            Ok(Mended::Yes) => {
-                self.report.mended += 1;
-                (self.say)(&format!("mended   {named:?}: {what} {done}"));
+        match repaired {
+            Ok(Repair::Outdated) => return,
+            Ok(Repair::Done) => {
+                self.report.repaired += 1;
+                (self.say)(&format!("repaired {named:?}: {what} {done}"));
             }
-            Ok(Mended::NotTold) => (self.say)(&format!("differs  {named:?}: {what}")),
+            Ok(Repair::Skipped) => (self.say)(&format!("differs  {named:?}: {what}")),
             Err(why) => {
-                log::info!("{named:?} was not mended: {why}");
-                (self.say)(&format!("stays    {named:?}: {what} It could not be mended: {}", reason(&why)));
+                log::info!("{named:?} was not repaired: {why}");
+                (self.say)(&format!("failed   {named:?}: {what} It could not be repaired: {}", reason(&why)));
             }
         }
         self.report.differences += 1;
@@ -93,7 +93,7 @@ pub async fn run(ctx: &Context, options: &Options<'_>, say: &mut dyn FnMut(&str)
     // What the store makes of unusual names, where a Larder that runs has found out.
     let known = abilities::known(ctx).await;
     let by_folder = known.is_some_and(|probed| probed.abilities.lists_by_folder);
-    let mut run = Run { ctx, mend: options.mend, named: options.bucket.is_some(), say, report: Report::default() };
+    let mut run = Run { ctx, repair: options.repair, named: options.bucket.is_some(), say, report: Report::default() };
     let buckets = buckets(ctx, options.bucket).await?;
     uploads::stopped(&mut run, options.bucket).await?;
     for bucket in &buckets {

@@ -4,7 +4,7 @@
 //! mark that sends everyone to Postgres for longer than a copy is believed, so a copy that was read before the end and is
 //! written after it cannot replace the mark.
 
-mod known;
+mod session_cache;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,15 +19,15 @@ use uuid::Uuid;
 
 use super::actor::{Actor, ActorKind, Role};
 use super::audit::{self, Outcome};
-use super::cache::How;
+use super::cache::LookupOutcome;
 use super::secrets::{hex, new_token, sha256};
 use super::{Context, Error, Result, cache};
 use crate::clock;
 use crate::schema::{sessions, users};
 use crate::stores::redis;
 
-pub(super) use known::Asking;
-pub use known::{Known, at_hand, glance};
+pub(super) use session_cache::Lookup;
+pub use session_cache::{SessionCache, find_cached, recently_seen};
 
 /// How long a person stays signed in.
 pub const LIFETIME: Duration = Duration::from_secs(14 * 86_400);
@@ -135,13 +135,13 @@ impl SignedCopy<&Session> {
 /// A value that is not one of our copies would keep every request from finding one.
 fn remove_unreadable(ctx: &Context, key: String, text: String) {
     let redis = ctx.redis.clone();
-    ctx.in_background(async move { redis.best_effort(REDIS_TIMEOUT).let_go(&key, &text).await.map(drop) });
+    ctx.in_background(async move { redis.best_effort(REDIS_TIMEOUT).release(&key, &text).await.map(drop) });
 }
 
 /// `None`: unknown, expired, ended, or its user is disabled.
 pub async fn find(ctx: &Context, token: &str) -> Result<Option<Session>> {
     let Some(hash) = hash_of(token) else { return Ok(None) };
-    let asking = ctx.known.asking();
+    let asking = ctx.session_cache.asking();
     let copy = ctx.redis.best_effort(REDIS_TIMEOUT).get(&copy_key(&hash)).await;
     match from_copy(ctx, &hash, copy, asking) {
         Some(session) => Ok(Some(session)),
@@ -154,7 +154,7 @@ pub(super) fn from_copy(
     ctx: &Context,
     hash: &[u8],
     copy: std::result::Result<Option<String>, redis::Error>,
-    asking: Asking,
+    asking: Lookup,
 ) -> Option<Session> {
     let text = copy.as_ref().ok().and_then(Option::as_deref).filter(|text| *text != ASK_POSTGRES);
     let session = text.and_then(|text| SignedCopy::read(ctx, &copy_key(hash), text));
@@ -162,24 +162,24 @@ pub(super) fn from_copy(
         remove_unreadable(ctx, copy_key(hash), text.to_owned());
     }
     let how = match (&copy, &session) {
-        (_, Some(_)) => How::Hit,
-        (Ok(_), None) => How::Miss,
-        (Err(_), None) => How::Error,
+        (_, Some(_)) => LookupOutcome::Hit,
+        (Ok(_), None) => LookupOutcome::Miss,
+        (Err(_), None) => LookupOutcome::Error,
     };
     ctx.cache.looked_up(COPIES.name, how, asking.took());
     if let Some(session) = &session {
-        ctx.known.enter(hash, session, asking);
+        ctx.session_cache.enter(hash, session, asking);
     }
     session
 }
 
-pub(super) async fn from_postgres(ctx: &Context, hash: Vec<u8>, asking: Asking) -> Result<Option<Session>> {
+pub(super) async fn from_postgres(ctx: &Context, hash: Vec<u8>, asking: Lookup) -> Result<Option<Session>> {
     let key = copy_key(&hash);
     let Some(session) = ctx.db.within(find_in_postgres(ctx, hash.clone())).await? else {
-        ctx.known.remove(&hash);
+        ctx.session_cache.remove(&hash);
         return Ok(None);
     };
-    ctx.known.enter(&hash, &session, asking);
+    ctx.session_cache.enter(&hash, &session, asking);
     if let Some(copy) = SignedCopy::write(ctx, &key, &session) {
         // Without the copy the next request asks Postgres again.
         let _ = ctx.redis.best_effort(REDIS_TIMEOUT).set_if_absent(&key, &copy, COPY).await;
@@ -233,7 +233,7 @@ pub async fn end(ctx: &Context, token: &str, address: Option<IpAddr>, request_id
         request_id: request_id.to_owned(),
     };
     let all = ctx.clone();
-    ctx.see_through(async move {
+    ctx.run_to_completion(async move {
         all.db
             .within(async {
                 let mut conn = all.db.get().await?;
@@ -270,14 +270,14 @@ pub(super) async fn hashes_of(conn: &mut AsyncPgConnection, user: Uuid) -> Query
 /// Makes every replica ask Postgres about these sessions. Where Redis does not answer it is tried again until
 /// every copy has died of age.
 pub(super) async fn forget(ctx: &Context, hashes: Vec<Vec<u8>>) {
-    hashes.iter().for_each(|hash| ctx.known.forget(hash));
+    hashes.iter().for_each(|hash| ctx.session_cache.forget(hash));
     let mut left = Vec::new();
     for hash in hashes {
         if ctx.redis.best_effort(REDIS_TIMEOUT).set(&copy_key(&hash), ASK_POSTGRES, Some(MARK)).await.is_err() {
             left.push(hash.clone());
         }
         // A copy may have been read before the mark stood there.
-        ctx.known.forget(&hash);
+        ctx.session_cache.forget(&hash);
     }
     if left.is_empty() {
         return;

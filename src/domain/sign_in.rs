@@ -79,7 +79,7 @@ pub async fn sign_in(ctx: &Context, visitor: &Actor, email: &str, given: &str, p
     let (all, visitor) = (ctx.clone(), visitor.clone());
     let given = if given.len() > password::MAX_BYTES { String::new() } else { given.to_owned() };
     let previous = previous.and_then(sessions::hash_of);
-    ctx.see_through(async move {
+    ctx.run_to_completion(async move {
         let outcome = attempt_once(&all, &visitor, &attempt, &given, previous, turn.is_known).await;
         drop(turn);
         outcome
@@ -117,7 +117,7 @@ async fn attempt_once(
 }
 
 /// The user whose password this is. `None`: wrong e-mail or password, or the user is disabled.
-async fn compare(ctx: &Context, attempt: &Attempt, given: &str, is_known: bool) -> Result<Option<Found>> {
+async fn compare(ctx: &Context, attempt: &Attempt, given: &str, is_known: bool) -> Result<Option<UserRow>> {
     let (user, hash) = match ctx.db.within(find_user(ctx, &attempt.email)).await? {
         Some((user, hash)) => (Some(user), hash),
         None => (None, None),
@@ -162,7 +162,7 @@ async fn enter(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Entr
     }
 }
 
-struct Found {
+struct UserRow {
     id: Uuid,
     tenant: Uuid,
     name: String,
@@ -171,7 +171,7 @@ struct Found {
     active: bool,
 }
 
-async fn find_user(ctx: &Context, email: &str) -> Result<Option<(Found, Option<String>)>> {
+async fn find_user(ctx: &Context, email: &str) -> Result<Option<(UserRow, Option<String>)>> {
     let mut conn = ctx.db.get().await?;
     type Row = (Uuid, Uuid, String, String, i32, String, Option<String>);
     let row: Option<Row> = users::table
@@ -181,11 +181,11 @@ async fn find_user(ctx: &Context, email: &str) -> Result<Option<(Found, Option<S
         .await
         .optional()?;
     Ok(row.and_then(|(id, tenant, name, role, epoch, status, hash)| {
-        Some((Found { id, tenant, name, role: Role::parse(&role)?, epoch, active: status == "active" }, hash))
+        Some((UserRow { id, tenant, name, role: Role::parse(&role)?, epoch, active: status == "active" }, hash))
     }))
 }
 
-async fn welcome(ctx: &Context, visitor: &Actor, attempt: &Attempt, user: Found, previous: Option<Vec<u8>>) -> Result<SignIn> {
+async fn welcome(ctx: &Context, visitor: &Actor, attempt: &Attempt, user: UserRow, previous: Option<Vec<u8>>) -> Result<SignIn> {
     let token = sessions::token()?;
     let actor =
         Actor { tenant: user.tenant, kind: ActorKind::User, id: Some(user.id), label: user.name, role: user.role, ..visitor.clone() };

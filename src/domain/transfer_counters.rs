@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How an attempt to store a file ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum UploadOutcome {
     Stored,
     /// Larder would not take it.
     Refused,
@@ -14,7 +14,7 @@ pub enum Ending {
     Cancelled,
 }
 
-impl Ending {
+impl UploadOutcome {
     pub const ALL: [Self; 4] = [Self::Stored, Self::Refused, Self::Failed, Self::Cancelled];
 
     /// In metrics.
@@ -33,27 +33,27 @@ pub struct TransferCounters(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    endings: [AtomicU64; Ending::ALL.len()],
+    uploads: [AtomicU64; UploadOutcome::ALL.len()],
     uploaded: AtomicU64,
     downloaded: AtomicU64,
 }
 
 impl TransferCounters {
     pub(super) fn stored(&self, bytes: i64) {
-        self.ended(Ending::Stored);
+        self.count_upload(UploadOutcome::Stored);
         self.0.uploaded.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
     }
 
-    pub(super) fn ended(&self, how: Ending) {
-        self.0.endings[how as usize].fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_upload(&self, how: UploadOutcome) {
+        self.0.uploads[how as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn handed_out(&self, bytes: usize) {
+    pub(super) fn count_downloaded(&self, bytes: usize) {
         self.0.downloaded.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub fn count(&self, how: Ending) -> u64 {
-        self.0.endings[how as usize].load(Ordering::Relaxed)
+    pub fn count(&self, how: UploadOutcome) -> u64 {
+        self.0.uploads[how as usize].load(Ordering::Relaxed)
     }
 
     /// Bytes of the files that were stored.

@@ -119,7 +119,7 @@ pub(super) fn check_person<'a>(email: &'a str, name: &'a str, password: &str) ->
     if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
         return Err(Error::refused("name", "Write a name of 1 to 200 characters."));
     }
-    match password::broken_rule(password) {
+    match password::violated_rule(password) {
         Some(rule) => Err(Error::refused("password", rule)),
         None => Ok((email, name)),
     }
@@ -195,7 +195,7 @@ pub async fn enable(ctx: &Context, actor: &Actor, id: Uuid) -> Result<()> {
 
 /// Ends their sessions. Refused{"password"}.
 pub async fn set_password(ctx: &Context, actor: &Actor, id: Uuid, password: &str) -> Result<()> {
-    if let Some(rule) = password::broken_rule(password) {
+    if let Some(rule) = password::violated_rule(password) {
         return Err(Error::refused("password", rule));
     }
     let hash = password::hash(password).await?;
@@ -212,7 +212,7 @@ enum Changed {
 
 async fn change(ctx: &Context, actor: &Actor, id: Uuid, change: Change) -> Result<()> {
     let (all, actor) = (ctx.clone(), actor.clone());
-    ctx.see_through(async move { change_now(&all, &actor, id, change).await }).await
+    ctx.run_to_completion(async move { change_now(&all, &actor, id, change).await }).await
 }
 
 async fn change_now(ctx: &Context, actor: &Actor, id: Uuid, change: Change) -> Result<()> {

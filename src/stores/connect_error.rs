@@ -1,71 +1,71 @@
-//! Why a server could not be reached or asked, in the few kinds that a person can act on.
+//! Why a connection or a check failed, in a few kinds that an operator can act on.
 
 use std::error::Error;
 use std::io;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// Its name was not found.
+    /// The host name was not found.
     Dns,
     /// Nothing listens, or the connection broke.
     Connect,
-    /// Its certificate is not one that we trust, or it speaks no TLS.
+    /// The certificate is not trusted, or the server does not use TLS.
     Tls,
     Timeout,
-    /// It refused who we say we are.
+    /// The server rejected the credentials.
     Auth,
-    /// It answers, but not as such a server does.
+    /// The server responds, but not as expected of such a server.
     Protocol,
-    /// It answers that it cannot work now: starting, loading, overloaded.
+    /// The server reports that it cannot work now: starting, loading, overloaded.
     NotReady,
 }
 
-/// Why a probe has no good answer.
+/// Why a check failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectError {
     pub kind: ErrorKind,
-    /// A sentence that names no host and no secret, where the kind alone says too little.
-    pub say: Option<&'static str>,
-    /// In the words of whoever found out, for logs.
-    pub why: String,
+    /// A sentence without host names and secrets, where the kind alone is not specific enough.
+    pub message: Option<&'static str>,
+    /// The original error text, for logs.
+    pub detail: String,
 }
 
 impl ConnectError {
     pub fn of(error: &(dyn Error + 'static)) -> Self {
-        let why = error.to_string();
+        let detail = error.to_string();
         let kind = kind_of(error);
-        let words = in_words(error);
-        // The second is what a socket says.
-        let refused = kind == ErrorKind::Connect && (words.contains("refused") || words.contains("no such file"));
-        Self { kind, say: refused.then_some("Nothing listens there: the connection was refused."), why }
+        let text = full_text(error);
+        // "no such file" is the error of a missing Unix socket.
+        let refused = kind == ErrorKind::Connect && (text.contains("refused") || text.contains("no such file"));
+        Self { kind, message: refused.then_some("The connection was refused: nothing listens at this address."), detail }
     }
 
-    pub fn new(kind: ErrorKind, say: &'static str) -> Self {
-        Self { kind, say: Some(say), why: say.to_owned() }
+    pub fn new(kind: ErrorKind, message: &'static str) -> Self {
+        Self { kind, message: Some(message), detail: message.to_owned() }
     }
 }
 
-/// What lies at the bottom of an error: by the types of its causes where they tell, else by their words.
+/// The kind of the innermost cause: by type if possible, otherwise by its text.
 pub fn kind_of(error: &(dyn Error + 'static)) -> ErrorKind {
     match causes(error).filter_map(typed).last() {
         Some(kind @ (ErrorKind::Tls | ErrorKind::Timeout)) => kind,
-        told => kind_of_words(&in_words(error)).or(told).unwrap_or(ErrorKind::Connect),
+        by_type => kind_of_text(&full_text(error)).or(by_type).unwrap_or(ErrorKind::Connect),
     }
 }
 
-/// From the outermost to the innermost.
+/// From outermost to innermost.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |current| {
         let current: &'a (dyn Error + 'static) = *current;
         match current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            // An io::Error's source leaves out the error that it holds.
+            // `source()` of an io::Error skips the error it wraps.
             Some(held) => Some(held),
             None => current.source(),
         }
     })
 }
 
-fn in_words(error: &(dyn Error + 'static)) -> String {
+fn full_text(error: &(dyn Error + 'static)) -> String {
     causes(error).map(|cause| cause.to_string().to_ascii_lowercase() + "\n").collect()
 }
 
@@ -80,9 +80,9 @@ fn typed(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     }
 }
 
-/// In small letters; `None` where the words name no kind.
-fn kind_of_words(words: &str) -> Option<ErrorKind> {
-    let has = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
+/// `text` is lower case; `None` if it indicates no kind.
+fn kind_of_text(text: &str) -> Option<ErrorKind> {
+    let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     if has(&["lookup address", "name or service not known", "name resolution", "no address associated", "dns error"]) {
         Some(ErrorKind::Dns)
     } else if has(&["certificate", "handshake", "corrupt message", "tls"]) {
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_innermost_cause_tells_the_kind() {
+    fn the_innermost_cause_decides_the_kind() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let certificate = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::NoCertificatesPresented);
         let unknown = io::Error::other("failed to lookup address information: Name or service not known");
@@ -116,7 +116,7 @@ mod tests {
             (unknown, ErrorKind::Dns),
             (io::Error::other("FATAL: password authentication failed for user \"app\""), ErrorKind::Auth),
             (io::Error::other("invalid HTTP version parsed"), ErrorKind::Protocol),
-            (io::Error::other("who knows"), ErrorKind::Connect),
+            (io::Error::other("unknown"), ErrorKind::Connect),
         ] {
             assert_eq!(kind_of(&error), kind, "{error}");
         }

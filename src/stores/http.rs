@@ -1,8 +1,8 @@
-//! JSON over HTTP to one server. The key goes to the address that was configured and nowhere else: no redirect is
-//! followed and no proxy of the environment is used. Time and the size of answers are limited.
+//! JSON over HTTP to one server. The key is sent only to the configured address: redirects are not followed and proxy
+//! variables are ignored. Duration and response size are limited.
 
-mod answer;
 mod error;
+mod response;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::tls;
 use crate::config::Secret;
 
-pub use answer::{Answer, LARGEST};
 pub use error::Error;
+pub use response::{LARGEST, Response};
 
 /// How the key is sent.
 #[derive(Clone, Copy)]
@@ -28,12 +28,12 @@ pub enum Key<'a> {
 pub struct Http {
     client: reqwest::Client,
     base: Url,
-    /// What no message may show.
+    /// Strings that no message may contain.
     hidden: Arc<[String]>,
 }
 
-/// One question. The segments of the path may hold anything: they are encoded.
-pub struct Call<'a> {
+/// One request. Path segments may contain any characters; they are encoded.
+pub struct Request<'a> {
     method: Method,
     path: &'a [&'a str],
     query: Option<(&'static str, &'static str)>,
@@ -42,18 +42,18 @@ pub struct Call<'a> {
 }
 
 impl Http {
-    /// Opens nothing. Fails where the address or the key cannot be used at all.
+    /// Opens no connection. Fails if the address or the key is unusable.
     pub fn new(address: &str, key: Option<Key<'_>>, connect: Duration) -> Result<Self, Error> {
-        let base = Url::parse(address).map_err(|_| Error::Settings("its address is not a URL"))?;
+        let base = Url::parse(address).map_err(|_| Error::Settings("the address is not a URL"))?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
-            return Err(Error::Settings("its address is not an http:// or https:// address"));
+            return Err(Error::Settings("the address is not an http:// or https:// URL"));
         }
-        // The HTTP client would send them as a second authorisation.
+        // The HTTP client would send them as a second Authorization header.
         if !base.username().is_empty() || base.password().is_some() {
-            return Err(Error::Settings("its address holds a user name or a password"));
+            return Err(Error::Settings("the address contains a user name or a password"));
         }
         if base.query().is_some() || base.fragment().is_some() {
-            return Err(Error::Settings("its address holds a ? or a #"));
+            return Err(Error::Settings("the address contains a query or a fragment"));
         }
         let mut headers = HeaderMap::new();
         let mut hidden = Vec::new();
@@ -62,8 +62,8 @@ impl Http {
                 Key::Bearer(secret) => (AUTHORIZATION, format!("Bearer {}", secret.reveal()), secret),
                 Key::Header(name, secret) => (HeaderName::from_static(name), secret.reveal().to_owned(), secret),
             };
-            let mut value =
-                HeaderValue::from_str(&text).map_err(|_| Error::Settings("its key holds characters that no header can hold"))?;
+            let mut value = HeaderValue::from_str(&text)
+                .map_err(|_| Error::Settings("the key contains characters that are not allowed in a header"))?;
             value.set_sensitive(true);
             headers.insert(name, value);
             hidden.push(secret.reveal().to_owned());
@@ -71,50 +71,50 @@ impl Http {
         hidden.extend(base.host_str().map(str::to_owned));
         hidden.retain(|part| !part.is_empty());
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::client(None).map_err(|_| Error::Settings("TLS cannot be set up"))?)
+            .tls_backend_preconfigured(tls::client(None).map_err(|_| Error::Settings("TLS setup failed"))?)
             .default_headers(headers)
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .no_proxy()
             .connect_timeout(connect)
             .pool_max_idle_per_host(4)
-            // Both servers close a connection that was idle for 5 s, perhaps just as a question is sent.
+            // Both servers close connections after 5 s of inactivity, possibly while a request is being sent.
             .pool_idle_timeout(Duration::from_secs(4))
             .build()
-            .map_err(|_| Error::Settings("the HTTP client cannot be set up"))?;
+            .map_err(|_| Error::Settings("the HTTP client setup failed"))?;
         Ok(Self { client, base, hidden: hidden.into() })
     }
 
-    /// Whatever the server answers, also where it refuses: see `Answer`.
-    pub async fn send(&self, call: Call<'_>) -> Result<Answer, Error> {
-        let mut url = self.url(call.path)?;
-        if let Some((name, value)) = call.query {
+    /// Returns the response for every status, including errors: see `Response`.
+    pub async fn send(&self, request: Request<'_>) -> Result<Response, Error> {
+        let mut url = self.url(request.path)?;
+        if let Some((name, value)) = request.query {
             url.query_pairs_mut().append_pair(name, value);
         }
-        let mut request = self.client.request(call.method, url).timeout(call.limit);
-        if let Some(body) = call.body {
-            let body = body.map_err(|_| Error::Settings("the question cannot be written as JSON"))?;
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        let mut builder = self.client.request(request.method, url).timeout(request.limit);
+        if let Some(body) = request.body {
+            let body = body.map_err(|_| Error::Settings("the request cannot be serialized as JSON"))?;
+            builder = builder.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let response = request.send().await.map_err(error::of_transport)?;
-        Answer::read(response, self.hidden.clone()).await
+        let response = builder.send().await.map_err(error::of_transport)?;
+        Response::read(response, self.hidden.clone()).await
     }
 
     fn url(&self, path: &[&str]) -> Result<Url, Error> {
-        // They would name another path than the one that was meant, or none.
+        // These segments would name a different path, or none.
         if path.iter().any(|segment| matches!(*segment, "" | "." | "..")) {
-            return Err(Error::Refused("the name is empty, or consists of dots".into()));
+            return Err(Error::Refused("the name is empty or consists of dots".into()));
         }
         let mut url = self.base.clone();
         let segments = url.path_segments_mut().map(|mut segments| {
             segments.pop_if_empty().extend(path);
         });
-        segments.map_err(|()| Error::Settings("its address is not a URL"))?;
+        segments.map_err(|()| Error::Settings("the address is not a URL"))?;
         Ok(url)
     }
 }
 
-impl<'a> Call<'a> {
+impl<'a> Request<'a> {
     pub fn get(path: &'a [&'a str], limit: Duration) -> Self {
         Self { method: Method::GET, path, query: None, body: None, limit }
     }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_cannot_be_used_is_refused_at_once() {
+    fn an_unusable_address_is_rejected_at_startup() {
         for bad in ["a:6333", "ftp://a", "", "http://", "http://me:word@a", "http://me@a", "http://a/?b=c", "http://a#b"] {
             assert!(matches!(http(bad), Err(Error::Settings(_))), "{bad:?}");
         }

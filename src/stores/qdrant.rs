@@ -1,4 +1,4 @@
-//! Qdrant over its REST interface, from 1.10 on: collections, points and search.
+//! Qdrant 1.10 and later through its REST API: collections, points and search.
 
 mod collection;
 mod point;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::http::{Answer, Call, Http, Key};
+use super::http::{Http, Key, Request, Response};
 use crate::config::Secret;
 
 pub use super::http::Error;
@@ -17,9 +17,9 @@ pub use collection::{Collection, Distance, Status, Vectors};
 pub use point::{Hit, Point, PointId};
 
 const CONNECT: Duration = Duration::from_secs(2);
-/// A frozen server must become a 503 within 5 s.
+/// A frozen server must result in a 503 with_timeout 5 s.
 const READ: Duration = Duration::from_secs(4);
-/// Writes wait until they can be searched.
+/// Writes wait until the write_and_wait is searchable.
 const WRITE: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
@@ -28,20 +28,20 @@ pub struct Qdrant {
     limit: Option<Duration>,
 }
 
-/// What every answer but the probes' is wrapped in.
+/// The envelope of every response except the health checks.
 #[derive(Deserialize)]
-struct Wrapped<T> {
+struct Envelope<T> {
     result: T,
 }
 
 impl Qdrant {
-    /// Opens nothing. Fails where the address or the key cannot be used at all.
+    /// Opens no connection. Fails if the address or the key is unusable.
     pub fn new(url: &str, key: Option<&Secret>) -> Result<Self, Error> {
         Ok(Self { http: Http::new(url, key.map(|key| Key::Header("api-key", key)), CONNECT)?, limit: None })
     }
 
-    /// The same server, whose answers may take so long instead of 4 s to read and 30 s to write.
-    pub fn within(&self, limit: Duration) -> Self {
+    /// The same server with this timeout instead of 4 s for reads and 30 s for writes.
+    pub fn with_timeout(&self, limit: Duration) -> Self {
         Self { limit: Some(limit), ..self.clone() }
     }
 
@@ -53,15 +53,15 @@ impl Qdrant {
         self.limit.unwrap_or(WRITE)
     }
 
-    /// Whether all shards can be asked. `NotReady` where some cannot yet.
+    /// Whether all shards are ready. `NotReady` if some are not.
     pub async fn ready(&self) -> Result<(), Error> {
-        let answer = self.http.send(Call::get(&["readyz"], self.read())).await?;
-        // It speaks plain words here, in refusals as well.
-        match (answer.status(), answer.text()) {
+        let response = self.http.send(Request::get(&["readyz"], self.read())).await?;
+        // This endpoint returns plain text, also for errors.
+        match (response.status(), response.text()) {
             (200, Some(text)) if text.contains("shards are ready") => Ok(()),
-            (200, _) => Err(Error::Protocol("it does not say that its shards are ready")),
+            (200, _) => Err(Error::Protocol("the response does not say that the shards are ready")),
             (503, Some(text)) if text.contains("not ready") => Err(Error::NotReady("some shards are not ready".into())),
-            _ => Err(error(&answer)),
+            _ => Err(error(&response)),
         }
     }
 
@@ -70,7 +70,7 @@ impl Qdrant {
         struct Root {
             version: String,
         }
-        Ok(self.http.send(Call::get(&[], self.read())).await?.json::<Root>()?.version)
+        Ok(self.http.send(Request::get(&[], self.read())).await?.json::<Root>()?.version)
     }
 
     /// The names of all collections, sorted.
@@ -83,67 +83,67 @@ impl Qdrant {
         struct Named {
             name: String,
         }
-        let found: Collections = self.ask(Call::get(&["collections"], self.read())).await?;
-        let mut names: Vec<String> = found.collections.into_iter().map(|collection| collection.name).collect();
+        let response: Collections = self.send(Request::get(&["collections"], self.read())).await?;
+        let mut names: Vec<String> = response.collections.into_iter().map(|collection| collection.name).collect();
         names.sort_unstable();
         Ok(names)
     }
 
     pub async fn collection(&self, name: &str) -> Result<Collection, Error> {
-        let told: collection::Told = self.ask(Call::get(&["collections", name], self.read())).await?;
-        told.try_into()
+        let response: collection::Response = self.send(Request::get(&["collections", name], self.read())).await?;
+        response.try_into()
     }
 
     pub async fn collection_exists(&self, name: &str) -> Result<bool, Error> {
         #[derive(Deserialize)]
-        struct Existence {
+        struct ExistsResponse {
             exists: bool,
         }
-        Ok(self.ask::<Existence>(Call::get(&["collections", name, "exists"], self.read())).await?.exists)
+        Ok(self.send::<ExistsResponse>(Request::get(&["collections", name, "exists"], self.read())).await?.exists)
     }
 
-    /// For vectors of `size` numbers. `Conflict` where there is one of this name.
+    /// For vectors with `size` dimensions. `Conflict` if the collection exists.
     pub async fn create_collection(&self, name: &str, size: u64, distance: Distance) -> Result<(), Error> {
         let body = json!({"vectors": {"size": size, "distance": distance}});
-        self.ask::<bool>(Call::put(&["collections", name], &body, self.write())).await.map(drop)
+        self.send::<bool>(Request::put(&["collections", name], &body, self.write())).await.map(drop)
     }
 
-    /// With all its points. `false` where there was none of this name.
+    /// Including its points. `false` if it did not exist.
     pub async fn delete_collection(&self, name: &str) -> Result<bool, Error> {
-        match self.ask(Call::delete(&["collections", name], self.write())).await {
+        match self.send(Request::delete(&["collections", name], self.write())).await {
             Err(Error::NotFound(_)) => Ok(false),
-            answer => answer,
+            response => response,
         }
     }
 
-    /// Adds points, and replaces those of the same ids whole. They can be searched when this returns.
+    /// Adds points and replaces existing ones completely. They are searchable when this returns.
     pub async fn upsert(&self, collection: &str, points: &[Point]) -> Result<(), Error> {
         if points.is_empty() {
             return Ok(());
         }
         for point in points {
-            only_numbers(&point.vector)?;
+            require_finite(&point.vector)?;
         }
         let path = ["collections", collection, "points"];
-        self.change(Call::put(&path, &json!({"points": points}), self.write())).await
+        self.write_and_wait(Request::put(&path, &json!({"points": points}), self.write())).await
     }
 
-    /// Ids that are not there are passed over.
+    /// Unknown IDs are ignored.
     pub async fn delete_points(&self, collection: &str, ids: &[PointId]) -> Result<(), Error> {
         if ids.is_empty() {
             return Ok(());
         }
         let path = ["collections", collection, "points", "delete"];
-        self.change(Call::post(&path, &json!({"points": ids}), self.write())).await
+        self.write_and_wait(Request::post(&path, &json!({"points": ids}), self.write())).await
     }
 
-    /// The points nearest to `vector`, best first, with their payloads. `filter` is a filter of Qdrant's own language.
+    /// The points nearest to `vector`, best first, with their payloads. `filter` uses Qdrant's filter syntax.
     pub async fn search(&self, collection: &str, vector: &[f32], filter: Option<&Value>, limit: usize) -> Result<Vec<Hit>, Error> {
         #[derive(Deserialize)]
-        struct Found {
+        struct SearchResponse {
             points: Vec<Hit>,
         }
-        only_numbers(vector)?;
+        require_finite(vector)?;
         let mut query = Map::new();
         query.insert("query".into(), json!(vector));
         if let Some(filter) = filter {
@@ -152,38 +152,42 @@ impl Qdrant {
         query.insert("limit".into(), json!(limit));
         query.insert("with_payload".into(), json!(true));
         let path = ["collections", collection, "points", "query"];
-        Ok(self.ask::<Found>(Call::post(&path, &query, self.read())).await?.points)
+        Ok(self.send::<SearchResponse>(Request::post(&path, &query, self.read())).await?.points)
     }
 
-    async fn ask<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, Error> {
-        let answer = self.http.send(call).await?;
-        if !answer.is_success() {
-            return Err(error(&answer));
+    async fn send<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Error> {
+        let response = self.http.send(request).await?;
+        if !response.is_success() {
+            return Err(error(&response));
         }
-        Ok(answer.json::<Wrapped<T>>()?.result)
+        Ok(response.json::<Envelope<T>>()?.result)
     }
 
-    async fn change(&self, call: Call<'_>) -> Result<(), Error> {
+    async fn write_and_wait(&self, request: Request<'_>) -> Result<(), Error> {
         #[derive(Deserialize)]
         struct Update {
             status: String,
         }
-        match self.ask::<Update>(call.query("wait", "true")).await?.status.as_str() {
+        match self.send::<Update>(request.query("wait", "true")).await?.status.as_str() {
             "completed" => Ok(()),
-            _ => Err(Error::NotReady("it has taken the change, but not applied it yet".into())),
+            _ => Err(Error::NotReady("the write_and_wait was accepted but not applied yet".into())),
         }
     }
 }
 
-/// JSON has no word for the others: they would arrive as null.
-fn only_numbers(vector: &[f32]) -> Result<(), Error> {
-    if vector.iter().all(|number| number.is_finite()) { Ok(()) } else { Err(Error::Refused("a vector holds what is not a number".into())) }
+/// JSON cannot represent NaN and infinity; they would arrive as null.
+fn require_finite(vector: &[f32]) -> Result<(), Error> {
+    if vector.iter().all(|number| number.is_finite()) {
+        Ok(())
+    } else {
+        Err(Error::Refused("a vector contains a value that is not a number".into()))
+    }
 }
 
-fn error(answer: &Answer) -> Error {
-    match answer.error() {
-        // Older ones say so with status 400.
-        Error::Refused(words) if words.contains("already exists") => Error::Conflict(words),
+fn error(response: &Response) -> Error {
+    match response.error() {
+        // Older versions report this with status 400.
+        Error::Refused(message) if message.contains("already exists") => Error::Conflict(message),
         error => error,
     }
 }

@@ -1,4 +1,5 @@
-//! Redis: a pool for Larder's own work, a second one for people who look at keys, and thin operations on both.
+//! Redis: one pool for Larder's own commands, a second one for the pages that browse keys, and thin operations on
+//! both.
 
 mod browse;
 mod commands;
@@ -23,14 +24,14 @@ pub use browse::{BrowseCommands, Cost};
 pub use commands::Commands;
 pub use error::Error;
 pub use info::{Info, parts};
-pub use keyspace::{Described, Life, literal, without_wildcards};
+pub use keyspace::{Described, Ttl, literal, without_wildcards};
 pub use pool::Usage;
 pub use probe::Probe;
 pub use redis::Script;
-pub use server::{Client, Slow};
+pub use server::{Client, SlowCommand};
 pub use value::{BYTES, Elements, LARGEST, Page, Pairs};
 
-/// Pages that look at keys share so few connections, whatever many people ask.
+/// Connections shared by all pages that browse keys, however many people open them.
 const BROWSE_POOL_SIZE: usize = 4;
 
 #[derive(Clone)]
@@ -43,7 +44,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Opens nothing yet. Fails only where a URL cannot be read.
+    /// Opens no connection yet. Fails only if a URL is invalid.
     pub fn new(config: &RedisConfig, runtime: &Handle) -> Result<Self, Error> {
         let work = ConnectionOptions { name: "larder", no_touch: false };
         let browse = ConnectionOptions { name: "larder-browse", no_touch: true };
@@ -57,27 +58,28 @@ impl Redis {
         })
     }
 
-    /// For callers that can do without Redis: they wait at most `limit` once, then not at all for two seconds.
+    /// For callers that work without Redis: each waits at most `limit`. After a timeout, calls fail immediately for
+    /// two seconds.
     pub fn best_effort(&self, limit: Duration) -> Commands<'_> {
         Commands { pool: &self.work, prefix: &self.prefix, limit, breaks: true }
     }
 
-    /// For callers that need the answer: the time-out of the configuration.
+    /// For callers that need the response: waits up to the configured timeout.
     pub fn required(&self) -> Commands<'_> {
         Commands { pool: &self.work, prefix: &self.prefix, limit: self.timeout, breaks: false }
     }
 
-    /// For people who look at the server and its keys.
+    /// For pages that show the server and its keys.
     pub fn browse(&self) -> BrowseCommands<'_> {
         BrowseCommands::new(&self.browse)
     }
 
-    /// Put before every key that Larder itself uses.
+    /// Prepended to every key that Larder itself uses.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// Who looks at keys, by the server's access list.
+    /// The ACL user that browses keys.
     pub fn browse_user(&self) -> &str {
         &self.browse_user
     }

@@ -1,8 +1,8 @@
-//! The object store: one client, time-outs, and errors that name what happened.
+//! The object store: one client, timeouts, and specific errors.
 
 mod abilities;
 mod buckets;
-mod fault;
+mod error;
 mod keys;
 mod multipart;
 mod objects;
@@ -20,35 +20,35 @@ use aws_sdk_s3::config::{
 
 pub use abilities::{Abilities, Ability, Probed};
 pub use buckets::{BucketEntry, Versioning};
-pub use fault::Error;
+pub use error::Error;
 pub use keys::KeyRules;
-pub use multipart::{Part, PartReceipt, Stored};
-pub use objects::{Body, Conditions, Head, Listing, ObjectEntry, Opened, PutOptions};
+pub use multipart::{Part, PartReceipt, StoredObject};
+pub use objects::{Body, Conditions, GetResponse, Head, Listing, ObjectEntry, PutOptions};
 pub use open::{OpenMarker, OpenPart, OpenParts, OpenUpload, OpenUploads};
-pub use probe::Checked;
+pub use probe::BucketCheck;
 
 use crate::config::S3Config;
 
-/// A frozen store must become a 503 within 5 s.
+/// A frozen store must result in a 503 within 5 s.
 const DEADLINE: Duration = Duration::from_secs(4);
 
-/// Time-outs of transfers: an attempt sends up to one part.
+/// Timeouts of transfers: one attempt sends up to one part.
 const TRANSFER_ATTEMPT: Duration = Duration::from_secs(60);
 const TRANSFER: Duration = Duration::from_secs(150);
 
 #[derive(Clone)]
 pub struct Store {
     client: Client,
-    /// Signs links with the address that browsers reach the store by.
+    /// Signs links with the address through which browsers reach the store.
     public: Client,
     region: String,
-    /// `None` means AWS, which keeps every key as it is.
+    /// `None` means AWS, which keeps all keys unchanged.
     endpoint: Option<String>,
     probed: abilities::Remembered,
 }
 
 impl Store {
-    /// Opens nothing yet.
+    /// Opens no connection yet.
     pub fn new(config: &S3Config) -> Self {
         let client = client(config, config.endpoint.as_deref());
         let public = match &config.public_url {
@@ -66,7 +66,7 @@ impl Store {
         self.endpoint.as_deref()
     }
 
-    /// Whether the store itself refuses to replace an object (`If-None-Match: *`), so that nobody has to look first.
+    /// Whether the store itself refuses to replace an object (`If-None-Match: *`), so that no prior check is needed.
     pub fn refuses_to_replace(&self) -> bool {
         self.known(|can| can.put_if_absent == Ability::Yes && can.complete_if_absent == Ability::Yes).unwrap_or(self.endpoint.is_none())
     }
@@ -86,10 +86,10 @@ fn client(config: &S3Config, endpoint: Option<&str>) -> Client {
         .region(Region::new(config.region.clone()))
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(100)))
-        // Downloads and uploads have idle limits of their own; the SDK's guess at what is stalled has broken
-        // slow but healthy transfers (aws-sdk-rust#1141).
+        // Downloads and uploads have their own idle timeouts; the SDK's stall detection has aborted slow but healthy
+        // transfers (aws-sdk-rust#1141).
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        // The SDK's default checksum trailers break some stores; parts carry checksums that we compute.
+        // The SDK's default checksum trailers break some stores; Larder computes checksums of parts itself.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     if let Some(endpoint) = endpoint {
@@ -98,12 +98,12 @@ fn client(config: &S3Config, endpoint: Option<&str>) -> Client {
     Client::from_conf(builder.build())
 }
 
-/// Time-outs of everything but transfers.
+/// Timeouts of all requests except transfers.
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(Duration::from_secs(2)).operation_attempt_timeout(DEADLINE).operation_timeout(DEADLINE).build()
 }
 
-/// Time-outs and retries for one part or one small object: in memory, so it can be sent again.
+/// Timeouts and retries for one part or one small object. The body is in memory, so it can be sent again.
 fn transfer() -> aws_sdk_s3::config::Builder {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(2))

@@ -1,4 +1,4 @@
-//! TLS as every connection of ours speaks it: rustls with aws-lc-rs, and certificates always verified.
+//! The TLS configuration of all outgoing connections: rustls with aws-lc-rs; certificates are always verified.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-/// Trusts the authorities of the system, or only those of the file that `root_certificate` names.
+/// Trusts the system's certificate authorities, or only those in the file `root_certificate`.
 pub(super) fn client(root_certificate: Option<&str>) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     match root_certificate {
@@ -27,7 +27,7 @@ pub(super) fn client(root_certificate: Option<&str>) -> Result<rustls::ClientCon
         .with_no_client_auth())
 }
 
-/// Read once: where a server is down, a client is made anew every few seconds.
+/// Read once: while a server is down, a client is created every few seconds.
 fn system() -> &'static rustls::RootCertStore {
     static SYSTEM: LazyLock<rustls::RootCertStore> = LazyLock::new(|| {
         let mut roots = rustls::RootCertStore::empty();

@@ -79,7 +79,7 @@ async fn what_is_told_of_redis(app: &TestApp, viewer: &Client) {
     eventually("it counts as down", async || check().await["status"] == "fail").await;
     let told = check().await;
     let words = ["state", "faultClass", "output"].map(|name| told[name].as_str().unwrap_or_default().to_owned());
-    assert_eq!(words, ["down", "connect", "Nothing listens there: the connection was refused."]);
+    assert_eq!(words, ["down", "connect", "The connection was refused: nothing listens at this address."]);
     assert!(told["consecutiveFailures"].as_u64() >= Some(3) && told["affectedEndpoints"][0] == "/cache", "{told}");
     assert!(told["since"].as_str() < told["time"].as_str() && told["observedValue"].is_null(), "{told}");
     let metrics = app.visitor().get("/metrics").await.expect_status(200).text();

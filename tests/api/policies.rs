@@ -238,7 +238,7 @@ async fn with_the_policy_larder_works_in_its_bucket_and_nowhere_else() {
 async fn parts_and_versions(app: &TestApp, bucket: &str) {
     let text = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
     let store = &app.ctx.s3;
-    let upload = store.begin_multipart(bucket, "open", &text).await.unwrap();
+    let upload = store.create_multipart(bucket, "open", &text).await.unwrap();
     let part = Part { number: 1, body: Bytes::from_static(b"part") };
     store.put_part(bucket, "open", &upload, part).await.unwrap();
     assert_eq!(store.list_multipart(bucket, Some("open"), None, 10).await.unwrap().uploads.len(), 1);

@@ -26,7 +26,7 @@ async fn furnish(app: &TestApp) {
     let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
     app.ctx.s3.put(&app.bucket, "minutes\n2026-11-04.txt", Bytes::from_static(b"outside"), &options).await.unwrap();
     for key in ["backup-2026-11-03.tar", "archive/framework-agreement-2026-v7-final-countersigned-by-both-parties.zip"] {
-        let upload = app.ctx.s3.begin_multipart(&app.bucket, key, &options).await.unwrap();
+        let upload = app.ctx.s3.create_multipart(&app.bucket, key, &options).await.unwrap();
         app.ctx.s3.put_part(&app.bucket, key, &upload, Part { number: 1, body: Bytes::from(vec![b'x'; 70_000]) }).await.unwrap();
     }
 }
@@ -112,7 +112,7 @@ async fn remember(app: &TestApp) {
                                    WHEN extract(day FROM at)::int % 7 = 3 AND extract(hour FROM at) = 5 THEN 1 ELSE 0 END AS bad) AS bads;
          INSERT INTO health_incidents
          SELECT gen_random_uuid(), 'console:8080', service, 'timeout', 'No answer within 1000 ms.',
-                'Nothing listens there: the connection was refused.', now() - interval '6 days', now() - interval '6 days' + interval '4 minutes', now()
+                'The connection was refused: nothing listens at this address.', now() - interval '6 days', now() - interval '6 days' + interval '4 minutes', now()
          FROM unnest(ARRAY['redis', 's3']) AS service",
     )
     .await

@@ -149,7 +149,7 @@ async fn a_page_that_needs_what_is_down_says_so() {
     let text = health.text_of("main");
     for words in [
         "2 of 3 services answer",
-        "Nothing listens there: the connection was refused.",
+        "The connection was refused: nothing listens at this address.",
         "Not affected",
         "What to do",
         "S3_ENDPOINT_URL",

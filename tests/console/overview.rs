@@ -48,7 +48,7 @@ impl<'a> Person<'a> {
     /// Until the page is shown without looking up its figures.
     async fn finds_it_kept(&self) {
         let lookups = || {
-            let figures = self.app.ctx.cache.figures();
+            let figures = self.app.ctx.cache.stats();
             figures.iter().find(|(name, _)| *name == "overview-stored").map_or(0, |(_, figures)| figures.lookups().count)
         };
         eventually("the page is kept", async || {
@@ -160,7 +160,7 @@ async fn redis_hears_of_all_that_were_let_through() {
     }
     let policy = larder::domain::limits::pages(&app.ctx).unwrap();
     eventually("Redis has counted sixty", async || {
-        let standing = larder::domain::limits::look(&app.ctx, &policy, &format!("user-{user}")).await;
+        let standing = larder::domain::limits::peek(&app.ctx, &policy, &format!("user-{user}")).await;
         standing.is_some_and(|standing| standing.remaining == 40)
     })
     .await;

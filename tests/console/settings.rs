@@ -16,7 +16,7 @@ async fn what_the_store_can_do_is_shown_in_words_and_can_be_tried_again() {
     assert!(page.has("#abilities time[datetime]") && !page.has(&format!("form[action='{again}']")));
     let minio = std::env::var_os("LARDER_TEST_S3").is_some_and(|kind| kind == "minio");
     let row = page.texts(".abilities tbody tr").into_iter().find(|row| row.contains("Delete only")).unwrap();
-    let expected = if minio { "No It ignores the condition. Larder looks first" } else { "Yes What has changed" };
+    let expected = if minio { "No The store ignores the condition. Larder looks first" } else { "Yes What has changed" };
     assert!(row.contains(expected), "{row}");
 
     let editor = app.sign_in(Role::Editor).await;

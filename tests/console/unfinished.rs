@@ -16,7 +16,7 @@ fn path(app: &TestApp) -> String {
 
 /// By another program, with one part of so many bytes.
 async fn begin(app: &TestApp, key: &str, length: usize) -> String {
-    let upload = app.ctx.s3.begin_multipart(&app.bucket, key, &TEXT).await.unwrap();
+    let upload = app.ctx.s3.create_multipart(&app.bucket, key, &TEXT).await.unwrap();
     let part = Part { number: 1, body: Bytes::from(vec![b'x'; length]) };
     app.ctx.s3.put_part(&app.bucket, key, &upload, part).await.unwrap();
     upload
@@ -136,7 +136,7 @@ async fn many_are_paged_and_none_is_missed() {
     app.rules_known().await;
     let viewer = app.sign_in(Role::Viewer).await;
     for n in 0..45 {
-        app.ctx.s3.begin_multipart(&app.bucket, &format!("many/{n:02}+.bin"), &TEXT).await.unwrap();
+        app.ctx.s3.create_multipart(&app.bucket, &format!("many/{n:02}+.bin"), &TEXT).await.unwrap();
     }
     let (mut next, mut seen, mut pages) = (path(&app), Vec::new(), 0);
     loop {

@@ -57,7 +57,7 @@ impl Work {
 }
 
 fn figures(ctx: &Context, namespace: &str) -> Figures {
-    ctx.cache.figures().into_iter().find(|(name, _)| *name == namespace).map(|(_, figures)| figures).unwrap_or_default()
+    ctx.cache.stats().into_iter().find(|(name, _)| *name == namespace).map(|(_, figures)| figures).unwrap_or_default()
 }
 
 fn name(app: &TestApp, namespace: &str, key: &Key) -> String {

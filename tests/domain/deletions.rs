@@ -4,7 +4,7 @@ use bytes::Bytes;
 use larder::domain::actor::{Actor, Role};
 use larder::domain::audit;
 use larder::domain::names::{BucketName, ObjectKey};
-use larder::domain::objects::{self, Doomed, Fate};
+use larder::domain::objects::{self, DeleteOutcome, ObjectToDelete};
 use larder::stores::s3::PutOptions;
 
 use crate::support::TestApp;
@@ -13,10 +13,10 @@ fn actor() -> Actor {
     Actor { role: Role::Editor, ..Actor::system("Tests") }
 }
 
-async fn put(app: &TestApp, key: &str, content: &'static [u8]) -> Doomed {
+async fn put(app: &TestApp, key: &str, content: &'static [u8]) -> ObjectToDelete {
     let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
     let stored = app.ctx.s3.put(&app.bucket, key, Bytes::from_static(content), &options).await.unwrap();
-    Doomed { key: ObjectKey::parse(key).unwrap(), etag: stored.etag }
+    ObjectToDelete { key: ObjectKey::parse(key).unwrap(), etag: stored.etag }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,10 +27,10 @@ async fn each_object_has_its_own_fate_and_only_the_seen_one_goes() {
     let seen = put(&app, "seen", b"1").await;
     let changed = put(&app, "changed", b"1").await;
     put(&app, "changed", b"2").await;
-    let gone = Doomed { key: ObjectKey::parse("gone").unwrap(), etag: "x".into() };
+    let gone = ObjectToDelete { key: ObjectKey::parse("gone").unwrap(), etag: "x".into() };
     put(&app, "seen2", b"1").await;
     let fates = objects::delete(&app.ctx, &actor(), &bucket, &[seen.clone(), changed.clone(), gone.clone()]).await.unwrap();
-    assert_eq!(fates, [(seen, Fate::Deleted), (changed, Fate::Changed), (gone, Fate::Gone)]);
+    assert_eq!(fates, [(seen, DeleteOutcome::Deleted), (changed, DeleteOutcome::Changed), (gone, DeleteOutcome::Gone)]);
     let left: Vec<String> = app.ctx.s3.list(&app.bucket, "", false, None, 10).await.unwrap().objects.into_iter().map(|o| o.key).collect();
     assert_eq!(left, ["changed", "seen2"]);
     let events = audit::of_resource(&app.ctx, &actor(), &audit::object(&app.bucket, "seen"), 10).await.unwrap();
@@ -82,8 +82,11 @@ async fn an_action_on_a_key_touches_no_other_object() {
     for key in all.iter().copied().chain([long.as_str()]) {
         if rules.mangled(key).is_some() {
             refused += 1;
-            let doomed = Doomed { key: ObjectKey::parse(key).unwrap(), etag: "x".into() };
-            assert!(matches!(objects::delete(&app.ctx, &actor(), &bucket, &[doomed]).await.unwrap()[0].1, Fate::Failed(_)), "{key:?}");
+            let doomed = ObjectToDelete { key: ObjectKey::parse(key).unwrap(), etag: "x".into() };
+            assert!(
+                matches!(objects::delete(&app.ctx, &actor(), &bucket, &[doomed]).await.unwrap()[0].1, DeleteOutcome::Failed(_)),
+                "{key:?}"
+            );
             continue;
         }
         kept.push(put(&app, key, b"content").await);
@@ -93,7 +96,7 @@ async fn an_action_on_a_key_touches_no_other_object() {
         let found = objects::find(&app.ctx, &bucket, &doomed.key, None).await.unwrap();
         assert_eq!(found.etag, doomed.etag);
         let fates = objects::delete(&app.ctx, &actor(), &bucket, std::slice::from_ref(&doomed)).await.unwrap();
-        assert_eq!(fates[0].1, Fate::Deleted, "{:?}", doomed.key);
+        assert_eq!(fates[0].1, DeleteOutcome::Deleted, "{:?}", doomed.key);
         for other in &kept {
             let head = app.ctx.s3.head(&app.bucket, other.key.as_str(), None).await;
             assert!(head.is_ok_and(|head| head.etag == other.etag), "deleting {:?} harmed {:?}", doomed.key, other.key);

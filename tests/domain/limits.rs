@@ -19,7 +19,7 @@ async fn of_two_hundred_at_once_exactly_fifty_are_let_through() {
     let replica = app.replica().await;
     // So that none of the two hundred waits for a connection.
     for ctx in [&app.ctx, &replica.ctx] {
-        eventually("it is connected", async || limits::look(ctx, &MINUTE, "somebody").await.is_some()).await;
+        eventually("it is connected", async || limits::peek(ctx, &MINUTE, "somebody").await.is_some()).await;
     }
     let asking = (0..200).map(|at| {
         let ctx = if at % 2 == 0 { &app.ctx } else { &replica.ctx };
@@ -64,7 +64,7 @@ async fn the_window_slides_and_whoever_is_refused_is_not_counted() {
     }
     assert!((6..=12).contains(&allowed), "{allowed}");
     eventually("it is over", async || {
-        limits::look(&app.ctx, &SHORT, "x").await.is_some_and(|standing| standing.remaining == 3 && standing.next.is_zero())
+        limits::peek(&app.ctx, &SHORT, "x").await.is_some_and(|standing| standing.remaining == 3 && standing.next.is_zero())
     })
     .await;
 }
@@ -108,7 +108,7 @@ async fn redis_alone_remembers_who_must_wait_and_postgres_where_it_does_not() {
     assert!(waits().await, "Postgres has counted too");
     app.servers().redis().thaw();
     app.sql().await.execute("DELETE FROM sign_in_failures", &[]).await.unwrap();
-    eventually("Redis is used again", async || limits::look(&app.ctx, &MINUTE, "x").await.is_some()).await;
+    eventually("Redis is used again", async || limits::peek(&app.ctx, &MINUTE, "x").await.is_some()).await;
     assert!(waits().await, "Redis refuses by itself");
 }
 

@@ -1,4 +1,4 @@
-//! What is recorded against what the store holds: every kind of difference, said, mended, and gone.
+//! What is recorded against what the store holds: every kind of difference, said, repaired, and gone.
 
 use bytes::Bytes;
 use larder::domain::Error;
@@ -25,10 +25,10 @@ async fn upload(app: &TestApp, key: &str) {
     upload.finish().await.unwrap();
 }
 
-async fn reconcile(app: &TestApp, mend: bool) -> (Report, Vec<String>) {
+async fn reconcile(app: &TestApp, repair: bool) -> (Report, Vec<String>) {
     let bucket = BucketName::parse(&app.bucket).unwrap();
     let mut lines = Vec::new();
-    let options = Options { bucket: Some(&bucket), mend };
+    let options = Options { bucket: Some(&bucket), repair };
     let report = run(&impatient(app), &options, &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
     (report, lines)
 }
@@ -59,9 +59,9 @@ async fn disorder(app: &TestApp) -> (String, String) {
     set(app, "whole", "state = 'failed', error = 'lost', etag = NULL").await;
     set(app, "stopped", "state = 'pending', lease = gen_random_uuid(), heartbeat_at = now() - interval '100 seconds'").await;
     set(app, "half-deleted", "state = 'deleting', lease = gen_random_uuid(), heartbeat_at = now() - interval '100 seconds'").await;
-    let ours = app.ctx.s3.begin_multipart(&app.bucket, "leftover", &TEXT).await.unwrap();
+    let ours = app.ctx.s3.create_multipart(&app.bucket, "leftover", &TEXT).await.unwrap();
     set(app, "leftover", &format!("s3_upload_id = '{ours}'")).await;
-    let theirs = app.ctx.s3.begin_multipart(&app.bucket, "theirs", &TEXT).await.unwrap();
+    let theirs = app.ctx.s3.create_multipart(&app.bucket, "theirs", &TEXT).await.unwrap();
     (ours, theirs)
 }
 
@@ -77,14 +77,14 @@ async fn every_difference_is_said_then_mended_and_then_there_is_none() {
     for key in ["gone", "a/gone", "changed", "whole", "stopped", "half-deleted", "leftover", "theirs"] {
         assert_eq!(said(&lines, key), 1, "{key}: {lines:#?}");
     }
-    assert_eq!((report.differences, report.mended, report.left(), report.notes), (7, 0, 7, 1), "{lines:#?}");
+    assert_eq!((report.differences, report.repaired, report.left(), report.notes), (7, 0, 7, 1), "{lines:#?}");
     assert_eq!((report.objects, report.uploads), (9, 2));
     let after = app.sql().await.query("SELECT id::text, state, etag, updated_at::text FROM files ORDER BY id", &[]).await.unwrap();
     let row = |row: &tokio_postgres::Row| (row.get::<_, String>(0), row.get::<_, String>(1), row.get::<_, String>(3));
     assert_eq!(before.iter().map(row).collect::<Vec<_>>(), after.iter().map(row).collect::<Vec<_>>(), "nothing was changed");
 
     let (report, lines) = reconcile(&app, true).await;
-    assert_eq!((report.differences, report.mended, report.notes), (7, 7, 1), "{lines:#?}");
+    assert_eq!((report.differences, report.repaired, report.notes), (7, 7, 1), "{lines:#?}");
     for (key, state) in [
         ("well", "ready"),
         ("a/in", "ready"),
@@ -130,7 +130,7 @@ async fn many_objects_in_any_order_of_the_store_are_no_difference() {
         remove(&app, key).await;
     }
     let (report, lines) = reconcile(&app, true).await;
-    assert_eq!((report.differences, report.mended), (3, 3), "{lines:#?}");
+    assert_eq!((report.differences, report.repaired), (3, 3), "{lines:#?}");
     assert_eq!(reconcile(&app, false).await.0.differences, 0);
 }
 
@@ -142,14 +142,14 @@ async fn a_bucket_that_is_gone_and_one_that_never_was() {
     remove(&app, "a").await;
     app.ctx.s3.delete_bucket(&app.bucket).await.unwrap();
     let mut lines = Vec::new();
-    let all = Options { bucket: None, mend: true };
+    let all = Options { bucket: None, repair: true };
     let report = run(&app.ctx, &all, &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
-    assert_eq!((report.differences, report.mended), (0, 0), "perhaps it is the wrong store: {lines:#?}");
+    assert_eq!((report.differences, report.repaired), (0, 0), "perhaps it is the wrong store: {lines:#?}");
     assert!(lines.iter().any(|line| line.contains("no such bucket")), "{lines:#?}");
     let (report, lines) = reconcile(&app, true).await;
-    assert_eq!((report.differences, report.mended), (1, 1), "{lines:#?}");
+    assert_eq!((report.differences, report.repaired), (1, 1), "{lines:#?}");
     let never = BucketName::parse("t-never-was").unwrap();
-    let options = Options { bucket: Some(&never), mend: true };
+    let options = Options { bucket: Some(&never), repair: true };
     assert!(matches!(run(&app.ctx, &options, &mut |_| {}).await, Err(Error::NotFound(_))));
 }
 
@@ -159,7 +159,7 @@ async fn an_upload_that_can_be_resumed_is_no_difference() {
     app.rules_known().await;
     upload(&app, "a").await;
     remove(&app, "a").await;
-    let open = app.ctx.s3.begin_multipart(&app.bucket, "a", &TEXT).await.unwrap();
+    let open = app.ctx.s3.create_multipart(&app.bucket, "a", &TEXT).await.unwrap();
     let silent = "state = 'pending', lease = gen_random_uuid(), heartbeat_at = now() - interval '100 seconds', fingerprint = 'f', length = 7, part_size = 8388608";
     set(&app, "a", &format!("{silent}, s3_upload_id = '{open}'")).await;
     let (report, lines) = reconcile(&app, true).await;

@@ -9,7 +9,7 @@ use larder::domain::Context;
 use larder::domain::actor::{Actor, Role};
 use larder::domain::audit;
 use larder::domain::names::{BucketName, ObjectKey};
-use larder::domain::objects::{self, Doomed, Fate, Origin, unfinished};
+use larder::domain::objects::{self, DeleteOutcome, ObjectToDelete, Origin, unfinished};
 use larder::stores::s3::PutOptions;
 
 use crate::support::{TestApp, eventually};
@@ -27,12 +27,12 @@ pub fn impatient(app: &TestApp) -> Context {
 }
 
 /// Uploaded through Larder, and its deletion begun a while ago.
-async fn begun(app: &TestApp, key: &str) -> Doomed {
+async fn begun(app: &TestApp, key: &str) -> ObjectToDelete {
     let file = upload(app, key, b"content", false).await.unwrap();
     let update = "UPDATE files SET state = 'deleting', lease = gen_random_uuid(), heartbeat_at = now() - interval '100 seconds'
                   WHERE object_key = $1 AND state = 'ready'";
     assert_eq!(app.sql().await.execute(update, &[&key]).await.unwrap(), 1);
-    Doomed { key: ObjectKey::parse(key).unwrap(), etag: file.etag.unwrap() }
+    ObjectToDelete { key: ObjectKey::parse(key).unwrap(), etag: file.etag.unwrap() }
 }
 
 async fn put(app: &TestApp, key: &str, content: &'static [u8]) {
@@ -97,13 +97,13 @@ async fn a_deletion_marks_the_row_first_and_takes_it_back_where_nothing_went() {
     let app = TestApp::with_own_servers().await;
     let bucket = BucketName::parse(&app.bucket).unwrap();
     let file = upload(&app, "a", b"content", false).await.unwrap();
-    let doomed = Doomed { key: ObjectKey::parse("a").unwrap(), etag: file.etag.unwrap() };
+    let doomed = ObjectToDelete { key: ObjectKey::parse("a").unwrap(), etag: file.etag.unwrap() };
     put(&app, "a", b"changed").await;
     let fates = objects::delete(&app.ctx, &actor(), &bucket, std::slice::from_ref(&doomed)).await.unwrap();
-    assert_eq!((fates[0].1.clone(), states(&app, "a").await), (Fate::Changed, vec!["ready".to_owned()]));
+    assert_eq!((fates[0].1.clone(), states(&app, "a").await), (DeleteOutcome::Changed, vec!["ready".to_owned()]));
 
     let file = upload(&app, "b", b"content", false).await.unwrap();
-    let doomed = Doomed { key: ObjectKey::parse("b").unwrap(), etag: file.etag.unwrap() };
+    let doomed = ObjectToDelete { key: ObjectKey::parse("b").unwrap(), etag: file.etag.unwrap() };
     app.servers().s3().freeze();
     assert!(objects::delete(&app.ctx, &actor(), &bucket, std::slice::from_ref(&doomed)).await.is_err());
     assert_eq!(states(&app, "b").await, ["deleting"], "nobody knows yet");

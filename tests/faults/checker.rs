@@ -22,7 +22,7 @@ pub struct Checker {
 }
 
 /// An object as it is read back.
-struct Found {
+struct StoredObject {
     etag: Option<String>,
     sha256: String,
 }
@@ -108,7 +108,7 @@ impl Checker {
     }
 
     /// Everything in the bucket, read to its end.
-    async fn objects(&self) -> HashMap<String, Found> {
+    async fn objects(&self) -> HashMap<String, StoredObject> {
         let (mut keys, mut next) = (Vec::new(), None);
         loop {
             let page = self.s3.list(&self.bucket, "", false, next.as_deref(), 1000).await.unwrap();
@@ -124,7 +124,7 @@ impl Checker {
             .await
     }
 
-    async fn read(&self, key: &str) -> Found {
+    async fn read(&self, key: &str) -> StoredObject {
         let mut opened = self.s3.get(&self.bucket, key, None, &Default::default()).await.unwrap();
         let (mut hash, mut size) = (Sha256::new(), 0);
         while let Some(chunk) = opened.body.next().await {
@@ -133,7 +133,7 @@ impl Checker {
             hash.update(&chunk);
         }
         assert_eq!(size, opened.length, "{key} is not read whole");
-        Found { etag: opened.etag, sha256: hex(&hash.finalize()) }
+        StoredObject { etag: opened.etag, sha256: hex(&hash.finalize()) }
     }
 }
 

@@ -46,7 +46,7 @@ async fn probing_finds_what_the_store_can_do_and_leaves_nothing_behind() {
     store.remember(probed(&found, &bucket));
     assert!(store.key_rules_known() && store.key_rules() == found.keys);
     // What only the probe can tell: whether a plus is one.
-    let upload = store.begin_multipart(&bucket, "a+b%2Fc", &TEXT).await.unwrap();
+    let upload = store.create_multipart(&bucket, "a+b%2Fc", &TEXT).await.unwrap();
     let open = store.list_multipart(&bucket, None, None, 100).await.unwrap().uploads;
     assert_eq!(open.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), ["a+b%2Fc"], "and the probe's own are over");
     store.abort_multipart(&bucket, "a+b%2Fc", &upload).await.unwrap();

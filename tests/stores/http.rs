@@ -20,8 +20,8 @@ const LIMIT: Duration = Duration::from_millis(1500);
 /// What becomes of each question that the clients can ask of a server at this address.
 async fn ask_everything(url: &str) -> Vec<(&'static str, Error)> {
     let key = Secret::new(KEY);
-    let qdrant = Qdrant::new(url, Some(&key)).unwrap().within(LIMIT);
-    let litellm = LiteLlm::new(url, Some(&key)).unwrap().within(LIMIT);
+    let qdrant = Qdrant::new(url, Some(&key)).unwrap().with_timeout(LIMIT);
+    let litellm = LiteLlm::new(url, Some(&key)).unwrap().with_timeout(LIMIT);
     let points = [Point { id: PointId::Number(1), vector: vec![1.0], payload: Map::new() }];
     let messages = [Message { role: Role::User, content: "Hello".into() }];
     let (ids, inputs) = ([PointId::Number(1)], ["Hello".to_owned()]);
@@ -164,7 +164,7 @@ async fn a_failure_is_told_in_the_servers_words() {
         assert_eq!(error, Error::Failed("No room at … for …".into()));
     }
     for error in expect(&HttpStub::always(html(502)).base, ErrorKind::NotReady).await {
-        assert_eq!(error, Error::NotReady("it gives no reason".into()));
+        assert_eq!(error, Error::NotReady("no reason given".into()));
     }
     let busy = Reply::page(429, "retry-after: 7\r\n", &said.to_string());
     for error in expect(&HttpStub::always(busy).base, ErrorKind::NotReady).await {

@@ -95,7 +95,7 @@ async fn other_versions_words_are_understood() {
     assert_eq!(ask(Reply::Json(500, said("Authentication Error, No api key passed in.", "auth_error"))).await, Error::Auth);
     assert_eq!(ask(Reply::Json(500, said("Authentication Error, Invalid proxy server token passed", "None"))).await, Error::Auth);
     assert_eq!(ask(Reply::Json(400, said("No connected db.", "no_db_connection"))).await, Error::Auth);
-    assert_eq!(ask(Reply::page(500, "", "Internal Server Error")).await, Error::Failed("it gives no reason".into()));
+    assert_eq!(ask(Reply::page(500, "", "Internal Server Error")).await, Error::Failed("no reason given".into()));
     assert_eq!(ask(Reply::Json(408, said("litellm.Timeout: APITimeoutError - Request timed out.", "None"))).await, Error::Timeout);
     assert_eq!(ask(Reply::Json(404, json!({"detail": "Not Found"}))).await, Error::NotFound("Not Found".into()));
 

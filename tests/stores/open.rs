@@ -19,7 +19,7 @@ async fn open_uploads_are_listed_with_their_keys_until_they_are_over() {
     assert!(store.list_multipart(&bucket, None, None, 10).await.unwrap().uploads.is_empty());
     let mut begun = Vec::new();
     for key in ["a b+c%2F.bin", "a/deep", "same", "same", "é"] {
-        begun.push((key.to_owned(), store.begin_multipart(&bucket, key, &TEXT).await.unwrap()));
+        begun.push((key.to_owned(), store.create_multipart(&bucket, key, &TEXT).await.unwrap()));
     }
     begun.sort();
     let all = store.list_multipart(&bucket, None, None, 100).await.unwrap();
@@ -40,7 +40,7 @@ async fn a_listing_of_open_uploads_pages_without_losing_or_repeating_one() {
     let (store, bucket) = store(&set).await;
     let mut begun = Vec::new();
     for key in ["a", "b/c", "b/d", "same", "same", "same", "z"] {
-        begun.push((key.to_owned(), store.begin_multipart(&bucket, key, &TEXT).await.unwrap()));
+        begun.push((key.to_owned(), store.create_multipart(&bucket, key, &TEXT).await.unwrap()));
     }
     begun.sort();
     let (mut seen, mut marker, mut pages) = (Vec::new(), None, 0);
@@ -62,7 +62,7 @@ async fn a_listing_of_open_uploads_pages_without_losing_or_repeating_one() {
 async fn the_parts_of_an_open_upload_are_listed_in_pages() {
     let set = Set::shared().await;
     let (store, bucket) = store(&set).await;
-    let upload = store.begin_multipart(&bucket, "k ü+%", &TEXT).await.unwrap();
+    let upload = store.create_multipart(&bucket, "k ü+%", &TEXT).await.unwrap();
     let mut sent = Vec::new();
     for (number, length) in [(1, 101), (2, 102), (5, 105)] {
         let part = Part { number, body: Bytes::from(vec![b'x'; length]) };

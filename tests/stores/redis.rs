@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use larder::config::{RedisConfig, Secret};
-use larder::stores::redis::{Error, Life, Redis};
+use larder::stores::redis::{Error, Redis, Ttl};
 
 use crate::support::{Set, eventually};
 
@@ -184,17 +184,17 @@ async fn a_lock_is_held_and_let_go_by_its_token_also_on_a_full_server() {
     let set = Set::own().await;
     let redis = redis(&set, 2, Duration::from_secs(5));
     let (ours, ttl) = (redis.required(), Duration::from_secs(20));
-    assert_eq!((ours.hold("lock", "a", ttl).await, ours.hold("lock", "b", ttl).await), (Ok(true), Ok(false)));
-    assert_eq!((ours.let_go("lock", "b").await, ours.exists("lock").await), (Ok(false), Ok(true)));
+    assert_eq!((ours.acquire("lock", "a", ttl).await, ours.acquire("lock", "b", ttl).await), (Ok(true), Ok(false)));
+    assert_eq!((ours.release("lock", "b").await, ours.exists("lock").await), (Ok(false), Ok(true)));
     let mut connection =
         redis::Client::open(set.servers().urls().redis_url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
     for (name, value) in [("maxmemory-policy", "noeviction"), ("maxmemory", "1")] {
         let _: () = redis::cmd("CONFIG").arg("SET").arg(name).arg(value).query_async(&mut connection).await.unwrap();
     }
     assert_eq!(ours.set("x", "y", None).await, Err(Error::OutOfMemory));
-    assert_eq!((ours.hold("lock", "a", ttl * 2).await, ours.hold("lock", "b", ttl).await), (Ok(true), Ok(false)));
+    assert_eq!((ours.acquire("lock", "a", ttl * 2).await, ours.acquire("lock", "b", ttl).await), (Ok(true), Ok(false)));
     assert!(ours.ttl("lock").await.unwrap().is_some_and(|left| left > ttl));
-    assert_eq!((ours.let_go("lock", "a").await, ours.hold("lock", "b", ttl).await), (Ok(true), Err(Error::OutOfMemory)));
+    assert_eq!((ours.release("lock", "a").await, ours.acquire("lock", "b", ttl).await), (Ok(true), Err(Error::OutOfMemory)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,13 +207,15 @@ async fn the_browsing_user_looks_and_deletes_and_can_do_no_harm() {
     let described = look.describe(&[name("text"), name("gone")]).await.unwrap();
     assert_eq!((described[0].kind.as_deref(), described[1].kind.as_deref()), (Some("string"), None));
     assert!(
-        described[0].bytes.is_some_and(|bytes| bytes > 5) && matches!(described[0].life, Life::Left(_)) && described[1].life == Life::Over
+        described[0].bytes.is_some_and(|bytes| bytes > 5)
+            && matches!(described[0].ttl, Ttl::Remaining(_))
+            && described[1].ttl == Ttl::Missing
     );
     assert_eq!(look.lengths(&[(name("text"), "string".into())]).await, Ok(vec![Some(5)]));
     assert!(look.info("everything").await.unwrap().number("used_memory").is_some());
     assert!(look.clients().await.unwrap().iter().any(|client| client.name == "larder-browse" && client.user == "larder-browse"));
     assert!(look.slow_count().await.is_ok() && look.slow(5).await.is_ok() && !look.settings("max*").await.unwrap().is_empty());
-    assert!(look.set_life(&name("text"), None).await.unwrap() && look.count_keys().await.unwrap() > 0);
+    assert!(look.set_ttl(&name("text"), None).await.unwrap() && look.count_keys().await.unwrap() > 0);
     assert_eq!(redis.required().ttl("text").await, Ok(None));
     assert_eq!(look.unlink(&[name("text"), name("gone")]).await, Ok(1));
     assert!(look.cost().commands > 10 && look.cost().time > Duration::ZERO);

@@ -57,7 +57,7 @@ async fn an_object_keeps_its_bytes_type_and_metadata() {
 async fn parts_become_one_object_or_nothing() {
     let set = Set::shared().await;
     let (store, bucket) = store(&set).await;
-    let upload = store.begin_multipart(&bucket, "big", &TEXT).await.unwrap();
+    let upload = store.create_multipart(&bucket, "big", &TEXT).await.unwrap();
     let first = Bytes::from(vec![b'1'; 5 << 20]);
     let mut receipts = Vec::new();
     for (number, body) in [(1, first.clone()), (2, Bytes::from_static(b"end"))] {
@@ -68,7 +68,7 @@ async fn parts_become_one_object_or_nothing() {
     let head = store.head(&bucket, "big", None).await.unwrap();
     assert_eq!((head.size, head.etag), ((5 << 20) + 3, stored.etag));
     assert!(head.metadata.contains(&("who".into(), "larder".into())));
-    let upload = store.begin_multipart(&bucket, "aborted", &TEXT).await.unwrap();
+    let upload = store.create_multipart(&bucket, "aborted", &TEXT).await.unwrap();
     store.put_part(&bucket, "aborted", &upload, Part { number: 1, body: first }).await.unwrap();
     store.abort_multipart(&bucket, "aborted", &upload).await.unwrap();
     store.abort_multipart(&bucket, "aborted", &upload).await.unwrap();

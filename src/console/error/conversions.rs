@@ -10,7 +10,7 @@ impl From<domain::Error> for Error {
         match error {
             domain::Error::NotFound(why) => Self::NotFound(why),
             domain::Error::Refused { why, .. } => Self::Unprocessable(why),
-            domain::Error::Conflict(why) | domain::Error::Lapsed(why) => Self::Conflict(why),
+            domain::Error::Conflict(why) | domain::Error::Cancelled(why) => Self::Conflict(why),
             domain::Error::Forbidden(why) => Self::Forbidden(why),
             domain::Error::TooLarge(why) => Self::TooLarge(why),
             domain::Error::Busy { why, retry_after } => Self::Busy { why, retry_after },

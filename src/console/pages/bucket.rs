@@ -15,7 +15,7 @@ use crate::console::query::{Bucket, Query};
 use crate::console::session::{SignedIn, Viewer, see_other};
 use crate::console::{filters, paths};
 use crate::domain::names::BucketName;
-use crate::domain::objects::{self, ListQuery, Listing, Place};
+use crate::domain::objects::{self, ListQuery, Listing, ResolvedPath};
 use crate::domain::{self, Context};
 
 pub use rows::{FolderRow, ObjectRow};
@@ -174,9 +174,9 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket, query
     let mut query: ShowQuery = query.read()?;
     let mut wrong_place = None;
     if let Some(to) = query.to.take() {
-        match objects::locate(&ctx, &bucket.0, &to).await {
-            Ok(Place::Folder { bucket, prefix }) => return Ok(see_other(&paths::folder(&bucket, &prefix))),
-            Ok(Place::Object { bucket, key }) => return Ok(see_other(&paths::object(&bucket, &key))),
+        match objects::resolve_path(&ctx, &bucket.0, &to).await {
+            Ok(ResolvedPath::Folder { bucket, prefix }) => return Ok(see_other(&paths::folder(&bucket, &prefix))),
+            Ok(ResolvedPath::Object { bucket, key }) => return Ok(see_other(&paths::object(&bucket, &key))),
             Err(domain::Error::Refused { why, .. } | domain::Error::NotFound(why)) => wrong_place = Some((to, why)),
             Err(error) => return Err(error.into()),
         }

@@ -55,7 +55,7 @@ impl Row {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bucket.figures.as_ref().is_some_and(|figures| figures.objects == 0)
+        self.bucket.stats.as_ref().is_some_and(|stats| stats.objects == 0)
     }
 
     pub fn versioning(&self) -> &'static str {
@@ -74,15 +74,14 @@ pub fn versioning_label(versioning: Option<Versioning>) -> &'static str {
 
 impl IndexPage {
     pub fn of(layout: Layout, store: String, list: BucketList, starts: String) -> Self {
-        let figures = || list.buckets.iter().filter_map(|bucket| bucket.figures.as_ref());
-        let bytes: u64 = figures().map(|figures| figures.bytes).sum();
-        let objects = figures().map(|figures| figures.objects).sum();
-        let counted_at = figures().map(|figures| figures.counted_at).min();
-        let (all, uncounted) = (list.buckets.len(), list.buckets.len() - figures().count());
+        let stats = || list.buckets.iter().filter_map(|bucket| bucket.stats.as_ref());
+        let bytes: u64 = stats().map(|stats| stats.bytes).sum();
+        let objects = stats().map(|stats| stats.objects).sum();
+        let counted_at = stats().map(|stats| stats.counted_at).min();
+        let (all, uncounted) = (list.buckets.len(), list.buckets.len() - stats().count());
         let denied = list.buckets.iter().filter(|bucket| bucket.denied).map(|bucket| bucket.name.to_string()).collect();
-        let share = |bucket: &Bucket| {
-            bucket.figures.as_ref().map_or(0, |figures| figures.bytes.saturating_mul(100).checked_div(bytes).unwrap_or(0))
-        };
+        let share =
+            |bucket: &Bucket| bucket.stats.as_ref().map_or(0, |stats| stats.bytes.saturating_mul(100).checked_div(bytes).unwrap_or(0));
         let shown = list.buckets.into_iter().filter(|bucket| bucket.name.as_str().starts_with(&starts));
         let rows = shown.map(|bucket| Row { share: share(&bucket), bucket }).collect();
         Self {

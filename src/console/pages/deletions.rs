@@ -14,7 +14,7 @@ use crate::console::session::{Editor, SignedIn, see_other};
 use crate::console::{filters, name_markup, paths, units};
 use crate::domain::Context;
 use crate::domain::names::{BucketName, ObjectKey};
-use crate::domain::objects::{self, Doomed, Fate};
+use crate::domain::objects::{self, DeleteOutcome, ObjectToDelete};
 
 /// From here on the bucket's name is typed.
 const CONFIRM_ABOVE: usize = 100;
@@ -68,7 +68,7 @@ impl ConfirmPage {
 /// An object as it was seen; the size is for the eye only.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    pub doomed: Doomed,
+    pub doomed: ObjectToDelete,
     pub size: Option<u64>,
 }
 
@@ -92,18 +92,19 @@ impl ResultPage {
         paths::bucket(&self.bucket)
     }
 
-    pub fn of(layout: Layout, bucket: BucketName, fates: Vec<(String, Fate)>) -> Self {
-        let (gone, kept): (Vec<_>, Vec<_>) = fates.into_iter().partition(|(_, fate)| matches!(fate, Fate::Deleted | Fate::Gone));
+    pub fn of(layout: Layout, bucket: BucketName, fates: Vec<(String, DeleteOutcome)>) -> Self {
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            fates.into_iter().partition(|(_, fate)| matches!(fate, DeleteOutcome::Deleted | DeleteOutcome::Gone));
         let kept = kept.into_iter().map(|(key, fate)| (key, reason(&fate))).collect();
         Self { layout, bucket, kept, gone: gone.into_iter().map(|(key, _)| key).collect() }
     }
 }
 
-fn reason(fate: &Fate) -> String {
+fn reason(fate: &DeleteOutcome) -> String {
     match fate {
-        Fate::Changed => "It has changed since you looked.".to_owned(),
-        Fate::Failed(why) => why.clone(),
-        Fate::Deleted | Fate::Gone => String::new(),
+        DeleteOutcome::Changed => "It has changed since you looked.".to_owned(),
+        DeleteOutcome::Failed(why) => why.clone(),
+        DeleteOutcome::Deleted | DeleteOutcome::Gone => String::new(),
     }
 }
 
@@ -142,7 +143,7 @@ impl DeletionForm {
                 "pair" if !only => form.chosen.push(Self::pair(&value)?),
                 "k" if !only && waiting.is_none() => waiting = Some(query::key_of_field(&value)?),
                 "etag" if !only => match waiting.take() {
-                    Some(key) => form.chosen.push(Chosen { doomed: Doomed { key, etag: etag(&value)? }, size: None }),
+                    Some(key) => form.chosen.push(Chosen { doomed: ObjectToDelete { key, etag: etag(&value)? }, size: None }),
                     None => return Err(missing_etag()),
                 },
                 "k" if !only => return Err(missing_etag()),
@@ -163,7 +164,7 @@ impl DeletionForm {
         match (parts.next(), parts.next()) {
             (Some(key), Some(seen)) if !seen.is_empty() => {
                 let size = parts.next().and_then(|size| size.parse().ok());
-                Ok(Chosen { doomed: Doomed { key: query::key_of_field(key)?, etag: etag(seen)? }, size })
+                Ok(Chosen { doomed: ObjectToDelete { key: query::key_of_field(key)?, etag: etag(seen)? }, size })
             }
             _ => Err(missing_etag()),
         }
@@ -200,7 +201,7 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
         page.typed = form.typed;
         return super::unprocessable(&page);
     }
-    let doomed: Vec<Doomed> = page.chosen.iter().map(|chosen| chosen.doomed.clone()).collect();
+    let doomed: Vec<ObjectToDelete> = page.chosen.iter().map(|chosen| chosen.doomed.clone()).collect();
     let fates = objects::delete(&ctx, &editor.actor, &page.bucket, &doomed).await?;
     match fates.as_slice() {
         [(only, fate)] => one(&editor, &page, only, fate),
@@ -216,15 +217,15 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
 }
 
 /// What became of the only object.
-fn one(editor: &SignedIn, page: &ConfirmPage, object: &Doomed, fate: &Fate) -> Result<HttpResponse> {
+fn one(editor: &SignedIn, page: &ConfirmPage, object: &ObjectToDelete, fate: &DeleteOutcome) -> Result<HttpResponse> {
     let name = name_markup::plain(object.key.name());
     match fate {
-        Fate::Deleted => Ok(editor.redirect(&page.folder_url(), Flash::done(format!("Deleted {name}.")))),
-        Fate::Gone => Ok(editor.redirect(&page.folder_url(), Flash::warn(format!("{name} was gone already.")))),
-        Fate::Changed => {
+        DeleteOutcome::Deleted => Ok(editor.redirect(&page.folder_url(), Flash::done(format!("Deleted {name}.")))),
+        DeleteOutcome::Gone => Ok(editor.redirect(&page.folder_url(), Flash::warn(format!("{name} was gone already.")))),
+        DeleteOutcome::Changed => {
             Err(Error::Conflict(format!("{name} has changed since you looked, so it was not deleted. Open it again and decide anew.")))
         }
-        Fate::Failed(why) => Ok(editor.redirect(&page.folder_url(), Flash::bad(format!("{name} was not deleted: {why}")))),
+        DeleteOutcome::Failed(why) => Ok(editor.redirect(&page.folder_url(), Flash::bad(format!("{name} was not deleted: {why}")))),
     }
 }
 
@@ -251,7 +252,7 @@ pub async fn show(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, query
     super::ok(&result_page(&editor, bucket.0, fates))
 }
 
-fn result_page(editor: &SignedIn, bucket: BucketName, fates: Vec<(String, Fate)>) -> ResultPage {
+fn result_page(editor: &SignedIn, bucket: BucketName, fates: Vec<(String, DeleteOutcome)>) -> ResultPage {
     let parents = [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(&bucket))];
     ResultPage::of(editor.layout("Deleted", Section::Buckets).with_parents(parents), bucket, fates)
 }

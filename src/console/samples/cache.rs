@@ -11,9 +11,9 @@ use crate::domain::actor::Role;
 use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::Namespace;
 use crate::domain::keyspace::slowlog::Entry;
-use crate::domain::keyspace::{Big, Found, Group, Kind, Name, Progress, Row, Sample, State, Viewed, Walk};
+use crate::domain::keyspace::{Big, Group, Kind, Name, Progress, Row, Sample, SearchPage, State, Viewed, Walk};
 use crate::domain::redis_metrics::{Point, Range, RedisMetrics, Sums};
-use crate::stores::redis::{Client, Cost, Described, Elements, Error, Info, Life, Page, Usage};
+use crate::stores::redis::{Client, Cost, Described, Elements, Error, Info, Page, Ttl, Usage};
 
 const COST: Cost = Cost { commands: 6, time: Duration::from_micros(1_400) };
 const USAGE: Usage = Usage { in_use: 1, idle: 2, waiting: 3, limit: 10 };
@@ -31,13 +31,13 @@ fn hostile() -> Vec<u8> {
 }
 
 fn described() -> Described {
-    Described { kind: Some(HOSTILE.into()), life: Life::Left(Duration::from_secs(90)), bytes: Some(412) }
+    Described { kind: Some(HOSTILE.into()), ttl: Ttl::Remaining(Duration::from_secs(90)), bytes: Some(412) }
 }
 
 fn search(rows: usize, next: Option<u64>, exact: bool) -> String {
     let row = || Row { name: Name::parse(hostile()).unwrap(), described: described() };
     let progress = Progress { looked_at: 20_000, calls: 40, time: Duration::from_millis(44) };
-    let found = Found { rows: (0..rows).map(|_| row()).collect(), progress, total: 10_000_000, next, exact };
+    let found = SearchPage { rows: (0..rows).map(|_| row()).collect(), progress, total: 10_000_000, next, exact };
     let query = keys::IndexQuery { pattern: HOSTILE.into(), cursor: "7".into(), ..keys::IndexQuery::default() };
     let page =
         keys::IndexPage { layout: admin("Keys"), tabs: tabs(Tab::Keys), query, refusal: refusal("match"), found: Some(found), cost: COST };
@@ -114,7 +114,7 @@ fn server_pages() -> Vec<(&'static str, String)> {
 fn namespaces_page(whole: bool) -> String {
     let group = Group { prefix: hostile(), depth: 2, keys: 3, bytes: 100, lives: [1, 0, 0, 0, 1, 1] };
     let sample = Sample { at: noon(), total: 100, sampled: 10, whole, own: 1, own_bytes: 5, groups: vec![group.clone()] };
-    let of = |name: &str, group, figures| Namespace { name: name.into(), group, figures, clearable: true, kept: None };
+    let of = |name: &str, group, stats| Namespace { name: name.into(), group, stats, clearable: true, kept: None };
     let namespaces = vec![of(HOSTILE, Some(group), None), of("own", None, Some(Default::default()))];
     let page = namespaces::IndexPage { layout: admin("Namespaces"), tabs: tabs(Tab::Namespaces), sample, namespaces, cost: COST };
     page.render().unwrap()

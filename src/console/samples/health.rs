@@ -12,11 +12,12 @@ use crate::console::fragment::Fragment;
 use crate::console::pages::health::{Card, Live, LiveFragment, ProcessStats, ShowPage, service};
 use crate::domain::actor::Role;
 use crate::domain::health::{
-    CheckError, Day, Detail, ErrorClass, Hour, Incident, LatencyStep, Names, RedisDetail, Seconds, Service, Snapshot, State, Step, Uptime,
+    CheckError, Day, Detail, ErrorClass, HistoryStep, Hour, Incident, LatencyStep, Names, RedisDetail, Seconds, Service, Snapshot, State,
+    Uptime,
 };
 use crate::domain::redis_metrics::Range;
 use crate::meter::Load;
-use crate::stores::postgres::probe::Survey;
+use crate::stores::postgres::probe::ServerState;
 
 fn failure() -> CheckError {
     CheckError::new(ErrorClass::Timeout, HOSTILE)
@@ -28,7 +29,7 @@ fn hostile() -> Names {
 
 fn detail(of: Service) -> Detail {
     match of {
-        Service::Postgres => Detail::Postgres(Survey {
+        Service::Postgres => Detail::Postgres(ServerState {
             in_recovery: false,
             connections: 31,
             connection_limit: 100,
@@ -120,8 +121,8 @@ pub fn pages() -> Vec<(&'static str, String)> {
         ShowPage { layout: layout("Health", signed_in.then_some(Role::Admin)), signed_in, live }.render().unwrap()
     };
     let one = |state, known: bool| {
-        let step = Step { mean: Some(1.5), most: Some(9.0), seconds: Seconds { up: 55.0, down: 5.0 } };
-        let history = service::History::of(&[None, Some(step), Some(Step::default()), Some(step)], Range::Day);
+        let step = HistoryStep { mean: Some(1.5), most: Some(9.0), seconds: Seconds { up: 55.0, down: 5.0 } };
+        let history = service::History::of(&[None, Some(step), Some(HistoryStep::default()), Some(step)], Range::Day);
         let live = service::LiveFragment {
             card: card(snapshot(Service::S3, state)),
             range: Range::Day,

@@ -33,14 +33,14 @@ pub async fn csv(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<String
         let cells = [
             event.sequence.to_string(),
             event.at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-            harmless(&event.actor_label),
-            harmless(&event.actor_kind),
-            harmless(&event.action),
-            harmless(&event.resource),
-            harmless(&event.outcome),
-            harmless(event.address.as_deref().unwrap_or_default()),
-            harmless(event.request_id.as_deref().unwrap_or_default()),
-            harmless(&event.detail.to_string()),
+            escape_formula(&event.actor_label),
+            escape_formula(&event.actor_kind),
+            escape_formula(&event.action),
+            escape_formula(&event.resource),
+            escape_formula(&event.outcome),
+            escape_formula(event.address.as_deref().unwrap_or_default()),
+            escape_formula(event.request_id.as_deref().unwrap_or_default()),
+            escape_formula(&event.detail.to_string()),
         ];
         writer.write_record(&cells).map_err(unwritable)?;
     }
@@ -49,7 +49,7 @@ pub async fn csv(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<String
 }
 
 /// Spreadsheets run what begins with `= + - @`, tab or carriage return (OWASP, CSV injection).
-fn harmless(cell: &str) -> String {
+fn escape_formula(cell: &str) -> String {
     if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{cell}") } else { cell.to_owned() }
 }
 
@@ -58,8 +58,8 @@ mod tests {
     #[test]
     fn a_cell_cannot_become_a_formula() {
         for cell in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
-            assert!(super::harmless(cell).starts_with('\''));
+            assert!(super::escape_formula(cell).starts_with('\''));
         }
-        assert_eq!(super::harmless("s3://a/=b"), "s3://a/=b");
+        assert_eq!(super::escape_formula("s3://a/=b"), "s3://a/=b");
     }
 }

@@ -11,22 +11,22 @@ use crate::domain::cache::{self, Key, Namespace};
 use crate::domain::names::BucketName;
 use crate::domain::{Context, Error, Result, overview};
 
-/// Figures that are so new are not counted again, whoever asks.
+/// BucketStats that are so new are not counted again, whoever asks.
 const RECENT: TimeDelta = TimeDelta::seconds(5);
 /// What is old is shown with its age until it has been counted again; one count of one bucket at a time, over all
 /// replicas.
-pub(in crate::domain) static CACHE: Namespace<Figures> =
+pub(in crate::domain) static CACHE: Namespace<BucketStats> =
     Namespace::new("bucket-figures", Duration::from_secs(900)).stale(Duration::from_secs(30 * 86_400)).computing(Duration::from_secs(3600));
 
 /// A count of a whole bucket by listing it.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Figures {
+pub struct BucketStats {
     pub objects: u64,
     pub bytes: u64,
     pub counted_at: DateTime<Utc>,
 }
 
-impl Figures {
+impl BucketStats {
     /// Counted again when somebody looks: the dearer the count, the longer it is kept, a quarter of an hour at most.
     fn is_old(&self) -> bool {
         let milliseconds = 30_000 + i64::try_from(self.objects).unwrap_or(i64::MAX / 20).saturating_mul(10);
@@ -39,7 +39,7 @@ fn key(bucket: &str) -> Key {
 }
 
 /// What is known, in the order of `names`.
-pub(super) async fn known(ctx: &Context, names: &[&str]) -> Vec<Option<Figures>> {
+pub(super) async fn known(ctx: &Context, names: &[&str]) -> Vec<Option<BucketStats>> {
     let keys: Vec<Key> = names.iter().map(|name| key(name)).collect();
     cache::get_many(ctx, &CACHE, &keys).await.into_iter().map(|found| Some(found?.value)).collect()
 }
@@ -50,7 +50,7 @@ pub(super) async fn forget(ctx: &Context, bucket: &BucketName) {
 
 /// Starts counting, in the background, what is old or missing.
 pub(super) fn refresh(ctx: &Context, buckets: &[Bucket]) {
-    let old = |bucket: &&Bucket| !bucket.denied && bucket.figures.as_ref().is_none_or(Figures::is_old);
+    let old = |bucket: &&Bucket| !bucket.denied && bucket.stats.as_ref().is_none_or(BucketStats::is_old);
     let names: Vec<String> = buckets.iter().filter(old).map(|bucket| bucket.name.to_string()).collect();
     if !names.is_empty() {
         start(ctx, names);
@@ -61,10 +61,10 @@ pub(super) fn refresh(ctx: &Context, buckets: &[Bucket]) {
 pub async fn count_again(ctx: &Context) -> Result<()> {
     let (entries, _) = super::entries(ctx).await?;
     let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
-    let figures = known(ctx, &names).await;
-    // Whoever presses the button twice has seen the new figures.
-    let recent = |figures: &Option<Figures>| figures.as_ref().is_some_and(|figures| clock::now() - figures.counted_at < RECENT);
-    start(ctx, entries.into_iter().zip(figures).filter(|(_, figures)| !recent(figures)).map(|(entry, _)| entry.name).collect());
+    let stats = known(ctx, &names).await;
+    // Whoever presses the button twice has seen the new stats.
+    let recent = |stats: &Option<BucketStats>| stats.as_ref().is_some_and(|stats| clock::now() - stats.counted_at < RECENT);
+    start(ctx, entries.into_iter().zip(stats).filter(|(_, stats)| !recent(stats)).map(|(entry, _)| entry.name).collect());
     Ok(())
 }
 
@@ -72,8 +72,8 @@ pub async fn count_again(ctx: &Context) -> Result<()> {
 pub async fn count_unknown(ctx: &Context) -> Result<()> {
     let (entries, _) = super::entries(ctx).await?;
     let names: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
-    let figures = known(ctx, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    start(ctx, names.into_iter().zip(figures).filter(|(_, figures)| figures.is_none()).map(|(name, _)| name).collect());
+    let stats = known(ctx, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    start(ctx, names.into_iter().zip(stats).filter(|(_, stats)| stats.is_none()).map(|(name, _)| name).collect());
     Ok(())
 }
 
@@ -92,8 +92,8 @@ fn start(ctx: &Context, names: Vec<String>) {
 }
 
 /// An error where Larder is stopping.
-async fn count(ctx: &Context, bucket: &str) -> Result<Figures> {
-    let mut figures = Figures { objects: 0, bytes: 0, counted_at: clock::now() };
+async fn count(ctx: &Context, bucket: &str) -> Result<BucketStats> {
+    let mut stats = BucketStats { objects: 0, bytes: 0, counted_at: clock::now() };
     let mut cursor = None;
     loop {
         if ctx.tasks.is_closed() {
@@ -101,12 +101,12 @@ async fn count(ctx: &Context, bucket: &str) -> Result<Figures> {
         }
         let page = ctx.s3.list(bucket, "", false, cursor.as_deref(), 1000).await?;
         for object in page.objects {
-            figures.objects += 1;
-            figures.bytes += object.size;
+            stats.objects += 1;
+            stats.bytes += object.size;
         }
         cursor = page.next;
         if cursor.is_none() {
-            return Ok(figures);
+            return Ok(stats);
         }
     }
 }

@@ -13,7 +13,7 @@ const STEP: usize = 500;
 /// Longer than any computation is waited for.
 const MARK: Duration = Duration::from_secs(3600);
 
-/// How far a namespace is counted or cleared.
+/// LookupOutcome far a namespace is counted or cleared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cleared {
     /// About so many keys of the server, of whatever namespace, were looked at.
@@ -24,7 +24,7 @@ pub struct Cleared {
     pub is_over: bool,
 }
 
-/// How many values there are. `go_on` hears of every step, and says whether to take another.
+/// LookupOutcome many values there are. `go_on` hears of every step, and says whether to take another.
 pub async fn count(ctx: &Context, spec: &Spec, go_on: impl FnMut(Cleared) -> bool) -> Result<Cleared, Error> {
     walk(ctx, spec, false, go_on).await
 }

@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
 use super::entry::Entry;
-use super::figures::How;
 use super::lock::{self, Lock, LockMode};
 use super::single_flight::{Leader, Role};
+use super::stats::LookupOutcome;
 use super::{Key, Names, Namespace, Spec, read};
 use crate::domain::{Context, Error, Result};
 
@@ -56,13 +56,13 @@ async fn fetch<T, W>(
     names: Names,
     leader: Leader,
     compute: impl FnOnce() -> W + Send + 'static,
-) -> (How, Result<T>)
+) -> (LookupOutcome, Result<T>)
 where
     T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
     W: Future<Output = Result<T>> + Send + 'static,
 {
     let how = match read::<T>(ctx, &names).await {
-        Ok(Some(found)) if found.is_fresh => return (How::Hit, leader.complete(How::Hit, Ok(found.value))),
+        Ok(Some(found)) if found.is_fresh => return (LookupOutcome::Hit, leader.complete(LookupOutcome::Hit, Ok(found.value))),
         Ok(Some(found)) => {
             let all = ctx.clone();
             ctx.in_background(async move {
@@ -70,10 +70,10 @@ where
                     log::info!("{} was not computed again: {error}", names.value);
                 }
             });
-            return (How::Stale, leader.complete(How::Stale, Ok(found.value)));
+            return (LookupOutcome::Stale, leader.complete(LookupOutcome::Stale, Ok(found.value)));
         }
-        Ok(None) => How::Miss,
-        Err(_) => How::Error,
+        Ok(None) => LookupOutcome::Miss,
+        Err(_) => LookupOutcome::Error,
     };
     let follower = leader.follower();
     let all = ctx.clone();
@@ -161,7 +161,7 @@ async fn run<T, W: Future<Output = Result<T>>>(ctx: &Context, spec: &Spec, compu
     let began = Instant::now();
     let outcome = AssertUnwindSafe(async { compute().await }).catch_unwind().await;
     let outcome = outcome.unwrap_or_else(|_| Err(Error::Internal(format!("computing a value of {} panicked", spec.name))));
-    ctx.cache.0.book.of(spec.name).computed(outcome.is_ok(), began.elapsed());
+    ctx.cache.0.stats_by_namespace.of(spec.name).computed(outcome.is_ok(), began.elapsed());
     outcome
 }
 
@@ -175,7 +175,7 @@ async fn settle<T: Serialize>(ctx: &Context, spec: &Spec, lock: Lock, outcome: &
         Ok(kept) => kept,
         Err(error) => {
             log::debug!("a value of {} was not kept: {error}", spec.name);
-            ctx.cache.0.book.of(spec.name).unkept();
+            ctx.cache.0.stats_by_namespace.of(spec.name).unkept();
             false
         }
     }

@@ -26,7 +26,7 @@ pub(super) struct Entry<T> {
 
 /// A cached value.
 #[derive(Clone, Debug)]
-pub struct Found<T> {
+pub struct CachedValue<T> {
     pub value: T,
     /// When it was put there.
     pub at: DateTime<Utc>,
@@ -36,10 +36,10 @@ pub struct Found<T> {
 
 impl<T: DeserializeOwned> Entry<T> {
     /// `None` where it is not ours, too old, or of another version.
-    pub fn read(signer: &Signer, name: &str, signed: &str) -> Option<Found<T>> {
+    pub fn read(signer: &Signer, name: &str, signed: &str) -> Option<CachedValue<T>> {
         let entry: Self = serde_json::from_str(signer.verify(name, signed)?).ok()?;
         (clock::now() < entry.kept_until).then_some(())?;
-        Some(Found { value: entry.value, at: entry.at, is_fresh: clock::now() < entry.fresh_until })
+        Some(CachedValue { value: entry.value, at: entry.at, is_fresh: clock::now() < entry.fresh_until })
     }
 }
 

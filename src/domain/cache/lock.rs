@@ -90,7 +90,7 @@ impl Lock {
 
     /// Where that fails the lock ends by itself.
     pub async fn release(self, ctx: &Context) {
-        let _ = ctx.redis.best_effort(REDIS_TIMEOUT).let_go(&self.names.lock, &self.token).await;
+        let _ = ctx.redis.best_effort(REDIS_TIMEOUT).release(&self.names.lock, &self.token).await;
     }
 }
 

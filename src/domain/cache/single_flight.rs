@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::figures::How;
+use super::stats::LookupOutcome;
 use crate::domain::Result;
 
-type Shared = (How, Arc<dyn Any + Send + Sync>);
+type Shared = (LookupOutcome, Arc<dyn Any + Send + Sync>);
 
 /// The computations in progress, by name.
 #[derive(Clone, Default)]
@@ -72,7 +72,7 @@ impl Leader {
     }
 
     /// Passes the outcome to all waiting callers and returns it.
-    pub fn complete<T: Clone + Send + Sync + 'static>(self, how: How, outcome: Result<T>) -> Result<T> {
+    pub fn complete<T: Clone + Send + Sync + 'static>(self, how: LookupOutcome, outcome: Result<T>) -> Result<T> {
         self.remove();
         if self.outcome.receiver_count() == 0 {
             return outcome;
@@ -98,7 +98,7 @@ impl Drop for Leader {
 
 impl Follower {
     /// `None`: the leader was dropped before completing.
-    pub async fn wait<T: Clone + 'static>(mut self) -> Option<(How, Result<T>)> {
+    pub async fn wait<T: Clone + 'static>(mut self) -> Option<(LookupOutcome, Result<T>)> {
         let shared = self.0.wait_for(Option::is_some).await.ok()?;
         let (how, outcome) = shared.as_ref()?;
         Some((*how, outcome.downcast_ref::<Result<T>>()?.clone()))

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::REDIS_TIMEOUT;
-use super::figures::Figures;
+use super::stats::NamespaceStats;
 use crate::clock;
 use crate::domain::Context;
 use crate::stores::redis::Error;
@@ -18,10 +18,10 @@ const SPANS: i64 = 13;
 const KEPT: Duration = Duration::from_secs(2 * 3600);
 
 /// What was added to the totals already.
-pub(super) type Flushed = HashMap<&'static str, Figures>;
+pub(super) type Flushed = HashMap<&'static str, NamespaceStats>;
 
 fn key(span: i64) -> String {
-    format!("larder:cache-figures:{span}")
+    format!("larder:cache-stats:{span}")
 }
 
 fn current_span() -> i64 {
@@ -41,9 +41,9 @@ pub async fn keep_totals(ctx: Context) {
 pub async fn flush(ctx: &Context) -> Result<(), Error> {
     let grown: Vec<(String, u64)> = {
         let mut flushed = ctx.cache.0.flushed.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = ctx.cache.figures();
-        let grown = now.iter().flat_map(|(namespace, figures)| {
-            let since = figures.since(&flushed.get(namespace).copied().unwrap_or_default());
+        let now = ctx.cache.stats();
+        let grown = now.iter().flat_map(|(namespace, stats)| {
+            let since = stats.since(&flushed.get(namespace).copied().unwrap_or_default());
             since.into_iter().map(move |(count, by)| (format!("{namespace}:{count}"), by))
         });
         let grown = grown.collect();
@@ -59,9 +59,9 @@ pub async fn flush(ctx: &Context) -> Result<(), Error> {
         let mut flushed = ctx.cache.0.flushed.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, by) in &grown {
             if let Some((namespace, count)) = name.split_once(':')
-                && let Some(figures) = flushed.get_mut(namespace)
+                && let Some(stats) = flushed.get_mut(namespace)
             {
-                figures.take_back(count, *by);
+                stats.take_back(count, *by);
             }
         }
     }
@@ -69,11 +69,11 @@ pub async fn flush(ctx: &Context) -> Result<(), Error> {
 }
 
 /// What all replicas have counted in the last 60 to 65 minutes, by namespace, up to a few seconds ago.
-pub async fn last_hour(ctx: &Context) -> Result<BTreeMap<String, Figures>, Error> {
+pub async fn last_hour(ctx: &Context) -> Result<BTreeMap<String, NamespaceStats>, Error> {
     let _ = flush(ctx).await;
     let span = current_span();
     let keys: Vec<String> = (span - SPANS + 1..=span).map(key).collect();
-    let mut totals: BTreeMap<String, Figures> = BTreeMap::new();
+    let mut totals: BTreeMap<String, NamespaceStats> = BTreeMap::new();
     for (field, by) in ctx.redis.best_effort(REDIS_TIMEOUT).fields_of(&keys).await?.into_iter().flatten() {
         if let Some((namespace, count)) = field.split_once(':') {
             totals.entry(namespace.to_owned()).or_default().add(count, by);

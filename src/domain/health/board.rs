@@ -30,14 +30,14 @@ pub(super) struct Inner {
     /// This run of this console, whatever its host is called.
     pub console: Uuid,
     period: Duration,
-    places: [Place; Service::ALL.len()],
+    entry: [Entry; Service::ALL.len()],
     pub history: History,
     changes: watch::Sender<u64>,
 }
 
 /// What belongs to one service.
 #[derive(Default)]
-struct Place {
+struct Entry {
     record: RwLock<Record>,
     /// For Postgres and Redis.
     pool: Option<Usage>,
@@ -49,7 +49,7 @@ struct Place {
     ended: AtomicU64,
 }
 
-impl Place {
+impl Entry {
     fn read(&self) -> RwLockReadGuard<'_, Record> {
         self.record.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,7 +61,7 @@ impl Place {
 
 impl Board {
     pub fn new(config: &Config, postgres: Usage, redis: Usage) -> Self {
-        let place = |service| Place {
+        let entry = |service| Entry {
             configured: match service {
                 Service::Postgres | Service::Redis | Service::S3 => true,
                 Service::Qdrant => config.qdrant_url.is_some(),
@@ -72,7 +72,7 @@ impl Board {
                 Service::Redis => Some(redis.clone()),
                 _ => None,
             },
-            ..Place::default()
+            ..Entry::default()
         };
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Self(Arc::new(Inner {
@@ -81,7 +81,7 @@ impl Board {
             instance: format!("{}:{}", host.trim(), config.bind.port()),
             console: Uuid::now_v7(),
             period: config.probe_period,
-            places: Service::ALL.map(place),
+            entry: Service::ALL.map(entry),
             history: History::default(),
             changes: watch::Sender::new(0),
         }))
@@ -93,30 +93,30 @@ impl Board {
     }
 
     pub fn one(&self, service: Service) -> Snapshot {
-        let (place, now) = (self.place(service), Moment::now());
-        let mut snapshot = place.read().snapshot(service, now, self.gap());
-        snapshot.state = self.judged(place, snapshot.state);
-        snapshot.pool = place.pool.as_ref().map(|usage| usage());
+        let (entry, now) = (self.entry(service), Moment::now());
+        let mut snapshot = entry.read().snapshot(service, now, self.gap());
+        snapshot.state = self.judged(entry, snapshot.state);
+        snapshot.pool = entry.pool.as_ref().map(|usage| usage());
         snapshot
     }
 
     pub fn state(&self, service: Service) -> State {
-        let place = self.place(service);
-        let state = place.read().state(Moment::now(), self.gap());
-        self.judged(place, state)
+        let entry = self.entry(service);
+        let state = entry.read().state(Moment::now(), self.gap());
+        self.judged(entry, state)
     }
 
-    fn judged(&self, place: &Place, state: State) -> State {
+    fn judged(&self, entry: &Entry, state: State) -> State {
         match state {
-            _ if !place.configured => State::NotConfigured,
+            _ if !entry.configured => State::NotConfigured,
             // Its check has died before it has ended once.
             State::Unknown if self.0.started.elapsed() > self.gap() => State::Stale,
             state => state,
         }
     }
 
-    fn place(&self, service: Service) -> &Place {
-        &self.0.places[service.index()]
+    fn entry(&self, service: Service) -> &Entry {
+        &self.0.entry[service.index()]
     }
 
     /// Three periods, and the longest deadline: after that a check is no longer the last word.
@@ -125,7 +125,7 @@ impl Board {
     }
 
     pub fn is_configured(&self, service: Service) -> bool {
-        self.place(service).configured
+        self.entry(service).configured
     }
 
     pub fn started_at(&self) -> DateTime<Utc> {
@@ -144,12 +144,12 @@ impl Board {
     /// Services that are down, and since when.
     pub fn down(&self) -> Vec<(Service, Option<DateTime<Utc>>)> {
         let down = Service::ALL.into_iter().filter(|service| self.state(*service) == State::Down);
-        down.map(|service| (service, self.place(service).read().since())).collect()
+        down.map(|service| (service, self.entry(service).read().since())).collect()
     }
 
     /// Checks of a service by their result: `ok`, or a class of faults.
     pub fn counts(&self, service: Service) -> Vec<(&'static str, u64)> {
-        self.place(service).read().counts().collect()
+        self.entry(service).read().counts().collect()
     }
 
     /// Hears whenever a check has ended.
@@ -158,7 +158,7 @@ impl Board {
     }
 
     pub(super) fn open_incidents(&self) -> Vec<Incident> {
-        self.0.places.iter().filter_map(|place| place.read().open_incident()).collect()
+        self.0.entry.iter().filter_map(|entry| entry.read().open_incident()).collect()
     }
 
     /// Enters the outcome of the check of this number.
@@ -171,19 +171,19 @@ impl Board {
             let raw: String = fault.raw.chars().take(200).collect();
             log::warn!("{}: {} {}", service.name(), fault.why, raw.escape_debug());
         }
-        let entered = self.place(service).write().enter(service, outcome, now);
+        let entered = self.entry(service).write().enter(service, outcome, now);
         self.0.history.enter(service, entered, ms, now.at, self.gap());
         if before == State::Down && self.state(service) != State::Down {
             log::info!("{}: it answers again", service.name());
         }
         // Whoever waits for this check finds here what it found.
-        self.place(service).ended.store(number, Ordering::SeqCst);
+        self.entry(service).ended.store(number, Ordering::SeqCst);
         self.tell();
     }
 
     /// Enters what a slower look has found.
     pub(super) fn look(&self, service: Service, found: Result<Detail, CheckError>) {
-        self.place(service).write().look(found);
+        self.entry(service).write().look(found);
         self.tell();
     }
 
@@ -192,31 +192,31 @@ impl Board {
     }
 
     pub(super) fn next_check(&self, service: Service, until: Duration) {
-        self.place(service).write().next_at = TimeDelta::from_std(until).ok().map(|until| clock::now() + until);
+        self.entry(service).write().next_at = TimeDelta::from_std(until).ok().map(|until| clock::now() + until);
     }
 
     pub(super) fn begin_check(&self, service: Service) -> u64 {
-        self.place(service).begun.fetch_add(1, Ordering::SeqCst) + 1
+        self.entry(service).begun.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     pub(super) fn begun(&self, service: Service) -> u64 {
-        self.place(service).begun.load(Ordering::SeqCst)
+        self.entry(service).begun.load(Ordering::SeqCst)
     }
 
     pub(super) fn ended(&self, service: Service) -> u64 {
-        self.place(service).ended.load(Ordering::SeqCst)
+        self.entry(service).ended.load(Ordering::SeqCst)
     }
 
     pub(super) async fn wanted(&self, service: Service) {
-        self.place(service).wanted.notified().await;
+        self.entry(service).wanted.notified().await;
     }
 
     pub(super) fn want(&self, service: Service) {
-        self.place(service).wanted.notify_one();
+        self.entry(service).wanted.notify_one();
     }
 
     pub(super) fn may_be_asked(&self, service: Service) -> bool {
-        let mut asked = self.place(service).asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self.entry(service).asked.lock().unwrap_or_else(PoisonError::into_inner);
         let may = self.is_configured(service) && asked.is_none_or(|at| at.elapsed() >= APART);
         if may {
             *asked = Some(Instant::now());

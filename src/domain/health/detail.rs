@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::text::Names;
-use crate::stores::postgres::probe::Survey;
+use crate::stores::postgres::probe::ServerState;
 use crate::stores::redis::Info;
 
 /// Above this share of its connections or its memory a server is close to refusing.
@@ -13,7 +13,7 @@ const LONG_TRANSACTION: f64 = 3600.0;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Detail {
-    Postgres(Survey),
+    Postgres(ServerState),
     Redis(RedisDetail),
     S3 {
         /// To write, read, compare and delete 16 bytes; `None` where Larder is not to write.
@@ -105,9 +105,9 @@ mod tests {
 
     #[test]
     fn a_standby_takes_no_writes() {
-        let survey = Survey { in_recovery: false, connections: 89, connection_limit: 100, oldest_transaction: Some(3.0), size: 1 };
+        let survey = ServerState { in_recovery: false, connections: 89, connection_limit: 100, oldest_transaction: Some(3.0), size: 1 };
         assert_eq!(Detail::Postgres(survey.clone()).trouble(), None);
-        assert!(Detail::Postgres(Survey { in_recovery: true, ..survey.clone() }).trouble().unwrap().contains("standby"));
-        assert!(Detail::Postgres(Survey { connections: 90, ..survey }).trouble().unwrap().contains("90 of its 100"));
+        assert!(Detail::Postgres(ServerState { in_recovery: true, ..survey.clone() }).trouble().unwrap().contains("standby"));
+        assert!(Detail::Postgres(ServerState { connections: 90, ..survey }).trouble().unwrap().contains("90 of its 100"));
     }
 }

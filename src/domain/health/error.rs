@@ -85,12 +85,12 @@ impl From<ConnectError> for CheckError {
             ErrorKind::Protocol => (ErrorClass::Protocol, "It answered with an error, or not as such a server does."),
             ErrorKind::NotReady => (ErrorClass::Degraded, "It answers that it cannot work now."),
         };
-        Self { raw: failed.why, ..Self::new(class, failed.say.unwrap_or(why)) }
+        Self { raw: failed.detail, ..Self::new(class, failed.message.unwrap_or(why)) }
     }
 }
 
 impl From<http::Error> for CheckError {
     fn from(error: http::Error) -> Self {
-        ConnectError { kind: error.kind(), say: None, why: error.to_string() }.into()
+        ConnectError { kind: error.kind(), message: None, detail: error.to_string() }.into()
     }
 }

@@ -142,7 +142,7 @@ impl Past {
 
 /// A step of a chart.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Step {
+pub struct HistoryStep {
     /// Milliseconds; `None` without a good answer.
     pub mean: Option<f64>,
     pub most: Option<f64>,
@@ -165,7 +165,7 @@ struct StepRow {
 
 /// Equal steps of the range, oldest first; `None` for those in which nobody looked. An error where Postgres, which
 /// keeps them, does not answer.
-pub async fn steps(ctx: &Context, service: Service, range: Range, now: DateTime<Utc>) -> Result<Vec<Option<Step>>> {
+pub async fn steps(ctx: &Context, service: Service, range: Range, now: DateTime<Utc>) -> Result<Vec<Option<HistoryStep>>> {
     let (seconds, count) = range.steps();
     let first = now.timestamp().div_euclid(seconds) - count + 1;
     let rows: Vec<StepRow> = ctx
@@ -186,7 +186,7 @@ pub async fn steps(ctx: &Context, service: Service, range: Range, now: DateTime<
     let mut steps = vec![None; usize::try_from(count).unwrap_or(0)];
     for row in rows {
         if let Some(step) = usize::try_from(row.step - first).ok().and_then(|at| steps.get_mut(at)) {
-            *step = Some(Step { mean: row.mean, most: row.most, seconds: Seconds { up: row.up, down: row.down } });
+            *step = Some(HistoryStep { mean: row.mean, most: row.most, seconds: Seconds { up: row.up, down: row.down } });
         }
     }
     Ok(steps)

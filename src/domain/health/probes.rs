@@ -54,7 +54,7 @@ impl Probe {
             Some(known) => known,
             None => {
                 let url = config.qdrant_url.as_deref().unwrap_or_default();
-                (Qdrant::new(url, config.qdrant_api_key.as_ref())?.within(LOOK_DEADLINE), None)
+                (Qdrant::new(url, config.qdrant_api_key.as_ref())?.with_timeout(LOOK_DEADLINE), None)
             }
         };
         Ok(self.qdrant.insert(known))
@@ -63,7 +63,7 @@ impl Probe {
     fn litellm(&mut self, config: &Config) -> Result<&mut (LiteLlm, Option<String>), CheckError> {
         let known = match self.litellm.take() {
             Some(known) => known,
-            None => (gateway(config)?.within(LOOK_DEADLINE), None),
+            None => (gateway(config)?.with_timeout(LOOK_DEADLINE), None),
         };
         Ok(self.litellm.insert(known))
     }
@@ -197,9 +197,9 @@ pub(super) fn gateway(config: &Config) -> Result<LiteLlm, CheckError> {
 
 async fn look_closer(ctx: &Context, service: Service, probe: &mut Probe, nonce: Uuid) -> Result<Detail, CheckError> {
     Ok(match service {
-        Service::Postgres => Detail::Postgres(probe.postgres.survey(ctx.db.url()).await?),
+        Service::Postgres => Detail::Postgres(probe.postgres.server_state(ctx.db.url()).await?),
         Service::Redis => {
-            let info = probe.redis.survey(&ctx.config.redis).await?;
+            let info = probe.redis.info(&ctx.config.redis).await?;
             Detail::Redis(info.as_ref().map(RedisDetail::of).unwrap_or_default())
         }
         Service::S3 => {

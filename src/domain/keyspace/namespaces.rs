@@ -8,7 +8,7 @@ use serde_json::json;
 use super::change::resource;
 use super::sample::{Group, Sample};
 use crate::domain::actor::Actor;
-use crate::domain::cache::{self, Cleared, Figures, Spec};
+use crate::domain::cache::{self, Cleared, NamespaceStats, Spec};
 use crate::domain::{Context, Error, Result, audit};
 use crate::stores::redis::literal;
 
@@ -20,7 +20,7 @@ pub struct Namespace {
     /// Of the sample; `None`: no key of it was among those looked at.
     pub group: Option<Group>,
     /// Of all replicas in the last hour; `None` for other programs' namespaces, whose look-ups Redis does not tell.
-    pub figures: Option<Figures>,
+    pub stats: Option<NamespaceStats>,
     pub clearable: bool,
     /// How long a value is kept, of our own.
     pub kept: Option<Duration>,
@@ -37,12 +37,12 @@ pub async fn namespaces(ctx: &Context, sample: &Sample) -> Vec<Namespace> {
     let own = cache::namespaces().map(|spec| Namespace {
         name: spec.name.to_owned(),
         group: groups.remove(spec.name),
-        figures: Some(totals.get(spec.name).copied().unwrap_or_default()),
+        stats: Some(totals.get(spec.name).copied().unwrap_or_default()),
         clearable: spec.clearable,
         kept: Some(spec.fresh + spec.stale),
     });
     let own: Vec<Namespace> = own.into();
-    let others = groups.into_iter().map(|(name, group)| Namespace { name, group: Some(group), figures: None, clearable: true, kept: None });
+    let others = groups.into_iter().map(|(name, group)| Namespace { name, group: Some(group), stats: None, clearable: true, kept: None });
     own.into_iter().chain(others).collect()
 }
 
@@ -77,12 +77,12 @@ pub async fn count(ctx: &Context, name: &str) -> Result<Cleared> {
 /// How many there were. Whoever asks next computes anew.
 pub async fn clear(ctx: &Context, actor: &Actor, name: &str) -> Result<u64> {
     let spec = clearable(name)?;
-    ctx.db.answers().await?;
+    ctx.db.check_available().await?;
     let (all, actor) = (ctx.clone(), actor.clone());
-    ctx.see_through(async move {
+    ctx.run_to_completion(async move {
         let cleared = cache::clear(&all, &spec, |_| true).await?;
         let detail = json!({ "deleted": cleared.values });
-        audit::record_at_last(&all, &actor, "cache.clear", &resource(format!("cache:{}:*", spec.name)), detail).await?;
+        audit::record_with_retry(&all, &actor, "cache.clear", &resource(format!("cache:{}:*", spec.name)), detail).await?;
         Ok(cleared.values)
     })
     .await

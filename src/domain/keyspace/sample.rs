@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::name::is_own;
 use crate::clock;
 use crate::domain::{Context, Result};
-use crate::stores::redis::{BrowseCommands, Described, Life};
+use crate::stores::redis::{BrowseCommands, Described, Ttl};
 
 const KEY: &str = "larder:key-sample";
 const KEPT: Duration = Duration::from_secs(3600);
@@ -153,7 +153,7 @@ impl Counting {
             let group = self.groups.entry(prefix.to_vec()).or_insert_with(empty);
             group.keys += 1;
             group.bytes += bytes;
-            group.lives[life_index(described.life)] += 1;
+            group.lives[ttl_index(described.ttl)] += 1;
         }
     }
 
@@ -165,11 +165,11 @@ impl Counting {
     }
 }
 
-fn life_index(life: Life) -> usize {
-    match life {
-        Life::Left(left) => LIVES.iter().position(|(seconds, _)| left.as_secs() < *seconds).unwrap_or(LIVES.len() - 1),
-        Life::Endless => LIVES.len(),
-        Life::Over => 0,
+fn ttl_index(ttl: Ttl) -> usize {
+    match ttl {
+        Ttl::Remaining(left) => LIVES.iter().position(|(seconds, _)| left.as_secs() < *seconds).unwrap_or(LIVES.len() - 1),
+        Ttl::None => LIVES.len(),
+        Ttl::Missing => 0,
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Progress {
     pub time: Duration,
 }
 
-pub struct Found {
+pub struct SearchPage {
     pub rows: Vec<Row>,
     pub progress: Progress,
     /// Keys in the database.
@@ -120,7 +120,7 @@ fn escaped(byte: u8) -> String {
 }
 
 /// At most 250 ms, or 20,000 keys looked at.
-pub async fn search(ctx: &Context, browse: &BrowseCommands<'_>, search: &Search) -> Result<Found> {
+pub async fn search(ctx: &Context, browse: &BrowseCommands<'_>, search: &Search) -> Result<SearchPage> {
     let total = browse.count_keys().await?;
     if let Some(name) = redis::without_wildcards(&search.pattern).filter(|name| !name.is_empty()) {
         return exact(ctx, browse, name, search.kind.as_deref(), total).await;
@@ -144,7 +144,7 @@ pub async fn search(ctx: &Context, browse: &BrowseCommands<'_>, search: &Search)
     progress.time = began.elapsed();
     progress.looked_at = progress.looked_at.min(total);
     let rows = describe(browse, names.into_iter().collect()).await?;
-    Ok(Found { rows, progress, total, next: (cursor != 0).then_some(cursor), exact: false })
+    Ok(SearchPage { rows, progress, total, next: (cursor != 0).then_some(cursor), exact: false })
 }
 
 /// What expired since it was found is left out.
@@ -158,13 +158,13 @@ async fn describe(browse: &BrowseCommands<'_>, names: Vec<Name>) -> Result<Vec<R
     Ok(rows.filter(|row| row.described.kind.is_some()).collect())
 }
 
-async fn exact(ctx: &Context, browse: &BrowseCommands<'_>, name: Vec<u8>, kind: Option<&str>, total: u64) -> Result<Found> {
+async fn exact(ctx: &Context, browse: &BrowseCommands<'_>, name: Vec<u8>, kind: Option<&str>, total: u64) -> Result<SearchPage> {
     let name = Name::parse(name)?;
     let (began, own) = (Instant::now(), is_own(&ctx.redis, name.as_bytes()));
     let mut rows = if own { Vec::new() } else { describe(browse, vec![name]).await? };
     rows.retain(|row| kind.is_none() || row.described.kind.as_deref() == kind);
     let progress = Progress { looked_at: 1, calls: 1, time: began.elapsed() };
-    Ok(Found { rows, progress, total, next: None, exact: true })
+    Ok(SearchPage { rows, progress, total, next: None, exact: true })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::change::resource;
 use super::name::is_own;
 use crate::domain::actor::Actor;
 use crate::domain::{Context, Result, audit};
-use crate::stores::redis::{self, BrowseCommands, Slow};
+use crate::stores::redis::{self, BrowseCommands, SlowCommand};
 
 /// Commands whose first argument is the name of a key, which admins may see.
 const OF_ONE_KEY: [&str; 44] = [
@@ -40,13 +40,13 @@ pub async fn read(
     values: bool,
 ) -> Result<std::result::Result<Vec<Entry>, redis::Error>> {
     if values {
-        audit::record_at_last(ctx, actor, "cache.slowlog", &resource(""), json!({})).await?;
+        audit::record_with_retry(ctx, actor, "cache.slowlog", &resource(""), json!({})).await?;
     }
     let slow = browse.slow(count).await;
     Ok(slow.map(|slow| slow.into_iter().map(|slow| entry(ctx, slow, values)).collect()))
 }
 
-fn entry(ctx: &Context, slow: Slow, values: bool) -> Entry {
+fn entry(ctx: &Context, slow: SlowCommand, values: bool) -> Entry {
     let mut arguments = slow.arguments.into_iter();
     let command = arguments.next().map(|name| String::from_utf8_lossy(&name).to_uppercase()).unwrap_or_default();
     let arguments: Vec<Vec<u8>> = arguments.collect();

@@ -107,7 +107,7 @@ pub async fn begin(ctx: &Context, actor: &Actor, kind: Kind, pattern: Vec<u8>) -
     if kind == Kind::Delete
         && let Err(error) = record(ctx, actor, &walk, "begun").await
     {
-        let _ = ctx.redis.required().let_go(LOCK, &id.to_string()).await;
+        let _ = ctx.redis.required().release(LOCK, &id.to_string()).await;
         return Err(error);
     }
     ctx.redis.required().set_json(&key(id), &walk, Some(KEPT)).await?;
@@ -145,5 +145,5 @@ pub async fn stop(ctx: &Context, id: Uuid) -> Result<()> {
 /// A deletion has two lines in the audit, so that one that was cut off has the first.
 async fn record(ctx: &Context, actor: &Actor, walk: &Walk, state: &str) -> Result<()> {
     let detail = json!({ "state": state, "deleted": walk.matched });
-    audit::record_at_last(ctx, actor, "key.delete_matching", &resource(walk.pattern_text()), detail).await
+    audit::record_with_retry(ctx, actor, "key.delete_matching", &resource(walk.pattern_text()), detail).await
 }

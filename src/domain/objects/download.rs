@@ -89,7 +89,7 @@ pub async fn download(
     let goes_on = conditions.if_range.is_some() && range.as_deref().is_some_and(|range| first_byte(range) > 0);
     if !head && !goes_on {
         let detail = json!({ "bytes": opened.length, "range": range });
-        audit::record_alone(ctx, actor, "object.download", &audit::object(bucket.as_str(), key.as_str()), Outcome::Ok, detail).await?;
+        audit::record_standalone(ctx, actor, "object.download", &audit::object(bucket.as_str(), key.as_str()), Outcome::Ok, detail).await?;
     }
     Ok(Download::Body(DownloadBody {
         stream: stream(opened.body, opened.length, ctx.transfer_counters.clone()),
@@ -155,7 +155,7 @@ fn stream(body: s3::Body, length: u64, counters: TransferCounters) -> BoxStream<
             Ok(Some(Err(error))) => Some((failed(std::io::ErrorKind::BrokenPipe, error.to_string()), (body, left, true, counters))),
             Ok(Some(Ok(chunk))) => {
                 let left = left.saturating_sub(chunk.len() as u64);
-                counters.handed_out(chunk.len());
+                counters.count_downloaded(chunk.len());
                 Some((Ok(chunk), (body, left, false, counters)))
             }
             Ok(None) if left > 0 => Some((

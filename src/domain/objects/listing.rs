@@ -91,14 +91,14 @@ pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Resu
 
 /// Where the go-to box leads.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ResolvedPath {
     Folder { bucket: BucketName, prefix: String },
     Object { bucket: BucketName, key: ObjectKey },
 }
 
 /// `typed` is a prefix or key in `bucket`, or `s3://bucket/key`. Refused{"to"} where it cannot be one.
 /// A name without a trailing slash is an object where there is one, else a folder.
-pub async fn locate(ctx: &Context, bucket: &BucketName, typed: &str) -> Result<Place> {
+pub async fn resolve_path(ctx: &Context, bucket: &BucketName, typed: &str) -> Result<ResolvedPath> {
     let (bucket, path) = match typed.strip_prefix("s3://") {
         Some(rest) => {
             let (name, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -111,16 +111,16 @@ pub async fn locate(ctx: &Context, bucket: &BucketName, typed: &str) -> Result<P
         return Err(Error::refused("to", "A key has at most 1,024 bytes."));
     }
     if path.is_empty() || path.ends_with('/') {
-        return Ok(Place::Folder { bucket, prefix: path.to_owned() });
+        return Ok(ResolvedPath::Folder { bucket, prefix: path.to_owned() });
     }
     if let Some(key) = ObjectKey::parse(path)
         && ctx.s3.key_rules().mangled(path).is_none()
     {
         match ctx.s3.head(bucket.as_str(), path, None).await {
-            Ok(_) => return Ok(Place::Object { bucket, key }),
+            Ok(_) => return Ok(ResolvedPath::Object { bucket, key }),
             Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket | s3::Error::AccessDenied) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Place::Folder { bucket, prefix: format!("{path}/") })
+    Ok(ResolvedPath::Folder { bucket, prefix: format!("{path}/") })
 }

@@ -11,7 +11,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Doomed;
+use super::ObjectToDelete;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::names::BucketName;
@@ -23,7 +23,7 @@ use crate::stores::s3;
 const BATCH: i64 = 50;
 
 /// The `ready` row of the object, as it was seen, becomes `deleting`; its id, or `None` where Larder has no such row.
-pub(super) async fn begin(ctx: &Context, bucket: &BucketName, doomed: &Doomed) -> Result<Option<Uuid>> {
+pub(super) async fn begin(ctx: &Context, bucket: &BucketName, doomed: &ObjectToDelete) -> Result<Option<Uuid>> {
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
@@ -118,7 +118,7 @@ async fn claim(ctx: &Context) -> Result<Vec<Silent>> {
 }
 
 /// What the store says of the object.
-enum Found {
+enum ObjectState {
     Gone,
     Kept,
     /// Another object is there, so whatever became of ours, it is not the one.
@@ -127,9 +127,9 @@ enum Found {
 
 async fn settle(ctx: &Context, row: Silent) -> Result<()> {
     let found = match ctx.s3.head(&row.bucket, &row.object_key, None).await {
-        Ok(head) if Some(&head.etag) == row.etag.as_ref() => Found::Kept,
-        Ok(_) => Found::Other,
-        Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket) => Found::Gone,
+        Ok(head) if Some(&head.etag) == row.etag.as_ref() => ObjectState::Kept,
+        Ok(_) => ObjectState::Other,
+        Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket) => ObjectState::Gone,
         Err(error) => return Err(error.into()),
     };
     let actor = Actor { tenant: row.tenant_id, ..Actor::system("Larder") };
@@ -143,12 +143,12 @@ async fn settle(ctx: &Context, row: Silent) -> Result<()> {
                     return Ok(());
                 }
                 match found {
-                    Found::Kept => take_back(conn, row.id).await.map(|_| ()),
-                    Found::Other => {
+                    ObjectState::Kept => take_back(conn, row.id).await.map(|_| ()),
+                    ObjectState::Other => {
                         let values = (files::state.eq("superseded"), files::updated_at.eq(now));
                         diesel::update(files::table.find(row.id)).set(values).execute(conn).await.map(|_| ())
                     }
-                    Found::Gone => {
+                    ObjectState::Gone => {
                         end(conn, row.id).await?;
                         let detail = json!({ "etag": row.etag, "settled": "later: the deletion had stopped halfway" });
                         audit::record(conn, &actor, "object.delete", &resource, Outcome::Ok, detail).await

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::rows::{self, Order, Row};
-use super::{Mended, Run, mend};
+use super::{Repair, Run, repair};
 use crate::domain::Result;
 use crate::domain::uploads::OWNER;
 use crate::stores::s3::{self, Head, Listing, ObjectEntry};
@@ -18,7 +18,7 @@ pub(super) async fn compare(run: &mut Run<'_>, bucket: &str, by_folder: bool) ->
             Err(s3::Error::NoSuchBucket) if run.named => Listing { prefixes: Vec::new(), objects: Vec::new(), next: None },
             // The wrong store, perhaps: every row of the bucket would be declared gone.
             Err(s3::Error::NoSuchBucket) => {
-                let what = "The store has no such bucket. If that is right, name it with --bucket to have its records mended.";
+                let what = "The store has no such bucket. If that is right, name it with --bucket to have its records repaired.";
                 run.note(bucket, "", what);
                 return Ok(());
             }
@@ -85,14 +85,14 @@ async fn judge(run: &mut Run<'_>, bucket: &str, object: &ObjectEntry, rows: &[Ro
         if row.etag.as_deref() == Some(&head.etag) {
             return Ok(());
         }
-        let mended = if run.mend { mend::supersede(run.ctx, row, &head.etag).await } else { Ok(Mended::NotTold) };
+        let repaired = if run.repair { repair::supersede(run.ctx, row, &head.etag).await } else { Ok(Repair::Skipped) };
         let done = "It was left as it is, and what was recorded counts as replaced.";
-        run.differs(place, "The object was changed outside Larder.", done, mended);
+        run.differs(place, "The object was changed outside Larder.", done, repaired);
     }
     if let Some(row) = rows.iter().find(|row| made(row, &head)) {
-        let mended = if run.mend { mend::roll_forward(run.ctx, row, &head).await } else { Ok(Mended::NotTold) };
+        let repaired = if run.repair { repair::roll_forward(run.ctx, row, &head).await } else { Ok(Repair::Skipped) };
         let what = "The object is whole and carries the number of an upload that is recorded as failed.";
-        run.differs(place, what, "It is recorded as stored.", mended);
+        run.differs(place, what, "It is recorded as stored.", repaired);
     }
     Ok(())
 }
@@ -129,8 +129,8 @@ async fn gone(run: &mut Run<'_>, bucket: &str, row: &Row) -> Result<()> {
         Ok(_) => return Ok(()),
         Err(error) => return Err(error.into()),
     }
-    let mended = if run.mend { mend::delete(run.ctx, row).await } else { Ok(Mended::NotTold) };
+    let repaired = if run.repair { repair::delete(run.ctx, row).await } else { Ok(Repair::Skipped) };
     let what = "The object is recorded and is not in the store.";
-    run.differs((bucket, &row.object_key), what, "It is recorded as deleted.", mended);
+    run.differs((bucket, &row.object_key), what, "It is recorded as deleted.", repaired);
     Ok(())
 }

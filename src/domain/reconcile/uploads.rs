@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::rows::{self, Row};
-use super::{Mended, Run};
+use super::{Repair, Run};
 use crate::domain::names::BucketName;
 use crate::domain::objects::unfinished;
 use crate::domain::uploads::reaper;
@@ -20,19 +20,19 @@ pub(super) async fn stopped(run: &mut Run<'_>, bucket: Option<&BucketName>) -> R
         return Ok(());
     }
     let mut left: Vec<Uuid> = Vec::new();
-    if run.mend {
+    if run.repair {
         while reaper::pass(run.ctx).await? + unfinished::pass(run.ctx).await? > 0 {}
         let ids: Vec<Uuid> = found.iter().map(|row| row.id).collect();
         left = rows::still_unfinished(run.ctx, &ids).await?;
     }
     for row in &found {
         let what = if row.state == "deleting" { "A deletion stopped halfway." } else { "An upload stopped, and nobody sends it any more." };
-        let mended = match (run.mend, left.contains(&row.id)) {
-            (false, _) => Ok(Mended::NotTold),
-            (true, false) => Ok(Mended::Yes),
+        let repaired = match (run.repair, left.contains(&row.id)) {
+            (false, _) => Ok(Repair::Skipped),
+            (true, false) => Ok(Repair::Done),
             (true, true) => Err(Error::S3(s3::Error::Unreachable("its object could not be looked at".into()))),
         };
-        run.differs((&row.bucket, &row.object_key), what, "It was settled by what the store holds.", mended);
+        run.differs((&row.bucket, &row.object_key), what, "It was settled by what the store holds.", repaired);
     }
     Ok(())
 }
@@ -64,13 +64,13 @@ pub(super) async fn compare(run: &mut Run<'_>, bucket: &str) -> Result<()> {
                 continue;
             }
             let what = "The parts of an upload that is over are still in the store.";
-            let mended = if run.mend {
+            let repaired = if run.repair {
                 let aborted = run.ctx.s3.abort_multipart(bucket, &row.object_key, &upload.upload_id).await;
-                aborted.map(|()| Mended::Yes).map_err(Error::from)
+                aborted.map(|()| Repair::Done).map_err(Error::from)
             } else {
-                Ok(Mended::NotTold)
+                Ok(Repair::Skipped)
             };
-            run.differs((bucket, &upload.key), what, "They are removed.", mended);
+            run.differs((bucket, &upload.key), what, "They are removed.", repaired);
         }
         marker = page.next;
         if marker.is_none() {

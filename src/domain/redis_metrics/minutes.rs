@@ -103,7 +103,7 @@ async fn write(ctx: &Context, minutes: &[Minute]) -> Result<()> {
 
 /// Sums of equal steps.
 #[derive(diesel::QueryableByName)]
-pub(super) struct Step {
+pub(super) struct MetricStep {
     /// Steps since 1970.
     #[diesel(sql_type = BigInt)]
     pub step: i64,
@@ -127,7 +127,7 @@ pub(super) struct Step {
     pub memory: i64,
 }
 
-impl Step {
+impl MetricStep {
     pub fn sums(&self) -> Sums {
         let counts = [self.hits, self.misses, self.evicted, self.expired, self.commands, self.rejected, self.errors];
         Sums { seconds: self.seconds, counts: counts.map(|count| u64::try_from(count).unwrap_or(0)) }
@@ -135,7 +135,7 @@ impl Step {
 }
 
 /// From `from` on, in steps of so many seconds; steps without a sample are left out.
-pub(super) async fn steps(ctx: &Context, from: DateTime<Utc>, seconds: i64) -> Result<Vec<Step>> {
+pub(super) async fn steps(ctx: &Context, from: DateTime<Utc>, seconds: i64) -> Result<Vec<MetricStep>> {
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;

@@ -69,7 +69,7 @@ pub struct Sample {
 impl Sample {
     /// Counters that the server does not tell are 0, and stay so.
     pub fn of(info: &Info, at: DateTime<Utc>, latency: std::time::Duration) -> Self {
-        let keys = info.beginning("db").filter_map(|(db, _)| info.part(&format!("db{db}"), "keys")?.parse::<u64>().ok()).sum();
+        let keys = info.with_prefix("db").filter_map(|(db, _)| info.part(&format!("db{db}"), "keys")?.parse::<u64>().ok()).sum();
         Self {
             at,
             run: info.text("run_id").unwrap_or_default().chars().take(12).collect(),

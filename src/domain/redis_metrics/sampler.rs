@@ -43,7 +43,7 @@ pub async fn run(ctx: Context) {
 /// `None` while another replica samples.
 async fn sample(ctx: &Context, own: &str) -> Result<Option<Sample>, Error> {
     let redis = ctx.redis.best_effort(PERIOD / 5);
-    if !redis.hold(LOCK, own, HELD).await? {
+    if !redis.acquire(LOCK, own, HELD).await? {
         return Ok(None);
     }
     let browse = ctx.redis.browse();

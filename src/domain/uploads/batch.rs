@@ -21,7 +21,7 @@ use crate::domain::faults::crash_point;
 use crate::domain::secrets::hex;
 use crate::domain::{Context, Error, Result, overview};
 use crate::stores::postgres;
-use crate::stores::s3::Stored;
+use crate::stores::s3::StoredObject;
 
 /// Files of one batch that travel to the store at once.
 const AT_ONCE: usize = 16;
@@ -37,7 +37,7 @@ pub(super) struct Small {
 struct Placed {
     attempt: Attempt,
     digest: Digest,
-    stored: Stored,
+    stored: StoredObject,
 }
 
 /// Stores files of one form; what became of each, in their order. To be called where nothing cuts it off.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::attempt::{Attempt, describe};
 use super::batch::{self, Small};
 use super::failure::{Failure, cut};
-use super::parts::{Arrived, Parts, already_over, digest_of};
+use super::parts::{Parts, ReceivedFile, already_over, digest_of};
 use super::publish;
 use super::receiver;
 use super::row;
@@ -41,7 +41,7 @@ enum Stage {
 /// A file that has arrived whole.
 pub(super) enum Whole {
     Small(Small),
-    Large(Box<Arrived>),
+    Large(Box<ReceivedFile>),
 }
 
 impl Upload {
@@ -91,7 +91,7 @@ impl Upload {
     pub async fn finish(mut self) -> Result<File> {
         let whole = self.whole().await?;
         let (ctx, actor) = (self.ctx.clone(), self.actor.clone());
-        self.ctx.see_through(async move { whole.store(&ctx, &actor).await }).await
+        self.ctx.run_to_completion(async move { whole.store(&ctx, &actor).await }).await
     }
 
     /// Everything but the publishing. An upload that fails here is undone.
@@ -107,7 +107,7 @@ impl Upload {
                 let body = buffer.freeze();
                 Ok(Whole::Small(Small { digest: digest_of(&body), target: self.target.clone(), body }))
             }
-            Some(Stage::Large(parts)) => Ok(Whole::Large(Box::new(parts.into_arrived(self.size)?))),
+            Some(Stage::Large(parts)) => Ok(Whole::Large(Box::new(parts.into_received(self.size)?))),
             None => Err(already_over()),
         }
     }
@@ -168,7 +168,7 @@ impl Whole {
                 stored.into_iter().next().unwrap_or_else(|| Err(Error::Internal("a batch without its file".into())))
             }
             Self::Large(arrived) => {
-                let Arrived { attempt, whole, digest, held: _held } = *arrived;
+                let ReceivedFile { attempt, whole, digest, held: _held } = *arrived;
                 publish::publish(attempt, whole, digest).await
             }
         }
@@ -177,7 +177,7 @@ impl Whole {
 
 /// Records a file of which nothing was stored, so that the page of its form can list it.
 pub(super) async fn refuse(ctx: &Context, actor: &Actor, target: Target, failure: Failure) -> File {
-    ctx.transfer_counters.ended(failure.ending());
+    ctx.transfer_counters.count_upload(failure.outcome());
     let target = target.recordable();
     let id = match row::insert_refused(ctx, actor, &target, &failure).await {
         Ok(id) => id,

@@ -3,7 +3,7 @@
 use super::publish::sentence;
 use crate::domain::Error;
 use crate::domain::audit::Outcome;
-use crate::domain::transfer_counters::Ending;
+use crate::domain::transfer_counters::UploadOutcome;
 use crate::stores::s3;
 
 /// What a row says that its own sender ended. Such a row counts as cancelled, not as failed.
@@ -30,11 +30,11 @@ impl Failure {
         Self { why: why.to_owned(), action: "upload.abort", outcome: Outcome::Ok }
     }
 
-    pub fn ending(&self) -> Ending {
+    pub fn outcome(&self) -> UploadOutcome {
         match self.outcome {
-            Outcome::Ok => Ending::Cancelled,
-            Outcome::Refused => Ending::Refused,
-            Outcome::Failed => Ending::Failed,
+            Outcome::Ok => UploadOutcome::Cancelled,
+            Outcome::Refused => UploadOutcome::Refused,
+            Outcome::Failed => UploadOutcome::Failed,
         }
     }
 }
@@ -51,7 +51,7 @@ pub fn code(error: &Error) -> &'static str {
         Error::Refused { field: "body", .. } => "cut",
         Error::Refused { .. } | Error::S3(s3::Error::InvalidKey(_)) => "name",
         Error::TooLarge(_) => "too_large",
-        Error::Lapsed(_) => "given_up",
+        Error::Cancelled(_) => "given_up",
         Error::Busy { .. } => "busy",
         Error::S3(s3::Error::NoSpace) => "no_space",
         Error::S3(_) => "store",

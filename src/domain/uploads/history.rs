@@ -202,14 +202,14 @@ pub async fn batch(ctx: &Context, actor: &Actor, id: Uuid, from: i64) -> Result<
 
 /// What Larder knows of an object that it once stored.
 #[derive(Clone, Debug)]
-pub(in crate::domain) struct Known {
+pub(in crate::domain) struct UploadRecord {
     etag: String,
     by: String,
     sha256: Option<String>,
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-impl Known {
+impl UploadRecord {
     /// Ours only while the ETag is.
     pub fn origin(&self, etag: &str) -> Origin {
         if self.etag == etag { Origin::Larder { by: self.by.clone(), sha256: self.sha256.clone() } } else { Origin::Changed }
@@ -219,7 +219,7 @@ impl Known {
 type KnownRow = (String, Option<String>, String, Option<Vec<u8>>, Option<DateTime<Utc>>);
 
 /// By key, for those that have a `ready` row, or one whose object may be gone any moment.
-pub(in crate::domain) async fn known(ctx: &Context, bucket: &BucketName, keys: &[&str]) -> Result<HashMap<String, Known>> {
+pub(in crate::domain) async fn known(ctx: &Context, bucket: &BucketName, keys: &[&str]) -> Result<HashMap<String, UploadRecord>> {
     // Postgres keeps no NUL, so it knows no key that has one.
     let keys: Vec<&str> = keys.iter().copied().filter(|key| !key.contains('\0')).collect();
     if keys.is_empty() {
@@ -244,7 +244,7 @@ pub(in crate::domain) async fn known(ctx: &Context, bucket: &BucketName, keys: &
     Ok(rows
         .into_iter()
         .filter_map(|(key, etag, by, sha256, expires_at)| {
-            Some((key, Known { etag: etag?, by, sha256: sha256.as_deref().map(hex), expires_at }))
+            Some((key, UploadRecord { etag: etag?, by, sha256: sha256.as_deref().map(hex), expires_at }))
         })
         .collect())
 }

@@ -73,7 +73,7 @@ impl Intake {
             Ok(Whole::Small(small)) => self.keep(at, small).await,
             Ok(large) => {
                 let (ctx, actor) = (self.receiver.ctx.clone(), self.receiver.actor.clone());
-                let stored = self.receiver.ctx.see_through(async move { large.store(&ctx, &actor).await }).await;
+                let stored = self.receiver.ctx.run_to_completion(async move { large.store(&ctx, &actor).await }).await;
                 self.settle(at, stored);
             }
             Err(error) => self.settle(at, Err(error)),

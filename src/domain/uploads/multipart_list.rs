@@ -17,7 +17,7 @@ use super::{Activity, FileState, history};
 use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::names::{BucketName, ObjectKey, storable};
-use crate::domain::transfer_counters::Ending;
+use crate::domain::transfer_counters::UploadOutcome;
 use crate::domain::{Context, Error, Result, abilities, audit, objects};
 use crate::schema::files;
 use crate::stores::s3;
@@ -218,13 +218,13 @@ pub async fn one(ctx: &Context, bucket: &BucketName, key: &ObjectKey, upload: &s
 /// Throws the parts away; an upload of ours counts as failed. Conflict where it is being stored at this moment.
 pub async fn abort(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &ObjectKey, upload: &str) -> Result<()> {
     objects::reachable(ctx, key)?;
-    ctx.db.answers().await?;
+    ctx.db.check_available().await?;
     let (all, actor, bucket, key, upload) = (ctx.clone(), actor.clone(), bucket.clone(), key.clone(), upload.to_owned());
-    ctx.see_through(async move {
+    ctx.run_to_completion(async move {
         let ours = give_up(&all, &actor, &bucket, &key, &upload).await?;
         all.s3.abort_multipart(bucket.as_str(), key.as_str(), &upload).await?;
         let detail = json!({ "upload": upload, "file": ours });
-        audit::record_at_last(&all, &actor, "upload.abort", &audit::object(bucket.as_str(), key.as_str()), detail).await
+        audit::record_with_retry(&all, &actor, "upload.abort", &audit::object(bucket.as_str(), key.as_str()), detail).await
     })
     .await
 }
@@ -253,7 +253,7 @@ async fn give_up(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Object
             Ok::<_, Error>((given_up, publishing > 0))
         })
         .await?;
-    given_up.iter().for_each(|_| ctx.transfer_counters.ended(Ending::Cancelled));
+    given_up.iter().for_each(|_| ctx.transfer_counters.count_upload(UploadOutcome::Cancelled));
     if publishing {
         return Err(Error::Conflict(format!(
             "{} has arrived whole and is being stored at this moment, so it was not aborted.",

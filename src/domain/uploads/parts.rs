@@ -60,7 +60,7 @@ pub(super) struct Parts {
 }
 
 /// What is ready to be published, and what must be held until it is.
-pub(super) struct Arrived {
+pub(super) struct ReceivedFile {
     pub attempt: Attempt,
     pub whole: Whole,
     pub digest: Digest,
@@ -115,7 +115,7 @@ impl Parts {
     }
 
     /// After [`Self::finish`]; `size` in bytes.
-    pub fn into_arrived(mut self, size: u64) -> Result<Arrived> {
+    pub fn into_received(mut self, size: u64) -> Result<ReceivedFile> {
         let Some(Hash::Here(mut hash)) = self.hash.take() else { return Err(already_over()) };
         let whole = if self.attempt.multipart.is_some() {
             Whole::Parts(self.receipts)
@@ -125,7 +125,7 @@ impl Parts {
             Whole::Body(body)
         };
         let digest = Digest { size: i64::try_from(size).unwrap_or(i64::MAX), sha256: hash.finish().as_ref().to_vec() };
-        Ok(Arrived { attempt: self.attempt, whole, digest, held: self.beating })
+        Ok(ReceivedFile { attempt: self.attempt, whole, digest, held: self.beating })
     }
 
     /// Nothing of it travels any more, and the attempt can be undone.
@@ -169,7 +169,7 @@ impl Parts {
         if let Some(upload) = &attempt.multipart {
             return Ok(upload.clone());
         }
-        let upload = begin_multipart(attempt).await?;
+        let upload = create_multipart(attempt).await?;
         attempt.multipart = Some(upload.clone());
         crash_point("upload::multipart_begun")?;
         row::set_multipart(&attempt.ctx, attempt.lease, &upload, self.part_size).await?;
@@ -194,11 +194,11 @@ impl Parts {
 }
 
 /// At the store, with the mark that says whose it is.
-pub(super) async fn begin_multipart(attempt: &Attempt) -> Result<String> {
+pub(super) async fn create_multipart(attempt: &Attempt) -> Result<String> {
     let id = attempt.lease.file.to_string();
     let metadata = [(OWNER, id.as_str())];
     let options = PutOptions { content_type: &attempt.target.content_type, metadata: &metadata, only_if_absent: false };
-    Ok(attempt.ctx.s3.begin_multipart(&attempt.target.bucket, &attempt.target.key, &options).await?)
+    Ok(attempt.ctx.s3.create_multipart(&attempt.target.bucket, &attempt.target.key, &options).await?)
 }
 
 pub(super) fn already_over() -> Error {

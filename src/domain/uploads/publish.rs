@@ -13,7 +13,7 @@ use crate::clock;
 use crate::domain::faults::crash_point;
 use crate::domain::secrets::hex;
 use crate::domain::{Error, Result};
-use crate::stores::s3::{self, PartReceipt, PutOptions, Stored};
+use crate::stores::s3::{self, PartReceipt, PutOptions, StoredObject};
 
 /// How long to wait for another upload that is publishing the same key.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,7 +88,7 @@ async fn try_publish(attempt: &Attempt, whole: Whole, digest: &Digest) -> Result
     let stored = at_store(attempt, whole, claimed).await?;
     crash_point("upload::stored")?;
     match row::commit(ctx, &attempt.actor, *lease, target, digest, &stored).await {
-        Err(Error::Lapsed(_)) if row::is_settled(ctx, lease.file, &stored.etag).await? => {}
+        Err(Error::Cancelled(_)) if row::is_settled(ctx, lease.file, &stored.etag).await? => {}
         committed => committed?,
     }
     crash_point("upload::committed")?;
@@ -100,7 +100,7 @@ pub(super) fn being_stored() -> Error {
 }
 
 /// At the store under its key, by an attempt that has held the lease on the key since `claimed`.
-pub(super) async fn at_store(attempt: &Attempt, whole: Whole, claimed: Instant) -> Result<Stored> {
+pub(super) async fn at_store(attempt: &Attempt, whole: Whole, claimed: Instant) -> Result<StoredObject> {
     let Attempt { ctx, lease, target, .. } = attempt;
     let only_if_absent = !target.overwrite;
     if only_if_absent && !ctx.s3.refuses_to_replace() {
@@ -134,7 +134,7 @@ pub(super) async fn at_store(attempt: &Attempt, whole: Whole, claimed: Instant) 
 }
 
 /// The object, if this very upload has made it.
-async fn ours(attempt: &Attempt) -> std::result::Result<Option<Stored>, s3::Error> {
+async fn ours(attempt: &Attempt) -> std::result::Result<Option<StoredObject>, s3::Error> {
     let head = match attempt.ctx.s3.head(&attempt.target.bucket, &attempt.target.key, None).await {
         Ok(head) => head,
         // Where the key may not look, the store's first answer stands.
@@ -143,14 +143,14 @@ async fn ours(attempt: &Attempt) -> std::result::Result<Option<Stored>, s3::Erro
     };
     let id = attempt.lease.file.to_string();
     let made_by_us = head.metadata.iter().any(|(name, value)| name == OWNER && *value == id);
-    Ok(made_by_us.then_some(Stored { etag: head.etag, version_id: head.version_id }))
+    Ok(made_by_us.then_some(StoredObject { etag: head.etag, version_id: head.version_id }))
 }
 
 pub(super) fn exists(name: &str) -> Error {
     Error::Conflict(format!("{name} is there already, and was left as it is."))
 }
 
-pub(super) fn finished(attempt: &Attempt, digest: &Digest, stored: Stored) -> File {
+pub(super) fn finished(attempt: &Attempt, digest: &Digest, stored: StoredObject) -> File {
     File {
         size: Some(digest.size),
         sha256: Some(hex(&digest.sha256)),

@@ -15,7 +15,7 @@ use super::{OWNER, orphans, publish};
 use crate::domain::actor::{Actor, ActorKind, Role};
 use crate::domain::faults::crash_point;
 use crate::domain::{Context, Error, Result};
-use crate::stores::s3::{self, Stored};
+use crate::stores::s3::{self, StoredObject};
 
 /// Attempts that one pass takes at most.
 const BATCH: usize = 50;
@@ -163,7 +163,7 @@ async fn settle(ctx: &Context, lapsed: Lapsed) -> Result<()> {
             // Nobody else publishes this key from here on; somebody may have until now.
             match ctx.s3.head(&target.bucket, &target.key, None).await?.etag {
                 etag if etag == head.etag => {
-                    row::commit(ctx, &actor, lease, &target, &digest, &Stored { etag, version_id: head.version_id }).await
+                    row::commit(ctx, &actor, lease, &target, &digest, &StoredObject { etag, version_id: head.version_id }).await
                 }
                 _ => Err(publish::being_stored()),
             }

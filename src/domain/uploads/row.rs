@@ -17,7 +17,7 @@ use crate::domain::secrets::hex;
 use crate::domain::{Context, Error, Result, overview};
 use crate::schema::files;
 use crate::stores::postgres;
-use crate::stores::s3::Stored;
+use crate::stores::s3::StoredObject;
 
 /// Who may still write to the row.
 #[derive(Clone, Copy, Debug)]
@@ -177,7 +177,7 @@ fn still_ours(rows: usize) -> Result<()> {
 
 /// What whoever lost the lease is told.
 pub(super) fn given_up() -> Error {
-    Error::Lapsed("The upload was given up because it was silent for too long.".into())
+    Error::Cancelled("The upload was given up because it was silent for too long.".into())
 }
 
 /// Takes the lease on the key, with what arrived; whether it was free. A holder that has been silent for a
@@ -211,7 +211,14 @@ pub(super) async fn release(ctx: &Context, lease: Lease) -> Result<()> {
 }
 
 /// `ready`, the row that it replaces `superseded`, and the audit, in one transaction.
-pub(super) async fn commit(ctx: &Context, actor: &Actor, lease: Lease, target: &Target, digest: &Digest, stored: &Stored) -> Result<()> {
+pub(super) async fn commit(
+    ctx: &Context,
+    actor: &Actor,
+    lease: Lease,
+    target: &Target,
+    digest: &Digest,
+    stored: &StoredObject,
+) -> Result<()> {
     let detail = json!({ "bytes": digest.size, "sha256": hex(&digest.sha256), "etag": stored.etag });
     let resource = audit::object(&target.bucket, &target.key);
     let rows = ctx
@@ -281,7 +288,7 @@ pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Ta
         })
         .await?;
     if rows == 1 {
-        ctx.transfer_counters.ended(failure.ending());
+        ctx.transfer_counters.count_upload(failure.outcome());
     }
     overview::uploads_changed(ctx, actor.tenant).await;
     Ok(())

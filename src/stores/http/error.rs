@@ -1,4 +1,4 @@
-//! Why a question was not answered. No message shows an address or a key: pages for everybody may show them.
+//! Why a request failed. Messages contain no address and no key, so pages may show them to everyone.
 
 use std::time::Duration;
 
@@ -7,41 +7,41 @@ use crate::stores::connect_error::{self, ErrorKind};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Nothing was sent.
-    #[error("it cannot be used as it is configured: {0}")]
+    #[error("the configuration is invalid: {0}")]
     Settings(&'static str),
-    #[error("{}", lost(*.0))]
+    #[error("{}", unreachable(*.0))]
     Unreachable(ErrorKind),
-    #[error("it took too long")]
+    #[error("no response in time")]
     Timeout,
-    #[error("it refused the key")]
+    #[error("the key was rejected")]
     Auth,
-    #[error("it does not have that: {0}")]
+    #[error("not found: {0}")]
     NotFound(String),
-    #[error("that is there already: {0}")]
+    #[error("it already exists: {0}")]
     Conflict(String),
-    /// What was asked is wrong; asking again will not help.
-    #[error("it refused what was asked: {0}")]
+    /// The request is invalid; a retry does not help.
+    #[error("the request was rejected: {0}")]
     Refused(String),
-    #[error("it knows no model of this name")]
+    #[error("there is no model with this name")]
     NoSuchModel,
-    /// It has to ask another server, which failed or refused.
-    #[error("the provider of the model failed: {0}")]
+    /// The server depends on another server, which failed or refused.
+    #[error("the model provider failed: {0}")]
     Upstream(String),
-    #[error("it asks to slow down")]
+    #[error("too many requests")]
     Busy { retry_after: Option<Duration> },
-    #[error("it is not ready: {0}")]
+    #[error("the server is not ready: {0}")]
     NotReady(String),
-    #[error("it failed: {0}")]
+    #[error("the server failed: {0}")]
     Failed(String),
-    #[error("its answer is too large")]
+    #[error("the response is too large")]
     TooLarge,
-    /// It answers, but not as such a server does.
-    #[error("its answer makes no sense: {0}")]
+    /// The server responds, but not as expected of such a server.
+    #[error("unexpected response: {0}")]
     Protocol(&'static str),
 }
 
 impl Error {
-    /// Other answers that are errors themselves are `Protocol`: look at the variant first.
+    /// All other error responses are `Protocol`: check the variant first.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Unreachable(kind) => *kind,
@@ -53,11 +53,11 @@ impl Error {
     }
 }
 
-fn lost(kind: ErrorKind) -> &'static str {
+fn unreachable(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::Dns => "its name was not found",
-        ErrorKind::Tls => "its certificate is not one that we trust, or it speaks no TLS",
-        _ => "nothing listens there, or the connection broke",
+        ErrorKind::Dns => "the host name was not found",
+        ErrorKind::Tls => "the certificate is not trusted, or the server does not use TLS",
+        _ => "nothing listens at this address, or the connection broke",
     }
 }
 
@@ -65,10 +65,10 @@ pub(super) fn of_transport(error: reqwest::Error) -> Error {
     if error.is_timeout() {
         return Error::Timeout;
     }
-    // A host's name must not decide what kind of failure it is.
+    // The host name must not influence the kind.
     match connect_error::kind_of(&error.without_url()) {
         ErrorKind::Timeout => Error::Timeout,
-        ErrorKind::Protocol => Error::Protocol("it does not speak HTTP"),
+        ErrorKind::Protocol => Error::Protocol("the server does not speak HTTP"),
         kind @ (ErrorKind::Dns | ErrorKind::Tls) => Error::Unreachable(kind),
         ErrorKind::Connect | ErrorKind::Auth | ErrorKind::NotReady => Error::Unreachable(ErrorKind::Connect),
     }

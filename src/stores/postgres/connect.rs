@@ -1,4 +1,4 @@
-//! Opening one connection: TLS by the URL, keep-alive, and the server's own time-outs.
+//! Opens connections: TLS according to the URL, keepalive and server-side timeouts.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::stores::connect_error::{ConnectError, ErrorKind};
 use crate::stores::tls;
 
-/// What a connection is for; migrations may take as long as they need.
+/// What a connection is used for; migrations have no statement timeout.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     Pool,
     Migration,
 }
 
-/// Whether the URL can be used at all, before anything is opened.
+/// Checks that the URL is valid, without opening a connection.
 pub fn check_url(url: &str) -> Result<(), String> {
     settings(url, Purpose::Pool).map(|_| ())
 }
@@ -29,8 +29,9 @@ struct Settings {
     root_certificate: Option<String>,
 }
 
-/// `sslmode` `verify-ca` and `verify-full` mean `require`, because certificates are always verified here.
-/// Without `sslmode`, a loopback address or a socket is used in the clear and any other host prefers TLS.
+/// `verify-ca` and `verify-full` are treated as `require`, because certificates are always verified. Without
+/// `sslmode`,
+/// connections to a loopback address or a socket are unencrypted and all others prefer TLS.
 fn settings(url: &str, purpose: Purpose) -> Result<Settings, String> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let mut root_certificate = None;
@@ -78,35 +79,35 @@ fn settings(url: &str, purpose: Purpose) -> Result<Settings, String> {
     Ok(Settings { config, root_certificate })
 }
 
-/// Opens a connection and leaves its driver on the current runtime.
+/// Opens a connection and runs its driver on the current runtime.
 pub async fn open(url: String, purpose: Purpose) -> Result<AsyncPgConnection, ConnectError> {
-    let unusable = |why: String| ConnectError { kind: ErrorKind::Protocol, say: None, why };
-    let Settings { config, root_certificate } = settings(&url, purpose).map_err(unusable)?;
+    let invalid = |why: String| ConnectError { kind: ErrorKind::Protocol, message: None, detail: why };
+    let Settings { config, root_certificate } = settings(&url, purpose).map_err(invalid)?;
     let opened = if config.get_ssl_mode() == SslMode::Disable {
         let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(failed)?;
         AsyncPgConnection::try_from_client_and_connection(client, connection).await
     } else {
-        let tls = tls::client(root_certificate.as_deref()).map_err(|why| ConnectError { kind: ErrorKind::Tls, ..unusable(why) })?;
+        let tls = tls::client(root_certificate.as_deref()).map_err(|why| ConnectError { kind: ErrorKind::Tls, ..invalid(why) })?;
         let (client, connection) = config.connect(MakeRustlsConnect::new(tls)).await.map_err(failed)?;
         AsyncPgConnection::try_from_client_and_connection(client, connection).await
     };
     opened.map_err(|error| ConnectError::of(&error))
 }
 
-/// The cause as well as the error: "error connecting to server" alone helps nobody.
+/// Includes the cause: "error connecting to server" alone is not helpful.
 fn failed(error: tokio_postgres::Error) -> ConnectError {
-    let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
-    let Some(state) = error.code() else { return ConnectError { why, ..ConnectError::of(&error) } };
-    let (kind, say) = match *state {
+    let detail = std::error::Error::source(&error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+    let Some(state) = error.code() else { return ConnectError { detail, ..ConnectError::of(&error) } };
+    let (kind, message) = match *state {
         SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            (ErrorKind::Auth, Some("It refused Larder's user or password."))
+            (ErrorKind::Auth, Some("The server rejected Larder's user name or password."))
         }
-        SqlState::INVALID_CATALOG_NAME => (ErrorKind::Protocol, Some("It has no database of the name that Larder asks for.")),
-        SqlState::CANNOT_CONNECT_NOW => (ErrorKind::NotReady, Some("It is starting or stopping.")),
-        SqlState::TOO_MANY_CONNECTIONS => (ErrorKind::NotReady, Some("It has no connection left to give.")),
+        SqlState::INVALID_CATALOG_NAME => (ErrorKind::Protocol, Some("The database named in DATABASE_URL does not exist on the server.")),
+        SqlState::CANNOT_CONNECT_NOW => (ErrorKind::NotReady, Some("The server is starting or stopping.")),
+        SqlState::TOO_MANY_CONNECTIONS => (ErrorKind::NotReady, Some("The server has reached its connection limit.")),
         _ => (ErrorKind::Protocol, None),
     };
-    ConnectError { kind, say, why }
+    ConnectError { kind, message, detail }
 }
 
 #[cfg(test)]
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_url_decides_about_tls() {
+    fn the_url_determines_the_tls_mode() {
         assert_eq!(mode("postgres://u:p@127.0.0.1/db"), SslMode::Disable);
         assert_eq!(mode("postgres:///app?host=/run/larder&user=app"), SslMode::Disable);
         assert_eq!(mode("postgres://u@db.example.com/db"), SslMode::Prefer);
@@ -126,11 +127,11 @@ mod tests {
         assert_eq!(mode("postgres://u@db.example.com/db?sslmode=disable"), SslMode::Disable);
         let with_ca = settings("postgres://u@db/db?sslmode=require&sslrootcert=/etc/my%20ca.pem", Purpose::Pool).unwrap();
         assert_eq!(with_ca.root_certificate.as_deref(), Some("/etc/my ca.pem"));
-        assert!(check_url("postgres://u@db/db?sslmode=perhaps").is_err());
+        assert!(check_url("postgres://u@db/db?sslmode=invalid").is_err());
     }
 
     #[test]
-    fn options_of_the_url_win_over_ours() {
+    fn options_in_the_url_override_the_defaults() {
         let options = settings("postgres://u@db/db?options=-c%20statement_timeout%3D1s", Purpose::Pool).unwrap();
         assert!(options.config.get_options().unwrap().ends_with("-c statement_timeout=1s"));
     }

@@ -1,4 +1,4 @@
-//! Cheap questions to Postgres, on a connection of their own.
+//! Health checks of Postgres, on a dedicated connection.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text};
@@ -9,7 +9,7 @@ use super::connect::{Purpose, open};
 use crate::config::Secret;
 use crate::stores::connect_error::{ConnectError, ErrorKind};
 
-/// Kept between checks, so that a busy pool does not read as a database that is down.
+/// Kept between checks. It does not use the pool, so that a busy pool is not reported as an outage.
 #[derive(Default)]
 pub struct Probe {
     connection: Option<AsyncPgConnection>,
@@ -21,10 +21,10 @@ struct Version {
     version: String,
 }
 
-/// How the server stands.
+/// The state of the server.
 #[derive(Clone, Debug, PartialEq, QueryableByName)]
-pub struct Survey {
-    /// A standby, which takes no writes.
+pub struct ServerState {
+    /// A standby, which accepts no writes.
     #[diesel(sql_type = Bool)]
     pub in_recovery: bool,
     /// Of all databases.
@@ -32,16 +32,16 @@ pub struct Survey {
     pub connections: i64,
     #[diesel(sql_type = BigInt)]
     pub connection_limit: i64,
-    /// Seconds; of the transactions that our user may see.
+    /// In seconds; only transactions visible to Larder's user.
     #[diesel(sql_type = Nullable<Double>)]
     pub oldest_transaction: Option<f64>,
-    /// Bytes of our database.
+    /// Size of Larder's database in bytes.
     #[diesel(sql_type = BigInt)]
     pub size: i64,
 }
 
 impl Probe {
-    /// The server's version. The caller sets the deadline, and drops the probe where it passes.
+    /// Returns the server's version. The caller sets the deadline and drops the probe when it passes.
     pub async fn check(&mut self, url: &Secret) -> Result<String, ConnectError> {
         let query = diesel::sql_query("SELECT current_setting('server_version') AS version");
         let mut connection = self.connection(url).await?;
@@ -50,8 +50,8 @@ impl Probe {
         Ok(version.split_whitespace().next().unwrap_or_default().to_owned())
     }
 
-    /// What changes slowly.
-    pub async fn survey(&mut self, url: &Secret) -> Result<Survey, ConnectError> {
+    /// Values that change slowly.
+    pub async fn server_state(&mut self, url: &Secret) -> Result<ServerState, ConnectError> {
         let query = diesel::sql_query(
             "SELECT pg_is_in_recovery() AS in_recovery,
                     (SELECT sum(numbackends)::bigint FROM pg_stat_database) AS connections,
@@ -61,9 +61,9 @@ impl Probe {
                     pg_database_size(current_database()) AS size",
         );
         let mut connection = self.connection(url).await?;
-        let survey = query.get_result(&mut connection).await.map_err(failed)?;
+        let server_state = query.get_result(&mut connection).await.map_err(failed)?;
         self.connection = Some(connection);
-        Ok(survey)
+        Ok(server_state)
     }
 
     async fn connection(&mut self, url: &Secret) -> Result<AsyncPgConnection, ConnectError> {
@@ -75,10 +75,10 @@ impl Probe {
 }
 
 fn failed(error: diesel::result::Error) -> ConnectError {
-    let why = error.to_string();
+    let detail = error.to_string();
     match Error::from(error) {
-        Error::Unreachable(_) => ConnectError { kind: ErrorKind::Connect, say: None, why },
-        Error::Timeout => ConnectError { kind: ErrorKind::Timeout, say: None, why },
-        Error::Query(_) => ConnectError { kind: ErrorKind::Protocol, say: None, why },
+        Error::Unreachable(_) => ConnectError { kind: ErrorKind::Connect, message: None, detail },
+        Error::Timeout => ConnectError { kind: ErrorKind::Timeout, message: None, detail },
+        Error::Query(_) => ConnectError { kind: ErrorKind::Protocol, message: None, detail },
     }
 }

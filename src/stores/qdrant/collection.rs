@@ -1,11 +1,11 @@
-//! What Qdrant tells of a collection.
+//! The description of a collection.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Error;
 
-/// How near two vectors are to each other.
+/// How the similarity of two vectors is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Distance {
     Cosine,
@@ -17,40 +17,40 @@ pub enum Distance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// All is well.
+    /// Fully operational.
     Green,
-    /// It answers, and optimises what it holds.
+    /// Operational; optimization is running.
     Yellow,
-    /// Something failed that it cannot mend itself.
+    /// An operation failed that Qdrant could not recover from.
     Red,
-    /// It answers, and will optimise after the next change.
+    /// Operational; optimization continues after the next change.
     Grey,
 }
 
-/// Counts are approximate, as Qdrant says itself.
+/// Counts are approximate, according to Qdrant's documentation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Collection {
     pub status: Status,
-    /// What the optimiser met, where it failed.
+    /// The optimizer's error, if it failed.
     pub optimizer_error: Option<String>,
     pub points: Option<u64>,
-    /// Of all vectors those in an index; small collections have none.
+    /// Number of vectors in an index; small collections have none.
     pub indexed_vectors: Option<u64>,
     pub segments: u64,
     pub vectors: Vec<Vectors>,
 }
 
-/// One kind of dense vectors that each point may have.
+/// A named vector configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vectors {
-    /// Empty for the one kind that needs no name.
+    /// Empty for the default vector.
     pub name: String,
     pub size: u64,
     pub distance: Distance,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Told {
+pub(super) struct Response {
     status: Status,
     optimizer_status: Value,
     points_count: Option<u64>,
@@ -70,37 +70,37 @@ struct Params {
 }
 
 #[derive(Deserialize)]
-struct Measures {
+struct VectorParams {
     size: u64,
     distance: Distance,
 }
 
-impl TryFrom<Told> for Collection {
+impl TryFrom<Response> for Collection {
     type Error = Error;
 
-    fn try_from(told: Told) -> Result<Self, Error> {
+    fn try_from(response: Response) -> Result<Self, Error> {
         Ok(Self {
-            status: told.status,
-            optimizer_error: told.optimizer_status.get("error").and_then(Value::as_str).map(str::to_owned),
-            points: told.points_count,
-            indexed_vectors: told.indexed_vectors_count,
-            segments: told.segments_count,
-            vectors: vectors(told.config.params.vectors.unwrap_or_default())?,
+            status: response.status,
+            optimizer_error: response.optimizer_status.get("error").and_then(Value::as_str).map(str::to_owned),
+            points: response.points_count,
+            indexed_vectors: response.indexed_vectors_count,
+            segments: response.segments_count,
+            vectors: vectors(response.config.params.vectors.unwrap_or_default())?,
         })
     }
 }
 
-/// One kind without a name, or a map of names; sparse vectors stand elsewhere.
-fn vectors(told: Value) -> Result<Vec<Vectors>, Error> {
-    let named = match told {
+/// Either one unnamed configuration or a map of names; sparse vectors are described elsewhere.
+fn vectors(response: Value) -> Result<Vec<Vectors>, Error> {
+    let named = match response {
         Value::Null => return Ok(Vec::new()),
         Value::Object(one) if one.get("size").is_some_and(Value::is_u64) => vec![(String::new(), Value::Object(one))],
         Value::Object(many) => many.into_iter().collect(),
-        _ => return Err(Error::Protocol("it tells of no vectors as it should")),
+        _ => return Err(Error::Protocol("the description of the vectors is invalid")),
     };
-    let read = |(name, told)| match serde_json::from_value(told) {
-        Ok(Measures { size, distance }) => Ok(Vectors { name, size, distance }),
-        Err(_) => Err(Error::Protocol("it tells of no vectors as it should")),
+    let read = |(name, response)| match serde_json::from_value(response) {
+        Ok(VectorParams { size, distance }) => Ok(Vectors { name, size, distance }),
+        Err(_) => Err(Error::Protocol("the description of the vectors is invalid")),
     };
     named.into_iter().map(read).collect()
 }
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vectors_have_a_name_or_need_none() {
+    fn vectors_are_named_or_unnamed() {
         let one = |name: &str, size| Vectors { name: name.into(), size, distance: Distance::Dot };
         assert_eq!(vectors(json!({"size": 4, "distance": "Dot", "on_disk": true})).unwrap(), [one("", 4)]);
         let both = json!({"size": {"size": 1, "distance": "Dot"}, "text": {"size": 2, "distance": "Dot"}});

@@ -1,4 +1,4 @@
-//! Points: a vector, and what is remembered with it.
+//! Points: a vector and its payload.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -18,16 +18,16 @@ pub struct Point {
     pub payload: Map<String, Value>,
 }
 
-/// A point that was found.
+/// A search result.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Hit {
     pub id: PointId,
-    /// Better is higher or lower, by the collection's distance; hits come best first.
+    /// Depending on the distance, higher or lower is better; hits are sorted best first.
     pub score: f32,
-    #[serde(default, deserialize_with = "or_nothing")]
+    #[serde(default, deserialize_with = "null_as_empty")]
     pub payload: Map<String, Value>,
 }
 
-fn or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -1,5 +1,5 @@
-//! What people look at in a server: through a pool of its own, which leaves no trace on the keys, and counting what
-//! it costs. Keys are bytes, and whole: the configured prefix is not put before them.
+//! Commands for pages that browse a server. They use a separate pool, do not change the keys' last access times, and
+//! record their cost. Keys are complete byte strings: the configured prefix is not prepended.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use redis::{Cmd, FromRedisValue, Pipeline, Value};
 use super::pool::{CommandRequest, Pool};
 use super::{Error, Info};
 
-/// A page waits no longer for one answer.
-const LIMIT: Duration = Duration::from_secs(2);
+/// Longest wait of a page for one response.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What one page has asked of the server.
+/// The commands that one page has sent, and their duration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     pub commands: usize,
-    /// From request to answer, the way there and back included: the server took less.
+    /// Including the round trips, so the server itself took less.
     pub time: Duration,
 }
 
@@ -36,27 +36,27 @@ impl<'a> BrowseCommands<'a> {
 
     pub(super) async fn run<T: FromRedisValue + Send + 'static>(&self, command: Cmd) -> Result<T, Error> {
         let began = Instant::now();
-        let answer = self.pool.execute(&CommandRequest::retryable(command), LIMIT, true).await;
+        let answer = self.pool.execute(&CommandRequest::retryable(command), TIMEOUT, true).await;
         self.count(1, began);
         answer
     }
 
-    /// Not sent again where the connection broke before an answer came: the second answer would not be that of the first.
+    /// Not retried after a broken connection: the second response would differ from the first.
     pub(super) async fn run_once<T: FromRedisValue + Send + 'static>(&self, command: Cmd) -> Result<T, Error> {
         let began = Instant::now();
-        let answer = self.pool.execute(&CommandRequest::once(command), LIMIT, true).await;
+        let answer = self.pool.execute(&CommandRequest::once(command), TIMEOUT, true).await;
         self.count(1, began);
         answer
     }
 
-    /// One answer a command; an error of one does not touch the others.
+    /// One response per command; an error of one command does not affect the others.
     pub(super) async fn run_all(&self, mut commands: Pipeline) -> Result<Vec<Value>, Error> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
         commands.ignore_errors();
         let (count, began) = (commands.len(), Instant::now());
-        let answers = self.pool.execute(&CommandRequest::retryable(commands), LIMIT, true).await;
+        let answers = self.pool.execute(&CommandRequest::retryable(commands), TIMEOUT, true).await;
         self.count(count, began);
         answers
     }
@@ -74,27 +74,27 @@ impl<'a> BrowseCommands<'a> {
         self.run::<String>(command).await.map(|text| Info::parse(&text))
     }
 
-    /// There and back.
+    /// The round-trip time.
     pub async fn ping(&self) -> Result<Duration, Error> {
         let began = Instant::now();
         self.run::<Value>(redis::cmd("PING")).await?;
         Ok(began.elapsed())
     }
 
-    /// Members of a sorted set from this score on, lowest first.
+    /// Members of a sorted set with at least this score, lowest first.
     pub async fn members_from(&self, key: &[u8], least: i64) -> Result<Vec<String>, Error> {
         let mut command = redis::cmd("ZRANGEBYSCORE");
         command.arg(key).arg(least).arg("+inf");
         self.run(command).await
     }
 
-    /// Keys in our database.
+    /// Number of keys in the configured database.
     pub async fn count_keys(&self) -> Result<u64, Error> {
         self.run(redis::cmd("DBSIZE")).await
     }
 }
 
-/// The answer of one command among several.
+/// The response to one command of a pipeline.
 pub(super) fn answer<T: FromRedisValue>(value: Value) -> Result<T, Error> {
     match value {
         Value::ServerError(error) => Err(redis::RedisError::from(error).into()),

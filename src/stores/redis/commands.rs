@@ -1,4 +1,5 @@
-//! The operations that Larder itself needs, under one deadline; keys have the configured prefix put before them.
+//! The operations that Larder itself needs. Each call has one deadline, and the configured prefix is prepended to
+//! keys.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -31,7 +32,7 @@ impl Commands<'_> {
         self.run(redis::Cmd::get(self.key(key))).await
     }
 
-    /// In the order of `keys`; `None` for each that does not exist.
+    /// In the order of `keys`; `None` for each key that does not exist.
     pub async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<String>>, Error> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -40,7 +41,7 @@ impl Commands<'_> {
         self.run(redis::Cmd::mget(keys)).await
     }
 
-    /// With a lifetime, or for ever.
+    /// With a TTL, or without expiry.
     pub async fn set(&self, key: &str, value: &str, ttl: Option<Duration>) -> Result<(), Error> {
         let mut command = redis::Cmd::set(self.key(key), value);
         if let Some(ttl) = ttl {
@@ -49,16 +50,16 @@ impl Commands<'_> {
         self.run(command).await
     }
 
-    /// Whether the key was absent and is set now.
+    /// Whether the key was absent and is now set.
     pub async fn set_if_absent(&self, key: &str, value: &str, ttl: Duration) -> Result<bool, Error> {
         let mut command = redis::Cmd::set(self.key(key), value);
         command.arg("NX").arg("PX").arg(milliseconds(ttl));
-        // Sent twice, the second would find the key of the first.
+        // On a retry, the second command would find the key set by the first.
         let answer: Option<String> = self.pool.execute(&CommandRequest::once(command), self.limit, self.breaks).await?;
         Ok(answer.is_some())
     }
 
-    /// Whether there was a key.
+    /// Whether the key existed.
     pub async fn delete(&self, key: &str) -> Result<bool, Error> {
         self.run(redis::Cmd::del(self.key(key))).await
     }
@@ -67,18 +68,18 @@ impl Commands<'_> {
         self.run(redis::Cmd::exists(self.key(key))).await
     }
 
-    /// Whether there was a key to give a lifetime to.
+    /// Sets the TTL. Returns whether the key exists.
     pub async fn expire(&self, key: &str, ttl: Duration) -> Result<bool, Error> {
         self.run(redis::Cmd::pexpire(self.key(key), milliseconds(ttl))).await
     }
 
-    /// What is left of the key's life; `None` where it has no end or does not exist.
+    /// The remaining TTL; `None` if the key has no expiry or does not exist.
     pub async fn ttl(&self, key: &str) -> Result<Option<Duration>, Error> {
         let left: i64 = self.run(redis::Cmd::pttl(self.key(key))).await?;
         Ok(u64::try_from(left).ok().map(Duration::from_millis))
     }
 
-    /// Adds `by`; a key that did not exist counts from 0.
+    /// Adds `by`; a missing key counts as 0.
     pub async fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
         self.pool.execute(&CommandRequest::once(redis::Cmd::incr(self.key(key), by)), self.limit, self.breaks).await
     }
@@ -93,8 +94,8 @@ impl Commands<'_> {
         self.set(key, &text, ttl).await
     }
 
-    /// Keys that begin with `prefix`, where the search stands at `cursor`, and where it stands now: 0 at its end. The
-    /// server looks at about `count` keys. Without the configured prefix.
+    /// One SCAN step: the next cursor (0 at the end) and the keys that start with `prefix`, without the configured
+    /// prefix. The server examines about `count` keys.
     pub async fn scan(&self, cursor: u64, prefix: &str, count: usize) -> Result<(u64, Vec<String>), Error> {
         let pattern = [super::keyspace::literal(self.key(prefix).as_bytes()), b"*".to_vec()].concat();
         let mut command = redis::cmd("SCAN");
@@ -104,7 +105,7 @@ impl Commands<'_> {
         Ok((cursor, keys.into_iter().filter_map(own).collect()))
     }
 
-    /// How many there were. The server frees their memory beside its work.
+    /// How many keys existed. The server frees their memory in the background.
     pub async fn unlink(&self, keys: &[String]) -> Result<u64, Error> {
         if keys.is_empty() {
             return Ok(0);
@@ -113,9 +114,9 @@ impl Commands<'_> {
         self.run(redis::Cmd::unlink(keys)).await
     }
 
-    /// Whether `token` holds the lock from now on for so long: because nobody else does, or because it does already.
-    pub async fn hold(&self, key: &str, token: &str, ttl: Duration) -> Result<bool, Error> {
-        static HOLD: LazyLock<Script> = LazyLock::new(|| {
+    /// Acquires the lock, or extends it if `token` already holds it. Returns whether `token` holds it now.
+    pub async fn acquire(&self, key: &str, token: &str, ttl: Duration) -> Result<bool, Error> {
+        static ACQUIRE: LazyLock<Script> = LazyLock::new(|| {
             Script::new(
                 "local holder = redis.call('GET', KEYS[1])
                  if holder == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
@@ -124,18 +125,18 @@ impl Commands<'_> {
                  return 1",
             )
         });
-        // A server whose memory is full takes PEXPIRE, and no SET: whoever holds the lock keeps it.
-        self.script(&HOLD, &[key.to_owned()], &[token.to_owned(), milliseconds(ttl).to_string()]).await
+        // A server whose memory is full accepts PEXPIRE but no SET, so the current holder keeps the lock.
+        self.script(&ACQUIRE, &[key.to_owned()], &[token.to_owned(), milliseconds(ttl).to_string()]).await
     }
 
-    /// Whether `token` held the lock, which is free now.
-    pub async fn let_go(&self, key: &str, token: &str) -> Result<bool, Error> {
-        static LET_GO: LazyLock<Script> =
+    /// Releases the lock. Returns whether `token` held it.
+    pub async fn release(&self, key: &str, token: &str) -> Result<bool, Error> {
+        static RELEASE: LazyLock<Script> =
             LazyLock::new(|| Script::new("return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0"));
-        self.script(&LET_GO, &[key.to_owned()], &[token.to_owned()]).await
+        self.script(&RELEASE, &[key.to_owned()], &[token.to_owned()]).await
     }
 
-    /// Adds to a sorted set, and drops what has a lower score than `oldest`.
+    /// Adds to a sorted set and removes members with a score below `oldest`.
     pub async fn add_and_trim(&self, key: &str, score: i64, member: &str, oldest: i64, ttl: Duration) -> Result<(), Error> {
         let key = self.key(key);
         let mut pipeline = redis::pipe();
@@ -143,7 +144,7 @@ impl Commands<'_> {
         self.pool.execute::<CommandRequest<_, ()>>(&CommandRequest::retryable(pipeline), self.limit, self.breaks).await
     }
 
-    /// Adds to numbers in a hash, and gives the hash so long to live from now. A field that did not exist counts from 0.
+    /// Adds to numbers in a hash and sets its TTL. A missing field counts as 0.
     pub async fn add_to_fields(&self, key: &str, numbers: &[(String, u64)], ttl: Duration) -> Result<(), Error> {
         let key = self.key(key);
         let mut pipeline = redis::pipe();
@@ -154,7 +155,7 @@ impl Commands<'_> {
         self.pool.execute::<CommandRequest<_, ()>>(&CommandRequest::once(pipeline), self.limit, self.breaks).await
     }
 
-    /// Fields and numbers of each hash, in the order of `keys`; nothing for one that does not exist.
+    /// Fields and numbers of each hash, in the order of `keys`; empty for a missing hash.
     pub async fn fields_of(&self, keys: &[String]) -> Result<Vec<Vec<(String, u64)>>, Error> {
         let mut pipeline = redis::pipe();
         for key in keys {
@@ -163,7 +164,7 @@ impl Commands<'_> {
         self.pool.execute(&CommandRequest::retryable(pipeline), self.limit, self.breaks).await
     }
 
-    /// A script of ours; its keys get the prefix.
+    /// Runs a script; the prefix is prepended to its keys.
     pub async fn script<T: FromRedisValue + Send + 'static>(
         &self,
         script: &Script,

@@ -1,33 +1,33 @@
-//! Why a command did not succeed.
+//! Why a command failed.
 
 use deadpool::managed::PoolError;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("Redis does not answer: {0}")]
+    #[error("Redis is unreachable: {0}")]
     Unreachable(String),
-    #[error("Redis took too long")]
+    #[error("Redis did not respond in time")]
     Timeout,
-    #[error("Redis refused the password")]
+    #[error("Redis rejected the credentials")]
     Auth,
     #[error("Redis is still loading its data")]
     Loading,
-    #[error("Redis has no memory left")]
+    #[error("Redis is out of memory")]
     OutOfMemory,
     #[error("Redis is read-only")]
     ReadOnly,
-    #[error("the key holds another type")]
+    #[error("the key has a different type")]
     WrongType,
-    /// By its access list, or because a managed server does not know the command.
-    #[error("Redis does not permit this command to our user")]
+    /// The ACL forbids it, or a managed server has disabled the command.
+    #[error("the Redis user may not run this command")]
     NotPermitted,
-    #[error("Redis answered with an error: {0}")]
+    #[error("Redis returned an error: {0}")]
     Other(String),
 }
 
 impl Error {
-    /// Whether another command would meet the same fate now.
+    /// Whether every other command would currently fail as well.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Timeout)
     }
@@ -55,7 +55,7 @@ impl From<RedisError> for Error {
     }
 }
 
-/// Managed servers leave commands out, or give them another name.
+/// Managed servers remove or rename some commands.
 fn is_unknown(detail: &str) -> bool {
     let detail = detail.trim_start_matches("ERR ").to_ascii_lowercase();
     detail.starts_with("unknown command") || detail.starts_with("unknown subcommand") || detail.contains("command not allowed")

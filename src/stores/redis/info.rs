@@ -1,4 +1,4 @@
-//! What `INFO` tells: `field:value` lines in sections.
+//! The output of `INFO`: `field:value` lines in sections.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ impl Info {
         self.0.get(field).map(String::as_str)
     }
 
-    /// `None` where the server does not tell it, or tells something that is not a number.
+    /// `None` if the field is missing or not a number.
     pub fn number(&self, field: &str) -> Option<u64> {
         self.text(field)?.parse().ok()
     }
@@ -32,13 +32,13 @@ impl Info {
         self.text(field) == Some(value)
     }
 
-    /// A value that is a list itself: `db0:keys=1,expires=0,avg_ttl=0`.
+    /// One item of a value that is a list itself: `db0:keys=1,expires=0,avg_ttl=0`.
     pub fn part(&self, field: &str, part: &str) -> Option<&str> {
         parts(self.text(field)?).find(|(name, _)| *name == part).map(|(_, value)| value)
     }
 
-    /// Fields that begin with this, without it.
-    pub fn beginning<'a>(&'a self, start: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    /// Fields that start with `start`, without that prefix.
+    pub fn with_prefix<'a>(&'a self, start: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.range(start.to_owned()..).map_while(move |(field, value)| Some((field.strip_prefix(start)?, value.as_str())))
     }
 }
@@ -53,14 +53,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_read_and_headings_left_out() {
+    fn fields_are_parsed_and_headings_skipped() {
         let info = Info::parse(
             "# Server\r\nredis_version:7.0.15\r\nmem:\r\n\r\n# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=20\r\ncmdstat_get:calls=2\r\ncmdstat_set:calls=1\r\n",
         );
         assert_eq!(info.text("redis_version"), Some("7.0.15"));
         assert_eq!((info.text("mem"), info.number("mem")), (Some(""), None));
         assert_eq!(info.part("db0", "expires"), Some("1"));
-        assert_eq!(info.beginning("cmdstat_").collect::<Vec<_>>(), [("get", "calls=2"), ("set", "calls=1")]);
+        assert_eq!(info.with_prefix("cmdstat_").collect::<Vec<_>>(), [("get", "calls=2"), ("set", "calls=1")]);
         assert_eq!(info.text("absent"), None);
     }
 }

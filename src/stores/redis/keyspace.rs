@@ -1,4 +1,4 @@
-//! Finding keys without ever asking for all of them, and what one key is.
+//! Finds keys without listing all of them, and describes single keys.
 
 use std::time::Duration;
 
@@ -7,34 +7,34 @@ use redis::Value;
 use super::browse::{BrowseCommands, answer};
 use super::{Error, milliseconds};
 
-/// Of one key, as it was a moment ago.
+/// One key at the time of the request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Described {
-    /// `string`, `hash`, `list`, `set`, `zset`, `stream`, or a module's own; `None`: it is gone.
+    /// `string`, `hash`, `list`, `set`, `zset`, `stream` or a module's type; `None`: the key does not exist.
     pub kind: Option<String>,
-    pub life: Life,
-    /// The server's estimate from a few of its elements; `None`: it would not say.
+    pub ttl: Ttl,
+    /// The server's estimate from a sample of elements; `None`: not available.
     pub bytes: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
-    Endless,
-    Left(Duration),
-    /// It does not exist.
-    Over,
+pub enum Ttl {
+    None,
+    Remaining(Duration),
+    /// The key does not exist.
+    Missing,
 }
 
-impl Life {
+impl Ttl {
     fn of(pttl: i64) -> Self {
         match pttl {
-            -1 => Self::Endless,
-            left => u64::try_from(left).map_or(Self::Over, |left| Self::Left(Duration::from_millis(left))),
+            -1 => Self::None,
+            left => u64::try_from(left).map_or(Self::Missing, |left| Self::Remaining(Duration::from_millis(left))),
         }
     }
 }
 
-/// A pattern that only these bytes match.
+/// A glob pattern that matches only these bytes.
 pub fn literal(bytes: &[u8]) -> Vec<u8> {
     let mut pattern = Vec::with_capacity(bytes.len());
     for byte in bytes {
@@ -46,7 +46,7 @@ pub fn literal(bytes: &[u8]) -> Vec<u8> {
     pattern
 }
 
-/// The one name that a pattern without wildcards matches.
+/// The name that a pattern without wildcards matches.
 pub fn without_wildcards(pattern: &[u8]) -> Option<Vec<u8>> {
     let mut name = Vec::with_capacity(pattern.len());
     let mut bytes = pattern.iter();
@@ -61,8 +61,9 @@ pub fn without_wildcards(pattern: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl BrowseCommands<'_> {
-    /// About `count` keys are looked at, and those that match are answered; any number of them, none included, and
-    /// some perhaps twice. The cursor is 0 at the beginning, and at the end.
+    /// One SCAN step. The server examines about `count` keys and returns those that match: any number, including
+    /// none,
+    /// and possibly duplicates. The cursor is 0 at the start and at the end.
     pub async fn scan(&self, cursor: u64, pattern: Option<&[u8]>, kind: Option<&str>, count: usize) -> Result<(u64, Vec<Vec<u8>>), Error> {
         let mut command = redis::cmd("SCAN");
         command.arg(cursor).arg("COUNT").arg(count);
@@ -86,7 +87,7 @@ impl BrowseCommands<'_> {
         answers.chunks_exact(3).map(|answers| described(answers.to_vec())).collect()
     }
 
-    /// In the order of `keys`; `None`: gone.
+    /// In the order of `keys`; `None`: the key does not exist.
     pub async fn kinds(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<String>>, Error> {
         let mut pipeline = redis::pipe();
         for key in keys {
@@ -96,7 +97,7 @@ impl BrowseCommands<'_> {
         Ok(kinds?.into_iter().map(|kind| (kind != "none").then_some(kind)).collect())
     }
 
-    /// Elements of each key, or bytes of a string, by the cheapest command of its type; `None`: gone, or not known.
+    /// Number of elements of each key, or bytes of a string, in constant time; `None`: missing key or unknown type.
     pub async fn lengths(&self, keys: &[(Vec<u8>, String)]) -> Result<Vec<Option<u64>>, Error> {
         let mut pipeline = redis::pipe();
         for (key, kind) in keys {
@@ -109,7 +110,7 @@ impl BrowseCommands<'_> {
         Ok(answers.map(|(value, (_, kind))| length_command(kind).and_then(|_| answer(value).ok())).collect())
     }
 
-    /// `listpack`, `hashtable`, `embstr` and so on.
+    /// For example `listpack`, `hashtable` or `embstr`.
     pub async fn encoding(&self, key: &[u8]) -> Result<Option<String>, Error> {
         let mut command = redis::cmd("OBJECT");
         command.arg("ENCODING").arg(key);
@@ -119,7 +120,7 @@ impl BrowseCommands<'_> {
         }
     }
 
-    /// Whether it was there. Its memory is freed beside the server's work.
+    /// How many keys existed. The server frees their memory in the background.
     pub async fn unlink(&self, keys: &[Vec<u8>]) -> Result<u64, Error> {
         if keys.is_empty() {
             return Ok(0);
@@ -127,7 +128,7 @@ impl BrowseCommands<'_> {
         let mut command = redis::cmd("UNLINK");
         command.arg(keys);
         match self.run_once(command.clone()).await {
-            // Before Redis 4 there was only this.
+            // Servers before Redis 4 lack UNLINK.
             Err(Error::NotPermitted) => {
                 let mut command = redis::cmd("DEL");
                 command.arg(keys);
@@ -137,8 +138,8 @@ impl BrowseCommands<'_> {
         }
     }
 
-    /// A new end, or none; whether the key was there, and something changed.
-    pub async fn set_life(&self, key: &[u8], left: Option<Duration>) -> Result<bool, Error> {
+    /// Sets or removes the TTL. Returns whether the key exists and was changed.
+    pub async fn set_ttl(&self, key: &[u8], left: Option<Duration>) -> Result<bool, Error> {
         let command = match left {
             Some(left) => redis::Cmd::pexpire(key, milliseconds(left)),
             None => redis::Cmd::persist(key),
@@ -147,7 +148,7 @@ impl BrowseCommands<'_> {
     }
 }
 
-/// Constant time for each of them.
+/// All of these run in constant time.
 fn length_command(kind: &str) -> Option<&'static str> {
     match kind {
         "string" => Some("STRLEN"),
@@ -164,9 +165,9 @@ fn described(answers: Vec<Value>) -> Result<Described, Error> {
     let mut answers = answers.into_iter();
     let mut next = || answers.next().unwrap_or(Value::Nil);
     let kind: String = answer(next())?;
-    let life = Life::of(answer(next())?);
+    let ttl = Ttl::of(answer(next())?);
     let bytes = answer::<Option<u64>>(next()).ok().flatten();
-    Ok(Described { kind: (kind != "none").then_some(kind), life, bytes })
+    Ok(Described { kind: (kind != "none").then_some(kind), ttl, bytes })
 }
 
 #[cfg(test)]
@@ -174,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_literal_pattern_is_the_name_again() {
+    fn a_literal_pattern_round_trips_to_its_name() {
         for name in [&b"plain"[..], b"a*b?c[d]e\\f", b"\xff\r\n\0"] {
             assert_eq!(without_wildcards(&literal(name)).as_deref(), Some(name));
         }

@@ -1,5 +1,5 @@
-//! A lazy pool with every time-out set, and a breaker, so that a frozen server slows one request and not all of
-//! them.
+//! A lazy pool with every timeout set, and a circuit breaker, so that a frozen server delays one request rather than
+//! all of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,14 +14,14 @@ use tokio::runtime::Handle;
 use super::Error;
 use crate::config::Secret;
 
-const CONNECT: Duration = Duration::from_secs(5);
-/// Connections that were idle for longer are asked before they are used.
-const IDLE: Duration = Duration::from_secs(30);
-/// After a time-out or a lost connection, how long callers that can do without Redis are told so at once.
-const BREAK: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that were idle for longer receive a PING before they are used.
+const IDLE_CHECK_AFTER: Duration = Duration::from_secs(30);
+/// How long best-effort calls fail immediately after a timeout or a lost connection.
+const BREAKER_OPEN: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// What `CLIENT LIST` shows of our connections, and whether what they read becomes the most recently used.
+/// The name shown by `CLIENT LIST`, and whether reads leave a key's last access time unchanged.
 #[derive(Clone, Copy)]
 pub(super) struct ConnectionOptions {
     pub name: &'static str,
@@ -36,7 +36,7 @@ pub(super) struct Pool {
 
 struct Breaker {
     started: Instant,
-    /// Milliseconds after `started` until which callers are refused.
+    /// Milliseconds after `started` until which calls are refused.
     open_until: AtomicU64,
 }
 
@@ -45,7 +45,7 @@ impl Breaker {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// CommandRequest its time is over one caller tries, and the others are told to wait until it has heard.
+    /// When the open period ends, one caller tries Redis; the others are refused until it has a result.
     fn refuses(&self) -> bool {
         let until = self.open_until.load(Ordering::Relaxed);
         until != 0 && (self.now() < until || !self.is_first_to_try(until))
@@ -56,7 +56,7 @@ impl Breaker {
     }
 
     fn later(&self) -> u64 {
-        self.now().saturating_add(u64::try_from(BREAK.as_millis()).unwrap_or(2000))
+        self.now().saturating_add(u64::try_from(BREAKER_OPEN.as_millis()).unwrap_or(2000))
     }
 
     fn open(&self) {
@@ -68,22 +68,23 @@ impl Breaker {
     }
 }
 
-/// What can be sent over one connection: a command, several at once, or a script.
+/// Something to send over one connection: a command, a pipeline or a script.
 pub(super) trait Request {
     type Response: Send + 'static;
-    /// Whether it may be sent twice, where the connection broke before an answer came.
+    /// Whether it is safe to send again if the connection breaks before a response arrives.
     fn is_retryable(&self) -> bool;
     fn execute(&self, connection: &mut MultiplexedConnection) -> impl Future<Output = Result<Self::Response, RedisError>> + Send;
 }
 
 impl Pool {
     pub fn new(url: &Secret, size: usize, timeout: Duration, options: ConnectionOptions, runtime: &Handle) -> Result<Self, Error> {
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT.min(timeout))).set_response_timeout(Some(timeout));
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT.min(timeout))).set_response_timeout(Some(timeout));
         let manager = Manager { client: client(url)?, config, options, runtime: runtime.clone() };
         let pool = managed::Pool::builder(manager)
             .max_size(size)
             .wait_timeout(Some(timeout))
-            .create_timeout(Some(CONNECT))
+            .create_timeout(Some(CONNECT_TIMEOUT))
             .recycle_timeout(Some(timeout))
             .runtime(Runtime::Tokio1)
             .build()
@@ -91,15 +92,16 @@ impl Pool {
         Ok(Self { pool, breaker: Arc::new(Breaker { started: Instant::now(), open_until: AtomicU64::new(0) }) })
     }
 
-    /// Waits at most `limit`. Where `breaks` is set, not at all for two seconds after a time-out.
+    /// Waits at most `limit`. With `breaks`, fails immediately while the circuit breaker is open.
     pub async fn execute<Q: Request + Sync>(&self, request: &Q, limit: Duration, breaks: bool) -> Result<Q::Response, Error> {
         if breaks && self.breaker.refuses() {
-            return Err(Error::Unreachable("it did not answer a moment ago".into()));
+            return Err(Error::Unreachable("the last request timed out or lost its connection".into()));
         }
         let mut used = None;
         let outcome = tokio::time::timeout(limit, self.execute_with_retry(request, &mut used)).await.unwrap_or(Err(Error::Timeout));
         if let (Err(Error::Timeout), Some(silent)) = (&outcome, used) {
-            // Its other end may be gone without a word, as after a failover: TCP would find out in a quarter of an hour.
+            // The peer may have disappeared silently, for example after a failover; TCP would take about 15 minutes
+            // to notice.
             drop(Object::take(silent));
         }
         match &outcome {
@@ -109,8 +111,9 @@ impl Pool {
         outcome
     }
 
-    /// After a restart of the server every connection of the pool is dead: the first who finds out drops them all,
-    /// and asks again.
+    /// After a restart of the server every pooled connection is dead: the first caller that notices drops them all
+    /// and
+    /// retries.
     async fn execute_with_retry<Q: Request + Sync>(&self, request: &Q, used: &mut Option<Object<Manager>>) -> Result<Q::Response, Error> {
         let connection = used.insert(self.pool.get().await?);
         let was_used = Object::metrics(connection).recycle_count > 0;
@@ -127,7 +130,6 @@ impl Pool {
         }
     }
 
-    /// Connections in use, at most, and callers waiting for one.
     pub fn usage(&self) -> Usage {
         let status = self.pool.status();
         let idle = status.available.min(status.size);
@@ -135,7 +137,7 @@ impl Pool {
     }
 }
 
-/// Connections of a pool, and callers who wait for one.
+/// Connections of a pool, and callers waiting for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     pub in_use: usize,
@@ -144,7 +146,7 @@ pub struct Usage {
     pub limit: usize,
 }
 
-/// `?ssl_ca_certs=FILE`, as Python's client has it, names the authority that a private server's certificate is of.
+/// `?ssl_ca_certs=FILE`, as in redis-py, names the certificate authority of a private server's certificate.
 pub(super) fn client(url: &Secret) -> Result<Client, Error> {
     let (url, authority) = split_authority(url.reveal());
     let keep_alive = socket2::TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 6);
@@ -156,7 +158,7 @@ pub(super) fn client(url: &Secret) -> Result<Client, Error> {
     Ok(Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(root_cert) })?)
 }
 
-/// `default` where the URL names nobody.
+/// `default` if the URL names no user.
 pub(super) fn user(url: &Secret) -> Result<String, Error> {
     let info = split_authority(url.reveal()).0.as_str().into_connection_info()?;
     Ok(info.redis_settings().username().unwrap_or("default").to_owned())
@@ -186,7 +188,7 @@ impl managed::Manager for Manager {
     type Type = MultiplexedConnection;
     type Error = RedisError;
 
-    /// On the main runtime, so that a connection outlives the thread that asked for it.
+    /// Runs on the main runtime, so that a connection outlives the thread that requested it.
     async fn create(&self) -> Result<MultiplexedConnection, RedisError> {
         let (client, config, options) = (self.client.clone(), self.config.clone(), self.options);
         let connecting = self.runtime.spawn(async move {
@@ -198,19 +200,19 @@ impl managed::Manager for Manager {
     }
 
     async fn recycle(&self, connection: &mut MultiplexedConnection, metrics: &Metrics) -> RecycleResult<RedisError> {
-        if metrics.last_used() > IDLE {
+        if metrics.last_used() > IDLE_CHECK_AFTER {
             redis::cmd("PING").query_async::<()>(connection).await?;
         }
         Ok(())
     }
 }
 
-/// Best effort: not every server knows these, and not every user may.
+// Best effort: older servers lack these commands, and the ACL may forbid them.
 pub(super) async fn introduce(connection: &mut MultiplexedConnection, options: ConnectionOptions) {
     let mut pipeline = redis::pipe();
     pipeline.ignore_errors().cmd("CLIENT").arg("SETNAME").arg(options.name);
     if options.no_touch {
-        // From Redis 7.2 on: looking at a key does not keep it from being evicted.
+        // Redis 7.2 and later: reading a key does not protect it from eviction.
         pipeline.cmd("CLIENT").arg("NO-TOUCH").arg("ON");
     }
     let _: Result<redis::Value, RedisError> = pipeline.query_async(connection).await;
@@ -240,7 +242,7 @@ impl<T: FromRedisValue + Send + 'static> Request for CommandRequest<redis::Pipel
     }
 }
 
-/// A command or several, and the type of the answer.
+/// One command or a pipeline, and the type of the response.
 pub(super) struct CommandRequest<C, T> {
     what: C,
     retryable: bool,
@@ -262,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_authority_is_taken_out_of_the_url() {
+    fn the_certificate_authority_is_removed_from_the_url() {
         let split = |url| split_authority(url);
         assert_eq!(split("rediss://h/0"), ("rediss://h/0".into(), None));
         assert_eq!(split("rediss://h/0?ssl_ca_certs=/etc/my%20ca.pem"), ("rediss://h/0".into(), Some("/etc/my ca.pem".into())));

@@ -1,4 +1,4 @@
-//! Scripts that run inside the server, all or nothing.
+//! Lua scripts, which run atomically on the server.
 
 use std::marker::PhantomData;
 
@@ -23,12 +23,12 @@ impl<'a, T> Invocation<'a, T> {
 impl<T: FromRedisValue + Send + 'static> Request for Invocation<'_, T> {
     type Response = T;
 
-    /// It may have run.
+    /// The script may already have run.
     fn is_retryable(&self) -> bool {
         false
     }
 
-    /// By its digest; sent whole only where the server does not know it yet.
+    /// Sent by digest; the full script is sent only if the server does not know it.
     async fn execute(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {
         let mut invocation = self.script.prepare_invoke();
         for key in &self.keys {

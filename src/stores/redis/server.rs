@@ -1,4 +1,4 @@
-//! What the server says about itself beyond `INFO`: slow commands, clients, configuration.
+//! Server information beyond `INFO`: slow commands, clients, configuration.
 
 use redis::Value;
 
@@ -7,12 +7,12 @@ use super::browse::{BrowseCommands, answer};
 
 /// One command that took longer than `slowlog-log-slower-than`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slow {
+pub struct SlowCommand {
     pub id: u64,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub at: i64,
     pub microseconds: u64,
-    /// The command and its arguments; the server leaves out what is beyond the 31st, and cuts each at 128 bytes.
+    /// The command and its arguments. The server omits arguments after the 31st and truncates each to 128 bytes.
     pub arguments: Vec<Vec<u8>>,
     pub address: String,
     pub client: String,
@@ -24,28 +24,28 @@ pub struct Client {
     pub id: u64,
     pub name: String,
     pub address: String,
-    /// Seconds.
+    /// In seconds.
     pub age: u64,
     pub idle: u64,
-    /// `b` for one that waits in a blocking command.
+    /// `b`: blocked in a blocking command.
     pub flags: String,
     pub database: u32,
     pub command: String,
     pub user: String,
-    /// Bytes, `None` before Redis 6.2.
+    /// In bytes; `None` before Redis 6.2.
     pub memory: Option<u64>,
 }
 
 impl BrowseCommands<'_> {
-    /// How many the server keeps.
+    /// Number of entries in the slow log.
     pub async fn slow_count(&self) -> Result<u64, Error> {
         let mut command = redis::cmd("SLOWLOG");
         command.arg("LEN");
         self.run(command).await
     }
 
-    /// The newest first.
-    pub async fn slow(&self, count: usize) -> Result<Vec<Slow>, Error> {
+    /// Newest first.
+    pub async fn slow(&self, count: usize) -> Result<Vec<SlowCommand>, Error> {
         let mut command = redis::cmd("SLOWLOG");
         command.arg("GET").arg(count);
         let entries: Vec<Vec<Value>> = self.run(command).await?;
@@ -59,7 +59,7 @@ impl BrowseCommands<'_> {
         Ok(String::from_utf8_lossy(&text).lines().map(client).collect())
     }
 
-    /// Name and value of every setting that matches.
+    /// Names and values of all settings that match.
     pub async fn settings(&self, pattern: &str) -> Result<Vec<(String, String)>, Error> {
         let mut command = redis::cmd("CONFIG");
         command.arg("GET").arg(pattern);
@@ -70,7 +70,7 @@ impl BrowseCommands<'_> {
         Ok(pairs)
     }
 
-    /// Sampled at random: one name a call, any of them perhaps several times.
+    /// A random sample; a key may occur more than once.
     pub async fn random_keys(&self, count: usize) -> Result<Vec<Vec<u8>>, Error> {
         let mut pipeline = redis::pipe();
         for _ in 0..count {
@@ -82,14 +82,14 @@ impl BrowseCommands<'_> {
     }
 }
 
-fn slow(entry: Vec<Value>) -> Option<Slow> {
+fn slow(entry: Vec<Value>) -> Option<SlowCommand> {
     let mut entry = entry.into_iter();
-    Some(Slow {
+    Some(SlowCommand {
         id: answer(entry.next()?).ok()?,
         at: answer(entry.next()?).ok()?,
         microseconds: answer(entry.next()?).ok()?,
         arguments: answer(entry.next()?).ok()?,
-        // From Redis 4 on.
+        // Redis 4 and later.
         address: entry.next().and_then(|value| answer(value).ok()).unwrap_or_default(),
         client: entry.next().and_then(|value| answer(value).ok()).unwrap_or_default(),
     })
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_clients_is_read() {
+    fn a_client_list_line_is_parsed() {
         let client =
             client("id=7 addr=10.0.0.1:51 laddr=:6379 fd=8 name=web-1 age=60 idle=2 flags=b db=3 cmd=blpop user=app tot-mem=22298 resp=2");
         assert_eq!((client.id, client.name.as_str(), client.age, client.database, client.memory), (7, "web-1", 60, 3, Some(22_298)));

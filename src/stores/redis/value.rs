@@ -1,21 +1,21 @@
-//! A page of a key's value, whatever its type, and never more of it than a page can show.
+//! One page of a key's value, for every type, limited to what a page can show.
 
 use redis::{FromRedisValue, Value};
 
 use super::Error;
 use super::browse::BrowseCommands;
 
-/// Elements of a page.
+/// Elements per page.
 pub const ELEMENTS: u64 = 100;
-/// Bytes of a string that are read at once.
+/// Bytes of a string per page.
 pub const BYTES: u64 = 64 << 10;
-/// Pages of larger elements have fewer of them, down to one.
+/// Pages of larger elements contain fewer of them, at least one.
 const PAGE_BYTES: u64 = 4 << 20;
-/// Elements that are larger on average are not read at all: one of them would have to come whole.
+/// Larger elements (on average) are not read, since each would have to be transferred whole.
 pub const LARGEST: u64 = 16 << 20;
-const FEW: u64 = 10;
-/// Small collections come whole, whatever count was asked for.
-const MOST: usize = 1000;
+const FALLBACK_COUNT: u64 = 10;
+/// Redis returns small collections whole, whatever COUNT says.
+const MAX_SCANNED: usize = 1000;
 
 /// Fields and their values.
 pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -25,7 +25,7 @@ pub struct Page {
     pub elements: Elements,
     /// Bytes of a string, elements of anything else.
     pub total: u64,
-    /// Where the next page begins; `None`: this is the last.
+    /// Start of the next page; `None`: this is the last page.
     pub next: Option<String>,
 }
 
@@ -33,21 +33,21 @@ pub struct Page {
 pub enum Elements {
     Bytes(Vec<u8>),
     Hash(Pairs),
-    /// In the order of the list.
+    /// In list order.
     List(Vec<Vec<u8>>),
     Set(Vec<Vec<u8>>),
-    /// With scores as the server writes them, lowest first.
+    /// With scores as formatted by the server, lowest first.
     SortedSet(Vec<(Vec<u8>, String)>),
-    /// Id and fields, oldest first.
+    /// IDs and fields, oldest first.
     Stream(Vec<(String, Pairs)>),
-    /// Each of them has about so many bytes.
+    /// The elements have about this many bytes each.
     TooLarge(u64),
-    /// A type of a module.
+    /// A module's type.
     Unknown,
 }
 
-/// How to read on: from an element's place, a cursor or an id.
-struct Reading<'a, 'b> {
+/// A read position: an offset, a cursor or an ID.
+struct PageReader<'a, 'b> {
     browse: &'a BrowseCommands<'b>,
     key: &'a [u8],
     from: &'a str,
@@ -56,29 +56,30 @@ struct Reading<'a, 'b> {
 }
 
 impl BrowseCommands<'_> {
-    /// `from` is empty or what an earlier page named as `next`; `bytes` is the server's estimate of the whole. An error
-    /// where it cannot be one.
+    /// `from` is empty or the `next` of an earlier page; `bytes` is the server's size estimate of the whole value.
+    /// Fails
+    /// if `from` is invalid.
     pub async fn value(&self, key: &[u8], kind: &str, bytes: Option<u64>, from: &str) -> Result<Page, Error> {
         let total = self.lengths(&[(key.to_vec(), kind.to_owned())]).await?.into_iter().next().flatten().unwrap_or(0);
-        // Where the server does not say how large they are, few at a time.
-        let each = bytes.map_or(PAGE_BYTES / FEW, |bytes| bytes / total.max(1));
+        // If the element size is unknown, read only a few.
+        let each = bytes.map_or(PAGE_BYTES / FALLBACK_COUNT, |bytes| bytes / total.max(1));
         if kind != "string" && each > LARGEST {
             return Ok(Page { elements: Elements::TooLarge(each), total, next: None });
         }
         let count = (PAGE_BYTES / each.max(1)).clamp(1, ELEMENTS);
-        let reading = Reading { browse: self, key, from, total, count };
+        let reader = PageReader { browse: self, key, from, total, count };
         match kind {
-            "string" => reading.string().await,
-            "hash" => reading.by_cursor("HSCAN", |pairs| Elements::Hash(pairs_of(pairs))).await,
-            "set" => reading.by_cursor("SSCAN", Elements::Set).await,
-            "list" => reading.list().await,
-            "zset" => reading.sorted_set().await,
-            "stream" => reading.stream().await,
+            "string" => reader.string().await,
+            "hash" => reader.by_cursor("HSCAN", |pairs| Elements::Hash(pairs_of(pairs))).await,
+            "set" => reader.by_cursor("SSCAN", Elements::Set).await,
+            "list" => reader.list().await,
+            "zset" => reader.sorted_set().await,
+            "stream" => reader.stream().await,
             _ => Ok(Page { elements: Elements::Unknown, total, next: None }),
         }
     }
 
-    /// A piece of a string; shorter at its end.
+    /// A byte range of a string; shorter at the end.
     pub async fn bytes(&self, key: &[u8], from: u64, count: u64) -> Result<Vec<u8>, Error> {
         let mut command = redis::cmd("GETRANGE");
         command.arg(key).arg(from).arg(from.saturating_add(count).saturating_sub(1));
@@ -87,21 +88,21 @@ impl BrowseCommands<'_> {
 }
 
 impl BrowseCommands<'_> {
-    /// Bytes of one field of a hash; 0 where there is none.
+    /// Length of one hash field in bytes; 0 if it does not exist.
     pub async fn field_length(&self, key: &[u8], field: &[u8]) -> Result<u64, Error> {
         let mut command = redis::cmd("HSTRLEN");
         command.arg(key).arg(field);
         self.run(command).await
     }
 
-    /// One field of a hash, whole.
+    /// One complete hash field.
     pub async fn field(&self, key: &[u8], field: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let mut command = redis::cmd("HGET");
         command.arg(key).arg(field);
         self.run(command).await
     }
 
-    /// One element of a list, whole.
+    /// One complete list element.
     pub async fn at_index(&self, key: &[u8], index: u64) -> Result<Option<Vec<u8>>, Error> {
         let mut command = redis::cmd("LINDEX");
         command.arg(key).arg(index);
@@ -109,7 +110,7 @@ impl BrowseCommands<'_> {
     }
 }
 
-impl Reading<'_, '_> {
+impl PageReader<'_, '_> {
     async fn execute<T: FromRedisValue + Send + 'static>(&self, command: &str, arguments: &[&str]) -> Result<T, Error> {
         let mut command = redis::cmd(command);
         command.arg(self.key).arg(arguments);
@@ -120,7 +121,7 @@ impl Reading<'_, '_> {
         if self.from.is_empty() {
             return Ok(0);
         }
-        self.from.parse().map_err(|_| Error::Other("no such place in the value".into()))
+        self.from.parse().map_err(|_| Error::Other("invalid position in the value".into()))
     }
 
     fn next_offset(&self, offset: u64, read: usize) -> Option<String> {
@@ -142,7 +143,7 @@ impl Reading<'_, '_> {
     async fn by_cursor(&self, command: &str, elements: impl Fn(Vec<Vec<u8>>) -> Elements) -> Result<Page, Error> {
         let cursor = self.offset()?.to_string();
         let (next, mut found): (u64, Vec<Vec<u8>>) = self.execute(command, &[&cursor, "COUNT", &self.count.to_string()]).await?;
-        found.truncate(2 * MOST);
+        found.truncate(2 * MAX_SCANNED);
         Ok(self.page(elements(found), (next != 0).then(|| next.to_string())))
     }
 

@@ -1,4 +1,5 @@
-//! What this store can do, found out by trying it in a scratch folder: stores that speak S3 differ in exactly this.
+//! What this store supports, determined by trying it in a scratch folder: S3-compatible stores differ in these
+//! points.
 
 mod readings;
 mod scratch;
@@ -17,10 +18,10 @@ use scratch::Scratch;
 pub(super) use scratch::scratch_key;
 
 /// The whole probe ends within 15 s.
-const TRIALS: Duration = Duration::from_secs(10);
-/// Remembered at most; what is forgotten is swept when it is old.
-const UNSWEPT: usize = 100;
-const SWEEPING: Duration = Duration::from_millis(4500);
+const TRIALS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of failed probes to remember; others are sweep by age.
+const MAX_UNSWEPT: usize = 100;
+const SWEEP_TIMEOUT: Duration = Duration::from_millis(4500);
 
 /// The reasons are sentences.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -28,7 +29,7 @@ const SWEEPING: Duration = Duration::from_millis(4500);
 pub enum Ability {
     Yes,
     No(String),
-    /// It could not be found out.
+    /// Could not be determined.
     Unknown(String),
 }
 
@@ -48,11 +49,11 @@ pub struct Abilities {
     pub put_if_match: Ability,
     /// `If-Match` on DELETE.
     pub delete_if_match: Ability,
-    /// Bytes that differ from their CRC-32 are refused.
+    /// Bytes that do not match their CRC-32 are rejected.
     pub checksums: Ability,
     pub range: Ability,
     pub presigned: Ability,
-    /// Keys of listings come in `encoding-type=url`.
+    /// Listings encode keys with `encoding-type=url`.
     pub encoded_listing: Ability,
     pub multipart_listing: Ability,
     pub tagging: Ability,
@@ -60,14 +61,14 @@ pub struct Abilities {
     pub lifecycle: Ability,
     pub policy: Ability,
     pub cors: Ability,
-    /// The store says that it has encoded the keys of open uploads, and has not.
+    /// The store claims to encode the keys of open uploads, but does not.
     pub raw_open_keys: bool,
-    /// Keys are listed as in a file system, what is in a folder where the folder's name stands.
+    /// Keys are listed in file system order: a folder's content is listed at the position of the folder's name.
     pub lists_by_folder: bool,
     pub keys: KeyRules,
 }
 
-/// What a probe found, where and when.
+/// The result of a probe, with its bucket and time.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Probed {
     pub abilities: Abilities,
@@ -78,12 +79,12 @@ pub struct Probed {
 #[derive(Clone, Default)]
 pub(super) struct Remembered {
     found: Arc<RwLock<Option<Probed>>>,
-    /// Probes that failed: what they sent may arrive long after they have swept.
+    /// Failed probes: requests that they sent may arrive long after their sweep.
     unswept: Arc<Mutex<Vec<Uuid>>>,
 }
 
 impl Store {
-    /// What the last probe found, as far as this process knows.
+    /// The result of the last probe known to this process.
     pub fn probed(&self) -> Option<Probed> {
         self.probed.found.read().ok().and_then(|known| known.clone())
     }
@@ -98,21 +99,22 @@ impl Store {
         self.probed.found.read().ok()?.as_ref().map(|probed| what(&probed.abilities))
     }
 
-    /// Tries everything in `.larder-probe-<nonce>/` of `bucket` and removes what it has written, whatever its end.
-    /// `AccessDenied` where our key may not write there: then nothing can be tried.
+    /// Tries everything in `.larder-probe-<nonce>/` of `bucket`, then removes what it wrote, whatever the outcome.
+    /// Fails
+    /// with `AccessDenied` if Larder's key may not write there.
     pub async fn probe(&self, bucket: &str, nonce: Uuid) -> Result<Abilities, Error> {
         let earlier = self.probed.unswept.lock().map(|unswept| unswept.clone()).unwrap_or_default();
         let scratch = Scratch::new(self, bucket, nonce, &earlier);
-        let tried = tokio::time::timeout(TRIALS, scratch.try_all().boxed()).await;
-        let swept = tokio::time::timeout(SWEEPING, scratch.sweep().boxed()).await;
-        let too_slow = |_| Error::Unreachable("it took too long to try what it can do".into());
-        let outcome = tried.map_err(too_slow).flatten();
-        let outcome = outcome.and_then(|abilities| swept.map_err(too_slow).flatten().map(|()| abilities));
+        let trials = tokio::time::timeout(TRIALS_TIMEOUT, scratch.try_all().boxed()).await;
+        let sweep = tokio::time::timeout(SWEEP_TIMEOUT, scratch.sweep().boxed()).await;
+        let too_slow = |_| Error::Unreachable("the probe of the store's abilities timed out".into());
+        let outcome = trials.map_err(too_slow).flatten();
+        let outcome = outcome.and_then(|abilities| sweep.map_err(too_slow).flatten().map(|()| abilities));
         if let Ok(mut unswept) = self.probed.unswept.lock() {
             if outcome.is_err() {
                 unswept.push(nonce);
             }
-            let surplus = unswept.len().saturating_sub(UNSWEPT);
+            let surplus = unswept.len().saturating_sub(MAX_UNSWEPT);
             unswept.drain(..surplus);
         }
         outcome
@@ -121,10 +123,10 @@ impl Store {
 
 impl Scratch<'_> {
     async fn try_all(&self) -> Result<Abilities, Error> {
-        // Where nothing may be written or deleted, nothing is tried.
-        self.put("ground").await?;
-        self.delete("ground").await?;
-        // Boxed: what the SDK keeps for one request fills the stack where many are under way.
+        // If writing and deleting are not permitted, nothing is trials.
+        self.put("writable").await?;
+        self.delete("writable").await?;
+        // Boxed: the SDK's futures are large and many of them would overflow the stack.
         let conditions = try_join4(
             self.put_if_absent().boxed(),
             self.complete_if_absent().boxed(),

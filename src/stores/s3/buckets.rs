@@ -3,7 +3,7 @@
 use aws_sdk_s3::types::{BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration};
 use chrono::{DateTime, Utc};
 
-use super::{Error, Store, fault};
+use super::{Error, Store, error};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Versioning {
@@ -19,12 +19,12 @@ pub struct BucketEntry {
 }
 
 impl Store {
-    /// Every bucket that our key may see, in name order.
+    /// All buckets visible to Larder's key, sorted by name.
     pub async fn list_buckets(&self) -> Result<Vec<BucketEntry>, Error> {
         let mut buckets = Vec::new();
         let mut pages = self.client.list_buckets().into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(fault::of)?;
+            let page = page.map_err(error::from_sdk)?;
             buckets.extend(page.buckets().iter().filter_map(|bucket| {
                 let created = bucket.creation_date().and_then(super::objects::to_chrono);
                 Some(BucketEntry { name: bucket.name()?.to_owned(), created })
@@ -34,9 +34,9 @@ impl Store {
         Ok(buckets)
     }
 
-    /// `NoSuchBucket` where it is missing, `AccessDenied` where it is another's.
+    /// `NoSuchBucket` if it does not exist, `AccessDenied` if another account owns it.
     pub async fn head_bucket(&self, bucket: &str) -> Result<(), Error> {
-        match self.client.head_bucket().bucket(bucket).send().await.map_err(fault::of) {
+        match self.client.head_bucket().bucket(bucket).send().await.map_err(error::from_sdk) {
             Ok(_) => Ok(()),
             Err(Error::NoSuchKey) => Err(Error::NoSuchBucket),
             Err(error) => Err(error),
@@ -45,31 +45,32 @@ impl Store {
 
     pub async fn create_bucket(&self, bucket: &str) -> Result<(), Error> {
         let mut request = self.client.create_bucket().bucket(bucket);
-        // AWS wants the region named, except for its first.
+        // AWS requires the region to be named, except for us-east-1.
         if self.region != "us-east-1" {
             let constraint = BucketLocationConstraint::from(self.region.as_str());
             request = request.create_bucket_configuration(CreateBucketConfiguration::builder().location_constraint(constraint).build());
         }
-        request.send().await.map(|_| ()).map_err(fault::of)
+        request.send().await.map(|_| ()).map_err(error::from_sdk)
     }
 
-    /// `BucketNotEmpty` where it is not. Looked at first as well: some stores delete whatever is inside.
+    /// Fails with `BucketNotEmpty` if it contains anything. Checked here because some stores delete the contents as
+    /// well.
     pub async fn delete_bucket(&self, bucket: &str) -> Result<(), Error> {
-        let found = self.client.list_objects_v2().bucket(bucket).max_keys(1).send().await.map_err(fault::of)?;
+        let found = self.client.list_objects_v2().bucket(bucket).max_keys(1).send().await.map_err(error::from_sdk)?;
         if found.key_count().unwrap_or_default() > 0 || !found.contents().is_empty() {
             return Err(Error::BucketNotEmpty);
         }
         match self.client.list_object_versions().bucket(bucket).max_keys(1).send().await {
             Ok(found) if !found.versions().is_empty() || !found.delete_markers().is_empty() => return Err(Error::BucketNotEmpty),
-            // A store without versions cannot hide any.
+            // A store without versioning has no hidden versions.
             Ok(_) | Err(_) => {}
         }
-        self.client.delete_bucket().bucket(bucket).send().await.map(|_| ()).map_err(fault::of)
+        self.client.delete_bucket().bucket(bucket).send().await.map(|_| ()).map_err(error::from_sdk)
     }
 
     pub async fn versioning(&self, bucket: &str) -> Result<Versioning, Error> {
-        let answer = self.client.get_bucket_versioning().bucket(bucket).send().await.map_err(fault::of)?;
-        Ok(match answer.status() {
+        let response = self.client.get_bucket_versioning().bucket(bucket).send().await.map_err(error::from_sdk)?;
+        Ok(match response.status() {
             Some(BucketVersioningStatus::Enabled) => Versioning::On,
             Some(BucketVersioningStatus::Suspended) => Versioning::Suspended,
             _ => Versioning::Off,

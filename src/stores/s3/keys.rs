@@ -1,12 +1,12 @@
-//! What a store does to unusual keys. Some strip a leading slash, fold `//` or turn `\` into `/`: an action on
-//! one key is then an action on another, so such keys are refused before they reach the store.
+//! How a store treats unusual keys. Some strip a leading slash, collapse `//` or turn `\` into `/`, so that an action
+//! on one key affects another object. Such keys are rejected before they reach the store.
 
 use bytes::Bytes;
 
 use super::objects::PutOptions;
 use super::{Error, Store};
 
-/// Which unusual keys the store keeps exactly as they are.
+/// Which unusual keys the store keeps unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct KeyRules {
     pub leading_slash: bool,
@@ -21,22 +21,22 @@ impl KeyRules {
     const EXACT: Self =
         Self { leading_slash: true, double_slash: true, dot_segment: true, backslash: true, control: true, trailing_slash_with_body: true };
 
-    /// Why an action on `key` could reach another object, as a sentence; `None` where it cannot.
+    /// Why an action on `key` could affect another object, as a sentence; `None` if it cannot.
     pub fn mangled(&self, key: &str) -> Option<&'static str> {
         if key.contains('\0') {
-            return Some("A name may not hold a NUL character.");
+            return Some("A name may not contain a NUL character.");
         }
         if !self.leading_slash && key.starts_with('/') {
-            return Some("The store drops a slash at the beginning of a name.");
+            return Some("The store removes a slash at the start of a name.");
         }
         if !self.double_slash && key.contains("//") {
-            return Some("The store turns two slashes in a row into one.");
+            return Some("The store merges consecutive slashes into one.");
         }
         if !self.dot_segment && key.split('/').any(|segment| segment == "." || segment == "..") {
-            return Some("The store does not take . or .. as a folder or name.");
+            return Some("The store does not accept . or .. as a folder or name.");
         }
         if !self.backslash && key.contains('\\') {
-            return Some("The store turns a backslash into a slash.");
+            return Some("The store replaces backslashes with slashes.");
         }
         if !self.control && key.chars().any(|c| c.is_ascii_control()) {
             return Some("The store changes control characters in a name.");
@@ -44,17 +44,17 @@ impl KeyRules {
         None
     }
 
-    /// As [`Self::mangled`], and for a body to be stored: a marker of a folder cannot hold one everywhere.
+    /// Like [`Self::mangled`], for storing content: some stores keep no content in folder markers.
     pub fn mangled_with_body(&self, key: &str) -> Option<&'static str> {
         if !self.trailing_slash_with_body && key.ends_with('/') {
-            return Some("The store keeps no content under a name that ends in a slash.");
+            return Some("The store cannot keep content under a name that ends with a slash.");
         }
         self.mangled(key)
     }
 }
 
 impl Store {
-    /// What is known; nothing unusual is taken for safe until the store has been probed.
+    /// The known rules; until the store has been probed, no unusual key is considered safe.
     pub fn key_rules(&self) -> KeyRules {
         if self.endpoint.is_none() {
             return KeyRules::EXACT;
@@ -66,7 +66,7 @@ impl Store {
         self.endpoint.is_none() || self.known(|_| ()).is_some()
     }
 
-    /// Stores and lists a few bytes under unusual keys; `key` puts a name into the scratch folder of a probe.
+    /// Stores and lists a few bytes under unusual keys; `key` prepends the scratch folder of a probe.
     pub(super) async fn try_keys(&self, bucket: &str, key: impl Fn(&str) -> String) -> Result<KeyRules, Error> {
         Ok(KeyRules {
             leading_slash: self.keeps(bucket, &format!("/{}", key("lead")), &key("lead")).await?,
@@ -79,8 +79,9 @@ impl Store {
         })
     }
 
-    /// Whether a body stored under `key` is listed under exactly this key and given back, and has not become
-    /// `twin`, the key that the store might take it for.
+    /// Whether content stored under `key` is listed and returned under exactly this key, and not under `twin`, the
+    /// key that
+    /// the store might change it to.
     async fn keeps(&self, bucket: &str, key: &str, twin: &str) -> Result<bool, Error> {
         let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
         match self.put(bucket, key, Bytes::from_static(b"larder"), &options).await {

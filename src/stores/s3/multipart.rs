@@ -5,23 +5,23 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPa
 use bytes::Bytes;
 
 use super::objects::{PutOptions, crc32_header, unquoted};
-use super::{Error, Store, fault, transfer};
+use super::{Error, Store, error, transfer};
 
-/// What the store holds now.
+/// The object that the store now holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredObject {
     /// Without quotes.
     pub etag: String,
     pub version_id: Option<String>,
 }
 
-/// A part to send; numbers begin at 1.
+/// A part to send; numbers start at 1.
 pub struct Part {
     pub number: i32,
     pub body: Bytes,
 }
 
-/// A part that the store has verified and kept.
+/// A part that the store has verified and stored.
 #[derive(Clone, Debug)]
 pub struct PartReceipt {
     pub number: i32,
@@ -30,8 +30,8 @@ pub struct PartReceipt {
 }
 
 impl Store {
-    /// The id of a new multipart upload.
-    pub async fn begin_multipart(&self, bucket: &str, key: &str, options: &PutOptions<'_>) -> Result<String, Error> {
+    /// Returns the ID of the new multipart upload.
+    pub async fn create_multipart(&self, bucket: &str, key: &str, options: &PutOptions<'_>) -> Result<String, Error> {
         let mut request = self
             .client
             .create_multipart_upload()
@@ -42,8 +42,8 @@ impl Store {
         for (name, value) in options.metadata {
             request = request.metadata(*name, *value);
         }
-        let answer = request.send().await.map_err(fault::of)?;
-        answer.upload_id().map(str::to_owned).ok_or_else(|| Error::Other("no upload id".into()))
+        let response = request.send().await.map_err(error::from_sdk)?;
+        response.upload_id().map(str::to_owned).ok_or_else(|| Error::Other("the response contains no upload ID".into()))
     }
 
     pub async fn put_part(&self, bucket: &str, key: &str, upload: &str, part: Part) -> Result<PartReceipt, Error> {
@@ -61,8 +61,8 @@ impl Store {
             .customize()
             .disable_payload_signing()
             .config_override(transfer());
-        let answer = request.send().await.map_err(fault::of)?;
-        let etag = answer.e_tag().map(str::to_owned).ok_or_else(|| Error::Other("a part without an ETag".into()))?;
+        let response = request.send().await.map_err(error::from_sdk)?;
+        let etag = response.e_tag().map(str::to_owned).ok_or_else(|| Error::Other("the response contains no ETag".into()))?;
         Ok(PartReceipt { number: part.number, etag, crc32 })
     }
 
@@ -74,7 +74,7 @@ impl Store {
         upload: &str,
         parts: &[PartReceipt],
         only_if_absent: bool,
-    ) -> Result<Stored, Error> {
+    ) -> Result<StoredObject, Error> {
         let completed = parts
             .iter()
             .map(|part| CompletedPart::builder().part_number(part.number).e_tag(&part.etag).checksum_crc32(&part.crc32).build());
@@ -88,13 +88,16 @@ impl Store {
             .set_if_none_match(only_if_absent.then(|| "*".to_owned()))
             .customize()
             .config_override(transfer());
-        let answer = request.send().await.map_err(fault::of)?;
-        Ok(Stored { etag: unquoted(answer.e_tag()), version_id: answer.version_id().filter(|id| *id != "null").map(str::to_owned) })
+        let response = request.send().await.map_err(error::from_sdk)?;
+        Ok(StoredObject {
+            etag: unquoted(response.e_tag()),
+            version_id: response.version_id().filter(|id| *id != "null").map(str::to_owned),
+        })
     }
 
-    /// An upload that is not known any more is no error.
+    /// Succeeds if the upload no longer exists.
     pub async fn abort_multipart(&self, bucket: &str, key: &str, upload: &str) -> Result<(), Error> {
-        match self.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(upload).send().await.map_err(fault::of) {
+        match self.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(upload).send().await.map_err(error::from_sdk) {
             Ok(_) | Err(Error::NoSuchUpload | Error::NoSuchKey | Error::NoSuchBucket) => Ok(()),
             Err(error) => Err(error),
         }

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::multipart::Stored;
-use super::{Error, Store, fault, transfer};
+use super::multipart::StoredObject;
+use super::{Error, Store, error, transfer};
 
 pub struct ObjectEntry {
     pub key: String,
@@ -22,13 +22,13 @@ pub struct ObjectEntry {
 }
 
 pub struct Listing {
-    /// Common prefixes, with their slash.
+    /// Common prefixes, including the trailing slash.
     pub prefixes: Vec<String>,
     pub objects: Vec<ObjectEntry>,
     pub next: Option<String>,
 }
 
-/// What HEAD tells.
+/// The result of HEAD.
 #[derive(Clone, Debug)]
 pub struct Head {
     pub size: u64,
@@ -39,7 +39,7 @@ pub struct Head {
     pub metadata: Vec<(String, String)>,
 }
 
-/// Conditional and Range headers, as they came.
+/// Conditional and Range headers, as received.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
     pub range: Option<String>,
@@ -53,14 +53,14 @@ pub struct Conditions {
 pub struct Body(ByteStream);
 
 impl Body {
-    /// `None` at the end; an error where the store cut the body short.
+    /// `None` at the end; an error if the store ended the body early.
     pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         Some(self.0.next().await?.map_err(|error| Error::Unreachable(error.to_string())))
     }
 }
 
-/// An object that GET has opened.
-pub struct Opened {
+/// The response of a GET.
+pub struct GetResponse {
     pub body: Body,
     pub length: u64,
     pub content_range: Option<String>,
@@ -71,13 +71,13 @@ pub struct Opened {
 
 pub struct PutOptions<'a> {
     pub content_type: &'a str,
-    /// Stored with the object, so that a crash between store and database can be told apart later.
+    /// StoredObject with the object, so that after a crash its origin can be determined.
     pub metadata: &'a [(&'a str, &'a str)],
-    /// Refuse to replace an object that is there.
+    /// Fail if the object already exists.
     pub only_if_absent: bool,
 }
 
-/// CRC-32 as S3 writes it: big-endian bytes in base64.
+/// CRC-32 in the S3 format: big-endian bytes in base64.
 pub(super) fn crc32_header(bytes: &[u8]) -> String {
     STANDARD.encode(crc32fast::hash(bytes).to_be_bytes())
 }
@@ -90,16 +90,16 @@ pub(super) fn unquoted(etag: Option<&str>) -> String {
     etag.unwrap_or_default().trim_matches('"').to_owned()
 }
 
-/// Listed keys come form-encoded (`encoding-type=url`): plus is a space.
+/// Listed keys are form-encoded (`encoding-type=url`): a plus sign is a space.
 pub(super) fn decoded(key: &str) -> String {
     let spaced = key.replace('+', " ");
     percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
 }
 
 impl Store {
-    /// One page of a listing. `delimiter`: whether to fold what stands behind the next slash.
+    /// One page of a listing. `delimiter`: whether to group keys by the next slash.
     pub async fn list(&self, bucket: &str, prefix: &str, delimiter: bool, cursor: Option<&str>, limit: i32) -> Result<Listing, Error> {
-        let answer = self
+        let response = self
             .client
             .list_objects_v2()
             .bucket(bucket)
@@ -110,8 +110,8 @@ impl Store {
             .encoding_type(EncodingType::Url)
             .send()
             .await
-            .map_err(fault::of)?;
-        let objects = answer.contents().iter().filter_map(|object| {
+            .map_err(error::from_sdk)?;
+        let objects = response.contents().iter().filter_map(|object| {
             Some(ObjectEntry {
                 key: decoded(object.key()?),
                 size: u64::try_from(object.size().unwrap_or_default()).unwrap_or_default(),
@@ -120,32 +120,32 @@ impl Store {
             })
         });
         Ok(Listing {
-            prefixes: answer.common_prefixes().iter().filter_map(|folder| folder.prefix().map(decoded)).collect(),
+            prefixes: response.common_prefixes().iter().filter_map(|folder| folder.prefix().map(decoded)).collect(),
             objects: objects.collect(),
-            next: answer.next_continuation_token().filter(|_| answer.is_truncated().unwrap_or_default()).map(str::to_owned),
+            next: response.next_continuation_token().filter(|_| response.is_truncated().unwrap_or_default()).map(str::to_owned),
         })
     }
 
     pub async fn head(&self, bucket: &str, key: &str, version: Option<&str>) -> Result<Head, Error> {
         let request = self.client.head_object().bucket(bucket).key(key).set_version_id(version.map(str::to_owned));
-        let answer = request.send().await.map_err(fault::of)?;
+        let response = request.send().await.map_err(error::from_sdk)?;
         let mut metadata: Vec<(String, String)> =
-            answer.metadata().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
+            response.metadata().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
         metadata.sort();
         Ok(Head {
-            size: u64::try_from(answer.content_length().unwrap_or_default()).unwrap_or_default(),
-            etag: unquoted(answer.e_tag()),
-            modified: answer.last_modified().and_then(to_chrono),
-            content_type: answer.content_type().map(str::to_owned),
-            version_id: answer.version_id().filter(|version| *version != "null").map(str::to_owned),
+            size: u64::try_from(response.content_length().unwrap_or_default()).unwrap_or_default(),
+            etag: unquoted(response.e_tag()),
+            modified: response.last_modified().and_then(to_chrono),
+            content_type: response.content_type().map(str::to_owned),
+            version_id: response.version_id().filter(|version| *version != "null").map(str::to_owned),
             metadata,
         })
     }
 
-    /// `NotModified`, `PreconditionFailed` and `InvalidRange` are answers to the conditions, not faults.
-    pub async fn get(&self, bucket: &str, key: &str, version: Option<&str>, conditions: &Conditions) -> Result<Opened, Error> {
+    /// `NotModified`, `PreconditionFailed` and `InvalidRange` are regular results of the conditions.
+    pub async fn get(&self, bucket: &str, key: &str, version: Option<&str>, conditions: &Conditions) -> Result<GetResponse, Error> {
         let time = |value: &Option<String>| value.as_deref().and_then(|value| SmithyTime::from_str(value, DateTimeFormat::HttpDate).ok());
-        let answer = self
+        let response = self
             .client
             .get_object()
             .bucket(bucket)
@@ -158,19 +158,19 @@ impl Store {
             .set_if_unmodified_since(time(&conditions.if_unmodified_since))
             .send()
             .await
-            .map_err(fault::of)?;
-        Ok(Opened {
-            length: u64::try_from(answer.content_length().unwrap_or_default()).unwrap_or_default(),
-            content_range: answer.content_range().map(str::to_owned),
-            etag: answer.e_tag().map(|etag| unquoted(Some(etag))),
-            modified: answer.last_modified().and_then(to_chrono),
-            content_type: answer.content_type().map(str::to_owned),
-            body: Body(answer.body),
+            .map_err(error::from_sdk)?;
+        Ok(GetResponse {
+            length: u64::try_from(response.content_length().unwrap_or_default()).unwrap_or_default(),
+            content_range: response.content_range().map(str::to_owned),
+            etag: response.e_tag().map(|etag| unquoted(Some(etag))),
+            modified: response.last_modified().and_then(to_chrono),
+            content_type: response.content_type().map(str::to_owned),
+            body: Body(response.body),
         })
     }
 
-    /// Stores a body that fits into memory with one request that the store checks against its CRC-32.
-    pub async fn put(&self, bucket: &str, key: &str, body: Bytes, options: &PutOptions<'_>) -> Result<Stored, Error> {
+    /// Stores a body held in memory with one request; the store verifies its CRC-32.
+    pub async fn put(&self, bucket: &str, key: &str, body: Bytes, options: &PutOptions<'_>) -> Result<StoredObject, Error> {
         let mut request = self
             .client
             .put_object()
@@ -184,23 +184,27 @@ impl Store {
             request = request.metadata(*name, *value);
         }
         let request = request.body(ByteStream::from(body)).customize().disable_payload_signing().config_override(transfer());
-        let answer = request.send().await.map_err(fault::of)?;
-        Ok(Stored { etag: unquoted(answer.e_tag()), version_id: answer.version_id().filter(|id| *id != "null").map(str::to_owned) })
+        let response = request.send().await.map_err(error::from_sdk)?;
+        Ok(StoredObject {
+            etag: unquoted(response.e_tag()),
+            version_id: response.version_id().filter(|id| *id != "null").map(str::to_owned),
+        })
     }
 
-    /// Deletes the object if its ETag is `etag`. Looked at first as well: some stores ignore `If-Match` here.
+    /// Deletes the object if its ETag is `etag`. Checked here as well, because some stores ignore `If-Match` on
+    /// DELETE.
     pub async fn delete_if(&self, bucket: &str, key: &str, etag: &str) -> Result<(), Error> {
         let found = self.head(bucket, key, None).await?;
         if found.etag != etag {
             return Err(Error::PreconditionFailed);
         }
         let quoted = format!("\"{etag}\"");
-        self.client.delete_object().bucket(bucket).key(key).if_match(quoted).send().await.map(|_| ()).map_err(fault::of)
+        self.client.delete_object().bucket(bucket).key(key).if_match(quoted).send().await.map(|_| ()).map_err(error::from_sdk)
     }
 
-    /// A link that downloads the object until `lifetime` is over, always as an attachment.
-    pub async fn presign(&self, bucket: &str, key: &str, disposition: &str, lifetime: Duration) -> Result<String, Error> {
-        let config = PresigningConfig::expires_in(lifetime).map_err(|error| Error::Other(error.to_string()))?;
+    /// A link that downloads the object as an attachment until `ttl` has passed.
+    pub async fn presign(&self, bucket: &str, key: &str, disposition: &str, ttl: Duration) -> Result<String, Error> {
+        let config = PresigningConfig::expires_in(ttl).map_err(|error| Error::Other(error.to_string()))?;
         let request = self
             .public
             .get_object()
@@ -208,6 +212,6 @@ impl Store {
             .key(key)
             .response_content_disposition(disposition)
             .response_content_type("application/octet-stream");
-        Ok(request.presigned(config).await.map_err(fault::of)?.uri().to_owned())
+        Ok(request.presigned(config).await.map_err(error::from_sdk)?.uri().to_owned())
     }
 }

@@ -1,12 +1,12 @@
-//! Multipart uploads that are open at the store, and the parts that have arrived of each.
+//! Multipart uploads in progress at the store, and the parts received for each.
 
 use aws_sdk_s3::types::EncodingType;
 use chrono::{DateTime, Utc};
 
 use super::objects::{decoded, to_chrono, unquoted};
-use super::{Error, Store, fault};
+use super::{Error, Store, error};
 
-/// A multipart upload that nobody has completed or aborted yet: ours, or another program's.
+/// A multipart upload that is neither completed nor aborted, created by Larder or by another application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenUpload {
     pub key: String,
@@ -14,7 +14,7 @@ pub struct OpenUpload {
     pub initiated: Option<DateTime<Utc>>,
 }
 
-/// Behind which upload to go on, as the store named it: some name both, some the upload alone.
+/// The upload after which to continue, as named by the store: some name both fields, some only the upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenMarker {
     pub key: Option<String>,
@@ -37,12 +37,12 @@ pub struct OpenPart {
 
 pub struct OpenParts {
     pub parts: Vec<OpenPart>,
-    /// The number of the last part of this page, where there are more.
+    /// The number of the last part of this page, if there are more.
     pub next: Option<i32>,
 }
 
 impl Store {
-    /// One page of the open uploads whose keys begin with `prefix`, in the order of the store.
+    /// One page of the multipart uploads in progress whose keys start with `prefix`, in the store's order.
     pub async fn list_multipart(
         &self,
         bucket: &str,
@@ -50,7 +50,7 @@ impl Store {
         marker: Option<&OpenMarker>,
         limit: i32,
     ) -> Result<OpenUploads, Error> {
-        let answer = self
+        let response = self
             .client
             .list_multipart_uploads()
             .bucket(bucket)
@@ -61,16 +61,16 @@ impl Store {
             .encoding_type(EncodingType::Url)
             .send()
             .await
-            .map_err(fault::of)?;
-        let raw = answer.uploads().iter().filter_map(|upload| upload.key()).any(is_raw);
+            .map_err(error::from_sdk)?;
+        let raw = response.uploads().iter().filter_map(|upload| upload.key()).any(is_raw);
         let raw = raw || self.known(|abilities| abilities.raw_open_keys).unwrap_or_default();
-        let spelt = |key: &str| if raw { key.to_owned() } else { decoded(key) };
-        let mut uploads: Vec<OpenUpload> = answer
+        let decode_key = |key: &str| if raw { key.to_owned() } else { decoded(key) };
+        let mut uploads: Vec<OpenUpload> = response
             .uploads()
             .iter()
             .filter_map(|upload| {
                 Some(OpenUpload {
-                    key: spelt(upload.key()?),
+                    key: decode_key(upload.key()?),
                     upload_id: upload.upload_id()?.to_owned(),
                     initiated: upload.initiated().and_then(to_chrono),
                 })
@@ -79,27 +79,29 @@ impl Store {
         if let Some(marker) = marker {
             drop_seen(&mut uploads, marker);
         }
-        // MinIO ignores both limit and markers where it is asked for all of a bucket.
-        let most = usize::try_from(limit).unwrap_or(1).max(1);
-        let cut = uploads.len() > most;
-        uploads.truncate(most);
+        // MinIO ignores the limit and the markers when listing a whole bucket.
+        let max = usize::try_from(limit).unwrap_or(1).max(1);
+        let cut = uploads.len() > max;
+        uploads.truncate(max);
         let given = |marker: Option<&str>| marker.filter(|marker| !marker.is_empty()).map(str::to_owned);
-        let named =
-            OpenMarker { key: given(answer.next_key_marker()).map(|key| spelt(&key)), upload_id: given(answer.next_upload_id_marker()) };
-        let next = if cut || (answer.is_truncated().unwrap_or_default() && named == OpenMarker::default()) {
+        let named = OpenMarker {
+            key: given(response.next_key_marker()).map(|key| decode_key(&key)),
+            upload_id: given(response.next_upload_id_marker()),
+        };
+        let next = if cut || (response.is_truncated().unwrap_or_default() && named == OpenMarker::default()) {
             uploads.last().map(|last| OpenMarker { key: Some(last.key.clone()), upload_id: Some(last.upload_id.clone()) })
         } else {
-            answer.is_truncated().unwrap_or_default().then_some(named)
+            response.is_truncated().unwrap_or_default().then_some(named)
         };
         Ok(OpenUploads { uploads, next })
     }
 
-    /// One page of the parts that have arrived, behind the part number `marker`. `NoSuchUpload` where it is over.
+    /// One page of the received parts after part number `marker`. `NoSuchUpload` if the upload no longer exists.
     pub async fn list_parts(&self, bucket: &str, key: &str, upload: &str, marker: Option<i32>, limit: i32) -> Result<OpenParts, Error> {
         let request = self.client.list_parts().bucket(bucket).key(key).upload_id(upload).max_parts(limit);
         let request = request.set_part_number_marker(marker.map(|number| number.to_string()));
-        let answer = request.send().await.map_err(fault::of)?;
-        let parts: Vec<OpenPart> = answer
+        let response = request.send().await.map_err(error::from_sdk)?;
+        let parts: Vec<OpenPart> = response
             .parts()
             .iter()
             .filter_map(|part| {
@@ -111,13 +113,13 @@ impl Store {
                 })
             })
             .collect();
-        let next = parts.last().map(|part| part.number).filter(|_| answer.is_truncated().unwrap_or_default());
+        let next = parts.last().map(|part| part.number).filter(|_| response.is_truncated().unwrap_or_default());
         Ok(OpenParts { parts, next })
     }
 }
 
-/// Whether a key has a character that `encoding-type=url` never leaves: SeaweedFS says that it has encoded the
-/// keys of open uploads, and has not.
+/// Whether a key contains a character that `encoding-type=url` always escapes: SeaweedFS claims to encode the keys of
+/// open uploads, but does not.
 fn is_raw(key: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/*+".contains(&byte);
     let bytes = key.as_bytes();
@@ -125,8 +127,8 @@ fn is_raw(key: &str) -> bool {
     bytes.iter().enumerate().any(|(at, byte)| !(plain(*byte) || *byte == b'%' && escape(at)))
 }
 
-/// What a store that ignores the marker has sent again. Where the marked upload itself is over by now, its key
-/// still tells what came before.
+/// Removes uploads that a store repeats because it ignores the marker. If the marked upload itself no longer exists,
+/// its key still tells which uploads came before.
 fn drop_seen(uploads: &mut Vec<OpenUpload>, marker: &OpenMarker) {
     let (Some(key), Some(id)) = (&marker.key, &marker.upload_id) else { return };
     match uploads.iter().position(|upload| upload.key == *key && upload.upload_id == *id) {
@@ -140,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_was_not_encoded_gives_itself_away_by_most_characters() {
+    fn unencoded_keys_are_recognized_by_their_characters() {
         for raw in ["a b", "é", "100%", "a%2", "a&b", "a\nb"] {
             assert!(is_raw(raw), "{raw}");
         }
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_ignores_the_marker_repeats_nothing() {
+    fn uploads_repeated_by_a_store_that_ignores_the_marker_are_removed() {
         let upload = |key: &str, id: &str| OpenUpload { key: key.into(), upload_id: id.into(), initiated: None };
         let all = || vec![upload("a", "1"), upload("b", "2"), upload("b", "1"), upload("c", "3")];
         let marker = |id: &str| OpenMarker { key: Some("b".into()), upload_id: Some(id.into()) };

@@ -17,7 +17,7 @@ use crate::console::session::{Admin, SignedIn};
 use crate::console::{filters, paths};
 use crate::domain::keyspace::{self, Name, Viewed};
 use crate::domain::{self, Context};
-use crate::stores::redis::{BYTES, Cost, Elements, Life, Pairs};
+use crate::stores::redis::{BYTES, Cost, Elements, Pairs, Ttl};
 
 #[derive(Template)]
 #[template(path = "pages/cache_key.html")]
@@ -54,19 +54,19 @@ pub struct Listing {
 }
 
 impl ShowPage {
-    fn life(&self) -> String {
-        ttl_text(self.viewed.described.life)
+    fn ttl(&self) -> String {
+        ttl_text(self.viewed.described.ttl)
     }
 
     fn ends_at(&self) -> Option<chrono::DateTime<chrono::Utc>> {
-        match self.viewed.described.life {
-            Life::Left(left) => crate::clock::now().checked_add_signed(chrono::TimeDelta::from_std(left).ok()?),
-            Life::Endless | Life::Over => None,
+        match self.viewed.described.ttl {
+            Ttl::Remaining(left) => crate::clock::now().checked_add_signed(chrono::TimeDelta::from_std(left).ok()?),
+            Ttl::None | Ttl::Missing => None,
         }
     }
 
     fn is_endless(&self) -> bool {
-        self.viewed.described.life == Life::Endless
+        self.viewed.described.ttl == Ttl::None
     }
 
     fn cost(&self) -> String {
@@ -211,7 +211,7 @@ pub struct ExpiryForm {
 }
 
 impl ExpiryForm {
-    fn life(&self) -> std::result::Result<Option<Duration>, Refusal> {
+    fn ttl(&self) -> std::result::Result<Option<Duration>, Refusal> {
         let refused = |why: &str| Refusal { field: "ttl", why: why.to_owned() };
         let seconds = match self.unit.as_str() {
             "" | "seconds" => 1,
@@ -231,18 +231,18 @@ impl ExpiryForm {
 pub async fn expire(admin: Admin, ctx: web::Data<Context>, form: Form<ExpiryForm>) -> Result<HttpResponse> {
     let form = form.read().await?;
     let name = name(&form.k)?;
-    let outcome = match form.life() {
-        Ok(life) => match keyspace::set_life(&ctx, &admin.actor, &name, life).await {
-            Ok(()) => Ok(life),
+    let outcome = match form.ttl() {
+        Ok(ttl) => match keyspace::set_ttl(&ctx, &admin.actor, &name, ttl).await {
+            Ok(()) => Ok(ttl),
             Err(domain::Error::Refused { field, why }) => Err(Refusal { field, why }),
             Err(error) => return Err(error.into()),
         },
         Err(refusal) => Err(refusal),
     };
     match outcome {
-        Ok(life) => {
-            let words = match life {
-                Some(life) => format!("{name} expires in {}.", ttl_text(Life::Left(life))),
+        Ok(ttl) => {
+            let words = match ttl {
+                Some(ttl) => format!("{name} expires in {}.", ttl_text(Ttl::Remaining(ttl))),
                 None => format!("{name} has no expiry any more."),
             };
             Ok(admin.redirect(&paths::cache_key(name.as_bytes(), &[]), Flash::done(words)))

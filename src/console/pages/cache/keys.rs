@@ -11,9 +11,9 @@ use crate::console::pages::{Refusal, ok, unprocessable};
 use crate::console::query::Query;
 use crate::console::session::Admin;
 use crate::console::{filters, paths, units};
-use crate::domain::keyspace::{self, Found, KINDS, Row, Search};
+use crate::domain::keyspace::{self, KINDS, Row, Search, SearchPage};
 use crate::domain::{self, Context};
-use crate::stores::redis::{Cost, Life};
+use crate::stores::redis::{Cost, Ttl};
 
 #[derive(Template)]
 #[template(path = "pages/cache_keys.html")]
@@ -22,7 +22,7 @@ pub struct IndexPage {
     pub tabs: Tabs,
     pub query: IndexQuery,
     pub refusal: Refusal,
-    pub found: Option<Found>,
+    pub found: Option<SearchPage>,
     pub cost: Cost,
 }
 
@@ -78,8 +78,8 @@ impl IndexPage {
         row.name.fits_an_address().then(|| paths::cache_key(row.name.as_bytes(), &[]))
     }
 
-    fn life(row: &Row) -> String {
-        ttl_text(row.described.life)
+    fn ttl(row: &Row) -> String {
+        ttl_text(row.described.ttl)
     }
 
     fn cost(&self) -> String {
@@ -92,12 +92,12 @@ impl IndexPage {
     }
 }
 
-pub(super) fn ttl_text(life: Life) -> String {
-    match life {
-        Life::Endless => "no expiry".to_owned(),
-        Life::Left(left) if left.as_secs() == 0 => "under 1 second".to_owned(),
-        Life::Left(left) => units::duration_words(i64::try_from(left.as_secs()).unwrap_or(i64::MAX)),
-        Life::Over => "expired".to_owned(),
+pub(super) fn ttl_text(ttl: Ttl) -> String {
+    match ttl {
+        Ttl::None => "no expiry".to_owned(),
+        Ttl::Remaining(left) if left.as_secs() == 0 => "under 1 second".to_owned(),
+        Ttl::Remaining(left) => units::duration_words(i64::try_from(left.as_secs()).unwrap_or(i64::MAX)),
+        Ttl::Missing => "expired".to_owned(),
     }
 }
 

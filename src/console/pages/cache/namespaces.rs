@@ -94,7 +94,7 @@ impl IndexPage {
     }
 
     fn ratio(namespace: &Namespace) -> Option<f64> {
-        Some(100.0 * namespace.figures?.hit_ratio()?)
+        Some(100.0 * namespace.stats?.hit_ratio()?)
     }
 
     fn ratio_text(ratio: &f64) -> String {
@@ -102,7 +102,7 @@ impl IndexPage {
     }
 
     fn p95(namespace: &Namespace) -> String {
-        let p95 = namespace.figures.and_then(|figures| figures.lookups().p95);
+        let p95 = namespace.stats.and_then(|stats| stats.lookups().p95);
         p95.map_or_else(|| "–".to_owned(), |p95| format!("≤ {}{}ms", p95.as_secs_f64() * 1000.0, units::THIN_SPACE))
     }
 
@@ -118,7 +118,7 @@ pub async fn index(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpRespon
     let (layout, tabs) = tab_layout(&viewer, Tab::Namespaces);
     if !layout.is_admin() {
         // What other programs put between colons may be a person's address, or a token.
-        namespaces.retain(|namespace| namespace.figures.is_some());
+        namespaces.retain(|namespace| namespace.stats.is_some());
     }
     ok(&IndexPage { layout, tabs, sample, namespaces, cost: browse.cost() })
 }

@@ -21,7 +21,7 @@ use crate::domain::actor::Role;
 use crate::domain::health::{self, Seconds, Service};
 use crate::domain::redis_metrics::Range;
 use crate::ready::Ready;
-use crate::stores::litellm::Examined;
+use crate::stores::litellm::ModelCheck;
 
 pub use history::{History, HistoryCache};
 
@@ -148,13 +148,13 @@ pub async fn events(
 /// Has LiteLLM call every model, and says which answered.
 pub async fn call_models(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
     let flash = match health::call_models(&ctx, &admin.actor).await? {
-        Ok(Examined { answering, failing }) if failing.is_empty() => {
-            let count = answering.len();
+        Ok(ModelCheck { healthy, unhealthy }) if unhealthy.is_empty() => {
+            let count = healthy.len();
             Flash::done(format!("{count} of {count} models answered."))
         }
-        Ok(Examined { answering, failing }) => {
-            let all = answering.len() + failing.len();
-            Flash::warn(format!("{} of {all} models answered. Not: {}.", answering.len(), failing.join(", ")))
+        Ok(ModelCheck { healthy, unhealthy }) => {
+            let all = healthy.len() + unhealthy.len();
+            Flash::warn(format!("{} of {all} models answered. Not: {}.", healthy.len(), unhealthy.join(", ")))
         }
         Err(failure) => Flash::bad(format!("The models could not be called. {}", failure.why)),
     };

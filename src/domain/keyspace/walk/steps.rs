@@ -37,7 +37,7 @@ pub(super) async fn run(ctx: &Context, actor: &Actor, mut walk: Walk) {
     if let Err(error) = redis.set_json(&key(walk.id), &walk, Some(KEPT)).await {
         log::warn!("the end of a walk over keys could not be shown: {error}");
     }
-    let _ = redis.let_go(LOCK, &walk.id.to_string()).await;
+    let _ = redis.release(LOCK, &walk.id.to_string()).await;
 }
 
 /// How it ended.
@@ -110,7 +110,7 @@ async fn is_stopped(ctx: &Context, walk: &Walk) -> bool {
 
 /// Where Redis was away for longer than the lock lives, somebody else may hold it. Without an answer it goes on.
 async fn holds(ctx: &Context, walk: &Walk) -> bool {
-    ctx.redis.required().hold(LOCK, &walk.id.to_string(), HELD).await.unwrap_or(true)
+    ctx.redis.required().acquire(LOCK, &walk.id.to_string(), HELD).await.unwrap_or(true)
 }
 
 async fn show(ctx: &Context, walk: &mut Walk) {

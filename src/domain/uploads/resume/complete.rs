@@ -47,7 +47,7 @@ pub async fn complete(
     let digest = Digest { size: i64::try_from(found.length()).unwrap_or(i64::MAX), sha256: whole };
     let attempt = attempt(ctx, actor, &found, lease);
     let receipts = parts.into_iter().map(|(_, receipt)| receipt).collect();
-    ctx.see_through(async move {
+    ctx.run_to_completion(async move {
         let _beating = Beating::start(&attempt.ctx, vec![lease]);
         publish::publish_or_release(attempt, Whole::Parts(receipts), digest).await
     })
@@ -67,7 +67,7 @@ pub async fn abort(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid) -> Resu
 pub(super) async fn give_up(ctx: &Context, actor: &Actor, found: Row, why: &'static str) -> Result<()> {
     let lease = row::take(ctx, &found).await?;
     let attempt = attempt(ctx, actor, &found, lease);
-    ctx.see_through(async move { attempt.undo(&Failure::cancelled(why)).await }).await
+    ctx.run_to_completion(async move { attempt.undo(&Failure::cancelled(why)).await }).await
 }
 
 fn attempt(ctx: &Context, actor: &Actor, found: &Row, lease: Lease) -> Attempt {

@@ -11,7 +11,7 @@ use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
 use crate::domain::uploads::attempt::Attempt;
 use crate::domain::uploads::failure::CANCELLED;
-use crate::domain::uploads::parts::{MAX_PARTS, begin_multipart, part_size};
+use crate::domain::uploads::parts::{MAX_PARTS, create_multipart, part_size};
 use crate::domain::uploads::receiver::{Receiver, check, look_first};
 use crate::domain::uploads::row::Lease;
 use crate::domain::{Context, Error, Result};
@@ -97,7 +97,7 @@ async fn ready_to_go_on(ctx: &Context, actor: &Actor, found: Row) -> Result<Resu
     if found.s3_upload_id.is_none() {
         let lease = Lease::on(id, Uuid::nil());
         let attempt = Attempt { ctx: ctx.clone(), actor: actor.clone(), lease, target: found.target(), multipart: None };
-        let upload = begin_multipart(&attempt).await?;
+        let upload = create_multipart(&attempt).await?;
         crash_point("resume::multipart_begun")?;
         if !row::keep_multipart(ctx, id, &upload).await? {
             if let Err(error) = ctx.s3.abort_multipart(&found.file.bucket, &found.file.object_key, &upload).await {

@@ -91,7 +91,7 @@ impl PartUpload {
     /// is there.
     pub async fn finish(self, sha256: Option<Vec<u8>>) -> Result<StoredPart> {
         let ctx = self.ctx.clone();
-        ctx.see_through(async move { self.store(sha256).await }).await
+        ctx.run_to_completion(async move { self.store(sha256).await }).await
     }
 
     async fn store(self, told: Option<Vec<u8>>) -> Result<StoredPart> {

@@ -50,7 +50,7 @@ fn own(metrics: &RedisMetrics) -> Tile {
 
 fn servers(info: &Info) -> Tile {
     const PREFIX: &str = "latency_percentiles_usec_";
-    let slowest = info.beginning(PREFIX).filter_map(|(command, value)| {
+    let slowest = info.with_prefix(PREFIX).filter_map(|(command, value)| {
         let p99 = parts(value).find(|(name, _)| *name == "p99")?.1.parse::<f64>().ok()?;
         Some((command, p99 / 1000.0))
     });
@@ -79,7 +79,7 @@ fn pool(work: Usage, browse: Usage) -> Tile {
 
 fn keys(info: &Info) -> Tile {
     let of_databases =
-        |part: &str| -> u64 { info.beginning("db").filter_map(|(db, _)| info.part(&format!("db{db}"), part)?.parse::<u64>().ok()).sum() };
+        |part: &str| -> u64 { info.with_prefix("db").filter_map(|(db, _)| info.part(&format!("db{db}"), part)?.parse::<u64>().ok()).sum() };
     let (keys, expires) = (of_databases("keys"), of_databases("expires"));
     let endless = keys.saturating_sub(expires);
     let share = 100.0 * endless as f64 / keys.max(1) as f64;
@@ -205,7 +205,7 @@ fn errors(metrics: &RedisMetrics) -> Tile {
     let hour = metrics.hour.get(Counter::Errors);
     let mut kinds: Vec<(&str, u64)> = metrics
         .info
-        .beginning("errorstat_")
+        .with_prefix("errorstat_")
         .filter_map(|(kind, value)| Some((kind, parts(value).find(|(name, _)| *name == "count")?.1.parse().ok()?)))
         .collect();
     kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -216,7 +216,7 @@ fn errors(metrics: &RedisMetrics) -> Tile {
             tile.line(kinds.iter().take(3).map(|(kind, count)| format!("{kind} {}", count_text(*count))).collect::<Vec<_>>().join(", "))
         }
     };
-    let denied: u64 = metrics.info.beginning("acl_access_denied_").filter_map(|(_, count)| count.parse::<u64>().ok()).sum();
+    let denied: u64 = metrics.info.with_prefix("acl_access_denied_").filter_map(|(_, count)| count.parse::<u64>().ok()).sum();
     tile.line(format!("{} refused by the access list", count_text(denied))).with_explanation(
         "commands that were answered with an error",
         "total_error_replies, errorstat_*, acl_access_denied_*",

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::console::charts::{self, Area};
 use crate::console::{ranges, units};
 use crate::domain::Context;
-use crate::domain::health::{self, Seconds, Service, State, Step};
+use crate::domain::health::{self, HistoryStep, Seconds, Service, State};
 use crate::domain::redis_metrics::Range;
 
 /// After so long Postgres has a minute that is over: the longest time between two checks, and what is written every few
@@ -75,7 +75,7 @@ pub struct History {
 }
 
 impl History {
-    pub fn of(steps: &[Option<Step>], range: Range) -> Self {
+    pub fn of(steps: &[Option<HistoryStep>], range: Range) -> Self {
         let means: Vec<Option<f64>> = steps.iter().map(|step| step.and_then(|step| step.mean)).collect();
         let top = means.iter().copied().flatten().fold(1.0, f64::max);
         let most = steps.iter().filter_map(|step| step.and_then(|step| step.most)).fold(0.0, f64::max);

@@ -19,14 +19,14 @@ const MOST: usize = 1000;
 
 /// By person.
 #[derive(Clone, Default)]
-pub struct Tally(Arc<Mutex<HashMap<Uuid, Account>>>);
+pub struct LocalCounts(Arc<Mutex<HashMap<Uuid, Account>>>);
 
 struct Account {
     /// As Redis said last.
     standing: Standing,
     asked: Instant,
     /// Let through, and Redis does not know.
-    untold: u64,
+    unreported: u64,
 }
 
 /// What comes of one request more.
@@ -38,7 +38,7 @@ pub(super) enum Count {
     Ask { before: u64 },
 }
 
-impl Tally {
+impl LocalCounts {
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Account>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -47,36 +47,36 @@ impl Tally {
         let mut accounts = self.lock();
         let Some(account) = accounts.get_mut(&user) else { return Count::Ask { before: 0 } };
         let Standing { policy, remaining, allowed, .. } = account.standing;
-        let left = remaining.saturating_sub(account.untold + 1);
+        let left = remaining.saturating_sub(account.unreported + 1);
         if !allowed || left <= policy.limit / 4 || account.asked.elapsed() >= BELIEVED {
             // Until the answer is there.
             account.standing.remaining = left;
-            return Count::Ask { before: std::mem::take(&mut account.untold) };
+            return Count::Ask { before: std::mem::take(&mut account.unreported) };
         }
-        account.untold += 1;
-        Count::LetThrough { standing: Standing { remaining: left, ..account.standing }, is_first: account.untold == 1 }
+        account.unreported += 1;
+        Count::LetThrough { standing: Standing { remaining: left, ..account.standing }, is_first: account.unreported == 1 }
     }
 
     /// What Redis has to be told of; it counts as told.
-    pub(super) fn untold(&self, user: Uuid) -> u64 {
+    pub(super) fn take_unreported(&self, user: Uuid) -> u64 {
         let mut accounts = self.lock();
         let Some(account) = accounts.get_mut(&user) else { return 0 };
-        account.standing.remaining = account.standing.remaining.saturating_sub(account.untold);
-        std::mem::take(&mut account.untold)
+        account.standing.remaining = account.standing.remaining.saturating_sub(account.unreported);
+        std::mem::take(&mut account.unreported)
     }
 
     /// What Redis says of this person; how they stand with those that it has not been told of.
-    pub(super) fn told(&self, user: Uuid, standing: Standing) -> Standing {
+    pub(super) fn update(&self, user: Uuid, standing: Standing) -> Standing {
         let mut accounts = self.lock();
         if accounts.len() >= MOST && !accounts.contains_key(&user) {
-            accounts.retain(|_, account| account.untold > 0 || account.asked.elapsed() < BELIEVED);
+            accounts.retain(|_, account| account.unreported > 0 || account.asked.elapsed() < BELIEVED);
             if accounts.len() >= MOST {
                 return standing;
             }
         }
-        let untold = accounts.get(&user).map_or(0, |account| account.untold);
-        accounts.insert(user, Account { standing, asked: Instant::now(), untold });
-        Standing { remaining: standing.remaining.saturating_sub(untold), ..standing }
+        let unreported = accounts.get(&user).map_or(0, |account| account.unreported);
+        accounts.insert(user, Account { standing, asked: Instant::now(), unreported });
+        Standing { remaining: standing.remaining.saturating_sub(unreported), ..standing }
     }
 }
 
@@ -97,40 +97,40 @@ mod tests {
 
     #[test]
     fn redis_hears_of_every_request_once_and_of_the_last_quarter_one_by_one() {
-        let (tally, user) = (Tally::default(), Uuid::now_v7());
-        assert_eq!(tally.count(user), Count::Ask { before: 0 }, "nobody has asked yet");
-        tally.told(user, standing(29));
-        assert_eq!([28, 27, 26].map(|_| tally.count(user)), [let_through(28, true), let_through(27, false), let_through(26, false)]);
-        assert_eq!(tally.count(user), Count::Ask { before: 3 });
-        assert_eq!(tally.count(user), Count::Ask { before: 0 }, "each is told of once");
-        tally.told(user, Standing { allowed: false, ..standing(99) });
-        assert_eq!(tally.count(user), Count::Ask { before: 0 }, "whoever was refused");
-        assert_eq!(tally.count(Uuid::now_v7()), Count::Ask { before: 0 }, "somebody else");
+        let (counts, user) = (LocalCounts::default(), Uuid::now_v7());
+        assert_eq!(counts.count(user), Count::Ask { before: 0 }, "nobody has asked yet");
+        counts.update(user, standing(29));
+        assert_eq!([28, 27, 26].map(|_| counts.count(user)), [let_through(28, true), let_through(27, false), let_through(26, false)]);
+        assert_eq!(counts.count(user), Count::Ask { before: 3 });
+        assert_eq!(counts.count(user), Count::Ask { before: 0 }, "each is told of once");
+        counts.update(user, Standing { allowed: false, ..standing(99) });
+        assert_eq!(counts.count(user), Count::Ask { before: 0 }, "whoever was refused");
+        assert_eq!(counts.count(Uuid::now_v7()), Count::Ask { before: 0 }, "somebody else");
     }
 
     #[test]
     fn what_redis_does_not_know_yet_is_left_over() {
-        let (tally, user) = (Tally::default(), Uuid::now_v7());
-        tally.told(user, standing(99));
-        assert_eq!(tally.count(user), let_through(98, true));
-        assert_eq!(tally.told(user, standing(97)), standing(96), "another console let one through");
-        assert_eq!(tally.count(user), let_through(95, false));
-        assert_eq!((tally.untold(user), tally.untold(user)), (2, 0));
-        tally.told(user, standing(95));
-        assert_eq!(tally.count(user), let_through(94, true));
-        let mut accounts = tally.lock();
+        let (counts, user) = (LocalCounts::default(), Uuid::now_v7());
+        counts.update(user, standing(99));
+        assert_eq!(counts.count(user), let_through(98, true));
+        assert_eq!(counts.update(user, standing(97)), standing(96), "another console let one through");
+        assert_eq!(counts.count(user), let_through(95, false));
+        assert_eq!((counts.take_unreported(user), counts.take_unreported(user)), (2, 0));
+        counts.update(user, standing(95));
+        assert_eq!(counts.count(user), let_through(94, true));
+        let mut accounts = counts.lock();
         let account = accounts.get_mut(&user).unwrap();
         account.asked = account.asked.checked_sub(BELIEVED).unwrap();
         drop(accounts);
-        assert_eq!(tally.count(user), Count::Ask { before: 1 }, "what was said long ago is not believed");
+        assert_eq!(counts.count(user), Count::Ask { before: 1 }, "what was said long ago is not believed");
     }
 
     #[test]
     fn there_is_an_end_to_those_it_knows() {
-        let tally = Tally::default();
+        let counts = LocalCounts::default();
         for _ in 0..2 * MOST {
-            tally.told(Uuid::now_v7(), standing(99));
+            counts.update(Uuid::now_v7(), standing(99));
         }
-        assert_eq!(tally.0.lock().unwrap().len(), MOST);
+        assert_eq!(counts.0.lock().unwrap().len(), MOST);
     }
 }

@@ -20,7 +20,7 @@ const MOST: usize = 1000;
 type Seen = HashMap<Vec<u8>, (Session, Instant)>;
 
 #[derive(Clone, Default)]
-pub struct Known(Arc<Inner>);
+pub struct SessionCache(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -31,29 +31,29 @@ struct Inner {
 
 /// A look-up that has begun.
 #[derive(Clone, Copy)]
-pub(in crate::domain) struct Asking {
+pub(in crate::domain) struct Lookup {
     at: Instant,
     forgotten: u64,
 }
 
-impl Asking {
+impl Lookup {
     pub fn took(&self) -> Duration {
         self.at.elapsed()
     }
 }
 
-impl Known {
+impl SessionCache {
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Call it before whoever knows the session is asked.
-    pub(in crate::domain) fn asking(&self) -> Asking {
-        Asking { at: Instant::now(), forgotten: self.0.forgotten.load(Ordering::SeqCst) }
+    pub(in crate::domain) fn asking(&self) -> Lookup {
+        Lookup { at: Instant::now(), forgotten: self.0.forgotten.load(Ordering::SeqCst) }
     }
 
     /// What was found, unless some session was ended here since: it may have been this one.
-    pub(super) fn enter(&self, hash: &[u8], session: &Session, asking: Asking) {
+    pub(super) fn enter(&self, hash: &[u8], session: &Session, asking: Lookup) {
         let mut known = self.lock();
         if self.0.forgotten.load(Ordering::SeqCst) != asking.forgotten {
             return;
@@ -85,16 +85,16 @@ impl Known {
 }
 
 /// Whoever was found within the last second, for what only shows.
-pub fn at_hand(ctx: &Context, token: &str) -> Option<Session> {
-    ctx.known.within(&hash_of(token)?, MOMENT)
+pub fn recently_seen(ctx: &Context, token: &str) -> Option<Session> {
+    ctx.session_cache.within(&hash_of(token)?, MOMENT)
 }
 
 /// As [`find`], for what only shows: whoever was seen a moment ago is not looked up again, and while Postgres is known to
 /// be away whoever was seen within the hour. An end of the session at another console is heard of ten seconds late.
-pub async fn glance(ctx: &Context, token: &str) -> Result<Option<Session>> {
+pub async fn find_cached(ctx: &Context, token: &str) -> Result<Option<Session>> {
     let Some(hash) = hash_of(token) else { return Ok(None) };
     let age = if ctx.health.one(Service::Postgres).healthy { COPY } else { OUTAGE };
-    match ctx.known.within(&hash, age) {
+    match ctx.session_cache.within(&hash, age) {
         Some(session) => Ok(Some(session)),
         None => find(ctx, token).await,
     }
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn whoever_was_seen_is_known_until_forgotten_and_there_is_an_end_to_it() {
-        let known = Known::default();
+        let known = SessionCache::default();
         known.enter(b"one", &session("one"), known.asking());
         assert_eq!(known.within(b"one", COPY).unwrap().name, "one");
         assert!(known.within(b"one", Duration::ZERO).is_none() && known.within(b"two", COPY).is_none());
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_was_looked_up_before_an_end_is_not_kept_after_it() {
-        let known = Known::default();
+        let known = SessionCache::default();
         let asking = known.asking();
         known.forget(b"one");
         known.enter(b"one", &session("one"), asking);

@@ -1,4 +1,4 @@
-//! How a namespace does: counted in the process at the price of a few additions a lookup.
+//! LookupOutcome a namespace does: counted in the process at the price of a few additions a lookup.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Where a caller's value came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
+pub enum LookupOutcome {
     /// Redis had it.
     Hit,
     /// Redis had one past its time, which was served while another is computed.
@@ -37,9 +37,9 @@ const NAMES: [&str; LOOKUPS] = ["hits", "stale", "misses", "errors", "computatio
 
 /// Counts of one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Figures([u64; CELLS]);
+pub struct NamespaceStats([u64; CELLS]);
 
-/// How long something took, every time.
+/// LookupOutcome long something took, every time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency {
     pub count: u64,
@@ -48,13 +48,13 @@ pub struct Latency {
     pub p95: Option<Duration>,
 }
 
-impl Default for Figures {
+impl Default for NamespaceStats {
     fn default() -> Self {
         Self([0; CELLS])
     }
 }
 
-impl Figures {
+impl NamespaceStats {
     /// Served from Redis, those past their time included.
     pub fn hits(&self) -> u64 {
         self.0[HITS] + self.0[STALE]
@@ -167,25 +167,25 @@ impl Counters {
         self.0[cell].fetch_add(by, Ordering::Relaxed);
     }
 
-    pub fn looked_up(&self, how: How, took: Duration) {
+    pub fn looked_up(&self, how: LookupOutcome, took: Duration) {
         self.answered(how, 1);
         self.timed(LOOKUPS, took);
     }
 
     /// Several answers of one question, which took its time once.
     pub fn looked_up_together(&self, hits: u64, misses: u64, errors: u64, took: Duration) {
-        self.answered(How::Hit, hits);
-        self.answered(How::Miss, misses);
-        self.answered(How::Error, errors);
+        self.answered(LookupOutcome::Hit, hits);
+        self.answered(LookupOutcome::Miss, misses);
+        self.answered(LookupOutcome::Error, errors);
         self.timed(LOOKUPS, took);
     }
 
-    fn answered(&self, how: How, times: u64) {
+    fn answered(&self, how: LookupOutcome, times: u64) {
         let cell = match how {
-            How::Hit => HITS,
-            How::Stale => STALE,
-            How::Miss => MISSES,
-            How::Error => ERRORS,
+            LookupOutcome::Hit => HITS,
+            LookupOutcome::Stale => STALE,
+            LookupOutcome::Miss => MISSES,
+            LookupOutcome::Error => ERRORS,
         };
         self.add(cell, times);
     }
@@ -206,20 +206,20 @@ impl Counters {
         self.add(at + 1 + STEPS.iter().position(|bound| microseconds <= *bound).unwrap_or(STEPS.len()), 1);
     }
 
-    pub fn read(&self) -> Figures {
-        let mut figures = Figures::default();
-        for (figure, counter) in figures.0.iter_mut().zip(&self.0) {
+    pub fn read(&self) -> NamespaceStats {
+        let mut stats = NamespaceStats::default();
+        for (figure, counter) in stats.0.iter_mut().zip(&self.0) {
             *figure = counter.load(Ordering::Relaxed);
         }
-        figures
+        stats
     }
 }
 
 /// The counters of every namespace that was used.
 #[derive(Default)]
-pub(super) struct Book(RwLock<HashMap<&'static str, Arc<Counters>>>);
+pub(super) struct StatsByNamespace(RwLock<HashMap<&'static str, Arc<Counters>>>);
 
-impl Book {
+impl StatsByNamespace {
     pub fn of(&self, namespace: &'static str) -> Arc<Counters> {
         if let Some(counters) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(namespace) {
             return counters.clone();
@@ -227,7 +227,7 @@ impl Book {
         self.0.write().unwrap_or_else(PoisonError::into_inner).entry(namespace).or_default().clone()
     }
 
-    pub fn read(&self) -> Vec<(&'static str, Figures)> {
+    pub fn read(&self) -> Vec<(&'static str, NamespaceStats)> {
         let counters = self.0.read().unwrap_or_else(PoisonError::into_inner);
         counters.iter().map(|(name, counters)| (*name, counters.read())).collect()
     }
@@ -241,28 +241,28 @@ mod tests {
     fn what_was_counted_is_read_again() {
         let counters = Counters::default();
         for took in 1..=100 {
-            let how = if took <= 60 { How::Hit } else { How::Miss };
+            let how = if took <= 60 { LookupOutcome::Hit } else { LookupOutcome::Miss };
             counters.looked_up(how, Duration::from_millis(took));
         }
-        counters.looked_up(How::Stale, Duration::from_secs(60));
-        counters.looked_up(How::Error, Duration::ZERO);
+        counters.looked_up(LookupOutcome::Stale, Duration::from_secs(60));
+        counters.looked_up(LookupOutcome::Error, Duration::ZERO);
         counters.computed(false, Duration::from_micros(1));
-        let figures = counters.read();
-        assert_eq!((figures.hits(), figures.stale(), figures.misses(), figures.errors()), (61, 1, 40, 1));
-        assert_eq!((figures.computations(), figures.failures()), (1, 1));
-        assert!(figures.hit_ratio().is_some_and(|ratio| (ratio - 61.0 / 101.0).abs() < 1e-9));
-        assert_eq!((figures.lookups().count, figures.lookups().sum), (102, Duration::from_millis(5050 + 60_000)));
-        assert_eq!(figures.lookups().p95, Some(Duration::from_millis(100)));
-        assert_eq!(figures.computing().p95, Some(Duration::from_micros(100)));
-        assert_eq!((Figures::default().lookups().p95, Figures::default().hit_ratio()), (None, None));
+        let stats = counters.read();
+        assert_eq!((stats.hits(), stats.stale(), stats.misses(), stats.errors()), (61, 1, 40, 1));
+        assert_eq!((stats.computations(), stats.failures()), (1, 1));
+        assert!(stats.hit_ratio().is_some_and(|ratio| (ratio - 61.0 / 101.0).abs() < 1e-9));
+        assert_eq!((stats.lookups().count, stats.lookups().sum), (102, Duration::from_millis(5050 + 60_000)));
+        assert_eq!(stats.lookups().p95, Some(Duration::from_millis(100)));
+        assert_eq!(stats.computing().p95, Some(Duration::from_micros(100)));
+        assert_eq!((NamespaceStats::default().lookups().p95, NamespaceStats::default().hit_ratio()), (None, None));
 
-        let mut total = Figures::default();
-        for (name, by) in figures.since(&Figures::default()) {
+        let mut total = NamespaceStats::default();
+        for (name, by) in stats.since(&NamespaceStats::default()) {
             total.add(&name, by);
         }
         total.add("of-a newer version", 7);
-        assert_eq!(total, figures);
-        assert!(figures.since(&total).is_empty());
+        assert_eq!(total, stats);
+        assert!(stats.since(&total).is_empty());
         assert!((0..CELLS).all(|at| cell(&name(at)) == Some(at)) && cell("lookups-18").is_none() && cell("lookups-x").is_none());
     }
 }

@@ -1,67 +1,67 @@
-//! What went wrong at the store, in our words.
+//! Errors from_sdk the object store.
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-/// Why a request to the store did not succeed.
+/// Why a request to the store failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("There is no bucket of this name")]
+    #[error("Bucket not found")]
     NoSuchBucket,
-    #[error("There is no object of this key")]
+    #[error("Object not found")]
     NoSuchKey,
-    #[error("The store refused: access denied for Larder's key")]
+    #[error("The store denied access to Larder's key")]
     AccessDenied,
-    /// 409 or 412 on a conditional request: another object is there.
-    #[error("The object is not as expected")]
+    /// 409 or 412 on a conditional request: another object exists.
+    #[error("The object differs from the expected one")]
     PreconditionFailed,
     #[error("The bucket is not empty")]
     BucketNotEmpty,
-    #[error("A bucket of this name exists already")]
+    #[error("A bucket with this name already exists")]
     BucketExists,
     #[error("The store has no space left")]
     NoSpace,
-    /// A sentence for people.
+    /// A sentence for display.
     #[error("{0}")]
     InvalidKey(String),
     #[error("The requested range is outside the object")]
     InvalidRange,
-    /// 304: not an error to the person who asked.
+    /// 304: not an error for the caller.
     #[error("The object has not changed")]
     NotModified,
-    /// A cursor, version or prefix that the store cannot read.
-    #[error("The store cannot read this request: {0}")]
+    /// An invalid cursor, version or prefix.
+    #[error("The store rejected the request: {0}")]
     InvalidRequest(String),
-    /// What we sent did not match its checksum.
-    #[error("The store received other bytes than Larder sent")]
+    /// The data received by the store did not match its checksum.
+    #[error("The store received different bytes than Larder sent")]
     ChecksumMismatch,
-    #[error("The multipart upload is not known to the store")]
+    #[error("The multipart upload does not exist")]
     NoSuchUpload,
-    #[error("The store does not offer this")]
+    #[error("The store does not support this")]
     NotSupported,
-    #[error("The store asks to slow down")]
+    #[error("The store is receiving too many requests")]
     SlowDown,
-    /// No answer within the deadline, or no connection.
-    #[error("The store does not answer: {0}")]
+    /// No response within the deadline, or no connection.
+    #[error("The store is unreachable: {0}")]
     Unreachable(String),
-    #[error("The store answered with an error: {0}")]
+    #[error("The store returned an error: {0}")]
     Other(String),
 }
 
-pub(super) fn of<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E, HttpResponse>) -> Error {
+pub(super) fn from_sdk<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E, HttpResponse>) -> Error {
     let (status, code, message) = match &error {
-        SdkError::TimeoutError(_) => return Error::Unreachable("no answer in time".into()),
+        SdkError::TimeoutError(_) => return Error::Unreachable("no response in time".into()),
         SdkError::DispatchFailure(failure) => {
             let cause = failure.as_connector_error().map_or_else(|| "the connection failed".to_owned(), cause_of);
             return Error::Unreachable(cause);
         }
-        SdkError::ConstructionFailure(_) => return Error::InvalidKey("The store's protocol cannot carry this name.".into()),
+        SdkError::ConstructionFailure(_) => return Error::InvalidKey("The S3 protocol cannot represent this name.".into()),
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();
             return if (500..600).contains(&status) {
                 Error::Other(format!("status {status}"))
             } else {
-                Error::Unreachable("an unreadable answer".into())
+                Error::Unreachable("an unreadable response".into())
             };
         }
         SdkError::ServiceError(service) => {
@@ -72,7 +72,7 @@ pub(super) fn of<E: ProvideErrorMetadata + std::error::Error + 'static>(error: S
     classify(status, code, message)
 }
 
-/// The innermost cause: "dispatch failure" alone helps nobody.
+/// The innermost cause: "dispatch failure" alone is not helpful.
 fn cause_of(error: &aws_sdk_s3::error::ConnectorError) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -81,9 +81,9 @@ fn cause_of(error: &aws_sdk_s3::error::ConnectorError) -> String {
     cause.to_string()
 }
 
-/// By code where the answer has one, by status where it has no body (HEAD).
+/// By error code, or by status if the response has no body (HEAD).
 fn classify(status: u16, code: &str, message: &str) -> Error {
-    let without_space = ["no free volumes", "No space left", "no writable volumes"].iter().any(|part| message.contains(part));
+    let is_full = ["no free volumes", "No space left", "no writable volumes"].iter().any(|part| message.contains(part));
     match code {
         "NoSuchBucket" => Error::NoSuchBucket,
         "NoSuchKey" | "NoSuchVersion" => Error::NoSuchKey,
@@ -99,17 +99,17 @@ fn classify(status: u16, code: &str, message: &str) -> Error {
         "InvalidRange" => Error::InvalidRange,
         "NotModified" => Error::NotModified,
         "KeyTooLongError" | "XMinioInvalidObjectName" | "XMinioInvalidResourceName" => {
-            Error::InvalidKey("The store does not take this name.".into())
+            Error::InvalidKey("The store does not accept this name.".into())
         }
         "SlowDown" | "SlowDownRead" | "SlowDownWrite" | "ServiceUnavailable" | "ServerBusy" | "TooManyRequests" => Error::SlowDown,
         "NotImplemented" | "UnsupportedOperation" => Error::NotSupported,
         _ if status == 501 => Error::NotSupported,
-        _ if without_space || status == 507 => Error::NoSpace,
+        _ if is_full || status == 507 => Error::NoSpace,
         _ => match status {
             304 => Error::NotModified,
-            // A HEAD with a name that the store does not take has no body either.
-            400 if code.is_empty() || code == "BadRequest" => Error::InvalidKey("The store does not take this name.".into()),
-            // A HEAD has no body to say whether the bucket or the key is missing.
+            // The response to a HEAD with an unacceptable name has no body either.
+            400 if code.is_empty() || code == "BadRequest" => Error::InvalidKey("The store does not accept this name.".into()),
+            // A HEAD response has no body that says whether the bucket or the key is missing.
             404 => Error::NoSuchKey,
             401 | 403 => Error::AccessDenied,
             412 => Error::PreconditionFailed,
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_named_by_their_code_and_by_their_status_without_one() {
+    fn responses_are_classified_by_code_or_else_by_status() {
         assert_eq!(classify(404, "NoSuchBucket", ""), Error::NoSuchBucket);
         assert_eq!(classify(404, "", ""), Error::NoSuchKey);
         assert_eq!(classify(403, "", ""), Error::AccessDenied);

@@ -8,7 +8,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Mended;
+use super::Repair;
 use super::rows::Row;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
@@ -50,7 +50,7 @@ impl Change<'_> {
     }
 }
 
-async fn mend(ctx: &Context, row: &Row, change: Change<'_>, detail: Value) -> Result<Mended> {
+async fn repair(ctx: &Context, row: &Row, change: Change<'_>, detail: Value) -> Result<Repair> {
     let actor = Actor { tenant: row.tenant_id, ..Actor::system("Reconciliation") };
     let resource = audit::object(&row.bucket, &row.object_key);
     let changed = ctx
@@ -59,11 +59,11 @@ async fn mend(ctx: &Context, row: &Row, change: Change<'_>, detail: Value) -> Re
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
                 if !unchanged(conn, row).await? {
-                    return Ok(Mended::Overtaken);
+                    return Ok(Repair::Outdated);
                 }
                 change.make(conn, row).await?;
                 audit::record(conn, &actor, "file.reconcile", &resource, Outcome::Ok, detail).await?;
-                Ok(Mended::Yes)
+                Ok(Repair::Done)
             })
             .await
             .map_err(|error: diesel::result::Error| error.into())
@@ -71,23 +71,23 @@ async fn mend(ctx: &Context, row: &Row, change: Change<'_>, detail: Value) -> Re
         .await;
     match changed {
         // An upload has become the ready one in the meantime.
-        Err(Error::Postgres(error)) if error.unique_violation().is_some() => Ok(Mended::Overtaken),
+        Err(Error::Postgres(error)) if error.unique_violation().is_some() => Ok(Repair::Outdated),
         changed => changed,
     }
 }
 
-pub(super) async fn delete(ctx: &Context, row: &Row) -> Result<Mended> {
+pub(super) async fn delete(ctx: &Context, row: &Row) -> Result<Repair> {
     let detail = json!({ "etag": row.etag, "found": "not in the store", "state": "deleted" });
-    mend(ctx, row, Change::State("deleted"), detail).await
+    repair(ctx, row, Change::State("deleted"), detail).await
 }
 
-pub(super) async fn supersede(ctx: &Context, row: &Row, etag: &str) -> Result<Mended> {
+pub(super) async fn supersede(ctx: &Context, row: &Row, etag: &str) -> Result<Repair> {
     let detail = json!({ "etag": row.etag, "found": "changed outside Larder", "found_etag": etag, "state": "superseded" });
-    mend(ctx, row, Change::State("superseded"), detail).await
+    repair(ctx, row, Change::State("superseded"), detail).await
 }
 
 /// The object carries the number of this row: it was published, and what came after was lost.
-pub(super) async fn roll_forward(ctx: &Context, row: &Row, head: &Head) -> Result<Mended> {
+pub(super) async fn roll_forward(ctx: &Context, row: &Row, head: &Head) -> Result<Repair> {
     let detail = json!({ "etag": head.etag, "found": "whole in the store", "state": "ready" });
-    mend(ctx, row, Change::Ready(head), detail).await
+    repair(ctx, row, Change::Ready(head), detail).await
 }
