@@ -1,4 +1,4 @@
-//! Floor 2: what Larder does, one noun a module. No actix and no HTML.
+//! Layer 2: the actions of Larder, one module per noun. No actix and no HTML.
 
 pub mod abilities;
 pub mod actor;
@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::stores::{postgres, redis, s3};
 
-/// What every action needs: the stores, the configuration, and a place for work that outlives its request.
+/// What every action needs: the stores, the configuration, and a tracker for tasks that outlive their request.
 #[derive(Clone)]
 pub struct Context {
     pub config: Arc<Config>,
@@ -49,33 +49,33 @@ pub struct Context {
     pub rate_counts: limits::LocalCounts,
     pub upload_memory: uploads::MemoryLimit,
     pub transfer_counters: transfer_counters::TransferCounters,
-    /// Work that a dropped connection must not cancel; awaited at shutdown.
+    /// Tasks that a dropped connection must not cancel; awaited at shutdown.
     pub tasks: TaskTracker,
-    /// The runtime that such work and its connections live on.
+    /// The runtime on which such tasks and their connections run.
     pub runtime: tokio::runtime::Handle,
 }
 
-/// Why an action did not happen. The message is a sentence for the person who asked.
+/// Why an action failed. The message is a sentence for the user.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]
     NotFound(String),
-    /// A person's mistake: `field` names the input that the sentence belongs to.
+    /// Invalid input: `field` names the input that the sentence belongs to.
     #[error("{why}")]
     Refused { field: &'static str, why: String },
     #[error("{0}")]
     Conflict(String),
-    /// What was under way has been given up from elsewhere.
+    /// The upload in progress was cancelled elsewhere.
     #[error("{0}")]
     Cancelled(String),
     #[error("{0}")]
     Forbidden(String),
     #[error("{0}")]
     TooLarge(String),
-    /// More asks for the same thing than there is of it; after `retry_after` there may be some.
+    /// A limit is reached; a retry may succeed after `retry_after`.
     #[error("{why}")]
     Busy { why: String, retry_after: Duration },
-    /// A fault of our own, for the log.
+    /// A bug or an unexpected condition, for the log.
     #[error("{0}")]
     Internal(String),
     #[error(transparent)]
@@ -87,22 +87,24 @@ pub enum Error {
 }
 
 impl Context {
-    /// Work that no request waits for, on the runtime that outlives them all; awaited at shutdown.
+    /// Runs a task that no request waits for, on a runtime that outlives all requests; awaited at shutdown.
     pub(crate) fn in_background<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
         self.tasks.spawn_on(work, &self.runtime)
     }
 
-    /// Runs `work` to its end, even where whoever asked for it goes away: a dropped connection must not come
-    /// between a change and its audit.
+    /// Runs `work` to completion, even if the caller goes away: a dropped connection must not separate a change from
+    /// its
+    /// audit event.
     pub(crate) async fn run_to_completion<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
         let ended = self.in_background(work).await;
-        ended.unwrap_or_else(|error| Err(Error::Internal(format!("work was cut off: {error}"))))
+        ended.unwrap_or_else(|error| Err(Error::Internal(format!("a task was aborted: {error}"))))
     }
 }
 
 impl Context {
-    /// Does in the background what could not be recorded now: every second for ten minutes, so that it is late
-    /// rather than lost. `what` stands in the log.
+    /// Retries in the background what could not be recorded now: every second for ten minutes, so that it is recorded
+    /// late
+    /// rather than never. `what` appears in the log.
     pub(crate) fn retry_in_background<W: Future<Output = Result<()>> + Send>(&self, what: String, work: impl Fn() -> W + Send + 'static) {
         log::error!("{what}: done, but not recorded yet");
         self.in_background(async move {

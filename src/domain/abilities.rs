@@ -1,4 +1,4 @@
-//! What the store can do: tried at the start and once a day, kept in Redis for all replicas, shown with its age.
+//! What the store supports: probed at startup and once a day, cached in Redis for all replicas, shown with its age.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use crate::clock;
 use crate::stores::s3;
 pub use crate::stores::s3::{Abilities, Ability, Probed};
 
-/// Who starts within a day of a probe does not try again. What is old is still better shown, with its age, than nothing.
+/// A probe is valid for a day, also across restarts. Older results are still shown, with their age.
 pub(super) static CACHE: Namespace<Probed> = Namespace::new("store-abilities", Duration::from_secs(86_400))
     .stale(Duration::from_secs(30 * 86_400))
     .computing(Duration::from_secs(60))
     .waiting(Duration::from_secs(20));
-/// Whoever presses the button twice has seen the new answer.
+/// A second click within this time returns the result of the first.
 const RECENT: TimeDelta = TimeDelta::seconds(5);
 const EVERY: Duration = Duration::from_secs(3600);
 
-/// Another store, or a Larder that tries other things, does not take it over.
+/// A different store or Larder version does not reuse the result.
 fn key(ctx: &Context) -> Key {
     Key::of(&[&ctx.s3.endpoint().unwrap_or("AWS"), &env!("CARGO_PKG_VERSION")])
 }
 
-/// What the last probe found, whichever replica made it. `None`: nobody has been able to try yet.
+/// The result of the last probe by any replica. `None`: not probed yet.
 pub async fn known(ctx: &Context) -> Option<Probed> {
     let own = ctx.s3.probed();
     match cache::get(ctx, &CACHE, &key(ctx)).await.map(|found| found.value) {
@@ -40,37 +40,37 @@ pub async fn known(ctx: &Context) -> Option<Probed> {
     }
 }
 
-/// Tries again, in `bucket`. Conflict where nothing may be written there. What was known stays where it fails.
+/// Probes again in `bucket`. Conflict if Larder may not write there. If it fails, the previous result is kept.
 pub async fn probe(ctx: &Context, actor: &Actor, bucket: &BucketName) -> Result<Probed> {
     if let Some(known) = known(ctx).await.filter(|known| known.bucket == bucket.as_str() && clock::now() - known.at < RECENT) {
         return Ok(known);
     }
     ctx.db.check_available().await?;
-    let (all, actor, bucket) = (ctx.clone(), actor.clone(), bucket.clone());
+    let (task_ctx, actor, bucket) = (ctx.clone(), actor.clone(), bucket.clone());
     ctx.run_to_completion(async move {
-        let found = match try_in(&all, bucket.as_str()).await {
+        let found = match try_in(&task_ctx, bucket.as_str()).await {
             Err(s3::Error::AccessDenied) => {
                 return Err(Error::Conflict(format!(
-                    "Larder's key may not write to {bucket} and delete there, so nothing was tried. Try it in another bucket."
+                    "Larder's key may not write and delete objects in {bucket}, so nothing was tested. Try another bucket."
                 )));
             }
             Err(s3::Error::NoSuchBucket | s3::Error::NoSuchKey) => {
-                return Err(Error::NotFound(format!("There is no bucket named {bucket}.")));
+                return Err(Error::NotFound(format!("Bucket {bucket} not found.")));
             }
             found => found?,
         };
-        // Without Redis this process alone knows.
-        cache::set(&all, &CACHE, &key(&all), &found).await;
-        audit::record_with_retry(&all, &actor, "store.probe", &audit::object(bucket.as_str(), ""), json!({})).await?;
+        // Without Redis, only this process knows the result.
+        cache::set(&task_ctx, &CACHE, &key(&task_ctx), &found).await;
+        audit::record_with_retry(&task_ctx, &actor, "store.probe", &audit::object(bucket.as_str(), ""), json!({})).await?;
         Ok(found)
     })
     .await
 }
 
-/// At a start, and every hour: what is known is taken over, and tried again in `bucket` once it is old.
+/// At startup and every hour: uses the cached result, or probes again in `bucket` if it is too old.
 pub(super) async fn ensure(ctx: &Context, bucket: &str) -> Result<()> {
-    let (all, bucket) = (ctx.clone(), bucket.to_owned());
-    let trying = move || async move { Ok(try_in(&all, &bucket).await?) };
+    let (task_ctx, bucket) = (ctx.clone(), bucket.to_owned());
+    let trying = move || async move { Ok(try_in(&task_ctx, &bucket).await?) };
     match cache::get_or_compute(ctx, &CACHE, &key(ctx), trying).await {
         Ok(probed) => {
             if ctx.s3.probed().is_none_or(|own| own.at < probed.at) {
@@ -78,23 +78,23 @@ pub(super) async fn ensure(ctx: &Context, bucket: &str) -> Result<()> {
             }
             Ok(())
         }
-        // A key that may not write cannot harm; unusual names stay refused.
+        // A key without write permission can do no harm; unusual names stay rejected.
         Err(Error::S3(s3::Error::AccessDenied)) => {
-            log::warn!("what the store can do was not tried: access denied");
+            log::warn!("the store's abilities were not probed: access denied");
             Ok(())
         }
         Err(error) => Err(error),
     }
 }
 
-/// Tries again once a day, for ever.
+/// Probes again once a day, forever.
 pub async fn keep_fresh(ctx: Context) {
     loop {
         tokio::time::sleep(EVERY).await;
         if let Some(bucket) = ctx.config.s3.buckets.first()
             && let Err(error) = ensure(&ctx, bucket).await
         {
-            log::info!("what the store can do was not tried again: {error}");
+            log::info!("the store's abilities were not probed again: {error}");
         }
     }
 }

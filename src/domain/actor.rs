@@ -1,21 +1,21 @@
-//! Who acts: the subject of every audit event, and the role that decides what they may do.
+//! Who acts: the subject of every audit event, and the role that determines what it may do.
 
 use std::net::IpAddr;
 
 use uuid::Uuid;
 
-/// The tenant of a first installation; its row comes with the migrations.
+/// The tenant of a first installation; a migration creates its row.
 pub const FIRST_TENANT: Uuid = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001);
 
-/// What a person may do; each role may do what the ones before it may.
+/// A user's role. Each role includes the permissions of the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Sees and downloads.
+    /// Views and downloads.
     Viewer,
     /// Uploads and deletes objects.
     Editor,
-    /// Buckets, users, audit.
+    /// Manages buckets, users and the audit log.
     Admin,
 }
 
@@ -57,7 +57,7 @@ pub struct Actor {
     pub tenant: Uuid,
     pub kind: ActorKind,
     pub id: Option<Uuid>,
-    /// The person's name, as other people know it.
+    /// The user's display name.
     pub label: String,
     pub role: Role,
     pub address: Option<IpAddr>,
@@ -65,7 +65,7 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Larder itself, for clean-up and the command line.
+    /// Larder itself: cleanup jobs and the command line.
     pub fn system(label: &str) -> Self {
         Self {
             tenant: FIRST_TENANT,
@@ -78,7 +78,7 @@ impl Actor {
         }
     }
 
-    /// Somebody who has not signed in.
+    /// A visitor who is not signed in.
     pub fn anonymous(label: &str, address: Option<IpAddr>, request_id: &str) -> Self {
         Self {
             tenant: FIRST_TENANT,

@@ -1,4 +1,4 @@
-//! Who did what to which resource, when, from where. Written in the transaction of the change itself.
+//! The audit log: who did what to which resource, when and from where. Written in the transaction of the change.
 
 mod export;
 
@@ -37,7 +37,7 @@ impl Outcome {
     }
 }
 
-/// One row of `audit.events`, as pages and CSV show it.
+/// One row of `audit.events`, as shown on pages and in CSV.
 #[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = events)]
 pub struct Event {
@@ -46,7 +46,7 @@ pub struct Event {
     pub actor_kind: String,
     pub actor_id: Option<Uuid>,
     pub actor_label: String,
-    /// `noun.verb`, as `object.upload`.
+    /// `noun.verb`, for example `object.upload`.
     pub action: String,
     /// `s3://bucket/key`, `user:EMAIL`, `session`.
     pub resource: String,
@@ -56,19 +56,19 @@ pub struct Event {
     pub detail: Value,
 }
 
-/// Filters of `/audit`; all that are set must hold.
+/// Filters of `/audit`, combined with AND.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Part of the actor's label.
     pub actor: Option<String>,
     /// Exact action, or a noun (`object`).
     pub action: Option<String>,
-    /// Beginning of the resource.
+    /// Prefix of the resource.
     pub resource: Option<String>,
     pub from: Option<NaiveDate>,
     /// Inclusive.
     pub to: Option<NaiveDate>,
-    /// The sequence number before which to go on.
+    /// Continue before this sequence number.
     pub cursor: Option<i64>,
 }
 
@@ -77,7 +77,7 @@ pub struct Page {
     pub next: Option<i64>,
 }
 
-/// The actions that exist, for the filter.
+/// All actions, for the filter.
 pub const ACTIONS: [&str; 28] = [
     "audit.export",
     "bucket.create",
@@ -109,7 +109,7 @@ pub const ACTIONS: [&str; 28] = [
     "user.role",
 ];
 
-/// The resource of an object, as audit and people write it.
+/// The resource name of an object.
 pub fn object(bucket: &str, key: &str) -> String {
     format!("s3://{bucket}/{key}")
 }
@@ -130,7 +130,7 @@ struct NewEvent<'a> {
     detail: Value,
 }
 
-/// Call it inside the transaction of the change.
+/// Must be called within the transaction of the change.
 pub(super) async fn record(
     conn: &mut AsyncPgConnection,
     actor: &Actor,
@@ -142,26 +142,26 @@ pub(super) async fn record(
     record_each(conn, actor, action, outcome, [(resource.to_owned(), detail)]).await
 }
 
-/// When this process last wrote an event of each person, until no page that was read before can be kept any more.
-static WRITTEN: LazyLock<Mutex<HashMap<Uuid, Instant>>> = LazyLock::new(Mutex::default);
-const MOMENT: Duration = Duration::from_secs(2);
+/// When this process last wrote an event of each user, kept until no cached page can predate the event.
+static LAST_WRITTEN: LazyLock<Mutex<HashMap<Uuid, Instant>>> = LazyLock::new(Mutex::default);
+const RECENT: Duration = Duration::from_secs(2);
 
-/// When this process last wrote an event of theirs, at the latest [`MOMENT`] ago. Such an event may be uncommitted still.
+/// When this process last wrote an event of this user, if within [`RECENT`]. The event may still be uncommitted.
 pub fn last_written(actor: &Actor) -> Option<Instant> {
-    let written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
-    written.get(&actor.id?).copied().filter(|at| at.elapsed() < MOMENT)
+    let written = LAST_WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+    written.get(&actor.id?).copied().filter(|at| at.elapsed() < RECENT)
 }
 
-fn note(actor: &Actor) {
+fn mark_written(actor: &Actor) {
     let Some(id) = actor.id else { return };
-    let mut written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut written = LAST_WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
     if written.len() >= 100 {
-        written.retain(|_, at| at.elapsed() < MOMENT);
+        written.retain(|_, at| at.elapsed() < RECENT);
     }
     written.insert(id, Instant::now());
 }
 
-/// As [`record`], for one action on many resources.
+/// Like [`record`], for one action on several resources.
 pub(super) async fn record_each(
     conn: &mut AsyncPgConnection,
     actor: &Actor,
@@ -170,7 +170,7 @@ pub(super) async fn record_each(
     resources: impl IntoIterator<Item = (String, Value)>,
 ) -> QueryResult<()> {
     debug_assert!(ACTIONS.contains(&action), "{action} is missing in ACTIONS");
-    note(actor);
+    mark_written(actor);
     let events = resources.into_iter().map(|(resource, detail)| NewEvent {
         id: Uuid::now_v7(),
         tenant_id: actor.tenant,
@@ -178,7 +178,7 @@ pub(super) async fn record_each(
         actor_id: actor.id,
         actor_label: &actor.label,
         action,
-        // A key that has a NUL is refused elsewhere, and the refusal is audited here.
+        // A key with a NUL is rejected elsewhere, and the rejection is audited here.
         resource: storable(&resource),
         outcome: outcome.as_str(),
         address: actor.address.map(|address| address.to_string()),
@@ -190,7 +190,7 @@ pub(super) async fn record_each(
     Ok(())
 }
 
-/// Text inside the detail as Postgres' `jsonb` can hold it.
+/// Replaces NUL in texts, which `jsonb` cannot store.
 fn without_nul(detail: Value) -> Value {
     match detail {
         Value::String(text) => Value::String(storable(&text)),
@@ -200,21 +200,22 @@ fn without_nul(detail: Value) -> Value {
     }
 }
 
-/// As [`record_standalone`], for what the store has done already: where Postgres does not answer now it is tried again
-/// for ten minutes, so that the event is late rather than lost. Call it inside [`Context::run_to_completion`].
+/// Like [`record_standalone`], for a change that the store has already made. If Postgres is unreachable, it is
+/// retried
+/// for ten minutes, so that the event is recorded late rather than never. Call within [`Context::run_to_completion`].
 pub(super) async fn record_with_retry(ctx: &Context, actor: &Actor, action: &'static str, resource: &str, detail: Value) -> Result<()> {
     let first = record_standalone(ctx, actor, action, resource, Outcome::Ok, detail.clone()).await;
     if first.is_err() {
-        let (all, who, resource) = (ctx.clone(), actor.clone(), resource.to_owned());
+        let (task_ctx, who, resource) = (ctx.clone(), actor.clone(), resource.to_owned());
         ctx.retry_in_background(format!("{action} {resource:?} by {}", actor.label), move || {
-            let (all, who, resource, detail) = (all.clone(), who.clone(), resource.clone(), detail.clone());
-            async move { record_standalone(&all, &who, action, &resource, Outcome::Ok, detail).await }
+            let (task_ctx, who, resource, detail) = (task_ctx.clone(), who.clone(), resource.clone(), detail.clone());
+            async move { record_standalone(&task_ctx, &who, action, &resource, Outcome::Ok, detail).await }
         });
     }
     first
 }
 
-/// As [`record`], for an event that belongs to no change of ours.
+/// Like [`record`], for an event without a database change.
 pub(super) async fn record_standalone(
     ctx: &Context,
     actor: &Actor,
@@ -232,7 +233,7 @@ pub(super) async fn record_standalone(
         .await
 }
 
-/// Newest first, `limit` a page.
+/// Newest first, `limit` events per page.
 pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter, limit: i64) -> Result<Page> {
     ctx.db
         .within(async {
@@ -248,7 +249,7 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter, limit: i64) -> 
         .await
 }
 
-/// Newest first, of one resource exactly.
+/// Events of exactly this resource, newest first.
 pub async fn of_resource(ctx: &Context, actor: &Actor, resource: &str, limit: i64) -> Result<Vec<Event>> {
     ctx.db
         .within(async {
@@ -264,9 +265,9 @@ pub async fn of_resource(ctx: &Context, actor: &Actor, resource: &str, limit: i6
         .await
 }
 
-type Boxed = events::BoxedQuery<'static, diesel::pg::Pg, diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Event, diesel::pg::Pg>>>;
+type EventQuery = events::BoxedQuery<'static, diesel::pg::Pg, diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Event, diesel::pg::Pg>>>;
 
-fn matching(actor: &Actor, filter: &Filter) -> Boxed {
+fn matching(actor: &Actor, filter: &Filter) -> EventQuery {
     let mut query =
         events::table.filter(events::tenant_id.eq(actor.tenant)).order(events::sequence.desc()).select(Event::as_select()).into_boxed();
     if let Some(who) = &filter.actor {
@@ -294,7 +295,7 @@ fn matching(actor: &Actor, filter: &Filter) -> Boxed {
     query
 }
 
-/// `text` as itself in a LIKE pattern.
+/// Escapes `text` for a LIKE pattern.
 pub(super) fn like_literal(text: &str) -> String {
     text.replace('\0', "").replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }

@@ -1,4 +1,4 @@
-//! Buckets: listing, making, deleting, and what Larder has counted in them.
+//! Buckets: list, create, delete, and their object counts.
 
 mod count;
 
@@ -24,34 +24,34 @@ pub use count::{BucketStats, count_again, count_unknown};
 pub struct Bucket {
     pub name: BucketName,
     pub created: Option<DateTime<Utc>>,
-    /// `None`: the store would not say.
+    /// `None`: the store did not report it.
     pub versioning: Option<Versioning>,
-    /// `None`: not counted yet, or the store refuses to list it.
+    /// `None`: not counted yet, or the store denies listing it.
     pub stats: Option<BucketStats>,
-    /// The store refused us (403).
+    /// The store denied access (403).
     pub denied: bool,
 }
 
 pub struct BucketList {
     pub buckets: Vec<Bucket>,
-    /// Our key may not list buckets; these are the ones of `S3_BUCKETS`.
+    /// Larder's key may not list buckets; these are the buckets in `S3_BUCKETS`.
     pub listing_denied: bool,
 }
 
-/// Bucket and what its settings page shows.
+/// A bucket and the content of its settings page.
 pub struct Settings {
     pub name: BucketName,
-    /// `None`: the store does not answer.
+    /// `None`: the store is unreachable.
     pub bucket: Option<Bucket>,
     pub region: String,
     /// `None` means AWS.
     pub endpoint: Option<String>,
-    /// What the store does with unusual keys, in sentences; empty until it has been probed.
+    /// How the store treats unusual keys, as sentences; empty until it has been probed.
     pub key_rules: Vec<String>,
     pub probed: Option<Probed>,
 }
 
-/// In name order. Starts a count in the background where the stats are old or missing.
+/// Sorted by name. Starts a background count of buckets whose counts are old or missing.
 pub async fn list(ctx: &Context) -> Result<BucketList> {
     let (entries, listing_denied) = entries(ctx).await?;
     let versioning = versioning_of(ctx, &entries);
@@ -85,13 +85,13 @@ async fn entries(ctx: &Context) -> Result<(Vec<s3::BucketEntry>, bool)> {
     }
 }
 
-/// One question a bucket, eight at a time, in the order of `entries`.
+/// One request per bucket, eight at a time, in the order of `entries`.
 async fn versioning_of(ctx: &Context, entries: &[s3::BucketEntry]) -> Vec<std::result::Result<Versioning, s3::Error>> {
-    let questions: Vec<_> = entries.iter().map(|entry| ctx.s3.versioning(&entry.name).boxed()).collect();
-    futures_util::stream::iter(questions).buffered(8).collect().await
+    let requests: Vec<_> = entries.iter().map(|entry| ctx.s3.versioning(&entry.name).boxed()).collect();
+    futures_util::stream::iter(requests).buffered(8).collect().await
 }
 
-/// `NotFound` where it does not exist.
+/// `NotFound` if it does not exist.
 pub async fn find(ctx: &Context, name: &BucketName) -> Result<Bucket> {
     let names = [name.as_str()];
     let (exists, versioning, stats, listed) = futures_util::join!(
@@ -103,7 +103,7 @@ pub async fn find(ctx: &Context, name: &BucketName) -> Result<Bucket> {
     let denied = match exists {
         Ok(()) => false,
         Err(s3::Error::AccessDenied) => true,
-        Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("There is no bucket named {name}."))),
+        Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("Bucket {name} not found."))),
         Err(error) => return Err(error.into()),
     };
     let created = match listed {
@@ -115,7 +115,7 @@ pub async fn find(ctx: &Context, name: &BucketName) -> Result<Bucket> {
     Ok(bucket)
 }
 
-/// What the store does not say now is left out; what it can do is what was last found out.
+/// Omits what the store does not report now; the abilities are the last known ones.
 pub async fn settings(ctx: &Context, name: &BucketName) -> Result<Settings> {
     let (found, probed) = futures_util::join!(find(ctx, name), abilities::known(ctx));
     let bucket = match found {
@@ -142,64 +142,63 @@ fn key_rules(ctx: &Context) -> Vec<String> {
     let mut sentences: Vec<String> = examples.iter().filter_map(|key| rules.mangled_with_body(key)).map(str::to_owned).collect();
     sentences.dedup();
     if sentences.is_empty() {
-        sentences.push("The store keeps every name as it is.".into());
+        sentences.push("The store keeps all names unchanged.".into());
     }
     sentences
 }
 
-/// Refused{"name"} for a broken naming rule; Conflict when it exists.
+/// Refused{"name"} for an invalid name; Conflict if the bucket exists.
 pub async fn create(ctx: &Context, actor: &Actor, name: &str) -> Result<BucketName> {
     let name = BucketName::for_new(name.trim()).map_err(|broken| Error::refused("name", broken.join(" ")))?;
     ctx.db.check_available().await?;
-    let (all, actor) = (ctx.clone(), actor.clone());
+    let (task_ctx, actor) = (ctx.clone(), actor.clone());
     ctx.run_to_completion(async move {
-        match all.s3.create_bucket(name.as_str()).await {
+        match task_ctx.s3.create_bucket(name.as_str()).await {
             Ok(()) => {}
             Err(s3::Error::BucketExists) => {
-                return Err(Error::Conflict(format!("A bucket named {name} exists already. Choose another name.")));
+                return Err(Error::Conflict(format!("A bucket named {name} already exists. Choose another name.")));
             }
             Err(error) => return Err(error.into()),
         }
-        overview::stored_changed(&all).await;
-        audit::record_with_retry(&all, &actor, "bucket.create", &audit::object(name.as_str(), ""), json!({})).await?;
+        overview::stored_changed(&task_ctx).await;
+        audit::record_with_retry(&task_ctx, &actor, "bucket.create", &audit::object(name.as_str(), ""), json!({})).await?;
         Ok(name)
     })
     .await
 }
 
-/// Refused{"name"} where `typed` is not the name; Conflict when not empty.
+/// Refused{"name"} if `typed` is not the name; Conflict if the bucket is not empty.
 pub async fn delete(ctx: &Context, actor: &Actor, name: &BucketName, typed: &str) -> Result<()> {
     if typed.trim() != name.as_str() {
         return Err(Error::refused("name", format!("Type {name} to delete this bucket.")));
     }
     ctx.db.check_available().await?;
-    let (all, actor, name) = (ctx.clone(), actor.clone(), name.clone());
+    let (task_ctx, actor, name) = (ctx.clone(), actor.clone(), name.clone());
     ctx.run_to_completion(async move {
-        match all.s3.delete_bucket(name.as_str()).await {
+        match task_ctx.s3.delete_bucket(name.as_str()).await {
             Ok(()) => {}
             Err(s3::Error::BucketNotEmpty) => {
-                return Err(Error::Conflict(format!(
-                    "{name} is not empty. Only an empty bucket can be deleted: delete its objects first."
-                )));
+                return Err(Error::Conflict(format!("{name} is not empty. Delete its objects first.")));
             }
-            Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("There is no bucket named {name}."))),
+            Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("Bucket {name} not found."))),
             Err(error) => return Err(error.into()),
         }
-        count::forget(&all, &name).await;
-        overview::stored_changed(&all).await;
-        audit::record_with_retry(&all, &actor, "bucket.delete", &audit::object(name.as_str(), ""), json!({})).await
+        count::forget(&task_ctx, &name).await;
+        overview::stored_changed(&task_ctx).await;
+        audit::record_with_retry(&task_ctx, &actor, "bucket.delete", &audit::object(name.as_str(), ""), json!({})).await
     })
     .await
 }
 
-/// Makes the buckets of `S3_BUCKETS` that are absent and learns what the store can do; tries
-/// again until the store has answered, so that Larder may start before it.
+/// Creates missing buckets of `S3_BUCKETS` and probes the store's abilities. Retries until the store responds, so
+/// that
+/// Larder may start before the store.
 pub async fn ensure_configured(ctx: Context) {
     let mut pause = Duration::from_millis(500);
     loop {
         match ensure_once(&ctx).await {
             Ok(()) => return,
-            Err(error) => log::warn!("the buckets of S3_BUCKETS are not ready: {error}; trying again in {pause:?}"),
+            Err(error) => log::warn!("the buckets of S3_BUCKETS are not ready: {error}; next attempt in {pause:?}"),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));
@@ -207,8 +206,8 @@ pub async fn ensure_configured(ctx: Context) {
 }
 
 async fn ensure_once(ctx: &Context) -> Result<()> {
-    let making: FuturesUnordered<_> = ctx.config.s3.buckets.iter().map(|name| make_if_absent(ctx, name)).collect();
-    for outcome in making.collect::<Vec<_>>().await {
+    let creating: FuturesUnordered<_> = ctx.config.s3.buckets.iter().map(|name| create_if_missing(ctx, name)).collect();
+    for outcome in creating.collect::<Vec<_>>().await {
         outcome?;
     }
     if let Some(bucket) = ctx.config.s3.buckets.first() {
@@ -217,20 +216,20 @@ async fn ensure_once(ctx: &Context) -> Result<()> {
     Ok(())
 }
 
-async fn make_if_absent(ctx: &Context, name: &str) -> std::result::Result<(), s3::Error> {
-    debug_assert!(violated_bucket_rules(name).is_empty(), "checked by the configuration");
+async fn create_if_missing(ctx: &Context, name: &str) -> std::result::Result<(), s3::Error> {
+    debug_assert!(violated_bucket_rules(name).is_empty(), "validated by the configuration");
     match ctx.s3.head_bucket(name).await {
         Ok(()) => Ok(()),
         Err(s3::Error::NoSuchBucket) => match ctx.s3.create_bucket(name).await {
             Ok(()) => {
-                log::info!("made the bucket {name}");
+                log::info!("created bucket {name}");
                 Ok(())
             }
-            // Another replica was quicker.
+            // Another replica created it first.
             Err(s3::Error::BucketExists) => Ok(()),
             Err(error) => Err(error),
         },
-        // Ours to use perhaps, not ours to look at.
+        // The bucket exists; Larder may be permitted to use it but not to inspect it.
         Err(s3::Error::AccessDenied) => Ok(()),
         Err(error) => Err(error),
     }

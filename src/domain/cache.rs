@@ -1,7 +1,8 @@
-//! Values that can always be computed again, kept in Redis for all replicas under `cache:{namespace}:{key}`.
+//! Values that can always be recomputed, cached in Redis for all replicas under `cache:{namespace}:{key}`.
 //!
-//! [`get_or_compute`] computes once however many ask, [`invalidate`] follows the commit of what a value was computed
-//! from. Nothing here fails because of Redis: without it every value is computed, once at a time in each process.
+//! [`get_or_compute`] computes a value once for all concurrent callers; call [`invalidate`] after committing a change
+//! to
+//! its source data. Nothing here fails because of Redis: without it, each process computes a value once at a time.
 
 mod clear;
 mod compute;
@@ -37,41 +38,41 @@ pub use totals::{flush, keep_totals, last_hour};
 /// Longest wait for Redis on a request path. After a timeout the circuit breaker skips Redis for two seconds.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Every namespace that Larder uses.
+/// All namespaces of Larder.
 pub fn namespaces() -> [Spec; 5] {
     [abilities::CACHE.spec, buckets::CACHE.spec, overview::CACHE.spec, overview::STORED.spec, sessions::COPIES]
 }
 
-/// LookupOutcome the values of a namespace are kept.
+/// How the values of a namespace are cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spec {
     pub name: &'static str,
-    /// How long a value is as good as a new one.
+    /// How long a value is fresh.
     pub fresh: Duration,
-    /// LookupOutcome much longer it is still served, while another is computed in the background.
+    /// How much longer it is still served, while a new one is computed in the background.
     pub stale: Duration,
-    /// `fresh` is longer or shorter by as much as this at random, so that not everything ends at once.
+    /// `fresh` varies randomly by this percentage, so that values do not all expire at the same time.
     pub jitter_percent: u8,
-    /// How long a computation may take. What took longer is not kept, and others do not wait for it.
+    /// Longest computation. The result of a longer one is not cached, and other callers do not wait for it.
     pub computing: Duration,
-    /// How long another replica waits for one that computes, before it does so itself.
+    /// How long a replica waits for another one's computation before it computes the value itself.
     pub waiting: Duration,
-    /// Whether it stands under `cache:`, and may be cleared; sessions' copies do not.
+    /// Whether keys are under `cache:` and may be cleared; this excludes the copies of sessions.
     pub clearable: bool,
 }
 
-/// A namespace, and what its values are.
+/// A namespace and the type of its values.
 pub struct Namespace<T> {
     pub spec: Spec,
     values: PhantomData<fn() -> T>,
 }
 
 impl<T> Namespace<T> {
-    /// The name is of lower-case letters, digits and hyphens: a colon would put one namespace into another. Values are
-    /// served stale for no time, a tenth of `fresh` is left to chance, a computation takes 10 s at most and is waited
-    /// for 3 s.
+    /// The name consists of lowercase letters, digits and hyphens; with a colon, namespaces could overlap. Defaults:
+    /// no
+    /// stale period, 10 % jitter, computations take at most 10 s and are waited for at most 3 s.
     pub const fn new(name: &'static str, fresh: Duration) -> Self {
-        assert!(is_plain(name), "the name of a namespace is of lower-case letters, digits and hyphens");
+        assert!(is_plain(name), "a namespace name consists of lowercase letters, digits and hyphens");
         let (computing, waiting) = (Duration::from_secs(10), Duration::from_secs(3));
         let spec = Spec { name, fresh, stale: Duration::ZERO, jitter_percent: 10, computing, waiting, clearable: true };
         Self { spec, values: PhantomData }
@@ -84,7 +85,7 @@ impl<T> Namespace<T> {
 
     /// At most 100.
     pub const fn jitter(mut self, percent: u8) -> Self {
-        assert!(percent <= 100, "a life cannot be shorter than none");
+        assert!(percent <= 100, "the jitter is at most 100 %");
         self.spec.jitter_percent = percent;
         self
     }
@@ -112,36 +113,36 @@ const fn is_plain(name: &str) -> bool {
     at > 0
 }
 
-/// What a process itself knows of its cache.
+/// This process's state of the cache.
 #[derive(Clone, Default)]
 pub struct Cache(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
     single_flight: SingleFlight,
-    stats_by_namespace: StatsByNamespace,
+    stats: StatsByNamespace,
     pending_invalidations: PendingInvalidations,
     flushed: Mutex<totals::Flushed>,
 }
 
 impl Cache {
-    /// What this process has counted of each namespace that it has used.
+    /// This process's statistics of each namespace it has used.
     pub fn stats(&self) -> Vec<(&'static str, NamespaceStats)> {
-        self.0.stats_by_namespace.read()
+        self.0.stats.read()
     }
 
-    /// Counts a lookup of a copy that is not kept by this module.
-    pub(super) fn looked_up(&self, namespace: &'static str, how: LookupOutcome, took: Duration) {
-        self.0.stats_by_namespace.of(namespace).looked_up(how, took);
+    /// Counts a lookup of a copy that this module does not manage.
+    pub(super) fn looked_up(&self, namespace: &'static str, outcome: LookupOutcome, took: Duration) {
+        self.0.stats.of(namespace).looked_up(outcome, took);
     }
 }
 
-/// Where a value and the lock of its computation stand.
+/// Redis keys of a value and of the lock of its computation.
 #[derive(Clone)]
 struct Names {
     value: String,
     lock: String,
-    /// Says when the whole namespace was last cleared.
+    /// The key that identifies the last time the whole namespace was cleared.
     mark: String,
 }
 
@@ -156,21 +157,21 @@ impl Names {
     }
 }
 
-/// What is kept, also past its time. `None`: nothing, or Redis does not answer.
+/// The cached value, even if stale. `None`: not cached, or Redis is unavailable.
 pub async fn get<T: DeserializeOwned>(ctx: &Context, namespace: &Namespace<T>, key: &Key) -> Option<CachedValue<T>> {
     let began = Instant::now();
     let read = read(ctx, &Names::of(&namespace.spec, key)).await;
-    let how = match &read {
+    let outcome = match &read {
         Ok(Some(found)) if found.is_fresh => LookupOutcome::Hit,
         Ok(Some(_)) => LookupOutcome::Stale,
         Ok(None) => LookupOutcome::Miss,
         Err(_) => LookupOutcome::Error,
     };
-    ctx.cache.looked_up(namespace.spec.name, how, began.elapsed());
+    ctx.cache.looked_up(namespace.spec.name, outcome, began.elapsed());
     read.ok().flatten()
 }
 
-/// As [`get`], in the order of `keys` and in one round trip.
+/// Like [`get`], in the order of `keys` and in one round trip.
 pub async fn get_many<T: DeserializeOwned>(ctx: &Context, namespace: &Namespace<T>, keys: &[Key]) -> Vec<Option<CachedValue<T>>> {
     let began = Instant::now();
     let names: Vec<String> = keys.iter().map(|key| Names::of(&namespace.spec, key).value).collect();
@@ -181,11 +182,11 @@ pub async fn get_many<T: DeserializeOwned>(ctx: &Context, namespace: &Namespace<
         (0..keys.len()).map(|at| Entry::read(&ctx.signer, &names[at], texts.get(at)?.as_deref()?)).collect();
     let hits = found.iter().flatten().count() as u64;
     let misses = keys.len() as u64 - hits - errors;
-    ctx.cache.0.stats_by_namespace.of(namespace.spec.name).looked_up_together(hits, misses, errors, began.elapsed());
+    ctx.cache.0.stats.of(namespace.spec.name).looked_up_many(hits, misses, errors, began.elapsed());
     found
 }
 
-/// Whether it is kept now. What is being computed meanwhile does not take its place.
+/// Returns whether the value is now cached. A computation in progress does not overwrite it.
 pub async fn set<T: Serialize>(ctx: &Context, namespace: &Namespace<T>, key: &Key, value: &T) -> bool {
     let names = Names::of(&namespace.spec, key);
     let kept = match Entry::write(&ctx.signer, &names.value, &namespace.spec, value) {
@@ -193,14 +194,14 @@ pub async fn set<T: Serialize>(ctx: &Context, namespace: &Namespace<T>, key: &Ke
         None => false,
     };
     if !kept {
-        ctx.cache.0.stats_by_namespace.of(namespace.spec.name).unkept();
+        ctx.cache.0.stats.of(namespace.spec.name).unkept();
     }
     kept
 }
 
-/// After the commit of a change to what this value is computed from. What was being computed before is not kept, and
-/// who asks from now on does not get it, here at once; where Redis does not answer, other replicas may serve what they
-/// have until it does.
+/// Call after the commit of a change to the value's source data. Computations already in progress are not cached, and
+/// later callers in this process do not receive them. If Redis is unavailable, other replicas may serve the old value
+/// until the deletion is retried successfully.
 pub async fn invalidate<T>(ctx: &Context, namespace: &Namespace<T>, key: &Key) {
     let names = Names::of(&namespace.spec, key);
     let gone = vec![names.value.clone(), names.lock];
@@ -210,7 +211,7 @@ pub async fn invalidate<T>(ctx: &Context, namespace: &Namespace<T>, key: &Key) {
     ctx.cache.0.single_flight.forget(|name| name == names.value);
 }
 
-/// What cannot be read, because a Larder of another version wrote it, counts as absent.
+/// A value that cannot be parsed, because another version of Larder wrote it, counts as missing.
 async fn read<T: DeserializeOwned>(ctx: &Context, names: &Names) -> Result<Option<CachedValue<T>>, redis::Error> {
     let text = ctx.redis.best_effort(REDIS_TIMEOUT).get(&names.value).await?;
     Ok(text.as_deref().and_then(|text| Entry::read(&ctx.signer, &names.value, text)))
@@ -221,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_namespaces_have_one_name() {
+    fn namespace_names_are_unique() {
         let mut names: Vec<&str> = namespaces().iter().map(|spec| spec.name).collect();
         names.sort_unstable();
         names.dedup();

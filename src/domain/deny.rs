@@ -52,11 +52,11 @@ fn key(name: &str) -> String {
 
 /// No token of this `jti` is taken any more, from the moment this returns. `expires_at`: when it would have ended.
 pub async fn revoke(ctx: &Context, actor: &Actor, jti: &str, expires_at: DateTime<Utc>) -> Result<()> {
-    let (all, actor, name) = (ctx.clone(), actor.clone(), name(jti));
+    let (task_ctx, actor, name) = (ctx.clone(), actor.clone(), name(jti));
     ctx.run_to_completion(async move {
-        all.db.within(record(&all, &actor, &name, expires_at)).await?;
+        task_ctx.db.within(record(&task_ctx, &actor, &name, expires_at)).await?;
         // Without its copy it is found in Postgres.
-        copy(&all, &name, expires_at).await;
+        copy(&task_ctx, &name, expires_at).await;
         Ok(())
     })
     .await

@@ -1,17 +1,17 @@
-//! Named points at which tests let Larder die, fail or stop. Outside tests nothing is compiled for them.
+//! Named fail points at which tests make Larder crash, fail or pause. Production builds contain none of them.
 
 use super::Result;
 
-/// Sets the points that `FAILPOINTS` names, for as long as the process lives.
+/// Activates the points named by `FAILPOINTS` for the lifetime of the process.
 pub(crate) fn set_from_environment() {
     if fail::has_failpoints() {
         std::mem::forget(fail::FailScenario::setup());
     }
 }
 
-/// `FAILPOINTS='name=panic'` and the like, as the crate `fail` reads them.
+/// `FAILPOINTS='name=panic'` and so on, with the syntax of the `fail` crate.
 #[inline]
 pub(crate) fn crash_point(_name: &'static str) -> Result<()> {
-    fail::fail_point!(_name, |_| Err(super::Error::Internal(format!("the crash point {_name}"))));
+    fail::fail_point!(_name, |_| Err(super::Error::Internal(format!("crash point {_name}"))));
     Ok(())
 }

@@ -170,11 +170,11 @@ pub async fn enter_lightly(ctx: &Context, token: Option<&str>, address: Option<I
     let standing = match ctx.rate_counts.count(user) {
         Count::LetThrough { standing, is_first } => {
             if is_first {
-                let all = ctx.clone();
+                let task_ctx = ctx.clone();
                 ctx.in_background(async move {
                     tokio::time::sleep(local_counts::DELAY).await;
-                    let before = all.rate_counts.take_unreported(user);
-                    tell(&all, &policy, user, before, false).await
+                    let before = task_ctx.rate_counts.take_unreported(user);
+                    tell(&task_ctx, &policy, user, before, false).await
                 });
             }
             Some(standing)

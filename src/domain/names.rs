@@ -1,19 +1,19 @@
-//! Names of buckets and keys of objects, as types, with the rules of S3 in words.
+//! Bucket names and object keys as types, with S3's naming rules.
 
 use std::fmt;
 
-/// The name of a bucket that may exist: anything that S3 could ever have accepted.
+/// The name of an existing bucket: anything that S3 ever accepted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct BucketName(String);
 
 impl BucketName {
-    /// A name from a link. `None` where no bucket can have it, so that it never reaches a URL.
+    /// Parses a name from a URL. `None` if no bucket can have this name, so that it is never used in a request.
     pub fn parse(name: &str) -> Option<Self> {
         let legal = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
         ((3..=63).contains(&name.len()) && legal && !name.contains("..") && !name.starts_with('.')).then(|| Self(name.to_owned()))
     }
 
-    /// A name for a new bucket, by the rules of [`violated_bucket_rules`].
+    /// A name for a new bucket, checked by [`violated_bucket_rules`].
     pub fn for_new(name: &str) -> Result<Self, Vec<String>> {
         let broken = violated_bucket_rules(name);
         if broken.is_empty() { Ok(Self(name.to_owned())) } else { Err(broken) }
@@ -30,12 +30,12 @@ impl fmt::Display for BucketName {
     }
 }
 
-/// Text as Postgres can hold it: a NUL, which it cannot, becomes U+FFFD.
+/// Text that Postgres can store: NUL is replaced by U+FFFD.
 pub(super) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// Each rule for general purpose buckets that `name` breaks, as a sentence.
+/// Each rule for general purpose buckets that `name` violates, as a sentence.
 /// Source: Amazon S3 User Guide, "Bucket naming rules".
 pub fn violated_bucket_rules(name: &str) -> Vec<String> {
     let mut broken = Vec::new();
@@ -44,19 +44,19 @@ pub fn violated_bucket_rules(name: &str) -> Vec<String> {
             broken.push(sentence.to_owned());
         }
     };
-    rule(name.len() < 3 || name.len() > 63, "A name has 3 to 63 characters.");
-    rule(name.chars().any(|c| c.is_ascii_uppercase()), "Capital letters are not allowed.");
+    rule(name.len() < 3 || name.len() > 63, "The name must have 3 to 63 characters.");
+    rule(name.chars().any(|c| c.is_ascii_uppercase()), "Uppercase letters are not allowed.");
     rule(
         name.chars().any(|c| !c.is_ascii_alphanumeric() && c != '-' && c != '.'),
-        "Only lower-case letters, digits, dots and hyphens are allowed.",
+        "Only lowercase letters, digits, dots and hyphens are allowed.",
     );
     let ends_well = [name.chars().next(), name.chars().next_back()].into_iter().flatten().all(|c| c.is_ascii_alphanumeric());
-    rule(!ends_well, "A name begins and ends with a letter or a digit.");
-    rule(name.contains("..") || name.contains(".-") || name.contains("-."), "A dot may not stand beside another dot or a hyphen.");
-    rule(name.parse::<std::net::Ipv4Addr>().is_ok(), "A name may not look like an IP address.");
+    rule(!ends_well, "The name must start and end with a letter or digit.");
+    rule(name.contains("..") || name.contains(".-") || name.contains("-."), "A dot must not be next to another dot or a hyphen.");
+    rule(name.parse::<std::net::Ipv4Addr>().is_ok(), "The name must not look like an IP address.");
     rule(
         ["xn--", "sthree-", "amzn-s3-demo-"].iter().any(|prefix| name.starts_with(prefix)),
-        "Names that begin with xn--, sthree- or amzn-s3-demo- are reserved.",
+        "Names that start with xn--, sthree- or amzn-s3-demo- are reserved.",
     );
     rule(
         ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|suffix| name.ends_with(suffix)),
@@ -65,7 +65,7 @@ pub fn violated_bucket_rules(name: &str) -> Vec<String> {
     broken
 }
 
-/// A key: 1 to 1,024 bytes of UTF-8, otherwise anything.
+/// A key: 1 to 1,024 bytes of UTF-8, without further restrictions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct ObjectKey(String);
 
@@ -81,7 +81,7 @@ impl ObjectKey {
         &self.0
     }
 
-    /// What stands behind the last slash; for a folder marker, the folder's own name with its slash.
+    /// The part after the last slash; for a folder marker, the folder's own name with its slash.
     pub fn name(&self) -> &str {
         let trimmed = self.0.strip_suffix('/').unwrap_or(&self.0);
         match trimmed.rfind('/') {
@@ -90,7 +90,7 @@ impl ObjectKey {
         }
     }
 
-    /// Everything up to and including the slash before [`Self::name`]; empty at the top.
+    /// Everything up to and including the slash before [`Self::name`]; empty at the root.
     pub fn folder(&self) -> &str {
         &self.0[..self.0.len() - self.name().len()]
     }
@@ -107,15 +107,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_broken_rule_of_a_bucket_name_has_its_own_sentence() {
+    fn each_violated_bucket_rule_has_its_own_sentence() {
         for (name, word) in [
             ("ab", "3 to 63"),
-            ("Scans", "Capital"),
-            ("a_b_c", "Only lower-case"),
-            ("-abc", "begins and ends"),
-            ("a..b", "dot may not"),
+            ("Scans", "Uppercase"),
+            ("a_b_c", "Only lowercase"),
+            ("-abc", "start and end"),
+            ("a..b", "dot must not"),
             ("192.168.5.4", "IP address"),
-            ("xn--abc", "begin with"),
+            ("xn--abc", "start with"),
             ("abc-s3alias", "end with"),
         ] {
             let broken = violated_bucket_rules(name);

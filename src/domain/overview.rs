@@ -61,8 +61,8 @@ pub async fn overview(ctx: &Context, actor: &Actor) -> Result<Overview> {
 
 /// A store that is down must not keep the page from opening.
 async fn stored(ctx: &Context) -> Option<Stored> {
-    let all = ctx.clone();
-    let asking = move || async move { ask_store(&all).await };
+    let task_ctx = ctx.clone();
+    let asking = move || async move { ask_store(&task_ctx).await };
     cache::get_or_compute(ctx, &STORED, &whole(), asking).await.ok().flatten()
 }
 
@@ -106,8 +106,8 @@ pub(super) struct Hour {
 /// Whoever has uploaded sees it at once, because an upload ends with [`uploads_changed`]; what is settled or aborted
 /// otherwise shows within a minute.
 async fn today(ctx: &Context, actor: &Actor) -> Result<Vec<Hour>> {
-    let (all, tenant, midnight) = (ctx.clone(), actor.tenant, midnight());
-    let asking = move || async move { ask_postgres(&all, tenant, midnight).await };
+    let (task_ctx, tenant, midnight) = (ctx.clone(), actor.tenant, midnight());
+    let asking = move || async move { ask_postgres(&task_ctx, tenant, midnight).await };
     cache::get_or_compute(ctx, &CACHE, &key(tenant, midnight), asking).await
 }
 

@@ -1,4 +1,4 @@
-//! Passwords: argon2id off the workers, a few at a time, with the parameters of OWASP (19 MiB, 2 passes).
+//! Passwords: argon2id on blocking threads, a few at a time, with OWASP parameters (19 MiB, 2 passes).
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::{Error, Result};
 
 pub const MIN_CHARS: usize = 12;
-/// Long enough for any passphrase, short enough that hashing it costs nothing.
+/// Long enough for any passphrase, short enough to hash at no extra cost.
 pub const MAX_BYTES: usize = 1024;
 
 /// Each hash takes 19 MiB and a core. A flood of sign-ins from unknown addresses has half of the cores.
@@ -27,35 +27,35 @@ static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
 /// How long a hash waits for a core.
 const SLOT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A hash of nothing that anybody knows: the same work for an unknown e-mail as for a known one.
+/// The hash of a random password: verifying an unknown e-mail costs the same as a known one.
 static DUMMY_HASH: LazyLock<String> = LazyLock::new(|| {
     let mut unknown = [0_u8; 32];
     let _ = aws_lc_rs::rand::fill(&mut unknown);
-    salted(&unknown).unwrap_or_default()
+    hash_with_salt(&unknown).unwrap_or_default()
 });
 
-fn salted(password: &[u8]) -> Option<String> {
+fn hash_with_salt(password: &[u8]) -> Option<String> {
     let mut salt = [0_u8; 16];
     aws_lc_rs::rand::fill(&mut salt).ok()?;
     Argon2::default().hash_password_with_salt(password, &salt).map(|hash| hash.to_string()).ok()
 }
 
-/// The rules for a new password, as one sentence; none where it keeps them.
+/// The rule that a new password violates, as a sentence; `None` if it is acceptable.
 pub fn violated_rule(password: &str) -> Option<&'static str> {
     if password.chars().count() < MIN_CHARS {
-        return Some("A password has at least 12 characters.");
+        return Some("The password must have at least 12 characters.");
     }
     if password.len() > MAX_BYTES {
-        return Some("A password has at most 1,024 bytes.");
+        return Some("The password must have at most 1,024 bytes.");
     }
     let first = password.chars().next();
     if password.chars().all(|c| Some(c) == first) || COMMON.contains(&password.to_lowercase().as_str()) {
-        return Some("This password is among the first that anybody would try.");
+        return Some("This password is too common.");
     }
     None
 }
 
-/// The common passwords that are long enough to pass the other rules.
+/// Common passwords that are long enough to satisfy the other rules.
 const COMMON: [&str; 12] = [
     "123456789012",
     "1234567890123",
@@ -73,7 +73,7 @@ const COMMON: [&str; 12] = [
 
 pub async fn hash(password: &str) -> Result<String> {
     let password = password.to_owned();
-    let hashed = run_blocking(&SLOTS.known, move || salted(password.as_bytes())).await?;
+    let hashed = run_blocking(&SLOTS.known, move || hash_with_salt(password.as_bytes())).await?;
     hashed.ok_or_else(|| Error::Internal("the password could not be hashed".into()))
 }
 
@@ -96,7 +96,7 @@ async fn run_blocking<T: Send + 'static>(slots: &Semaphore, work: impl FnOnce() 
     let busy = || Error::Busy { why: "Too many people are signing in. Try again in a few seconds.".into(), retry_after: SLOT_TIMEOUT };
     let slot = tokio::time::timeout(SLOT_TIMEOUT, slots.acquire()).await;
     let _slot = slot.map_err(|_| busy())?.map_err(|_| busy())?;
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("hashing was cut off: {error}")))
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("hashing was aborted: {error}")))
 }
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_password_is_known_again_and_another_is_not() {
+    async fn only_the_right_password_is_verified() {
         let hashed = hash("correct horse battery").await.unwrap();
         assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hashed}");
         assert!(verify("correct horse battery", Some(hashed.clone()), true).await.unwrap());
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn weak_passwords_are_refused_in_words() {
+    fn weak_passwords_are_rejected_with_a_reason() {
         assert!(violated_rule("short").is_some());
         assert!(violated_rule("aaaaaaaaaaaaaaa").is_some());
         assert!(violated_rule("Password1234").is_some());

@@ -1,7 +1,7 @@
 //! What an object looks like, decided by an allow-list on the bytes themselves, never by its name.
 
 use super::names::{BucketName, ObjectKey};
-use super::objects::{not_found, reachable};
+use super::objects::{check_key, not_found};
 use super::{Context, Error, Result};
 use crate::stores::s3::Conditions;
 
@@ -103,7 +103,7 @@ pub async fn head_of(ctx: &Context, bucket: &BucketName, key: &ObjectKey) -> Res
 
 /// The first bytes, and the first mebibyte unless `enough` after them.
 async fn read(ctx: &Context, bucket: &BucketName, key: &ObjectKey, enough: impl Fn(&[u8]) -> bool) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
-    reachable(ctx, key)?;
+    check_key(ctx, key)?;
     let conditions = Conditions { range: Some(format!("bytes=0-{}", TEXT_LIMIT - 1)), ..Conditions::default() };
     let mut opened = match ctx.s3.get(bucket.as_str(), key.as_str(), None, &conditions).await {
         Ok(opened) => opened,

@@ -1,5 +1,6 @@
-//! Compares what Larder has recorded with what the store holds, bucket by bucket, a page at a time, and mends the
-//! difference when told. Never deletes an object; safe beside a Larder that runs.
+//! Compares Larder's records with the contents of the store, bucket by bucket and page by page, and optionally
+//! repairs
+//! the records. Never deletes an object; safe while Larder is running.
 
 mod objects;
 mod repair;
@@ -13,9 +14,9 @@ use super::{Context, Error, Result, abilities, audit};
 use crate::stores::s3;
 
 pub struct Options<'a> {
-    /// Only this bucket; `None` means all that the store lists and all that Larder has recorded something of.
+    /// Only this bucket; `None` means all buckets that the store lists or that Larder has records of.
     pub bucket: Option<&'a BucketName>,
-    /// Otherwise nothing is changed anywhere.
+    /// Otherwise nothing is changed.
     pub repair: bool,
 }
 
@@ -26,7 +27,7 @@ pub struct Report {
     pub uploads: u64,
     pub differences: u64,
     pub repaired: u64,
-    /// Said, and left as they are: what is not provably ours.
+    /// Reported and left unchanged, because they are not provably Larder's.
     pub notes: u64,
 }
 
@@ -36,38 +37,38 @@ impl Report {
     }
 }
 
-/// One comparison under way: what it may do, whom it tells, what it has found.
+/// A comparison in progress: its options, output and results.
 struct Run<'a> {
     ctx: &'a Context,
     repair: bool,
-    /// The bucket was named, so that it is known to be meant.
-    named: bool,
-    say: &'a mut dyn FnMut(&str),
+    /// The bucket was is_explicit explicitly.
+    is_explicit: bool,
+    report_line: &'a mut dyn FnMut(&str),
     report: Report,
 }
 
-/// What became of one difference.
+/// The result of repairing one difference.
 enum Repair {
     Done,
-    /// Somebody else has settled it, or changed it, since it was found.
+    /// The record was changed since it was compared.
     Outdated,
     Skipped,
 }
 
 impl Run<'_> {
-    /// A difference, in a line. `done` says what mending it has made of it.
-    fn differs(&mut self, place: (&str, &str), what: &str, done: &str, repaired: Result<Repair>) {
-        let named = audit::object(place.0, place.1);
+    /// Reports one difference in a line. `done` describes the effect of the repair.
+    fn difference(&mut self, place: (&str, &str), what: &str, done: &str, repaired: Result<Repair>) {
+        let resource = audit::object(place.0, place.1);
         match repaired {
             Ok(Repair::Outdated) => return,
             Ok(Repair::Done) => {
                 self.report.repaired += 1;
-                (self.say)(&format!("repaired {named:?}: {what} {done}"));
+                (self.report_line)(&format!("repaired {resource:?}: {what} {done}"));
             }
-            Ok(Repair::Skipped) => (self.say)(&format!("differs  {named:?}: {what}")),
+            Ok(Repair::Skipped) => (self.report_line)(&format!("difference  {resource:?}: {what}")),
             Err(why) => {
-                log::info!("{named:?} was not repaired: {why}");
-                (self.say)(&format!("failed   {named:?}: {what} It could not be repaired: {}", reason(&why)));
+                log::info!("{resource:?} was not repaired: {why}");
+                (self.report_line)(&format!("failed   {resource:?}: {what} It could not be repaired: {}", reason(&why)));
             }
         }
         self.report.differences += 1;
@@ -75,25 +76,25 @@ impl Run<'_> {
 
     fn note(&mut self, bucket: &str, key: &str, what: &str) {
         self.report.notes += 1;
-        (self.say)(&format!("note     {:?}: {what}", audit::object(bucket, key)));
+        (self.report_line)(&format!("note     {:?}: {what}", audit::object(bucket, key)));
     }
 }
 
 fn reason(why: &Error) -> &'static str {
     match why {
-        Error::S3(s3::Error::AccessDenied) => "the store refused Larder's key.",
-        Error::S3(_) => "the store did not answer.",
-        Error::Postgres(_) => "the database did not answer.",
+        Error::S3(s3::Error::AccessDenied) => "the store denied access to Larder's key.",
+        Error::S3(_) => "the store is unreachable.",
+        Error::Postgres(_) => "the database is unreachable.",
         _ => "see the log.",
     }
 }
 
-/// Tells each difference in a line; the sums.
-pub async fn run(ctx: &Context, options: &Options<'_>, say: &mut dyn FnMut(&str)) -> Result<Report> {
-    // What the store makes of unusual names, where a Larder that runs has found out.
+/// Reports each difference in a line and returns the totals.
+pub async fn run(ctx: &Context, options: &Options<'_>, report_line: &mut dyn FnMut(&str)) -> Result<Report> {
+    // How the store treats unusual names, if a running Larder has probed it.
     let known = abilities::known(ctx).await;
     let by_folder = known.is_some_and(|probed| probed.abilities.lists_by_folder);
-    let mut run = Run { ctx, repair: options.repair, named: options.bucket.is_some(), say, report: Report::default() };
+    let mut run = Run { ctx, repair: options.repair, is_explicit: options.bucket.is_some(), report_line, report: Report::default() };
     let buckets = buckets(ctx, options.bucket).await?;
     uploads::stopped(&mut run, options.bucket).await?;
     for bucket in &buckets {
@@ -109,7 +110,7 @@ async fn buckets(ctx: &Context, only: Option<&BucketName>) -> Result<BTreeSet<St
     if let Some(only) = only {
         match ctx.s3.head_bucket(only.as_str()).await {
             Err(s3::Error::NoSuchBucket) if !names.contains(only.as_str()) => {
-                return Err(Error::NotFound(format!("There is no bucket named {only}, and Larder has recorded nothing in it.")));
+                return Err(Error::NotFound(format!("Bucket {only} not found, and Larder has no records of it.")));
             }
             Ok(()) | Err(s3::Error::NoSuchBucket | s3::Error::AccessDenied) => return Ok(BTreeSet::from([only.to_string()])),
             Err(error) => return Err(error.into()),

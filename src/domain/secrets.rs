@@ -1,4 +1,4 @@
-//! Opaque tokens: 256 random bits for their holder, a SHA-256 for us.
+//! Opaque tokens: 256 random bits for the holder; Larder stores only the SHA-256.
 
 use aws_lc_rs::{digest, rand};
 use base64::Engine;
@@ -6,10 +6,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{Error, Result};
 
-/// A new token, 43 characters that are safe in cookies and links.
+/// A new token of 43 characters that are safe in cookies and URLs.
 pub(super) fn new_token() -> Result<String> {
     let mut bytes = [0_u8; 32];
-    rand::fill(&mut bytes).map_err(|_| Error::Internal("the machine has no randomness to give".into()))?;
+    rand::fill(&mut bytes).map_err(|_| Error::Internal("the system's random number generator failed".into()))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 

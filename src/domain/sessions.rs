@@ -232,11 +232,12 @@ pub async fn end(ctx: &Context, token: &str, address: Option<IpAddr>, request_id
         address,
         request_id: request_id.to_owned(),
     };
-    let all = ctx.clone();
+    let task_ctx = ctx.clone();
     ctx.run_to_completion(async move {
-        all.db
+        task_ctx
+            .db
             .within(async {
-                let mut conn = all.db.get().await?;
+                let mut conn = task_ctx.db.get().await?;
                 conn.transaction(async |conn| {
                     diesel::update(sessions::table.find(session.id)).set(sessions::revoked_at.eq(now)).execute(conn).await?;
                     audit::record(conn, &actor, "session.end", "session", Outcome::Ok, json!({})).await
@@ -245,7 +246,7 @@ pub async fn end(ctx: &Context, token: &str, address: Option<IpAddr>, request_id
                 .map_err(Error::from)
             })
             .await?;
-        forget(&all, vec![hash]).await;
+        forget(&task_ctx, vec![hash]).await;
         Ok(())
     })
     .await

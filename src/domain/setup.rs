@@ -1,4 +1,4 @@
-//! The first start: one admin, made once, by token or by `ADMIN_EMAIL` and `ADMIN_PASSWORD`.
+//! The first start: one admin, created once, with a setup token or from `ADMIN_EMAIL` and `ADMIN_PASSWORD`.
 
 use chrono::TimeDelta;
 use diesel::QueryResult;
@@ -28,10 +28,10 @@ struct NewToken {
     token_hash: Vec<u8>,
 }
 
-/// How long a set-up link is good; every start makes a new one.
-const LIFETIME: TimeDelta = TimeDelta::days(1);
+/// How long a setup link is valid; every start creates a new one.
+const TOKEN_TTL: TimeDelta = TimeDelta::days(1);
 
-/// No user exists yet.
+/// Whether no user exists yet.
 pub async fn is_needed(ctx: &Context) -> Result<bool> {
     ctx.db
         .within(async {
@@ -46,35 +46,35 @@ async fn no_user(conn: &mut AsyncPgConnection) -> QueryResult<bool> {
 }
 
 enum Attempt {
-    Made,
+    Created,
     AlreadyDone,
     WrongToken,
 }
 
-/// Makes the first admin. NotFound once done; Refused{"token" | "email" | "name" | "password"}.
+/// Creates the first admin. NotFound if one exists; Refused{"token" | "email" | "name" | "password"}.
 pub async fn complete(ctx: &Context, visitor: &Actor, token: &str, first: FirstUser<'_>) -> Result<()> {
     if !is_needed(ctx).await? {
-        return Err(Error::NotFound("Larder is set up already.".into()));
+        return Err(Error::NotFound("Larder is already set up.".into()));
     }
-    // Before the work of hashing, which nobody without the token may cause.
+    // Checked before the expensive hashing, which must require a valid token.
     if !is_valid(ctx, token).await? {
         return Err(wrong_token());
     }
-    let (email, name) = people::check_person(first.email, first.name, first.password)?;
+    let (email, name) = people::validate(first.email, first.name, first.password)?;
     let hash = password::hash(first.password).await?;
     let actor = Actor { label: name.to_owned(), ..visitor.clone() };
-    match make(ctx, &actor, Some(token), email, name, hash).await? {
-        Attempt::Made => Ok(()),
-        Attempt::AlreadyDone => Err(Error::NotFound("Larder is set up already.".into())),
+    match create(ctx, &actor, Some(token), email, name, hash).await? {
+        Attempt::Created => Ok(()),
+        Attempt::AlreadyDone => Err(Error::NotFound("Larder is already set up.".into())),
         Attempt::WrongToken => Err(wrong_token()),
     }
 }
 
 fn wrong_token() -> Error {
-    Error::refused("token", "This set-up link is not valid. Take the newest one from Larder's log.")
+    Error::refused("token", "This setup link is invalid or expired. Use the newest one from Larder's log.")
 }
 
-/// Whether this token is one of ours, and not older than a day.
+/// Whether the token was issued here and is less than a day old.
 async fn is_valid(ctx: &Context, token: &str) -> Result<bool> {
     let hash = sha256(token.as_bytes());
     ctx.db
@@ -86,12 +86,12 @@ async fn is_valid(ctx: &Context, token: &str) -> Result<bool> {
 }
 
 async fn known(conn: &mut AsyncPgConnection, hash: Vec<u8>) -> QueryResult<bool> {
-    let fresh = setup_tokens::table.filter(setup_tokens::token_hash.eq(hash)).filter(setup_tokens::created_at.gt(clock::now() - LIFETIME));
+    let fresh = setup_tokens::table.filter(setup_tokens::token_hash.eq(hash)).filter(setup_tokens::created_at.gt(clock::now() - TOKEN_TTL));
     diesel::select(diesel::dsl::exists(fresh)).get_result(conn).await
 }
 
-/// One winner: the tenant's row is locked while it is looked whether anybody exists.
-async fn make(ctx: &Context, actor: &Actor, token: Option<&str>, email: &str, name: &str, hash: String) -> Result<Attempt> {
+/// Only one caller wins: the tenant's row is locked while checking that no user exists.
+async fn create(ctx: &Context, actor: &Actor, token: Option<&str>, email: &str, name: &str, hash: String) -> Result<Attempt> {
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
@@ -108,15 +108,15 @@ async fn make(ctx: &Context, actor: &Actor, token: Option<&str>, email: &str, na
                 people::insert_first(conn, actor, email, name, hash).await?;
                 diesel::delete(setup_tokens::table).execute(conn).await?;
                 audit::record(conn, actor, "setup.complete", &format!("user:{email}"), Outcome::Ok, json!({})).await?;
-                Ok(Attempt::Made)
+                Ok(Attempt::Created)
             })
             .await
-            .map_err(people::taken_or_fault)
+            .map_err(people::email_taken_or_error)
         })
         .await
 }
 
-/// A new token for the log, its hash kept in Postgres; `None` once set up.
+/// Issues a token for the log and stores its hash in Postgres; `None` after setup.
 pub async fn issue_token(ctx: &Context) -> Result<Option<String>> {
     let token = new_token()?;
     let row = NewToken { id: Uuid::now_v7(), tenant_id: FIRST_TENANT, token_hash: sha256(token.as_bytes()) };
@@ -127,7 +127,7 @@ pub async fn issue_token(ctx: &Context) -> Result<Option<String>> {
                 if !no_user(conn).await? {
                     return Ok(None);
                 }
-                diesel::delete(setup_tokens::table.filter(setup_tokens::created_at.lt(clock::now() - LIFETIME))).execute(conn).await?;
+                diesel::delete(setup_tokens::table.filter(setup_tokens::created_at.lt(clock::now() - TOKEN_TTL))).execute(conn).await?;
                 diesel::insert_into(setup_tokens::table).values(row).execute(conn).await?;
                 Ok(Some(token))
             })
@@ -137,15 +137,15 @@ pub async fn issue_token(ctx: &Context) -> Result<Option<String>> {
         .await
 }
 
-/// Makes the admin that the environment names, where no user exists yet. Whether one was made.
+/// Creates the admin named in the environment if no user exists. Returns whether it did.
 pub async fn from_environment(ctx: &Context) -> Result<bool> {
     let Some(first) = &ctx.config.first_admin else { return Ok(false) };
     if !is_needed(ctx).await? {
         return Ok(false);
     }
     let name = first.email.split('@').next().unwrap_or("Admin");
-    let (email, name) = people::check_person(&first.email, name, first.password.reveal())?;
+    let (email, name) = people::validate(&first.email, name, first.password.reveal())?;
     let hash = password::hash(first.password.reveal()).await?;
-    let made = make(ctx, &Actor::system("Environment"), None, email, name, hash).await?;
-    Ok(matches!(made, Attempt::Made))
+    let created = create(ctx, &Actor::system("Environment"), None, email, name, hash).await?;
+    Ok(matches!(created, Attempt::Created))
 }

@@ -1,16 +1,16 @@
-//! What went in and out through this process since it started.
+//! Bytes and files that this process has transferred since it started.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How an attempt to store a file ended.
+/// How an upload of a file ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadOutcome {
     Stored,
-    /// Larder would not take it.
+    /// Larder rejected the file.
     Refused,
     Failed,
-    /// A person gave it up.
+    /// Cancelled by a user.
     Cancelled,
 }
 
@@ -56,12 +56,12 @@ impl TransferCounters {
         self.0.uploads[how as usize].load(Ordering::Relaxed)
     }
 
-    /// Bytes of the files that were stored.
+    /// Bytes of stored files.
     pub fn uploaded(&self) -> u64 {
         self.0.uploaded.load(Ordering::Relaxed)
     }
 
-    /// Bytes of objects, also of those whose download broke off.
+    /// Bytes of objects, including incomplete downloads.
     pub fn downloaded(&self) -> u64 {
         self.0.downloaded.load(Ordering::Relaxed)
     }

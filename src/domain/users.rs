@@ -1,4 +1,4 @@
-//! People who may sign in, and their roles.
+//! Users and their roles.
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::now;
@@ -52,7 +52,7 @@ impl From<Row> for User {
             id: row.id,
             email: row.email,
             name: row.name,
-            // The column's check admits no other; the least is the safe reading.
+            // The column's check constraint permits no other value; Viewer is the safe fallback.
             role: Role::parse(&row.role).unwrap_or(Role::Viewer),
             disabled: row.status != "active",
             last_seen_at: row.last_seen_at,
@@ -72,7 +72,7 @@ struct NewRow<'a> {
     password_hash: String,
 }
 
-/// In order of name.
+/// Sorted by name.
 pub async fn list(ctx: &Context, actor: &Actor) -> Result<Vec<User>> {
     ctx.db
         .within(async {
@@ -90,7 +90,7 @@ pub async fn list(ctx: &Context, actor: &Actor) -> Result<Vec<User>> {
 
 pub async fn find(ctx: &Context, actor: &Actor, id: Uuid) -> Result<User> {
     let all = list(ctx, actor).await?;
-    all.into_iter().find(|user| user.id == id).ok_or_else(|| Error::NotFound("There is no such user.".into()))
+    all.into_iter().find(|user| user.id == id).ok_or_else(|| Error::NotFound("User not found.".into()))
 }
 
 pub async fn find_by_email(ctx: &Context, actor: &Actor, email: &str) -> Result<User> {
@@ -104,20 +104,20 @@ pub async fn find_by_email(ctx: &Context, actor: &Actor, email: &str) -> Result<
                 .first(&mut conn)
                 .await
                 .optional()?;
-            row.map(User::from).ok_or_else(|| Error::NotFound(format!("There is no user with the e-mail {email}.")))
+            row.map(User::from).ok_or_else(|| Error::NotFound(format!("User {email} not found.")))
         })
         .await
 }
 
-/// What a new person's e-mail, name and password must be like.
-pub(super) fn check_person<'a>(email: &'a str, name: &'a str, password: &str) -> Result<(&'a str, &'a str)> {
+/// Validates a new user's e-mail, name and password.
+pub(super) fn validate<'a>(email: &'a str, name: &'a str, password: &str) -> Result<(&'a str, &'a str)> {
     let (email, name) = (email.trim(), name.trim());
     let well_formed = email.split_once('@').is_some_and(|(local, host)| !local.is_empty() && host.len() > 1 && !host.contains('@'));
     if !well_formed || email.chars().count() > 254 || email.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(Error::refused("email", "Write an e-mail address, such as mara@example.com."));
+        return Err(Error::refused("email", "Enter an e-mail address, such as mara@example.com."));
     }
     if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
-        return Err(Error::refused("name", "Write a name of 1 to 200 characters."));
+        return Err(Error::refused("name", "Enter a name of 1 to 200 characters."));
     }
     match password::violated_rule(password) {
         Some(rule) => Err(Error::refused("password", rule)),
@@ -127,7 +127,7 @@ pub(super) fn check_person<'a>(email: &'a str, name: &'a str, password: &str) ->
 
 /// Refused{"email" | "name" | "password"}.
 pub async fn create(ctx: &Context, actor: &Actor, new: NewUser<'_>) -> Result<User> {
-    let (email, name) = check_person(new.email, new.name, new.password)?;
+    let (email, name) = validate(new.email, new.name, new.password)?;
     let hash = password::hash(new.password).await?;
     ctx.db
         .within(async {
@@ -135,15 +135,15 @@ pub async fn create(ctx: &Context, actor: &Actor, new: NewUser<'_>) -> Result<Us
             conn.transaction(async |conn| insert(conn, actor, actor.tenant, email, name, new.role, hash).await)
                 .await
                 .map(User::from)
-                .map_err(taken_or_fault)
+                .map_err(email_taken_or_error)
         })
         .await
 }
 
-pub(super) fn taken_or_fault(error: diesel::result::Error) -> Error {
+pub(super) fn email_taken_or_error(error: diesel::result::Error) -> Error {
     let error = postgres::Error::from(error);
     match error.unique_violation() {
-        Some(_) => Error::refused("email", "Somebody has this e-mail already."),
+        Some(_) => Error::refused("email", "A user with this e-mail already exists."),
         None => error.into(),
     }
 }
@@ -164,7 +164,7 @@ async fn insert(
     Ok(row)
 }
 
-/// The first admin, in the transaction of the set-up.
+/// The first admin, within the transaction of the setup.
 pub(super) async fn insert_first(conn: &mut AsyncPgConnection, actor: &Actor, email: &str, name: &str, hash: String) -> QueryResult<()> {
     insert(conn, actor, actor.tenant, email, name, Role::Admin, hash).await.map(|_| ())
 }
@@ -184,7 +184,7 @@ pub async fn set_role(ctx: &Context, actor: &Actor, id: Uuid, role: Role) -> Res
     change(ctx, actor, id, Change::Role(role)).await
 }
 
-/// Signs them out at once. Conflict: the last admin cannot be disabled.
+/// Ends the user's sessions immediately. Conflict: the last admin cannot be disabled.
 pub async fn disable(ctx: &Context, actor: &Actor, id: Uuid) -> Result<()> {
     change(ctx, actor, id, Change::Status(false)).await
 }
@@ -193,7 +193,7 @@ pub async fn enable(ctx: &Context, actor: &Actor, id: Uuid) -> Result<()> {
     change(ctx, actor, id, Change::Status(true)).await
 }
 
-/// Ends their sessions. Refused{"password"}.
+/// Ends the user's sessions. Refused{"password"}.
 pub async fn set_password(ctx: &Context, actor: &Actor, id: Uuid, password: &str) -> Result<()> {
     if let Some(rule) = password::violated_rule(password) {
         return Err(Error::refused("password", rule));
@@ -202,17 +202,17 @@ pub async fn set_password(ctx: &Context, actor: &Actor, id: Uuid, password: &str
     change(ctx, actor, id, Change::Password(hash)).await
 }
 
-/// What a change comes to inside its transaction.
+/// The result of a change within its transaction.
 enum Changed {
-    /// These sessions' copies must be forgotten.
+    /// The cached copies of these sessions must be removed.
     Done(Vec<Vec<u8>>),
     Missing,
     LastAdmin,
 }
 
 async fn change(ctx: &Context, actor: &Actor, id: Uuid, change: Change) -> Result<()> {
-    let (all, actor) = (ctx.clone(), actor.clone());
-    ctx.run_to_completion(async move { change_now(&all, &actor, id, change).await }).await
+    let (task_ctx, actor) = (ctx.clone(), actor.clone());
+    ctx.run_to_completion(async move { change_now(&task_ctx, &actor, id, change).await }).await
 }
 
 async fn change_now(ctx: &Context, actor: &Actor, id: Uuid, change: Change) -> Result<()> {
@@ -228,13 +228,13 @@ async fn change_now(ctx: &Context, actor: &Actor, id: Uuid, change: Change) -> R
             sessions::forget(ctx, hashes).await;
             Ok(())
         }
-        Changed::Missing => Err(Error::NotFound("There is no such user.".into())),
-        Changed::LastAdmin => Err(Error::Conflict("This is the last admin. Make another admin first.".into())),
+        Changed::Missing => Err(Error::NotFound("User not found.".into())),
+        Changed::LastAdmin => Err(Error::Conflict("This is the last admin. Create or promote another admin first.".into())),
     }
 }
 
 async fn apply(conn: &mut AsyncPgConnection, actor: &Actor, id: Uuid, change: &Change) -> QueryResult<Changed> {
-    // All admins are locked, in one order, so that two who demote each other cannot both succeed.
+    // All admins are locked in the same order, so that two admins who demote each other cannot both succeed.
     let admins: Vec<Uuid> = users::table
         .filter(users::tenant_id.eq(actor.tenant))
         .filter(users::role.eq(Role::Admin.as_str()))

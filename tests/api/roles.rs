@@ -83,7 +83,7 @@ async fn one_user_migrates_one_serves_and_one_makes_backups() {
     for page in ["/", "/users", "/health", "/cache"] {
         admin.get(page).await.expect_status(200);
     }
-    let report = reconcile::run(&app.ctx, &reconcile::Options { bucket: None, mend: true }, &mut |_| {}).await.unwrap();
+    let report = reconcile::run(&app.ctx, &reconcile::Options { bucket: None, repair: true }, &mut |_| {}).await.unwrap();
     assert_eq!(report.differences, 0);
 
     let serving = as_user(&set, &database, "larder_app").await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use larder::domain::actor::{Actor, Role};
-use larder::domain::cache::{self, Cleared, Figures, Key, Namespace};
+use larder::domain::cache::{self, Cleared, Key, Namespace, NamespaceStats};
 use larder::domain::{Context, Error, overview};
 use tokio::sync::Semaphore;
 
@@ -56,7 +56,7 @@ impl Work {
     }
 }
 
-fn figures(ctx: &Context, namespace: &str) -> Figures {
+fn figures(ctx: &Context, namespace: &str) -> NamespaceStats {
     ctx.cache.stats().into_iter().find(|(name, _)| *name == namespace).map(|(_, figures)| figures).unwrap_or_default()
 }
 
@@ -81,7 +81,7 @@ async fn five_hundred_callers_of_three_replicas_make_one_computation() {
     assert_eq!(work.begun(), 1, "{:?}", contexts.map(|ctx| figures(ctx, "t-numbers").errors()));
     assert!(answers.iter().all(|answer| matches!(answer, Ok(1))));
     let all = contexts.map(|ctx| figures(ctx, "t-numbers"));
-    assert_eq!(all.iter().map(Figures::computations).sum::<u64>(), 1);
+    assert_eq!(all.iter().map(NamespaceStats::computations).sum::<u64>(), 1);
     assert_eq!(all.iter().map(|all| all.hits() + all.misses() + all.errors()).sum::<u64>(), 500);
     assert!(matches!(work.get(contexts[2], &NUMBERS, &key).await, Ok(1)));
 }
@@ -212,11 +212,11 @@ async fn namespaces_do_not_clear_each_other_and_a_clearing_can_be_stopped() {
         false
     });
     let stopped = stopped.await.unwrap();
-    assert!(steps.len() == 1 && steps[0] == stopped && !stopped.is_over && stopped.looked_at == 500, "{steps:?}");
+    assert!(steps.len() == 1 && steps[0] == stopped && !stopped.is_complete && stopped.examined == 500, "{steps:?}");
     assert!(stopped.values > 0 && stopped.values < 1200, "{stopped:?}");
     assert_eq!(count(&A.spec).await, 1200 - stopped.values);
     let cleared = cache::clear(&app.ctx, &A.spec, |_| true).await.unwrap();
-    assert!(cleared.is_over && cleared.values == 1200 - stopped.values, "{cleared:?}");
+    assert!(cleared.is_complete && cleared.values == 1200 - stopped.values, "{cleared:?}");
     assert_eq!((count(&A.spec).await, count(&AB.spec).await), (0, 5));
     assert!(cache::get_many(&app.ctx, &AB, &keys[..6]).await.iter().take(5).all(|found| found.as_ref().is_some_and(|f| f.value == 2)));
 }

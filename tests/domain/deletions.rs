@@ -30,7 +30,7 @@ async fn each_object_has_its_own_fate_and_only_the_seen_one_goes() {
     let gone = ObjectToDelete { key: ObjectKey::parse("gone").unwrap(), etag: "x".into() };
     put(&app, "seen2", b"1").await;
     let fates = objects::delete(&app.ctx, &actor(), &bucket, &[seen.clone(), changed.clone(), gone.clone()]).await.unwrap();
-    assert_eq!(fates, [(seen, DeleteOutcome::Deleted), (changed, DeleteOutcome::Changed), (gone, DeleteOutcome::Gone)]);
+    assert_eq!(fates, [(seen, DeleteOutcome::Deleted), (changed, DeleteOutcome::Changed), (gone, DeleteOutcome::AlreadyDeleted)]);
     let left: Vec<String> = app.ctx.s3.list(&app.bucket, "", false, None, 10).await.unwrap().objects.into_iter().map(|o| o.key).collect();
     assert_eq!(left, ["changed", "seen2"]);
     let events = audit::of_resource(&app.ctx, &actor(), &audit::object(&app.bucket, "seen"), 10).await.unwrap();

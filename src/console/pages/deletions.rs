@@ -94,7 +94,7 @@ impl ResultPage {
 
     pub fn of(layout: Layout, bucket: BucketName, fates: Vec<(String, DeleteOutcome)>) -> Self {
         let (gone, kept): (Vec<_>, Vec<_>) =
-            fates.into_iter().partition(|(_, fate)| matches!(fate, DeleteOutcome::Deleted | DeleteOutcome::Gone));
+            fates.into_iter().partition(|(_, fate)| matches!(fate, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted));
         let kept = kept.into_iter().map(|(key, fate)| (key, reason(&fate))).collect();
         Self { layout, bucket, kept, gone: gone.into_iter().map(|(key, _)| key).collect() }
     }
@@ -104,7 +104,7 @@ fn reason(fate: &DeleteOutcome) -> String {
     match fate {
         DeleteOutcome::Changed => "It has changed since you looked.".to_owned(),
         DeleteOutcome::Failed(why) => why.clone(),
-        DeleteOutcome::Deleted | DeleteOutcome::Gone => String::new(),
+        DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted => String::new(),
     }
 }
 
@@ -221,7 +221,7 @@ fn one(editor: &SignedIn, page: &ConfirmPage, object: &ObjectToDelete, fate: &De
     let name = name_markup::plain(object.key.name());
     match fate {
         DeleteOutcome::Deleted => Ok(editor.redirect(&page.folder_url(), Flash::done(format!("Deleted {name}.")))),
-        DeleteOutcome::Gone => Ok(editor.redirect(&page.folder_url(), Flash::warn(format!("{name} was gone already.")))),
+        DeleteOutcome::AlreadyDeleted => Ok(editor.redirect(&page.folder_url(), Flash::warn(format!("{name} was gone already.")))),
         DeleteOutcome::Changed => {
             Err(Error::Conflict(format!("{name} has changed since you looked, so it was not deleted. Open it again and decide anew.")))
         }

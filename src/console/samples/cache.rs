@@ -11,7 +11,7 @@ use crate::domain::actor::Role;
 use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::Namespace;
 use crate::domain::keyspace::slowlog::Entry;
-use crate::domain::keyspace::{Big, Group, Kind, Name, Progress, Row, Sample, SearchPage, State, Viewed, Walk};
+use crate::domain::keyspace::{Group, LargeKey, Name, Progress, Row, Sample, Scan, ScanKind, ScanState, SearchPage, Viewed};
 use crate::domain::redis_metrics::{Point, Range, RedisMetrics, Sums};
 use crate::stores::redis::{Client, Cost, Described, Elements, Error, Info, Page, Ttl, Usage};
 
@@ -36,7 +36,7 @@ fn described() -> Described {
 
 fn search(rows: usize, next: Option<u64>, exact: bool) -> String {
     let row = || Row { name: Name::parse(hostile()).unwrap(), described: described() };
-    let progress = Progress { looked_at: 20_000, calls: 40, time: Duration::from_millis(44) };
+    let progress = Progress { examined: 20_000, calls: 40, time: Duration::from_millis(44) };
     let found = SearchPage { rows: (0..rows).map(|_| row()).collect(), progress, total: 10_000_000, next, exact };
     let query = keys::IndexQuery { pattern: HOSTILE.into(), cursor: "7".into(), ..keys::IndexQuery::default() };
     let page =
@@ -52,20 +52,20 @@ fn one_key(elements: Elements) -> String {
     key::ShowPage { layout: admin(HOSTILE), viewed, query, refusal: refusal("ttl"), typed, cost: COST }.render().unwrap()
 }
 
-fn scan(kind: Kind, state: State) -> String {
-    let big = Big { name: hostile(), kind: HOSTILE.into(), length: 7, bytes: None };
-    let scan = Walk {
+fn scan(kind: ScanKind, state: ScanState) -> String {
+    let large_key = LargeKey { name: hostile(), kind: HOSTILE.into(), length: 7, bytes: None };
+    let scan = Scan {
         id: Uuid::nil(),
         kind,
         pattern: hostile(),
         state,
         total: 100,
-        looked_at: 50,
+        examined: 50,
         matched: 3,
         began_at: noon(),
         seen_at: noon(),
         by: HOSTILE.into(),
-        biggest: vec![big],
+        biggest: vec![large_key],
     };
     scans::ShowPage { layout: admin("Scan"), scan, typed: HOSTILE.into(), refusal: refusal("confirm") }.render().unwrap()
 }
@@ -114,7 +114,7 @@ fn server_pages() -> Vec<(&'static str, String)> {
 fn namespaces_page(whole: bool) -> String {
     let group = Group { prefix: hostile(), depth: 2, keys: 3, bytes: 100, lives: [1, 0, 0, 0, 1, 1] };
     let sample = Sample { at: noon(), total: 100, sampled: 10, whole, own: 1, own_bytes: 5, groups: vec![group.clone()] };
-    let of = |name: &str, group, stats| Namespace { name: name.into(), group, stats, clearable: true, kept: None };
+    let of = |name: &str, group, stats| Namespace { name: name.into(), group, stats, clearable: true, ttl: None };
     let namespaces = vec![of(HOSTILE, Some(group), None), of("own", None, Some(Default::default()))];
     let page = namespaces::IndexPage { layout: admin("Namespaces"), tabs: tabs(Tab::Namespaces), sample, namespaces, cost: COST };
     page.render().unwrap()
@@ -147,9 +147,9 @@ pub fn pages() -> Vec<(&'static str, String)> {
         ("cache-key-stream", one_key(Elements::Stream(vec![(HOSTILE.into(), pair())]))),
         ("cache-key-large", one_key(Elements::TooLarge(99))),
         ("cache-key-delete", key::ConfirmPage { layout: admin("Delete?"), viewed }.render().unwrap()),
-        ("cache-walk-count", scan(Kind::Count, State::Done)),
-        ("cache-walk-delete", scan(Kind::Delete, State::Failed(HOSTILE.into()))),
-        ("cache-walk-biggest", scan(Kind::Biggest, State::Running)),
+        ("cache-walk-count", scan(ScanKind::Count, ScanState::Done)),
+        ("cache-walk-delete", scan(ScanKind::Delete, ScanState::Failed(HOSTILE.into()))),
+        ("cache-walk-biggest", scan(ScanKind::Biggest, ScanState::Running)),
         ("cache-biggest", biggest.render().unwrap()),
         ("cache", metrics(full, Some(vec![point, Point::default(), point]))),
         ("cache-untold", metrics("", None)),

@@ -1,4 +1,4 @@
-//! The audit as CSV.
+//! The audit log as CSV.
 
 use diesel::prelude::QueryDsl;
 use diesel_async::RunQueryDsl;
@@ -8,11 +8,11 @@ use super::{Event, Filter, Outcome, matching, record};
 use crate::domain::actor::Actor;
 use crate::domain::{Context, Error, Result};
 
-/// Rows at most in one file.
+/// Maximum number of rows in one file.
 const LIMIT: i64 = 100_000;
 
-/// All matching events as CSV (RFC 4180), newest first; cells that a spreadsheet could take for a formula
-/// begin with an apostrophe. At most 100,000 rows. The export itself is audited.
+/// All matching events as CSV (RFC 4180), newest first. Cells that a spreadsheet could interpret as a formula are
+/// prefixed with an apostrophe. At most 100,000 rows. The export itself is audited.
 pub async fn csv(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<String> {
     let found: Vec<Event> = ctx
         .db
@@ -24,11 +24,11 @@ pub async fn csv(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<String
             Ok::<_, Error>(found)
         })
         .await?;
-    let unwritable = |error: csv::Error| Error::Internal(format!("the export could not be written: {error}"));
+    let write_error = |error: csv::Error| Error::Internal(format!("the export could not be written: {error}"));
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     writer
         .write_record(["sequence", "time", "actor", "actor_kind", "action", "resource", "outcome", "address", "request_id", "detail"])
-        .map_err(unwritable)?;
+        .map_err(write_error)?;
     for event in &found {
         let cells = [
             event.sequence.to_string(),
@@ -42,13 +42,13 @@ pub async fn csv(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<String
             escape_formula(event.request_id.as_deref().unwrap_or_default()),
             escape_formula(&event.detail.to_string()),
         ];
-        writer.write_record(&cells).map_err(unwritable)?;
+        writer.write_record(&cells).map_err(write_error)?;
     }
     let bytes = writer.into_inner().map_err(|error| Error::Internal(format!("the export could not be written: {error}")))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Spreadsheets run what begins with `= + - @`, tab or carriage return (OWASP, CSV injection).
+/// Spreadsheets evaluate cells that start with `= + - @`, tab or carriage return (OWASP, CSV injection).
 fn escape_formula(cell: &str) -> String {
     if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{cell}") } else { cell.to_owned() }
 }

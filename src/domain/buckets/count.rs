@@ -1,5 +1,6 @@
-//! Objects and bytes of whole buckets, counted in the background by listing; kept in Redis with their age,
-//! because they can always be counted again.
+//! Object count and size of whole buckets, determined in the background by listing. Kept in Redis with their age,
+//! since
+//! they can always be recomputed.
 
 use std::time::Duration;
 
@@ -11,14 +12,13 @@ use crate::domain::cache::{self, Key, Namespace};
 use crate::domain::names::BucketName;
 use crate::domain::{Context, Error, Result, overview};
 
-/// BucketStats that are so new are not counted again, whoever asks.
+/// Counts younger than this are not repeated.
 const RECENT: TimeDelta = TimeDelta::seconds(5);
-/// What is old is shown with its age until it has been counted again; one count of one bucket at a time, over all
-/// replicas.
+/// Old counts are shown with their age until recounted. Across all replicas, one task counts a bucket at a time.
 pub(in crate::domain) static CACHE: Namespace<BucketStats> =
     Namespace::new("bucket-figures", Duration::from_secs(900)).stale(Duration::from_secs(30 * 86_400)).computing(Duration::from_secs(3600));
 
-/// A count of a whole bucket by listing it.
+/// The result of listing a whole bucket.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct BucketStats {
     pub objects: u64,
@@ -27,7 +27,7 @@ pub struct BucketStats {
 }
 
 impl BucketStats {
-    /// Counted again when somebody looks: the dearer the count, the longer it is kept, a quarter of an hour at most.
+    /// Recounted on demand: the larger the bucket, the longer its count is kept, up to 15 minutes.
     fn is_old(&self) -> bool {
         let milliseconds = 30_000 + i64::try_from(self.objects).unwrap_or(i64::MAX / 20).saturating_mul(10);
         clock::now() - self.counted_at > TimeDelta::milliseconds(milliseconds).min(TimeDelta::minutes(15))
@@ -38,7 +38,7 @@ fn key(bucket: &str) -> Key {
     Key::of(&[&bucket])
 }
 
-/// What is known, in the order of `names`.
+/// The cached counts, in the order of `names`.
 pub(super) async fn known(ctx: &Context, names: &[&str]) -> Vec<Option<BucketStats>> {
     let keys: Vec<Key> = names.iter().map(|name| key(name)).collect();
     cache::get_many(ctx, &CACHE, &keys).await.into_iter().map(|found| Some(found?.value)).collect()
@@ -48,7 +48,7 @@ pub(super) async fn forget(ctx: &Context, bucket: &BucketName) {
     cache::invalidate(ctx, &CACHE, &key(bucket.as_str())).await;
 }
 
-/// Starts counting, in the background, what is old or missing.
+/// Starts a background count of buckets whose counts are old or missing.
 pub(super) fn refresh(ctx: &Context, buckets: &[Bucket]) {
     let old = |bucket: &&Bucket| !bucket.denied && bucket.stats.as_ref().is_none_or(BucketStats::is_old);
     let names: Vec<String> = buckets.iter().filter(old).map(|bucket| bucket.name.to_string()).collect();
@@ -57,18 +57,18 @@ pub(super) fn refresh(ctx: &Context, buckets: &[Bucket]) {
     }
 }
 
-/// Starts counting every bucket again in the background.
+/// Starts a background count of every bucket.
 pub async fn count_again(ctx: &Context) -> Result<()> {
     let (entries, _) = super::entries(ctx).await?;
     let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
     let stats = known(ctx, &names).await;
-    // Whoever presses the button twice has seen the new stats.
+    // A second click does not count again.
     let recent = |stats: &Option<BucketStats>| stats.as_ref().is_some_and(|stats| clock::now() - stats.counted_at < RECENT);
     start(ctx, entries.into_iter().zip(stats).filter(|(_, stats)| !recent(stats)).map(|(entry, _)| entry.name).collect());
     Ok(())
 }
 
-/// Starts counting, in the background, every bucket of which nothing is known.
+/// Starts a background count of every bucket without a count.
 pub async fn count_unknown(ctx: &Context) -> Result<()> {
     let (entries, _) = super::entries(ctx).await?;
     let names: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
@@ -77,21 +77,21 @@ pub async fn count_unknown(ctx: &Context) -> Result<()> {
     Ok(())
 }
 
-/// One after the other, so that a store with many buckets has time for people too.
+/// One bucket after another, so that the store has capacity left for users.
 fn start(ctx: &Context, names: Vec<String>) {
-    let all = ctx.clone();
+    let task_ctx = ctx.clone();
     ctx.in_background(async move {
         for name in names {
-            let counting = cache::refresh(&all, &CACHE, &key(&name), || count(&all, &name)).await;
+            let counting = cache::refresh(&task_ctx, &CACHE, &key(&name), || count(&task_ctx, &name)).await;
             if let Err(error) = counting {
                 log::info!("{name} was not counted: {error}");
             }
-            overview::stored_changed(&all).await;
+            overview::stored_changed(&task_ctx).await;
         }
     });
 }
 
-/// An error where Larder is stopping.
+/// Fails if Larder is stopping.
 async fn count(ctx: &Context, bucket: &str) -> Result<BucketStats> {
     let mut stats = BucketStats { objects: 0, bytes: 0, counted_at: clock::now() };
     let mut cursor = None;

@@ -1,4 +1,4 @@
-//! A whole namespace at once, by SCAN and UNLINK, so that no server stands still for it.
+//! Clears a whole namespace with SCAN and UNLINK, so that the server is never blocked.
 
 use std::time::Duration;
 
@@ -8,63 +8,64 @@ use super::Spec;
 use crate::domain::Context;
 use crate::stores::redis::Error;
 
-/// Keys that the server looks at in one step, and that are deleted at once.
-const STEP: usize = 500;
-/// Longer than any computation is waited for.
-const MARK: Duration = Duration::from_secs(3600);
+/// Keys examined per step, and deleted together.
+const BATCH: usize = 500;
+/// Longer than the longest wait for a computation.
+const MARK_TTL: Duration = Duration::from_secs(3600);
 
-/// LookupOutcome far a namespace is counted or cleared.
+/// Progress of counting or clearing a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cleared {
-    /// About so many keys of the server, of whatever namespace, were looked at.
-    pub looked_at: u64,
+    /// Approximate number of keys examined, in any namespace.
+    pub examined: u64,
     /// Values of this namespace.
     pub values: u64,
-    /// Nothing is left to look at.
-    pub is_over: bool,
+    /// No keys are left to examine.
+    pub is_complete: bool,
 }
 
-/// LookupOutcome many values there are. `go_on` hears of every step, and says whether to take another.
-pub async fn count(ctx: &Context, spec: &Spec, go_on: impl FnMut(Cleared) -> bool) -> Result<Cleared, Error> {
-    walk(ctx, spec, false, go_on).await
+/// Counts the values. `should_continue` receives the progress after every step and returns whether to continue.
+pub async fn count(ctx: &Context, spec: &Spec, should_continue: impl FnMut(Cleared) -> bool) -> Result<Cleared, Error> {
+    scan(ctx, spec, false, should_continue).await
 }
 
-/// Deletes every value, and sees to it that none that was being computed before comes back. `go_on` hears of every
-/// step, and says whether to take another.
-pub async fn clear(ctx: &Context, spec: &Spec, go_on: impl FnMut(Cleared) -> bool) -> Result<Cleared, Error> {
-    // A computation keeps its value only where this says the same as when it began.
+/// Deletes all values and prevents computations in progress from being cached. `should_continue` receives the progress after
+/// every
+/// step and returns whether to continue.
+pub async fn clear(ctx: &Context, spec: &Spec, should_continue: impl FnMut(Cleared) -> bool) -> Result<Cleared, Error> {
+    // A computation is cached only if the mark has not changed since it started.
     let mark = Uuid::now_v7().simple().to_string();
-    let set_mark = || async { ctx.redis.required().set(&format!("larder:cache-cleared:{}", spec.name), &mark, Some(MARK)).await };
+    let set_mark = || async { ctx.redis.required().set(&format!("larder:cache-cleared:{}", spec.name), &mark, Some(MARK_TTL)).await };
     let mut before = 0;
     match set_mark().await {
-        // There may be room once something is deleted; where there is none, nothing that is being computed is kept either.
+        // Deleting may free memory for the mark. Without free memory, computations cannot be cached either.
         Err(Error::OutOfMemory) => {
-            before = walk(ctx, spec, true, |_| true).await?.values;
+            before = scan(ctx, spec, true, |_| true).await?.values;
             let _ = set_mark().await;
         }
         marked => marked?,
     }
-    let outcome = walk(ctx, spec, true, go_on).await.map(|cleared| Cleared { values: before + cleared.values, ..cleared });
+    let outcome = scan(ctx, spec, true, should_continue).await.map(|cleared| Cleared { values: before + cleared.values, ..cleared });
     let prefix = prefix(spec);
     ctx.cache.0.single_flight.forget(|name| name.starts_with(&prefix));
     outcome
 }
 
-async fn walk(ctx: &Context, spec: &Spec, delete: bool, mut go_on: impl FnMut(Cleared) -> bool) -> Result<Cleared, Error> {
+async fn scan(ctx: &Context, spec: &Spec, delete: bool, mut should_continue: impl FnMut(Cleared) -> bool) -> Result<Cleared, Error> {
     let (prefix, redis) = (prefix(spec), ctx.redis.required());
     let (mut cleared, mut cursor) = (Cleared::default(), 0);
     loop {
-        let (next, found) = redis.scan(cursor, &prefix, STEP).await?;
+        let (next, found) = redis.scan(cursor, &prefix, BATCH).await?;
         let count = if delete { redis.unlink(&found).await? } else { found.len() as u64 };
         cursor = next;
-        cleared = Cleared { looked_at: cleared.looked_at + STEP as u64, values: cleared.values + count, is_over: cursor == 0 };
-        if !go_on(cleared) || cleared.is_over {
+        cleared = Cleared { examined: cleared.examined + BATCH as u64, values: cleared.values + count, is_complete: cursor == 0 };
+        if !should_continue(cleared) || cleared.is_complete {
             return Ok(cleared);
         }
     }
 }
 
-/// Its colon keeps `a` from being the beginning of `ab`.
+/// The colon prevents the prefix of `a` from matching `ab`.
 fn prefix(spec: &Spec) -> String {
     format!("cache:{}:", spec.name)
 }

@@ -28,14 +28,14 @@ pub(super) struct Entry<T> {
 #[derive(Clone, Debug)]
 pub struct CachedValue<T> {
     pub value: T,
-    /// When it was put there.
+    /// When it was stored.
     pub at: DateTime<Utc>,
-    /// Not past its time.
+    /// Whether its fresh period has not ended.
     pub is_fresh: bool,
 }
 
 impl<T: DeserializeOwned> Entry<T> {
-    /// `None` where it is not ours, too old, or of another version.
+    /// `None` if it is not signed by Larder, too old, or written by another version.
     pub fn read(signer: &Signer, name: &str, signed: &str) -> Option<CachedValue<T>> {
         let entry: Self = serde_json::from_str(signer.verify(name, signed)?).ok()?;
         (clock::now() < entry.kept_until).then_some(())?;
@@ -44,10 +44,10 @@ impl<T: DeserializeOwned> Entry<T> {
 }
 
 impl<'a, T: Serialize> Entry<&'a T> {
-    /// The text for the Redis key `name`, and its TTL. `None` where the value has no JSON, or nothing can be signed yet.
+    /// The text for the Redis key `name`, and its TTL. `None` if the value cannot be serialized, or nothing can be signed yet.
     pub fn write(signer: &Signer, name: &str, spec: &Spec, value: &'a T) -> Option<(String, Duration)> {
         let at = clock::now();
-        let fresh = jittered(spec.fresh, spec.jitter_percent, draw());
+        let fresh = jittered(spec.fresh, spec.jitter_percent, random());
         let ttl = fresh + spec.stale;
         let (fresh_until, kept_until) = (at + TimeDelta::from_std(fresh).ok()?, at + TimeDelta::from_std(ttl).ok()?);
         let entry = Self { at, fresh_until, kept_until, value };
@@ -55,17 +55,17 @@ impl<'a, T: Serialize> Entry<&'a T> {
     }
 }
 
-/// Without randomness everything lives equally long, no more.
-fn draw() -> u16 {
+/// If the random number generator fails, the TTL has no jitter.
+fn random() -> u16 {
     let mut bytes = [0x80, 0];
     let _ = rand::fill(&mut bytes);
     u16::from_be_bytes(bytes)
 }
 
-/// Between `life` less `percent` and `life` plus `percent`, as was drawn.
-fn jittered(life: Duration, percent: u8, drawn: u16) -> Duration {
-    let by = f64::from(drawn) / f64::from(u16::MAX) * 2.0 - 1.0;
-    life.mul_f64(1.0 + by * f64::from(percent) / 100.0)
+/// `ttl` varied by up to `percent` in either direction, depending on `random`.
+fn jittered(ttl: Duration, percent: u8, random: u16) -> Duration {
+    let by = f64::from(random) / f64::from(u16::MAX) * 2.0 - 1.0;
+    ttl.mul_f64(1.0 + by * f64::from(percent) / 100.0)
 }
 
 #[cfg(test)]
@@ -73,15 +73,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_life_differs_by_no_more_than_its_jitter() {
-        let life = Duration::from_secs(100);
-        assert_eq!(jittered(life, 20, 0), Duration::from_secs(80));
-        assert_eq!(jittered(life, 20, u16::MAX), Duration::from_secs(120));
-        assert_eq!(jittered(life, 0, 7), life);
-        assert_eq!(jittered(life, 100, 0), Duration::ZERO);
-        let lives: Vec<Duration> = (0..1000).map(|_| jittered(life, 10, draw())).collect();
-        assert!(lives.iter().all(|life| (90.0..=110.0).contains(&life.as_secs_f64())));
-        let (shortest, longest) = (lives.iter().min(), lives.iter().max());
+    fn a_ttl_varies_by_at_most_its_jitter() {
+        let ttl = Duration::from_secs(100);
+        assert_eq!(jittered(ttl, 20, 0), Duration::from_secs(80));
+        assert_eq!(jittered(ttl, 20, u16::MAX), Duration::from_secs(120));
+        assert_eq!(jittered(ttl, 0, 7), ttl);
+        assert_eq!(jittered(ttl, 100, 0), Duration::ZERO);
+        let ttls: Vec<Duration> = (0..1000).map(|_| jittered(ttl, 10, random())).collect();
+        assert!(ttls.iter().all(|ttl| (90.0..=110.0).contains(&ttl.as_secs_f64())));
+        let (shortest, longest) = (ttls.iter().min(), ttls.iter().max());
         assert!(shortest < Some(&Duration::from_secs(92)) && longest > Some(&Duration::from_secs(108)), "{shortest:?} {longest:?}");
     }
 }

@@ -1,25 +1,25 @@
-//! What a value is kept under within its namespace.
+//! The key of a value within its namespace.
 
 use std::fmt::{Display, Write as _};
 
 use crate::domain::secrets::{hex, sha256};
 
-/// Longer ones are shortened: a key is read by people, and sent with every lookup.
-const LONGEST: usize = 200;
-const SHORTENED: usize = 100;
+/// Longer keys are shortened, because keys are displayed and sent with every lookup.
+const MAX_LENGTH: usize = 200;
+const SHORTENED_LENGTH: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key(String);
 
 impl Key {
-    /// For a namespace of one value.
+    /// For a namespace with a single value.
     pub fn only() -> Self {
         Self::of(&[])
     }
 
-    /// Other arguments, or the same in another order, never make the same key. What is long ends in its SHA-256.
+    /// Different arguments, or a different order, always result in different keys. Long keys end with their SHA-256.
     pub fn of(arguments: &[&dyn Display]) -> Self {
-        // Neither sign comes out of an argument.
+        // Escaping removes both characters from arguments.
         let mut key = if arguments.is_empty() { "@".to_owned() } else { String::new() };
         for (at, argument) in arguments.iter().enumerate() {
             if at > 0 {
@@ -27,9 +27,9 @@ impl Key {
             }
             escape(&mut key, &argument.to_string());
         }
-        if key.len() > LONGEST {
+        if key.len() > MAX_LENGTH {
             let digest = hex(&sha256(key.as_bytes()));
-            key.truncate(SHORTENED);
+            key.truncate(SHORTENED_LENGTH);
             key.push('#');
             key.push_str(&digest);
         }
@@ -77,15 +77,15 @@ mod tests {
         ];
         let keys: std::collections::HashSet<Key> = lists.iter().map(|list| Key::of(list)).collect();
         assert_eq!(keys.len(), lists.len());
-        assert!(keys.iter().all(|key| key.as_str().len() <= LONGEST && key.as_str().is_ascii()));
+        assert!(keys.iter().all(|key| key.as_str().len() <= MAX_LENGTH && key.as_str().is_ascii()));
         assert_eq!(Key::of(&[&long]), Key::of(&[&long]));
     }
 
     #[test]
-    fn a_key_can_be_read_and_holds_no_pattern() {
+    fn a_key_is_readable_and_contains_no_wildcards() {
         assert_eq!(Key::of(&[&"sme-files", &7]).as_str(), "sme-files:7");
         assert_eq!(Key::of(&[&"a b*[?]\\\r\nä"]).as_str(), "a%20b%2A%5B%3F%5D%5C%0D%0A%C3%A4");
-        // Its digest cannot be typed as an argument.
+        // The digest cannot be produced by an argument.
         assert_ne!(Key::of(&[&Key::of(&[&"x".repeat(500)]).as_str()]), Key::of(&[&"x".repeat(500)]));
     }
 }

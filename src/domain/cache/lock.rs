@@ -1,5 +1,5 @@
-//! The lock of a computation, over all replicas. Whoever loses it cannot put a value in its place: an invalidation
-//! takes it away.
+//! The lock of a computation, shared by all replicas. A computation that loses the lock cannot store its value;
+//! invalidating the value removes the lock.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -11,23 +11,24 @@ use crate::domain::Context;
 use crate::stores::redis::{Error, Script};
 
 /// Keys: value, lock, mark. Arguments: token, milliseconds, mode.
-static TAKE: LazyLock<Script> = LazyLock::new(|| {
+static ACQUIRE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local value = redis.call('GET', KEYS[1])
          if value and ARGV[3] == 'absent' then return {value, 0, ''} end
-         local taken
+         local acquired
          if ARGV[3] == 'over' then
-             taken = redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+             acquired = redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
          else
-             taken = redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2])
+             acquired = redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2])
          end
-         return {value, taken and 1 or 0, redis.call('GET', KEYS[3]) or ''}",
+         return {value, acquired and 1 or 0, redis.call('GET', KEYS[3]) or ''}",
     )
 });
 
-/// Keys: value, lock, mark. Arguments: token, the mark as it was, text, milliseconds. The value comes first: a server
-/// whose memory is full refuses only the first change that a script makes.
-static KEEP: LazyLock<Script> = LazyLock::new(|| {
+/// Keys: value, lock, mark. Arguments: token, the mark when the lock was acquired, text, milliseconds. The value is
+/// written
+/// first: a server whose memory is full rejects only a script's first write.
+static STORE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
          local kept = 0
@@ -46,11 +47,11 @@ static REPLACE: LazyLock<Script> =
 
 #[derive(Clone, Copy)]
 pub(super) enum LockMode {
-    /// Where nobody has it and there is no value.
+    /// If the lock is free and there is no value.
     IfAbsent,
-    /// Where nobody has it.
+    /// If the lock is free.
     IfFree,
-    /// From whoever has it.
+    /// Even if another process holds the lock.
     Steal,
 }
 
@@ -60,8 +61,8 @@ pub(super) struct Lock {
     mark: String,
 }
 
-/// The value that is there, and the lock where it was taken.
-pub(super) async fn take(ctx: &Context, spec: &Spec, names: &Names, mode: LockMode) -> Result<(Option<String>, Option<Lock>), Error> {
+/// The cached value, and the lock if it was acquired.
+pub(super) async fn acquire(ctx: &Context, spec: &Spec, names: &Names, mode: LockMode) -> Result<(Option<String>, Option<Lock>), Error> {
     let token = Uuid::now_v7().simple().to_string();
     let mode = match mode {
         LockMode::IfAbsent => "absent",
@@ -70,9 +71,9 @@ pub(super) async fn take(ctx: &Context, spec: &Spec, names: &Names, mode: LockMo
     };
     let keys = [names.value.clone(), names.lock.clone(), names.mark.clone()];
     let arguments = [token.clone(), milliseconds(spec.computing), mode.to_owned()];
-    let (value, taken, mark): (Option<String>, bool, String) =
-        ctx.redis.best_effort(REDIS_TIMEOUT).script(&TAKE, &keys, &arguments).await?;
-    Ok((value, taken.then(|| Lock { names: names.clone(), token, mark })))
+    let (value, acquired, mark): (Option<String>, bool, String) =
+        ctx.redis.best_effort(REDIS_TIMEOUT).script(&ACQUIRE, &keys, &arguments).await?;
+    Ok((value, acquired.then(|| Lock { names: names.clone(), token, mark })))
 }
 
 impl Lock {
@@ -81,20 +82,20 @@ impl Lock {
         &self.names.value
     }
 
-    /// Puts the value in its place, where the lock is still held and the namespace was not cleared meanwhile.
-    pub async fn keep(self, ctx: &Context, text: &str, ttl: Duration) -> Result<bool, Error> {
+    /// Stores the value if the lock is still held and the namespace has not been cleared since.
+    pub async fn store(self, ctx: &Context, text: &str, ttl: Duration) -> Result<bool, Error> {
         let keys = [self.names.value, self.names.lock, self.names.mark];
         let arguments = [self.token, self.mark, text.to_owned(), milliseconds(ttl)];
-        ctx.redis.best_effort(REDIS_TIMEOUT).script(&KEEP, &keys, &arguments).await
+        ctx.redis.best_effort(REDIS_TIMEOUT).script(&STORE, &keys, &arguments).await
     }
 
-    /// Where that fails the lock ends by itself.
+    /// If this fails, the lock expires by itself.
     pub async fn release(self, ctx: &Context) {
         let _ = ctx.redis.best_effort(REDIS_TIMEOUT).release(&self.names.lock, &self.token).await;
     }
 }
 
-/// Whatever is there, and whoever computes.
+/// Stores the value unconditionally and removes the lock, so that a computation in progress is not stored.
 pub(super) async fn replace(ctx: &Context, names: &Names, text: &str, ttl: Duration) -> Result<(), Error> {
     let keys = [names.value.clone(), names.lock.clone()];
     let _: i64 = ctx.redis.best_effort(REDIS_TIMEOUT).script(&REPLACE, &keys, &[text.to_owned(), milliseconds(ttl)]).await?;

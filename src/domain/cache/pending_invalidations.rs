@@ -40,17 +40,17 @@ pub(super) fn retry_later(ctx: &Context, keys: Vec<String>) {
     if is_retrying {
         return;
     }
-    let all = ctx.clone();
+    let task_ctx = ctx.clone();
     ctx.in_background(async move {
-        let pending = &all.cache.0.pending_invalidations;
+        let pending = &task_ctx.cache.0.pending_invalidations;
         loop {
             let keys = pending.next_batch();
-            if keys.is_empty() || all.tasks.is_closed() {
+            if keys.is_empty() || task_ctx.tasks.is_closed() {
                 return;
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
             // A key that was added again meanwhile names the same value, which is now deleted.
-            if all.redis.required().unlink(&keys).await.is_ok() {
+            if task_ctx.redis.required().unlink(&keys).await.is_ok() {
                 pending.with(|state| state.keys.retain(|key| !keys.contains(key)));
             }
         }

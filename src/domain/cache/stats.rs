@@ -1,4 +1,4 @@
-//! LookupOutcome a namespace does: counted in the process at the price of a few additions a lookup.
+//! Statistics of each namespace, counted in the process at the cost of a few additions per lookup.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,13 +8,13 @@ use std::time::Duration;
 /// Where a caller's value came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupOutcome {
-    /// Redis had it.
+    /// From Redis.
     Hit,
-    /// Redis had one past its time, which was served while another is computed.
+    /// From Redis, but stale; a new one is computed in the background.
     Stale,
-    /// Redis had none.
+    /// Not in Redis.
     Miss,
-    /// Redis did not answer, or refused.
+    /// Redis was unavailable or returned an error.
     Error,
 }
 
@@ -29,22 +29,22 @@ const LOOKUPS: usize = 7;
 const COMPUTING: usize = LOOKUPS + 1 + STEPS.len() + 1;
 pub(super) const CELLS: usize = COMPUTING + 1 + STEPS.len() + 1;
 
-/// Upper bounds of the steps that durations are counted in, in microseconds; the last has none.
+/// Upper bounds of the duration histogram's buckets in microseconds; the last bucket is unbounded.
 const STEPS: [u64; 16] =
     [100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000];
 
 const NAMES: [&str; LOOKUPS] = ["hits", "stale", "misses", "errors", "computations", "failures", "unkept"];
 
-/// Counts of one namespace.
+/// Counters of one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamespaceStats([u64; CELLS]);
 
-/// LookupOutcome long something took, every time.
+/// Durations of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency {
     pub count: u64,
     pub sum: Duration,
-    /// An upper bound for 95 of 100; at most 10 s is said. `None` where there was nothing to measure.
+    /// An upper bound of the 95th percentile, at most 10 s. `None` without measurements.
     pub p95: Option<Duration>,
 }
 
@@ -55,12 +55,12 @@ impl Default for NamespaceStats {
 }
 
 impl NamespaceStats {
-    /// Served from Redis, those past their time included.
+    /// Values served from Redis, including stale ones.
     pub fn hits(&self) -> u64 {
         self.0[HITS] + self.0[STALE]
     }
 
-    /// Those of the hits that were past their time.
+    /// Number of stale hits.
     pub fn stale(&self) -> u64 {
         self.0[STALE]
     }
@@ -69,7 +69,7 @@ impl NamespaceStats {
         self.0[MISSES]
     }
 
-    /// Lookups that Redis did not answer.
+    /// Lookups that failed because of Redis.
     pub fn errors(&self) -> u64 {
         self.0[ERRORS]
     }
@@ -78,24 +78,24 @@ impl NamespaceStats {
         self.0[COMPUTATIONS]
     }
 
-    /// Computations that ended in an error.
+    /// Computations that failed.
     pub fn failures(&self) -> u64 {
         self.0[FAILURES]
     }
 
-    /// Values that Redis did not take.
+    /// Values that Redis did not store.
     pub fn unkept(&self) -> u64 {
         self.0[UNKEPT]
     }
 
-    /// Hits among the lookups that Redis answered, 0 to 1; `None` where there was none.
+    /// Ratio of hits to successful lookups, 0 to 1; `None` without lookups.
     pub fn hit_ratio(&self) -> Option<f64> {
         let answered = self.hits() + self.misses();
-        #[expect(clippy::cast_precision_loss, reason = "a ratio to look at")]
+        #[expect(clippy::cast_precision_loss, reason = "a ratio for display")]
         (answered > 0).then(|| self.hits() as f64 / answered as f64)
     }
 
-    /// What callers waited for a value, computations included.
+    /// Waiting times of callers, including computations.
     pub fn lookups(&self) -> Latency {
         self.latency(LOOKUPS)
     }
@@ -116,20 +116,20 @@ impl NamespaceStats {
         Latency { count, sum: Duration::from_micros(self.0[at]), p95: bound.map(Duration::from_micros) }
     }
 
-    /// What was counted since `earlier`, by name.
+    /// Increments since `earlier`, by counter name.
     pub(super) fn since(&self, earlier: &Self) -> Vec<(String, u64)> {
         let grown = self.0.iter().zip(earlier.0).enumerate().map(|(cell, (now, then))| (cell, now.saturating_sub(then)));
         grown.filter(|(_, by)| *by > 0).map(|(cell, by)| (name(cell), by)).collect()
     }
 
-    /// Adds to the count of this name; of another version's it knows nothing.
+    /// Adds to a counter; unknown names, used by another version, are ignored.
     pub(super) fn add(&mut self, counted: &str, by: u64) {
         if let Some(cell) = cell(counted) {
             self.0[cell] += by;
         }
     }
 
-    pub(super) fn take_back(&mut self, counted: &str, by: u64) {
+    pub(super) fn subtract(&mut self, counted: &str, by: u64) {
         if let Some(cell) = cell(counted) {
             self.0[cell] = self.0[cell].saturating_sub(by);
         }
@@ -167,21 +167,21 @@ impl Counters {
         self.0[cell].fetch_add(by, Ordering::Relaxed);
     }
 
-    pub fn looked_up(&self, how: LookupOutcome, took: Duration) {
-        self.answered(how, 1);
+    pub fn looked_up(&self, outcome: LookupOutcome, took: Duration) {
+        self.answered(outcome, 1);
         self.timed(LOOKUPS, took);
     }
 
-    /// Several answers of one question, which took its time once.
-    pub fn looked_up_together(&self, hits: u64, misses: u64, errors: u64, took: Duration) {
+    /// Several results of one request, whose duration is counted once.
+    pub fn looked_up_many(&self, hits: u64, misses: u64, errors: u64, took: Duration) {
         self.answered(LookupOutcome::Hit, hits);
         self.answered(LookupOutcome::Miss, misses);
         self.answered(LookupOutcome::Error, errors);
         self.timed(LOOKUPS, took);
     }
 
-    fn answered(&self, how: LookupOutcome, times: u64) {
-        let cell = match how {
+    fn answered(&self, outcome: LookupOutcome, times: u64) {
+        let cell = match outcome {
             LookupOutcome::Hit => HITS,
             LookupOutcome::Stale => STALE,
             LookupOutcome::Miss => MISSES,
@@ -190,9 +190,9 @@ impl Counters {
         self.add(cell, times);
     }
 
-    pub fn computed(&self, well: bool, took: Duration) {
+    pub fn computed(&self, succeeded: bool, took: Duration) {
         self.add(COMPUTATIONS, 1);
-        self.add(FAILURES, u64::from(!well));
+        self.add(FAILURES, u64::from(!succeeded));
         self.timed(COMPUTING, took);
     }
 
@@ -208,14 +208,14 @@ impl Counters {
 
     pub fn read(&self) -> NamespaceStats {
         let mut stats = NamespaceStats::default();
-        for (figure, counter) in stats.0.iter_mut().zip(&self.0) {
-            *figure = counter.load(Ordering::Relaxed);
+        for (cell, counter) in stats.0.iter_mut().zip(&self.0) {
+            *cell = counter.load(Ordering::Relaxed);
         }
         stats
     }
 }
 
-/// The counters of every namespace that was used.
+/// The counters of all namespaces in use.
 #[derive(Default)]
 pub(super) struct StatsByNamespace(RwLock<HashMap<&'static str, Arc<Counters>>>);
 
@@ -238,11 +238,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_counted_is_read_again() {
+    fn counters_round_trip_through_their_names() {
         let counters = Counters::default();
         for took in 1..=100 {
-            let how = if took <= 60 { LookupOutcome::Hit } else { LookupOutcome::Miss };
-            counters.looked_up(how, Duration::from_millis(took));
+            let outcome = if took <= 60 { LookupOutcome::Hit } else { LookupOutcome::Miss };
+            counters.looked_up(outcome, Duration::from_millis(took));
         }
         counters.looked_up(LookupOutcome::Stale, Duration::from_secs(60));
         counters.looked_up(LookupOutcome::Error, Duration::ZERO);

@@ -1,4 +1,4 @@
-//! The counts of all replicas of the last hour, in Redis: a hash for every five minutes, a field for every count.
+//! The counts of all replicas in the last hour, in Redis: one hash per five minutes, one field per counter.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::PoisonError;
@@ -10,14 +10,14 @@ use crate::clock;
 use crate::domain::Context;
 use crate::stores::redis::Error;
 
-const EVERY: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(5);
 /// Seconds.
 const SPAN: i64 = 300;
-/// The hour, and the span that has begun.
+/// One hour, plus the current span.
 const SPANS: i64 = 13;
-const KEPT: Duration = Duration::from_secs(2 * 3600);
+const TTL: Duration = Duration::from_secs(2 * 3600);
 
-/// What was added to the totals already.
+/// The counts already added to the totals.
 pub(super) type Flushed = HashMap<&'static str, NamespaceStats>;
 
 fn key(span: i64) -> String {
@@ -28,47 +28,47 @@ fn current_span() -> i64 {
     clock::now().timestamp().div_euclid(SPAN)
 }
 
-/// Adds what this process has counted to the totals every five seconds, for ever.
+/// Adds this process's counts to the totals every five seconds, forever.
 pub async fn keep_totals(ctx: Context) {
     loop {
-        tokio::time::sleep(EVERY).await;
-        // What could not be added now is added later.
+        tokio::time::sleep(INTERVAL).await;
+        // On failure, the counts are added next time.
         let _ = flush(&ctx).await;
     }
 }
 
-/// Adds what this process has counted since the last time.
+/// Adds what this process has counted since the last flush.
 pub async fn flush(ctx: &Context) -> Result<(), Error> {
-    let grown: Vec<(String, u64)> = {
+    let increments: Vec<(String, u64)> = {
         let mut flushed = ctx.cache.0.flushed.lock().unwrap_or_else(PoisonError::into_inner);
         let now = ctx.cache.stats();
-        let grown = now.iter().flat_map(|(namespace, stats)| {
+        let increments = now.iter().flat_map(|(namespace, stats)| {
             let since = stats.since(&flushed.get(namespace).copied().unwrap_or_default());
             since.into_iter().map(move |(count, by)| (format!("{namespace}:{count}"), by))
         });
-        let grown = grown.collect();
+        let increments = increments.collect();
         flushed.extend(now.iter().copied());
-        grown
+        increments
     };
-    if grown.is_empty() {
+    if increments.is_empty() {
         return Ok(());
     }
-    let outcome = ctx.redis.best_effort(REDIS_TIMEOUT).add_to_fields(&key(current_span()), &grown, KEPT).await;
-    // A server that took too long may have heard it: lost is better than counted twice.
+    let outcome = ctx.redis.best_effort(REDIS_TIMEOUT).add_to_fields(&key(current_span()), &increments, TTL).await;
+    // After a timeout the server may have received the counts: losing them is better than counting twice.
     if matches!(&outcome, Err(error) if *error != Error::Timeout) {
         let mut flushed = ctx.cache.0.flushed.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, by) in &grown {
+        for (name, by) in &increments {
             if let Some((namespace, count)) = name.split_once(':')
                 && let Some(stats) = flushed.get_mut(namespace)
             {
-                stats.take_back(count, *by);
+                stats.subtract(count, *by);
             }
         }
     }
     outcome
 }
 
-/// What all replicas have counted in the last 60 to 65 minutes, by namespace, up to a few seconds ago.
+/// The counts of all replicas in the last 60 to 65 minutes, by namespace, except for the last few seconds.
 pub async fn last_hour(ctx: &Context) -> Result<BTreeMap<String, NamespaceStats>, Error> {
     let _ = flush(ctx).await;
     let span = current_span();

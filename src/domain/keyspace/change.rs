@@ -1,4 +1,4 @@
-//! Changes of one key, each with its line in the audit.
+//! Changes of a single key, each with its audit event.
 
 use std::time::Duration;
 
@@ -8,50 +8,50 @@ use super::Name;
 use crate::domain::actor::Actor;
 use crate::domain::{Context, Error, Result, audit};
 
-/// No end that is farther away is meant: the server counts milliseconds in 63 bits, people do not.
-const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
+/// Longer TTLs are rejected as a mistake.
+const MAX_TTL: Duration = Duration::from_secs(100 * 366 * 86_400);
 
-/// As audit writes it.
+/// The resource name in audit events.
 pub(super) fn resource(what: impl std::fmt::Display) -> String {
     format!("redis:{what}")
 }
 
-/// Whether it was there.
+/// Returns whether the key existed.
 pub async fn delete(ctx: &Context, actor: &Actor, name: &Name) -> Result<bool> {
-    name.judge(&ctx.redis)?;
+    name.check_visible(&ctx.redis)?;
     ctx.db.check_available().await?;
-    let (all, actor, name) = (ctx.clone(), actor.clone(), name.clone());
+    let (task_ctx, actor, name) = (ctx.clone(), actor.clone(), name.clone());
     ctx.run_to_completion(async move {
-        let was_there = all.redis.browse().unlink(&[name.as_bytes().to_vec()]).await? > 0;
-        if was_there {
-            audit::record_with_retry(&all, &actor, "key.delete", &resource(&name), json!({})).await?;
+        let existed = task_ctx.redis.browse().unlink(&[name.as_bytes().to_vec()]).await? > 0;
+        if existed {
+            audit::record_with_retry(&task_ctx, &actor, "key.delete", &resource(&name), json!({})).await?;
         }
-        Ok(was_there)
+        Ok(existed)
     })
     .await
 }
 
-/// A new end `left` from now, or none. Refused where it is farther than a hundred years; NotFound where the key is gone.
-pub async fn set_ttl(ctx: &Context, actor: &Actor, name: &Name, left: Option<Duration>) -> Result<()> {
-    name.judge(&ctx.redis)?;
-    if left.is_some_and(|left| left.is_zero()) {
-        return Err(Error::refused("ttl", "At least one second. To be rid of the key, delete it."));
+/// Sets the TTL to `ttl`, or removes it. Refused if it exceeds 100 years; NotFound if the key does not exist.
+pub async fn set_ttl(ctx: &Context, actor: &Actor, name: &Name, ttl: Option<Duration>) -> Result<()> {
+    name.check_visible(&ctx.redis)?;
+    if ttl.is_some_and(|ttl| ttl.is_zero()) {
+        return Err(Error::refused("ttl", "Enter at least one second. To remove the key, delete it."));
     }
-    if left.is_some_and(|left| left > LONGEST) {
-        return Err(Error::refused("ttl", "A hundred years at most. Without an end it stays until it is deleted."));
+    if ttl.is_some_and(|ttl| ttl > MAX_TTL) {
+        return Err(Error::refused("ttl", "Enter at most 100 years. Without expiry, the key is kept until it is deleted."));
     }
     ctx.db.check_available().await?;
-    let (all, actor, name) = (ctx.clone(), actor.clone(), name.clone());
+    let (task_ctx, actor, name) = (ctx.clone(), actor.clone(), name.clone());
     ctx.run_to_completion(async move {
-        let browse = all.redis.browse();
-        let changed = browse.set_ttl(name.as_bytes(), left).await?;
+        let browse = task_ctx.redis.browse();
+        let changed = browse.set_ttl(name.as_bytes(), ttl).await?;
         if !changed {
-            // Without an end already, or gone.
+            // The key had no TTL, or it does not exist.
             let described = browse.describe(&[name.as_bytes().to_vec()]).await?.pop();
-            return if described.is_some_and(|described| described.kind.is_some()) { Ok(()) } else { Err(name.is_gone()) };
+            return if described.is_some_and(|described| described.kind.is_some()) { Ok(()) } else { Err(name.not_found()) };
         }
-        let detail = json!({ "seconds": left.map(|left| left.as_secs()) });
-        audit::record_with_retry(&all, &actor, "key.expire", &resource(&name), detail).await
+        let detail = json!({ "seconds": ttl.map(|ttl| ttl.as_secs()) });
+        audit::record_with_retry(&task_ctx, &actor, "key.expire", &resource(&name), detail).await
     })
     .await
 }

@@ -1,31 +1,31 @@
-//! A key's name: bytes, which need not be text.
+//! A key's name: bytes, not necessarily text.
 
 use std::fmt::{self, Write};
 
 use crate::domain::{Error, Result};
 use crate::stores::redis::Redis;
 
-/// Sessions, locks, counters of limits, samples: what would let somebody in, or break Larder.
+/// Sessions, locks, rate counters, samples: keys that would grant access or break Larder if shown or changed.
 const OWN: [&str; 2] = ["larder:", "blacklist:token:"];
-/// The server takes 512 MiB; no address of a page does.
-const LONGEST: usize = 8 << 10;
+/// Redis accepts up to 512 MiB, but a page URL cannot hold that.
+const MAX_BYTES: usize = 8 << 10;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Vec<u8>);
 
 impl Name {
-    /// Refused where it is empty, or longer than 8 KiB.
+    /// Refused if empty or longer than 8 KiB.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
         if bytes.is_empty() {
-            return Err(Error::refused("match", "Write the name of a key."));
+            return Err(Error::refused("match", "Enter the name of a key."));
         }
-        if bytes.len() > LONGEST {
-            return Err(Error::refused("match", "The name is longer than 8 KiB, more than an address can hold."));
+        if bytes.len() > MAX_BYTES {
+            return Err(Error::refused("match", "The name is longer than 8 KiB, the longest that this page supports."));
         }
         Ok(Self(bytes))
     }
 
-    /// As the server named it, of any length.
+    /// A name returned by the server, of any length.
     pub(super) fn found(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
@@ -34,28 +34,28 @@ impl Name {
         &self.0
     }
 
-    /// Whether a page can lead to it.
-    pub fn fits_an_address(&self) -> bool {
-        self.0.len() <= LONGEST && !self.0.is_empty()
+    /// Whether a page URL can contain it.
+    pub fn fits_in_url(&self) -> bool {
+        self.0.len() <= MAX_BYTES && !self.0.is_empty()
     }
 
-    /// NotFound for the keys that Larder keeps for itself: nobody learns whether one is there.
-    pub(super) fn judge(&self, redis: &Redis) -> Result<()> {
-        if is_own(redis, &self.0) { Err(self.is_gone()) } else { Ok(()) }
+    /// NotFound for Larder's own keys, so that their existence is not revealed.
+    pub(super) fn check_visible(&self, redis: &Redis) -> Result<()> {
+        if is_own(redis, &self.0) { Err(self.not_found()) } else { Ok(()) }
     }
 
-    pub(super) fn is_gone(&self) -> Error {
-        Error::NotFound(format!("There is no key {self}. It may have expired, or somebody has deleted it."))
+    pub(super) fn not_found(&self) -> Error {
+        Error::NotFound(format!("Key {self} not found. It may have expired or been deleted."))
     }
 }
 
-/// Whether Larder keeps it for itself, and no page may show it.
+/// Whether it is one of Larder's own keys, which no page may show.
 pub(super) fn is_own(redis: &Redis, name: &[u8]) -> bool {
     name.strip_prefix(redis.prefix().as_bytes()).is_some_and(|rest| OWN.iter().any(|own| rest.starts_with(own.as_bytes())))
 }
 
-/// Bytes that are no text, or that no form would carry, as `\xff`, as redis-cli writes them; a backslash doubled, so
-/// that two names never look alike.
+/// Bytes that are not text, or that a form would change, are written as `\xff`, like redis-cli does; backslashes are
+/// doubled, so that different names are never displayed alike.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let blank = |byte: &u8| *byte == b' ';
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_names_never_look_alike() {
+    fn different_names_are_displayed_differently() {
         let shown = |bytes: &[u8]| Name::found(bytes.to_vec()).to_string();
         assert_eq!(shown(b"cache:a"), "cache:a");
         assert_eq!(shown(b"scan\xff\xfe41"), r"scan\xff\xfe41");
@@ -99,8 +99,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_must_fit_an_address() {
-        assert!(Name::parse(Vec::new()).is_err() && Name::parse(vec![b'a'; LONGEST + 1]).is_err());
+    fn a_name_must_fit_into_a_url() {
+        assert!(Name::parse(Vec::new()).is_err() && Name::parse(vec![b'a'; MAX_BYTES + 1]).is_err());
         assert!(Name::parse(vec![0xff, b'\r', b'\n']).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! What stands under `cache:{namespace}:`, Larder's own and other programs'; clearing one.
+//! Namespaces under `cache:{namespace}:`, Larder's own and those of other applications; clearing a namespace.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,25 +12,26 @@ use crate::domain::cache::{self, Cleared, NamespaceStats, Spec};
 use crate::domain::{Context, Error, Result, audit};
 use crate::stores::redis::literal;
 
-/// A page waits no longer for a count.
-const COUNTING: Duration = Duration::from_secs(1);
+/// Time limit of a page's count.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub struct Namespace {
     pub name: String,
-    /// Of the sample; `None`: no key of it was among those looked at.
+    /// From the sample; `None`: the sample contains no key of it.
     pub group: Option<Group>,
-    /// Of all replicas in the last hour; `None` for other programs' namespaces, whose look-ups Redis does not tell.
+    /// Of all replicas in the last hour; `None` for other applications' namespaces, whose lookups Redis does not
+    /// report.
     pub stats: Option<NamespaceStats>,
     pub clearable: bool,
-    /// How long a value is kept, of our own.
-    pub kept: Option<Duration>,
+    /// TTL of values in Larder's own namespaces.
+    pub ttl: Option<Duration>,
 }
 
 fn spec(name: &str) -> Option<Spec> {
     cache::namespaces().into_iter().find(|spec| spec.name == name)
 }
 
-/// Our own first, then the others, each by name.
+/// Larder's own first, then the others, each sorted by name.
 pub async fn namespaces(ctx: &Context, sample: &Sample) -> Vec<Namespace> {
     let totals = cache::last_hour(ctx).await.unwrap_or_default();
     let mut groups = groups(ctx, sample);
@@ -39,14 +40,14 @@ pub async fn namespaces(ctx: &Context, sample: &Sample) -> Vec<Namespace> {
         group: groups.remove(spec.name),
         stats: Some(totals.get(spec.name).copied().unwrap_or_default()),
         clearable: spec.clearable,
-        kept: Some(spec.fresh + spec.stale),
+        ttl: Some(spec.fresh + spec.stale),
     });
     let own: Vec<Namespace> = own.into();
-    let others = groups.into_iter().map(|(name, group)| Namespace { name, group: Some(group), stats: None, clearable: true, kept: None });
+    let others = groups.into_iter().map(|(name, group)| Namespace { name, group: Some(group), stats: None, clearable: true, ttl: None });
     own.into_iter().chain(others).collect()
 }
 
-/// By the name between the second and the third colon; names that are no text are left to the search.
+/// Grouped by the name between the second and third colon; names that are not text are only found by searching.
 fn groups(ctx: &Context, sample: &Sample) -> BTreeMap<String, Group> {
     let begin = format!("{}cache:", ctx.redis.prefix());
     let named = sample.groups.iter().filter_map(|group| {
@@ -57,42 +58,42 @@ fn groups(ctx: &Context, sample: &Sample) -> BTreeMap<String, Group> {
     named.collect()
 }
 
-/// The pattern of another program's namespace.
+/// The pattern of another application's namespace.
 pub fn pattern(ctx: &Context, name: &str) -> Vec<u8> {
     [literal(format!("{}cache:{name}:", ctx.redis.prefix()).as_bytes()), b"*".to_vec()].concat()
 }
 
-/// Whether it is one of ours, which is cleared at once.
+/// Whether it is one of Larder's namespaces, which can be cleared directly.
 pub fn is_own(name: &str) -> bool {
     spec(name).is_some()
 }
 
-/// Values of a namespace of ours, as many as are found in a second: they may stand among millions of other keys.
-/// NotFound for any other; Refused for one that clears itself.
+/// Number of values in one of Larder's namespaces, as far as found within a second among all other keys. NotFound for
+/// other namespaces; Refused for one that cannot be cleared.
 pub async fn count(ctx: &Context, name: &str) -> Result<Cleared> {
     let began = Instant::now();
-    Ok(cache::count(ctx, &clearable(name)?, |_| began.elapsed() < COUNTING).await?)
+    Ok(cache::count(ctx, &clearable(name)?, |_| began.elapsed() < COUNT_TIMEOUT).await?)
 }
 
-/// How many there were. Whoever asks next computes anew.
+/// Returns the number of deleted values. Later lookups compute new ones.
 pub async fn clear(ctx: &Context, actor: &Actor, name: &str) -> Result<u64> {
     let spec = clearable(name)?;
     ctx.db.check_available().await?;
-    let (all, actor) = (ctx.clone(), actor.clone());
+    let (task_ctx, actor) = (ctx.clone(), actor.clone());
     ctx.run_to_completion(async move {
-        let cleared = cache::clear(&all, &spec, |_| true).await?;
+        let cleared = cache::clear(&task_ctx, &spec, |_| true).await?;
         let detail = json!({ "deleted": cleared.values });
-        audit::record_with_retry(&all, &actor, "cache.clear", &resource(format!("cache:{}:*", spec.name)), detail).await?;
+        audit::record_with_retry(&task_ctx, &actor, "cache.clear", &resource(format!("cache:{}:*", spec.name)), detail).await?;
         Ok(cleared.values)
     })
     .await
 }
 
 fn clearable(name: &str) -> Result<Spec> {
-    let spec = spec(name).ok_or_else(|| Error::NotFound(format!("Larder has no namespace named {name}.")))?;
+    let spec = spec(name).ok_or_else(|| Error::NotFound(format!("Namespace {name} not found.")))?;
     if spec.clearable {
         Ok(spec)
     } else {
-        Err(Error::refused("namespace", format!("{name} holds copies of a few seconds, which end by themselves.")))
+        Err(Error::refused("namespace", format!("{name} holds copies that expire after a few seconds, so it does not need to be cleared.")))
     }
 }

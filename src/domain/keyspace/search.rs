@@ -1,4 +1,4 @@
-//! Keys by name or pattern: an honest part of a search, within a budget, and where to go on.
+//! Searches keys by name or pattern: one page per request, with a limit on time and keys, and a cursor to continue.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -7,24 +7,24 @@ use super::name::{Name, is_own};
 use crate::domain::{Context, Error, Result};
 use crate::stores::redis::{self, BrowseCommands, Described};
 
-/// One page of a search stops at the first of these.
-const LOOKED_AT: u64 = 20_000;
-const TIME: Duration = Duration::from_millis(250);
+/// A page ends at whichever of these limits is reached first.
+const MAX_EXAMINED: u64 = 20_000;
+const TIME_LIMIT: Duration = Duration::from_millis(250);
 const ROWS: usize = 100;
-/// Keys that one SCAN looks at: more make single calls long, fewer make many of them.
-const STEP: usize = 500;
-/// Where most keys match, the first step fills the page already.
-const FIRST_STEP: usize = 100;
-/// The types that a server without modules has.
+/// Keys examined per SCAN call: more would make single calls slow, fewer would need more calls.
+const BATCH: usize = 500;
+/// If most keys match, the first call already fills the page.
+const FIRST_BATCH: usize = 100;
+/// The types of a server without modules.
 pub const KINDS: [&str; 6] = ["string", "hash", "list", "set", "zset", "stream"];
 
 #[derive(Clone, Debug, Default)]
 pub struct Search {
-    /// `*`, `?`, `[…]` and `\` as the server has them; empty for every key.
+    /// `*`, `?`, `[…]` and `\` as in Redis; empty for all keys.
     pub pattern: Vec<u8>,
     /// One of [`KINDS`], or any.
     pub kind: Option<String>,
-    /// Where the page before this one stopped; 0 at the beginning.
+    /// Where the previous page ended; 0 at the start.
     pub cursor: u64,
 }
 
@@ -36,8 +36,8 @@ pub struct Row {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Keys of this page that were looked at.
-    pub looked_at: u64,
+    /// Keys examined for this page.
+    pub examined: u64,
     pub calls: u32,
     pub time: Duration,
 }
@@ -47,14 +47,14 @@ pub struct SearchPage {
     pub progress: Progress,
     /// Keys in the database.
     pub total: u64,
-    /// `None`: the search is at its end.
+    /// `None`: the search is complete.
     pub next: Option<u64>,
-    /// One name was asked for, and no key but that was looked at.
+    /// A single name was requested, and only that key was examined.
     pub exact: bool,
 }
 
 impl Search {
-    /// Refused for a type that is none.
+    /// Refused for an unknown type.
     pub fn new(pattern: &str, kind: &str, cursor: u64) -> Result<Self> {
         let kind = Some(kind).filter(|kind| !kind.is_empty()).map(str::to_owned);
         if kind.as_deref().is_some_and(|kind| !KINDS.contains(&kind)) {
@@ -64,7 +64,7 @@ impl Search {
     }
 }
 
-/// What somebody typed, where `\xff` stands for a byte that no keyboard has.
+/// Parses user input, in which `\xff` stands for a byte that cannot be typed.
 pub fn typed(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -94,7 +94,7 @@ pub fn typed(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// The reverse of [`typed`]. Control characters, and blanks at the ends, do not come back from a form as they are.
+/// The inverse of [`typed`]. Escapes control characters and leading or trailing blanks, which forms do not preserve.
 pub(super) fn as_typed(pattern: &[u8]) -> String {
     let blanks = |bytes: &mut dyn Iterator<Item = &u8>| bytes.take_while(|byte| **byte == b' ').count();
     let (start, end) = (blanks(&mut pattern.iter()), pattern.len() - blanks(&mut pattern.iter().rev()));
@@ -119,7 +119,7 @@ fn escaped(byte: u8) -> String {
     format!("\\x{byte:02x}")
 }
 
-/// At most 250 ms, or 20,000 keys looked at.
+/// Takes at most 250 ms, or examines 20,000 keys.
 pub async fn search(ctx: &Context, browse: &BrowseCommands<'_>, search: &Search) -> Result<SearchPage> {
     let total = browse.count_keys().await?;
     if let Some(name) = redis::without_wildcards(&search.pattern).filter(|name| !name.is_empty()) {
@@ -130,24 +130,24 @@ pub async fn search(ctx: &Context, browse: &BrowseCommands<'_>, search: &Search)
     let mut names = BTreeSet::new();
     let pattern = (!search.pattern.is_empty() && search.pattern != b"*").then_some(search.pattern.as_slice());
     loop {
-        let step = if progress.calls == 0 && pattern.is_none() { FIRST_STEP } else { STEP };
+        let step = if progress.calls == 0 && pattern.is_none() { FIRST_BATCH } else { BATCH };
         let (next, found) = browse.scan(cursor, pattern, search.kind.as_deref(), step).await?;
         progress.calls += 1;
-        progress.looked_at += step as u64;
-        // Not even counted: a pattern that grows letter by letter would spell out what is hidden.
+        progress.examined += step as u64;
+        // Hidden keys are not even counted: patterns refined letter by letter would otherwise reveal them.
         names.extend(found.into_iter().filter(|name| !is_own(&ctx.redis, name)).map(Name::found));
         cursor = next;
-        if cursor == 0 || names.len() >= ROWS || progress.looked_at >= LOOKED_AT || began.elapsed() >= TIME {
+        if cursor == 0 || names.len() >= ROWS || progress.examined >= MAX_EXAMINED || began.elapsed() >= TIME_LIMIT {
             break;
         }
     }
     progress.time = began.elapsed();
-    progress.looked_at = progress.looked_at.min(total);
+    progress.examined = progress.examined.min(total);
     let rows = describe(browse, names.into_iter().collect()).await?;
     Ok(SearchPage { rows, progress, total, next: (cursor != 0).then_some(cursor), exact: false })
 }
 
-/// What expired since it was found is left out.
+/// Omits keys that expired since they were found.
 async fn describe(browse: &BrowseCommands<'_>, names: Vec<Name>) -> Result<Vec<Row>> {
     let keys: Vec<Vec<u8>> = names.iter().map(|name| name.as_bytes().to_vec()).collect();
     let mut described = Vec::with_capacity(keys.len());
@@ -163,7 +163,7 @@ async fn exact(ctx: &Context, browse: &BrowseCommands<'_>, name: Vec<u8>, kind: 
     let (began, own) = (Instant::now(), is_own(&ctx.redis, name.as_bytes()));
     let mut rows = if own { Vec::new() } else { describe(browse, vec![name]).await? };
     rows.retain(|row| kind.is_none() || row.described.kind.as_deref() == kind);
-    let progress = Progress { looked_at: 1, calls: 1, time: began.elapsed() };
+    let progress = Progress { examined: 1, calls: 1, time: began.elapsed() };
     Ok(SearchPage { rows, progress, total, next: None, exact: true })
 }
 
@@ -172,22 +172,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_that_no_keyboard_has_are_typed_as_escapes() {
+    fn untypable_bytes_are_entered_as_escapes() {
         assert_eq!(typed(r"scan\xff*"), b"scan\xff*");
-        assert_eq!(typed(r"a\x2ab"), br"a\*b", "an escaped star is no wildcard");
+        assert_eq!(typed(r"a\x2ab"), br"a\*b", "an escaped star is not a wildcard");
         assert_eq!(typed(r"a\*b\\c\xzz"), br"a\*b\\c\xzz");
         assert_eq!(typed("grün"), "grün".as_bytes());
     }
 
     #[test]
-    fn a_pattern_is_shown_as_it_was_typed() {
+    fn a_pattern_is_displayed_as_it_was_typed() {
         for pattern in [r"scan\xff*", r"a\*b\\c", "grün?"] {
             assert_eq!(as_typed(&typed(pattern)), pattern);
         }
     }
 
     #[test]
-    fn a_pattern_comes_back_from_a_form_as_it_was() {
+    fn a_pattern_survives_a_form_unchanged() {
         for pattern in [&b"a\nb\r\n\0*"[..], b" a b* ", b"  ", "\u{a0}a\u{3000}*\u{2003}".as_bytes(), b"\xff\t*", br"a\*b\\x41"] {
             let text = as_typed(pattern);
             assert_eq!(typed(text.trim()), pattern, "{text}");
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_a_page_shows_finds_itself_again() {
+    fn a_displayed_name_finds_its_key() {
         for name in [&b"scan\xff\xfe"[..], br"back\slash", b"plain"] {
             let shown = Name::found(name.to_vec()).to_string();
             assert_eq!(redis::without_wildcards(&typed(&shown)).as_deref(), Some(name));

@@ -1,5 +1,5 @@
-//! Commands that held the server up. Their arguments are people's data: hidden until somebody asks, which is written
-//! down.
+//! Commands that blocked the server. Their arguments are user data: hidden until an admin requests them, which is
+//! audited.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -10,28 +10,28 @@ use crate::domain::actor::Actor;
 use crate::domain::{Context, Result, audit};
 use crate::stores::redis::{self, BrowseCommands, SlowCommand};
 
-/// Commands whose first argument is the name of a key, which admins may see.
+/// Commands whose first argument is a key name, which admins may see.
 const OF_ONE_KEY: [&str; 44] = [
     "GET", "SET", "DEL", "UNLINK", "EXISTS", "TYPE", "TTL", "PTTL", "EXPIRE", "PEXPIRE", "PERSIST", "INCR", "INCRBY", "DECR", "APPEND",
     "STRLEN", "GETRANGE", "SETRANGE", "GETSET", "SETEX", "PSETEX", "SETNX", "DUMP", "SORT", "HGET", "HSET", "HDEL", "HGETALL", "HKEYS",
     "HVALS", "HSCAN", "HMGET", "LPUSH", "RPUSH", "LRANGE", "LREM", "SADD", "SMEMBERS", "SSCAN", "ZADD", "ZRANGE", "ZSCAN", "XRANGE",
     "XADD",
 ];
-/// Bytes of one argument on a page.
-const SHOWN: usize = 128;
+/// Displayed bytes per argument.
+const MAX_BYTES: usize = 128;
 
 pub struct Entry {
     pub at: DateTime<Utc>,
     pub microseconds: u64,
     pub command: String,
-    /// Arguments that may be shown.
+    /// Visible arguments.
     pub shown: Vec<Vec<u8>>,
     pub hidden: usize,
-    /// Its name, or its address.
+    /// The client's name, or its address.
     pub client: String,
 }
 
-/// The newest first. With `values` a line in the audit comes before them.
+/// Newest first. With `values`, an audit event is recorded before the entries are read.
 pub async fn read(
     ctx: &Context,
     browse: &BrowseCommands<'_>,
@@ -50,7 +50,7 @@ fn entry(ctx: &Context, slow: SlowCommand, values: bool) -> Entry {
     let mut arguments = slow.arguments.into_iter();
     let command = arguments.next().map(|name| String::from_utf8_lossy(&name).to_uppercase()).unwrap_or_default();
     let arguments: Vec<Vec<u8>> = arguments.collect();
-    // What Larder keeps for itself stays hidden with all that stands beside it.
+    // If any argument is one of Larder's own keys, all arguments stay hidden.
     let own = arguments.iter().any(|argument| is_own(&ctx.redis, argument));
     let shown = match (own, values) {
         (true, _) => 0,
@@ -68,5 +68,5 @@ fn entry(ctx: &Context, slow: SlowCommand, values: bool) -> Entry {
 }
 
 fn cut(argument: &[u8]) -> Vec<u8> {
-    argument[..argument.len().min(SHOWN)].to_vec()
+    argument[..argument.len().min(MAX_BYTES)].to_vec()
 }

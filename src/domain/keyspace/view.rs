@@ -1,4 +1,4 @@
-//! One key: what it is, and a page of its value.
+//! One key: its description and a page of its value.
 
 use super::Name;
 use crate::domain::{Context, Error, Result};
@@ -7,37 +7,37 @@ use crate::stores::redis::{self, BrowseCommands, Described, Elements, LARGEST, P
 pub struct Viewed {
     pub name: Name,
     pub described: Described,
-    /// How the server keeps it: `listpack`, `hashtable`.
+    /// Redis' internal representation: `listpack`, `hashtable`.
     pub encoding: Option<String>,
     pub page: Page,
 }
 
-/// One element of a key, whole.
+/// One complete element of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Element {
     Field(Vec<u8>),
     Index(u64),
 }
 
-/// `from` is empty, or where the page before this one ended.
+/// `from` is empty, or where the previous page ended.
 pub async fn view(ctx: &Context, browse: &BrowseCommands<'_>, name: Name, from: &str) -> Result<Viewed> {
-    name.judge(&ctx.redis)?;
+    name.check_visible(&ctx.redis)?;
     let described = browse.describe(&[name.as_bytes().to_vec()]).await?.pop();
     let Some((described, kind)) = described.and_then(|described| Some((described.clone(), described.kind?))) else {
-        return Err(name.is_gone());
+        return Err(name.not_found());
     };
     let (encoding, page) =
         futures_util::join!(browse.encoding(name.as_bytes()), browse.value(name.as_bytes(), &kind, described.bytes, from));
     let page = match page {
-        // Another type took its place between the two questions.
-        Err(redis::Error::WrongType) => return Err(Error::Conflict(format!("{name} has just been replaced. BrowseCommands again."))),
+        // The type changed between the two requests.
+        Err(redis::Error::WrongType) => return Err(Error::Conflict(format!("{name} has just been replaced. Reload the page."))),
         page => page?,
     };
     Ok(Viewed { name, described, encoding: encoding.ok().flatten(), page })
 }
 
 impl Viewed {
-    /// The kind that the server named.
+    /// The type reported by the server.
     pub fn kind(&self) -> &str {
         self.described.kind.as_deref().unwrap_or_default()
     }
@@ -47,18 +47,18 @@ impl Viewed {
     }
 }
 
-/// Bytes of a string from `from` on, at most `count`; fewer at its end. For downloads.
+/// Up to `count` bytes of a string starting at `from`; fewer at its end. For downloads.
 pub async fn piece(ctx: &Context, name: &Name, from: u64, count: u64) -> Result<Vec<u8>> {
-    name.judge(&ctx.redis)?;
+    name.check_visible(&ctx.redis)?;
     match ctx.redis.browse().bytes(name.as_bytes(), from, count).await {
         Err(redis::Error::WrongType) => {
-            Err(Error::Conflict("Only a string is downloaded whole. Of a hash or a list, download single elements from its page.".into()))
+            Err(Error::Conflict("Only strings can be downloaded whole. Download single elements of a hash or list from its page.".into()))
         }
         bytes => Ok(bytes?),
     }
 }
 
-/// Of a list only the mean of its elements is known.
+/// For lists, only the mean element size is known.
 async fn is_too_large(browse: &BrowseCommands<'_>, name: &Name, element: &Element) -> Result<bool> {
     let key = name.as_bytes().to_vec();
     let bytes = match element {
@@ -72,18 +72,18 @@ async fn is_too_large(browse: &BrowseCommands<'_>, name: &Name, element: &Elemen
     Ok(bytes > LARGEST)
 }
 
-/// One field of a hash or element of a list, whole; NotFound where there is none.
+/// One complete hash field or list element; NotFound if it does not exist.
 pub async fn element(ctx: &Context, name: &Name, element: &Element) -> Result<Vec<u8>> {
-    name.judge(&ctx.redis)?;
+    name.check_visible(&ctx.redis)?;
     let browse = ctx.redis.browse();
     if is_too_large(&browse, name, element).await? {
         return Err(Error::TooLarge(
-            "It has more than 16 MiB, and would have to come from Redis in one piece. Read it with a program.".into(),
+            "The element is larger than 16 MiB and would have to be read in one piece. Read it with a Redis client.".into(),
         ));
     }
     let found = match element {
         Element::Field(field) => browse.field(name.as_bytes(), field).await?,
         Element::Index(index) => browse.at_index(name.as_bytes(), *index).await?,
     };
-    found.ok_or_else(|| Error::NotFound(format!("{name} does not hold this any more.")))
+    found.ok_or_else(|| Error::NotFound(format!("{name} no longer contains this element.")))
 }

@@ -1,4 +1,4 @@
-//! Deletion: every object with the ETag that the person saw.
+//! Deletion: every object with the ETag that the user saw.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::domain::{Context, Error, Result};
 use crate::schema::files;
 use crate::stores::s3;
 
-/// One object to delete, with the ETag that the person saw.
+/// One object to delete, with the ETag that the user saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectToDelete {
     pub key: ObjectKey,
@@ -27,116 +27,120 @@ pub struct ObjectToDelete {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DeleteOutcome {
     Deleted,
-    /// It has changed since the person looked; nothing was done.
+    /// The object has changed since the page was loaded; it was not deleted.
     Changed,
-    /// It was gone already.
-    Gone,
+    /// The object had already been deleted.
+    #[serde(rename = "Gone")]
+    AlreadyDeleted,
     Failed(String),
 }
 
-/// How many at once: enough to hide the round trips, few enough to leave the store for others.
-const AT_ONCE: usize = 8;
-const KEPT: Duration = Duration::from_secs(86_400);
+/// Concurrent deletions: enough to hide round trips, few enough to leave capacity for other requests.
+const CONCURRENCY: usize = 8;
+const RESULT_TTL: Duration = Duration::from_secs(86_400);
 
-/// Each object and what became of it, in the order given. Fails as a whole only where nothing was tried.
-/// Runs to its end even where the person goes away.
+/// Deletes the objects and returns each with its outcome, in the given order. Fails as a whole only if no deletion
+/// was
+/// attempted. Runs to completion even if the user goes away.
 pub async fn delete(
     ctx: &Context,
     actor: &Actor,
     bucket: &BucketName,
     targets: &[ObjectToDelete],
 ) -> Result<Vec<(ObjectToDelete, DeleteOutcome)>> {
-    // Nothing is deleted that could not be audited.
+    // Deletions that cannot be audited are not started.
     ctx.db.check_available().await?;
-    let (all, actor, bucket, targets) = (ctx.clone(), actor.clone(), bucket.clone(), targets.to_vec());
+    let (task_ctx, actor, bucket, targets) = (ctx.clone(), actor.clone(), bucket.clone(), targets.to_vec());
     let ended = ctx
         .run_to_completion(async move {
             let one = |object: ObjectToDelete| {
-                let (ctx, actor, bucket) = (&all, &actor, &bucket);
+                let (ctx, actor, bucket) = (&task_ctx, &actor, &bucket);
                 async move {
                     let outcome = delete_one(ctx, actor, bucket, &object).await;
                     (object, outcome)
                 }
             };
-            Ok(futures_util::stream::iter(targets.into_iter().map(one)).buffered(AT_ONCE).collect::<Vec<_>>().await)
+            Ok(futures_util::stream::iter(targets.into_iter().map(one)).buffered(CONCURRENCY).collect::<Vec<_>>().await)
         })
         .await?;
-    let unheard = |tried: &Tried| matches!(tried, Tried::Unheard(_));
-    if let Some((_, Tried::Unheard(error))) = ended.iter().find(|(_, tried)| unheard(tried))
-        && ended.iter().all(|(_, tried)| unheard(tried))
+    let is_unknown = |attempt: &Attempt| matches!(attempt, Attempt::Unknown(_));
+    if let Some((_, Attempt::Unknown(error))) = ended.iter().find(|(_, attempt)| is_unknown(attempt))
+        && ended.iter().all(|(_, attempt)| is_unknown(attempt))
     {
         return Err(error.clone().into());
     }
-    Ok(ended.into_iter().map(|(object, tried)| (object, tried.into_fate())).collect())
+    Ok(ended.into_iter().map(|(object, attempt)| (object, attempt.into_outcome())).collect())
 }
 
-/// What one try came to.
-enum Tried {
+/// The result of one attempt.
+enum Attempt {
     Settled(DeleteOutcome),
-    /// The store did not answer; whether the object is gone is not known.
-    Unheard(s3::Error),
+    /// The store did not respond; it is unknown whether the object was deleted.
+    Unknown(s3::Error),
 }
 
-impl Tried {
-    fn into_fate(self) -> DeleteOutcome {
+impl Attempt {
+    fn into_outcome(self) -> DeleteOutcome {
         match self {
             Self::Settled(outcome) => outcome,
-            Self::Unheard(_) => DeleteOutcome::Failed("The store did not answer in time, so whether it is gone is not known.".into()),
+            Self::Unknown(_) => {
+                DeleteOutcome::Failed("The store did not respond in time, so it is unknown whether the object was deleted.".into())
+            }
         }
     }
 }
 
-async fn delete_one(ctx: &Context, actor: &Actor, bucket: &BucketName, targets: &ObjectToDelete) -> Tried {
-    let key = targets.key.as_str();
+async fn delete_one(ctx: &Context, actor: &Actor, bucket: &BucketName, target: &ObjectToDelete) -> Attempt {
+    let key = target.key.as_str();
     if let Some(why) = ctx.s3.key_rules().mangled(key) {
-        return Tried::Settled(DeleteOutcome::Failed(why.to_owned()));
+        return Attempt::Settled(DeleteOutcome::Failed(why.to_owned()));
     }
-    let begun = match unfinished::begin(ctx, bucket, targets).await {
-        Ok(begun) => begun,
-        // What could not be recorded is not done.
+    let deleting = match unfinished::begin(ctx, bucket, target).await {
+        Ok(deleting) => deleting,
+        // A deletion that could not be recorded is not started.
         Err(error) => {
             log::warn!("{bucket} {key:?} was not deleted: {error}");
-            return Tried::Settled(DeleteOutcome::Failed("The database did not answer, so it was not deleted.".into()));
+            return Attempt::Settled(DeleteOutcome::Failed("The database is unreachable, so the object was not deleted.".into()));
         }
     };
-    let outcome = match ctx.s3.delete_if(bucket.as_str(), key, &targets.etag).await {
+    let outcome = match ctx.s3.delete_if(bucket.as_str(), key, &target.etag).await {
         Ok(()) => DeleteOutcome::Deleted,
         Err(s3::Error::PreconditionFailed) => DeleteOutcome::Changed,
-        Err(s3::Error::NoSuchKey) => DeleteOutcome::Gone,
+        Err(s3::Error::NoSuchKey) => DeleteOutcome::AlreadyDeleted,
         Err(error @ (s3::Error::Unreachable(_) | s3::Error::SlowDown | s3::Error::Other(_))) => {
-            let outcome = DeleteOutcome::Failed("The store did not answer.".into());
-            record(ctx, actor, bucket, targets, &outcome, &Row::Unheard).await;
-            return Tried::Unheard(error);
+            let outcome = DeleteOutcome::Failed("The store is unreachable.".into());
+            record(ctx, actor, bucket, target, &outcome, &Row::Unknown).await;
+            return Attempt::Unknown(error);
         }
-        Err(s3::Error::AccessDenied) => DeleteOutcome::Failed("The store refused: Larder's key may not delete here.".into()),
+        Err(s3::Error::AccessDenied) => DeleteOutcome::Failed("The store denied access: Larder's key may not delete here.".into()),
         Err(error) => {
             log::warn!("{bucket} {key:?} was not deleted: {error}");
-            DeleteOutcome::Failed("The store answered with an error.".into())
+            DeleteOutcome::Failed("The store returned an error.".into())
         }
     };
-    record(ctx, actor, bucket, targets, &outcome, &begun.map_or(Row::Unmarked, Row::Begun)).await;
-    Tried::Settled(outcome)
+    record(ctx, actor, bucket, target, &outcome, &deleting.map_or(Row::NoRow, Row::Deleting)).await;
+    Attempt::Settled(outcome)
 }
 
-/// What there is to settle beside the audit.
+/// The row to update together with the audit event.
 #[derive(Clone)]
 enum Row {
-    /// It says `deleting`.
-    Begun(Uuid),
-    /// There was none when the deletion began.
-    Unmarked,
-    /// Whether the object is gone is not known: the row says `deleting` until somebody has looked.
-    Unheard,
+    /// Its state is `deleting`.
+    Deleting(Uuid),
+    /// There was no row when the deletion started.
+    NoRow,
+    /// Unknown whether the object was deleted: the row stays `deleting` until the reaper has checked the object.
+    Unknown,
 }
 
-/// Whatever was tried is recorded, also what changed nothing.
-async fn record(ctx: &Context, actor: &Actor, bucket: &BucketName, targets: &ObjectToDelete, outcome: &DeleteOutcome, row: &Row) {
-    if settle(ctx, actor, bucket, targets, outcome, row).await.is_err() {
-        let what = format!("deletion of {bucket} {:?} by {}", targets.key.as_str(), actor.label);
-        let held = (ctx.clone(), actor.clone(), bucket.clone(), targets.clone(), outcome.clone(), row.clone());
+/// Records every attempt, even if nothing changed.
+async fn record(ctx: &Context, actor: &Actor, bucket: &BucketName, target: &ObjectToDelete, outcome: &DeleteOutcome, row: &Row) {
+    if settle(ctx, actor, bucket, target, outcome, row).await.is_err() {
+        let what = format!("deletion of {bucket} {:?} by {}", target.key.as_str(), actor.label);
+        let held = (ctx.clone(), actor.clone(), bucket.clone(), target.clone(), outcome.clone(), row.clone());
         ctx.retry_in_background(what, move || {
-            let (all, actor, bucket, targets, outcome, row) = held.clone();
-            async move { settle(&all, &actor, &bucket, &targets, &outcome, &row).await }
+            let (task_ctx, actor, bucket, target, outcome, row) = held.clone();
+            async move { settle(&task_ctx, &actor, &bucket, &target, &outcome, &row).await }
         });
     }
 }
@@ -145,36 +149,36 @@ async fn settle(
     ctx: &Context,
     actor: &Actor,
     bucket: &BucketName,
-    targets: &ObjectToDelete,
+    target: &ObjectToDelete,
     outcome: &DeleteOutcome,
     row: &Row,
 ) -> Result<()> {
     let (audit_outcome, detail) = match outcome {
-        DeleteOutcome::Deleted => (Outcome::Ok, json!({ "etag": targets.etag })),
-        DeleteOutcome::Changed => (Outcome::Refused, json!({ "etag": targets.etag, "reason": "changed" })),
-        DeleteOutcome::Gone => (Outcome::Refused, json!({ "etag": targets.etag, "reason": "gone" })),
-        DeleteOutcome::Failed(why) => (Outcome::Failed, json!({ "etag": targets.etag, "reason": why })),
+        DeleteOutcome::Deleted => (Outcome::Ok, json!({ "etag": target.etag })),
+        DeleteOutcome::Changed => (Outcome::Refused, json!({ "etag": target.etag, "reason": "changed" })),
+        DeleteOutcome::AlreadyDeleted => (Outcome::Refused, json!({ "etag": target.etag, "reason": "gone" })),
+        DeleteOutcome::Failed(why) => (Outcome::Failed, json!({ "etag": target.etag, "reason": why })),
     };
-    let resource = audit::object(bucket.as_str(), targets.key.as_str());
+    let resource = audit::object(bucket.as_str(), target.key.as_str());
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
                 match row {
-                    Row::Begun(file) if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Gone) => {
+                    Row::Deleting(file) if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted) => {
                         unfinished::end(conn, *file).await?
                     }
-                    Row::Begun(file) => unfinished::take_back(conn, *file).await?,
-                    // An upload may have published it just before and recorded it since.
-                    Row::Unmarked if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Gone) => {
+                    Row::Deleting(file) => unfinished::restore(conn, *file).await?,
+                    // An upload may have published the object just before and recorded it since.
+                    Row::NoRow if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted) => {
                         let row = files::table
                             .filter(files::bucket.eq(bucket.as_str()))
-                            .filter(files::object_key.eq(targets.key.as_str()))
+                            .filter(files::object_key.eq(target.key.as_str()))
                             .filter(files::state.eq("ready"))
-                            .filter(files::etag.eq(&targets.etag));
+                            .filter(files::etag.eq(&target.etag));
                         diesel::update(row).set((files::state.eq("deleted"), files::updated_at.eq(now))).execute(conn).await?
                     }
-                    Row::Unmarked | Row::Unheard => 0,
+                    Row::NoRow | Row::Unknown => 0,
                 };
                 audit::record(conn, actor, "object.delete", &resource, audit_outcome, detail).await
             })
@@ -185,18 +189,18 @@ async fn settle(
 }
 
 fn key(actor: &Actor, id: Uuid) -> String {
-    // Only who deleted may see what.
+    // Only the user who deleted the objects may see the result.
     format!("larder:deletion:{}:{id}", actor.id.unwrap_or_default())
 }
 
-/// Keeps what became of a bulk deletion for the page that shows it; its id, or `None` where Redis would not.
+/// Stores the result of a bulk deletion for its result page. Returns its ID, or `None` if Redis is unavailable.
 pub async fn keep_deletion_result(ctx: &Context, actor: &Actor, result: &[(ObjectToDelete, DeleteOutcome)]) -> Option<Uuid> {
     let id = Uuid::now_v7();
-    let rows: Vec<(&str, &DeleteOutcome)> = result.iter().map(|(targets, outcome)| (targets.key.as_str(), outcome)).collect();
-    ctx.redis.required().set_json(&key(actor, id), &rows, Some(KEPT)).await.ok().map(|()| id)
+    let rows: Vec<(&str, &DeleteOutcome)> = result.iter().map(|(target, outcome)| (target.key.as_str(), outcome)).collect();
+    ctx.redis.required().set_json(&key(actor, id), &rows, Some(RESULT_TTL)).await.ok().map(|()| id)
 }
 
-/// The result of the bulk deletion under this id, kept for a day; `None` when unknown.
+/// The result of a bulk deletion, kept for a day; `None` if unknown.
 pub async fn deletion_result(ctx: &Context, actor: &Actor, id: Uuid) -> Option<Vec<(String, DeleteOutcome)>> {
     ctx.redis.required().get_json(&key(actor, id)).await.ok().flatten()
 }

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde_json::json;
 
-use super::{not_found, reachable};
+use super::{check_key, not_found};
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::names::{BucketName, ObjectKey};
@@ -65,7 +65,7 @@ pub async fn download(
     conditions: &Conditions,
     head: bool,
 ) -> Result<Download> {
-    reachable(ctx, key)?;
+    check_key(ctx, key)?;
     let range = effective_range(ctx, bucket, key, version, conditions).await?;
     let asked = s3::Conditions {
         range: range.clone(),

@@ -1,4 +1,4 @@
-//! One page of a bucket, joined with what Larder knows of its objects.
+//! One page of a bucket, joined with Larder's records of its objects.
 
 use chrono::{DateTime, Utc};
 
@@ -11,16 +11,16 @@ use crate::stores::s3;
 pub struct ListQuery {
     /// Ends with `/` or is empty.
     pub prefix: String,
-    /// Beginning of the names shown, behind `prefix`.
+    /// Prefix of the displayed names, after `prefix`.
     pub starts_with: String,
     /// The store's continuation token.
     pub cursor: Option<String>,
-    /// 1 to 1,000; 100 where not given.
+    /// 1 to 1,000; 0 means 100.
     pub limit: i32,
 }
 
 pub struct Folder {
-    /// The whole prefix, with its slash.
+    /// The full prefix, including the trailing slash.
     pub prefix: String,
     /// The last part, without its slash.
     pub name: String,
@@ -35,7 +35,8 @@ pub struct Entry {
     pub etag: String,
     pub modified: Option<DateTime<Utc>>,
     pub origin: Origin,
-    /// The store would take an action on this key for one on another: no link may act on it.
+    /// The store would apply an action on this key to a different object, so no link acts on it. The reason, as a
+    /// sentence.
     pub unreachable: Option<String>,
 }
 
@@ -44,7 +45,7 @@ pub struct Listing {
     pub objects: Vec<Entry>,
     /// The token of the next page.
     pub next: Option<String>,
-    /// The object that makes the folder itself, with its ETag, where the page has it.
+    /// The marker object of the folder itself, with its ETag, if it is on this page.
     pub marker: Option<(ObjectKey, String)>,
 }
 
@@ -52,7 +53,7 @@ pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Resu
     let prefix = format!("{}{}", query.prefix, query.starts_with);
     let limit = if query.limit == 0 { 100 } else { query.limit.clamp(1, 1000) };
     let page = ctx.s3.list(bucket.as_str(), &prefix, true, query.cursor.as_deref(), limit).await.map_err(|error| match error {
-        s3::Error::NoSuchBucket | s3::Error::NoSuchKey => Error::NotFound(format!("There is no bucket named {bucket}.")),
+        s3::Error::NoSuchBucket | s3::Error::NoSuchKey => Error::NotFound(format!("Bucket {bucket} not found.")),
         error => error.into(),
     })?;
     let keys: Vec<&str> = page.objects.iter().map(|object| object.key.as_str()).collect();
@@ -61,7 +62,7 @@ pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Resu
     let objects = page
         .objects
         .iter()
-        // The folder's own marker is the folder, not something in it.
+        // The folder's own marker is not part of its content.
         .filter(|object| object.key != query.prefix)
         .filter_map(|object| {
             Some(Entry {
@@ -89,26 +90,26 @@ pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Resu
     Ok(Listing { folders, objects, next: page.next, marker })
 }
 
-/// Where the go-to box leads.
+/// The target of the "Go to" field.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ResolvedPath {
     Folder { bucket: BucketName, prefix: String },
     Object { bucket: BucketName, key: ObjectKey },
 }
 
-/// `typed` is a prefix or key in `bucket`, or `s3://bucket/key`. Refused{"to"} where it cannot be one.
-/// A name without a trailing slash is an object where there is one, else a folder.
+/// `typed` is a prefix or key in `bucket`, or `s3://bucket/key`. Refused{"to"} if it is invalid. A name without a
+/// trailing slash is an object if one exists, otherwise a folder.
 pub async fn resolve_path(ctx: &Context, bucket: &BucketName, typed: &str) -> Result<ResolvedPath> {
     let (bucket, path) = match typed.strip_prefix("s3://") {
         Some(rest) => {
             let (name, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let named = BucketName::parse(name).ok_or_else(|| Error::refused("to", format!("{name:?} is not the name of a bucket.")))?;
+            let named = BucketName::parse(name).ok_or_else(|| Error::refused("to", format!("{name:?} is not a valid bucket name.")))?;
             (named, path)
         }
         None => (bucket.clone(), typed),
     };
     if path.len() > ObjectKey::MAX_BYTES {
-        return Err(Error::refused("to", "A key has at most 1,024 bytes."));
+        return Err(Error::refused("to", "A key can have at most 1,024 bytes."));
     }
     if path.is_empty() || path.ends_with('/') {
         return Ok(ResolvedPath::Folder { bucket, prefix: path.to_owned() });

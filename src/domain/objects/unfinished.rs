@@ -1,5 +1,5 @@
-//! Deletions that have begun. The row says so before the store is asked, so that what dies in between is found
-//! here and settled by looking at the store. Never deletes an object.
+//! Deletions in progress. The row is marked before the request to the store, so that interrupted deletions are object
+//! here and settled by checking the store. Never deletes an object.
 
 use std::time::Duration;
 
@@ -19,35 +19,35 @@ use crate::domain::{Context, Error, Result};
 use crate::schema::files;
 use crate::stores::s3;
 
-/// Deletions that one pass takes at most.
+/// Maximum number of deletions per pass.
 const BATCH: i64 = 50;
 
-/// The `ready` row of the object, as it was seen, becomes `deleting`; its id, or `None` where Larder has no such row.
-pub(super) async fn begin(ctx: &Context, bucket: &BucketName, doomed: &ObjectToDelete) -> Result<Option<Uuid>> {
+/// Marks the `ready` row of the object as `deleting` and returns its ID, or `None` if Larder has no such row.
+pub(super) async fn begin(ctx: &Context, bucket: &BucketName, target: &ObjectToDelete) -> Result<Option<Uuid>> {
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
             let row = files::table
                 .filter(files::bucket.eq(bucket.as_str()))
-                .filter(files::object_key.eq(doomed.key.as_str()))
+                .filter(files::object_key.eq(target.key.as_str()))
                 .filter(files::state.eq("ready"))
-                .filter(files::etag.eq(&doomed.etag));
+                .filter(files::etag.eq(&target.etag));
             let values =
                 (files::state.eq("deleting"), files::lease.eq(Uuid::now_v7()), files::heartbeat_at.eq(now), files::updated_at.eq(now));
-            let begun = diesel::update(row).set(values).returning(files::id).get_result(&mut conn).await.optional();
-            begun.map_err(Error::from)
+            let marked = diesel::update(row).set(values).returning(files::id).get_result(&mut conn).await.optional();
+            marked.map_err(Error::from)
         })
         .await
 }
 
-/// The object is gone. A pass may have taken the row for kept in the meantime.
+/// The object was deleted. In the meantime a pass may have restored the row to `ready`.
 pub(super) async fn end(conn: &mut AsyncPgConnection, file: Uuid) -> QueryResult<usize> {
     let row = files::table.find(file).filter(files::state.eq_any(["deleting", "ready"]));
     diesel::update(row).set((files::state.eq("deleted"), files::updated_at.eq(now))).execute(conn).await
 }
 
-/// The object is still there: `ready` again, unless an upload has taken its place meanwhile.
-pub(super) async fn take_back(conn: &mut AsyncPgConnection, file: Uuid) -> QueryResult<usize> {
+/// The object still exists: the row becomes `ready` again, unless an upload has replaced the object.
+pub(super) async fn restore(conn: &mut AsyncPgConnection, file: Uuid) -> QueryResult<usize> {
     let query = diesel::sql_query(
         "UPDATE files SET updated_at = now(), state = CASE WHEN EXISTS (
              SELECT 1 FROM files AS other
@@ -59,7 +59,7 @@ pub(super) async fn take_back(conn: &mut AsyncPgConnection, file: Uuid) -> Query
 }
 
 #[derive(diesel::QueryableByName)]
-struct Silent {
+struct ExpiredDeletion {
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
     #[diesel(sql_type = SqlUuid)]
@@ -74,34 +74,34 @@ struct Silent {
     etag: Option<String>,
 }
 
-/// Passes for ever, a few times a lease.
+/// Runs a pass several times per lease, forever.
 pub async fn run(ctx: Context) {
     let every = (ctx.config.upload.lease / 4).clamp(Duration::from_secs(1), Duration::from_secs(60));
     loop {
         match pass(&ctx).await {
             Ok(0) => {}
-            Ok(count) => log::info!("settled {count} deletion(s) that had stopped halfway"),
-            Err(error) => log::warn!("deletions that stopped halfway were not looked at: {error}"),
+            Ok(count) => log::info!("settled {count} interrupted deletion(s)"),
+            Err(error) => log::warn!("interrupted deletions could not be checked: {error}"),
         }
         tokio::time::sleep(every).await;
     }
 }
 
-/// Settles what has been silent for the lease; how many. Any number of replicas may do this at once.
+/// Settles deletions whose lease has expired and returns their number. Safe to run on several replicas at once.
 pub async fn pass(ctx: &Context) -> Result<usize> {
     let mut settled = 0;
     for row in ctx.db.within(claim(ctx)).await? {
         let id = row.id;
         match settle(ctx, row).await {
             Ok(()) => settled += 1,
-            // Its new lease lapses in its turn.
+            // Retried after its new lease expires.
             Err(error) => log::warn!("the deletion of {id} was not settled: {error}"),
         }
     }
     Ok(settled)
 }
 
-async fn claim(ctx: &Context) -> Result<Vec<Silent>> {
+async fn claim(ctx: &Context) -> Result<Vec<ExpiredDeletion>> {
     let mut conn = ctx.db.get().await?;
     let seconds = i64::try_from(ctx.config.upload.lease.as_secs()).unwrap_or(900);
     let claimed = diesel::sql_query(
@@ -117,19 +117,19 @@ async fn claim(ctx: &Context) -> Result<Vec<Silent>> {
     claimed.map_err(Error::from)
 }
 
-/// What the store says of the object.
+/// The state of the object in the store.
 enum ObjectState {
-    Gone,
+    Deleted,
     Kept,
-    /// Another object is there, so whatever became of ours, it is not the one.
+    /// The key holds a different object, so the deleted one no longer exists.
     Other,
 }
 
-async fn settle(ctx: &Context, row: Silent) -> Result<()> {
-    let found = match ctx.s3.head(&row.bucket, &row.object_key, None).await {
+async fn settle(ctx: &Context, row: ExpiredDeletion) -> Result<()> {
+    let object = match ctx.s3.head(&row.bucket, &row.object_key, None).await {
         Ok(head) if Some(&head.etag) == row.etag.as_ref() => ObjectState::Kept,
         Ok(_) => ObjectState::Other,
-        Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket) => ObjectState::Gone,
+        Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket) => ObjectState::Deleted,
         Err(error) => return Err(error.into()),
     };
     let actor = Actor { tenant: row.tenant_id, ..Actor::system("Larder") };
@@ -142,13 +142,13 @@ async fn settle(ctx: &Context, row: Silent) -> Result<()> {
                 if held.select(files::id).for_update().first::<Uuid>(conn).await.optional()?.is_none() {
                     return Ok(());
                 }
-                match found {
-                    ObjectState::Kept => take_back(conn, row.id).await.map(|_| ()),
+                match object {
+                    ObjectState::Kept => restore(conn, row.id).await.map(|_| ()),
                     ObjectState::Other => {
                         let values = (files::state.eq("superseded"), files::updated_at.eq(now));
                         diesel::update(files::table.find(row.id)).set(values).execute(conn).await.map(|_| ())
                     }
-                    ObjectState::Gone => {
+                    ObjectState::Deleted => {
                         end(conn, row.id).await?;
                         let detail = json!({ "etag": row.etag, "settled": "later: the deletion had stopped halfway" });
                         audit::record(conn, &actor, "object.delete", &resource, Outcome::Ok, detail).await

@@ -1,5 +1,5 @@
-//! Objects against rows. The listing gives size and ETag; only where they differ from the row is the object itself
-//! asked for.
+//! Compares objects with rows. The listing provides size and ETag; the object itself is requested only if they differ
+//! from the row.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,25 +15,25 @@ pub(super) async fn compare(run: &mut Run<'_>, bucket: &str, by_folder: bool) ->
     loop {
         let page = match run.ctx.s3.list(bucket, "", false, cursor.as_deref(), 1000).await {
             Ok(page) => page,
-            Err(s3::Error::NoSuchBucket) if run.named => Listing { prefixes: Vec::new(), objects: Vec::new(), next: None },
-            // The wrong store, perhaps: every row of the bucket would be declared gone.
+            Err(s3::Error::NoSuchBucket) if run.is_explicit => Listing { prefixes: Vec::new(), objects: Vec::new(), next: None },
+            // Larder may be connected to the wrong store, and every row of the bucket would be marked as deleted.
             Err(s3::Error::NoSuchBucket) => {
-                let what = "The store has no such bucket. If that is right, name it with --bucket to have its records repaired.";
+                let what = "The bucket does not exist in the store. If this is expected, repair its records with --bucket.";
                 run.note(bucket, "", what);
                 return Ok(());
             }
             Err(s3::Error::AccessDenied) => {
-                run.note(bucket, "", "The store refuses to list this bucket with Larder's key, so its objects were not compared.");
+                run.note(bucket, "", "Larder's key may not list this bucket, so its objects were not compared.");
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
         run.report.objects += page.objects.len() as u64;
         listed(run, bucket, &page.objects).await?;
-        let until = page.objects.iter().map(|object| order.place(&object.key)).max();
+        let until = page.objects.iter().map(|object| order.position(&object.key)).max();
         let keys: HashSet<&str> = page.objects.iter().map(|object| object.key.as_str()).collect();
         let last = page.next.is_none();
-        // Where a store lists in an order of its own, a place behind us is not looked at twice.
+        // If the store lists in its own order, the range before `after` is not compared again.
         if last || until.as_ref().is_some_and(|until| *until > after) {
             let until = if last { None } else { until };
             unlisted(run, bucket, order, &after, until.as_deref(), &keys).await?;
@@ -46,9 +46,9 @@ pub(super) async fn compare(run: &mut Run<'_>, bucket: &str, by_folder: bool) ->
     }
 }
 
-/// Objects that the rows of their keys do not explain.
+/// Objects that differ from the rows of their keys.
 async fn listed(run: &mut Run<'_>, bucket: &str, objects: &[ObjectEntry]) -> Result<()> {
-    // Postgres keeps no NUL, so it knows no key that has one.
+    // Postgres cannot store NUL, so no row has such a key.
     let keys: Vec<&str> = objects.iter().map(|object| object.key.as_str()).filter(|key| !key.contains('\0')).collect();
     let mut by_key: HashMap<String, Vec<Row>> = HashMap::new();
     for row in rows::at_keys(run.ctx, bucket, &keys).await? {
@@ -56,19 +56,19 @@ async fn listed(run: &mut Run<'_>, bucket: &str, objects: &[ObjectEntry]) -> Res
     }
     for object in objects {
         if let Some(rows) = by_key.get(&object.key) {
-            judge(run, bucket, object, rows).await?;
+            compare_object(run, bucket, object, rows).await?;
         }
     }
     Ok(())
 }
 
-async fn judge(run: &mut Run<'_>, bucket: &str, object: &ObjectEntry, rows: &[Row]) -> Result<()> {
+async fn compare_object(run: &mut Run<'_>, bucket: &str, object: &ObjectEntry, rows: &[Row]) -> Result<()> {
     let ready = rows.iter().find(|row| row.state == "ready");
-    // Whoever is at it settles it; what had stopped was settled, or said, before.
+    // An upload or deletion in progress will update the row; stopped ones were handled before.
     let busy = rows.iter().any(|row| matches!(row.state.as_str(), "pending" | "deleting"));
-    let explained = ready.is_some_and(|row| row.etag.as_deref() == Some(&object.etag));
-    let explicable = ready.is_some() || rows.iter().any(|row| row.state == "failed" && row.size.is_some());
-    if explained || busy || !explicable {
+    let matches = ready.is_some_and(|row| row.etag.as_deref() == Some(&object.etag));
+    let may_match = ready.is_some() || rows.iter().any(|row| row.state == "failed" && row.size.is_some());
+    if matches || busy || !may_match {
         return Ok(());
     }
     if run.ctx.s3.key_rules().mangled(&object.key).is_some() {
@@ -76,42 +76,42 @@ async fn judge(run: &mut Run<'_>, bucket: &str, object: &ObjectEntry, rows: &[Ro
     }
     let head = match run.ctx.s3.head(bucket, &object.key, None).await {
         Ok(head) => head,
-        // Gone since it was listed; the next comparison sees what is recorded of that.
+        // Deleted since it was listed; the next run compares again.
         Err(s3::Error::NoSuchKey) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let place = (bucket, object.key.as_str());
+    let position = (bucket, object.key.as_str());
     if let Some(row) = ready {
         if row.etag.as_deref() == Some(&head.etag) {
             return Ok(());
         }
         let repaired = if run.repair { repair::supersede(run.ctx, row, &head.etag).await } else { Ok(Repair::Skipped) };
-        let done = "It was left as it is, and what was recorded counts as replaced.";
-        run.differs(place, "The object was changed outside Larder.", done, repaired);
+        let done = "The object was kept, and the record is marked as superseded.";
+        run.difference(position, "The object was changed outside Larder.", done, repaired);
     }
-    if let Some(row) = rows.iter().find(|row| made(row, &head)) {
+    if let Some(row) = rows.iter().find(|row| was_created_by(row, &head)) {
         let repaired = if run.repair { repair::roll_forward(run.ctx, row, &head).await } else { Ok(Repair::Skipped) };
-        let what = "The object is whole and carries the number of an upload that is recorded as failed.";
-        run.differs(place, what, "It is recorded as stored.", repaired);
+        let what = "The object is complete and carries the ID of an upload that is recorded as failed.";
+        run.difference(position, what, "The upload was marked as stored.", repaired);
     }
     Ok(())
 }
 
-/// The object carries the number of this failed upload, and nothing of it is missing.
-fn made(row: &Row, head: &Head) -> bool {
+/// Whether the object carries the ID of this failed upload and is complete.
+fn was_created_by(row: &Row, head: &Head) -> bool {
     let id = row.id.to_string();
     let ours = head.metadata.iter().any(|(name, value)| name == OWNER && *value == id);
     let whole = row.size.is_none_or(|size| u64::try_from(size).is_ok_and(|size| size == head.size));
     row.state == "failed" && ours && whole
 }
 
-/// Rows whose objects should have been on this page of the listing and were not.
+/// Rows whose objects are missing from this page of the listing.
 async fn unlisted(run: &mut Run<'_>, bucket: &str, order: Order, after: &str, until: Option<&str>, keys: &HashSet<&str>) -> Result<()> {
     let mut after = after.to_owned();
     loop {
         let rows = rows::ready_between(run.ctx, bucket, order, &after, until).await?;
         let Some(last) = rows.last() else { return Ok(()) };
-        after = order.place(&last.object_key);
+        after = order.position(&last.object_key);
         for row in rows.iter().filter(|row| !keys.contains(row.object_key.as_str())) {
             gone(run, bucket, row).await?;
         }
@@ -120,17 +120,17 @@ async fn unlisted(run: &mut Run<'_>, bucket: &str, order: Order, after: &str, un
 
 async fn gone(run: &mut Run<'_>, bucket: &str, row: &Row) -> Result<()> {
     if let Some(why) = run.ctx.s3.key_rules().mangled(&row.object_key) {
-        run.note(bucket, &row.object_key, &format!("It is not listed, and was not looked at. {why}"));
+        run.note(bucket, &row.object_key, &format!("The object is not listed and cannot be checked. {why}"));
         return Ok(());
     }
     match run.ctx.s3.head(bucket, &row.object_key, None).await {
         Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket) => {}
-        // It came after its page was listed, or the store lists in an order of its own.
+        // Created after its page was listed, or the store lists in its own order.
         Ok(_) => return Ok(()),
         Err(error) => return Err(error.into()),
     }
     let repaired = if run.repair { repair::delete(run.ctx, row).await } else { Ok(Repair::Skipped) };
-    let what = "The object is recorded and is not in the store.";
-    run.differs((bucket, &row.object_key), what, "It is recorded as deleted.", repaired);
+    let what = "The object is recorded but does not exist in the store.";
+    run.difference((bucket, &row.object_key), what, "The record was marked as deleted.", repaired);
     Ok(())
 }

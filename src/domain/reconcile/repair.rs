@@ -1,4 +1,4 @@
-//! Changes to what is recorded, each only where the row is still as it was found, each with its audit event.
+//! Changes to rows, each only if the row is lock_unchanged since the comparison, each with its audit event.
 
 use diesel::PgExpressionMethods;
 use diesel::QueryResult;
@@ -16,21 +16,21 @@ use crate::domain::{Context, Error, Result};
 use crate::schema::files;
 use crate::stores::s3::Head;
 
-/// The row, locked, if its state and ETag are still those that were compared.
-async fn unchanged(conn: &mut AsyncPgConnection, row: &Row) -> QueryResult<bool> {
+/// Locks the row if its state and ETag are still those that were compared.
+async fn lock_unchanged(conn: &mut AsyncPgConnection, row: &Row) -> QueryResult<bool> {
     let same = files::table.find(row.id).filter(files::state.eq(&row.state)).filter(files::etag.is_not_distinct_from(row.etag.as_deref()));
     Ok(same.select(files::id).for_update().first::<Uuid>(conn).await.optional()?.is_some())
 }
 
-/// What a row becomes.
+/// The new state of a row.
 enum Change<'a> {
     State(&'static str),
-    /// `ready`, with what the store tells of its object.
+    /// `ready`, with the properties of its object in the store.
     Ready(&'a Head),
 }
 
 impl Change<'_> {
-    async fn make(&self, conn: &mut AsyncPgConnection, row: &Row) -> QueryResult<usize> {
+    async fn apply(&self, conn: &mut AsyncPgConnection, row: &Row) -> QueryResult<usize> {
         let row = files::table.find(row.id);
         match self {
             Self::State(state) => diesel::update(row).set((files::state.eq(*state), files::updated_at.eq(now))).execute(conn).await,
@@ -58,10 +58,10 @@ async fn repair(ctx: &Context, row: &Row, change: Change<'_>, detail: Value) -> 
         .within(async {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
-                if !unchanged(conn, row).await? {
+                if !lock_unchanged(conn, row).await? {
                     return Ok(Repair::Outdated);
                 }
-                change.make(conn, row).await?;
+                change.apply(conn, row).await?;
                 audit::record(conn, &actor, "file.reconcile", &resource, Outcome::Ok, detail).await?;
                 Ok(Repair::Done)
             })
@@ -70,7 +70,7 @@ async fn repair(ctx: &Context, row: &Row, change: Change<'_>, detail: Value) -> 
         })
         .await;
     match changed {
-        // An upload has become the ready one in the meantime.
+        // Another upload has become the ready one in the meantime.
         Err(Error::Postgres(error)) if error.unique_violation().is_some() => Ok(Repair::Outdated),
         changed => changed,
     }
@@ -86,7 +86,7 @@ pub(super) async fn supersede(ctx: &Context, row: &Row, etag: &str) -> Result<Re
     repair(ctx, row, Change::State("superseded"), detail).await
 }
 
-/// The object carries the number of this row: it was published, and what came after was lost.
+/// The object carries the ID of this row: it was published, but the update of the row was lost.
 pub(super) async fn roll_forward(ctx: &Context, row: &Row, head: &Head) -> Result<Repair> {
     let detail = json!({ "etag": head.etag, "found": "whole in the store", "state": "ready" });
     repair(ctx, row, Change::Ready(head), detail).await

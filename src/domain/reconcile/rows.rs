@@ -1,4 +1,4 @@
-//! What is recorded, read in pages so that memory stays flat.
+//! Reads rows in pages, so that memory use stays constant.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
 
-/// Rows of one page.
+/// Rows per page.
 pub(super) const PAGE: i64 = 1000;
 
 #[derive(Clone, Debug, diesel::QueryableByName)]
@@ -46,13 +46,13 @@ macro_rules! load {
     };
 }
 
-/// Every bucket in which something is recorded.
+/// All buckets with rows.
 pub(super) async fn buckets(ctx: &Context) -> Result<BTreeSet<String>> {
     let names: Result<Vec<String>> = load!(ctx, files::table.select(files::bucket).distinct());
     Ok(names?.into_iter().collect())
 }
 
-/// What may explain the objects under these keys.
+/// Rows that may correspond to the objects with these keys.
 pub(super) async fn at_keys(ctx: &Context, bucket: &str, keys: &[&str]) -> Result<Vec<Row>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM files WHERE bucket = $1 AND object_key = ANY($2) AND state IN ('ready', 'pending', 'deleting', 'failed')"
@@ -60,15 +60,15 @@ pub(super) async fn at_keys(ctx: &Context, bucket: &str, keys: &[&str]) -> Resul
     load!(ctx, diesel::sql_query(&sql).bind::<Text, _>(bucket).bind::<Array<Text>, _>(keys))
 }
 
-/// In which order the store lists keys.
+/// The order in which the store lists keys.
 #[derive(Clone, Copy)]
 pub(super) struct Order {
-    /// As a store over a file system does: what is in a folder stands where the folder's name does.
+    /// File system order: a folder's content is listed at the position of the folder's name.
     pub by_folder: bool,
 }
 
 impl Order {
-    pub fn place(self, key: &str) -> String {
+    pub fn position(self, key: &str) -> String {
         if self.by_folder { key.replace('/', "\u{1}") } else { key.to_owned() }
     }
 
@@ -77,25 +77,24 @@ impl Order {
     }
 }
 
-/// `ready` rows behind one place in the order and up to another, one page.
+/// One page of `ready` rows between two positions in the order.
 pub(super) async fn ready_between(ctx: &Context, bucket: &str, order: Order, after: &str, until: Option<&str>) -> Result<Vec<Row>> {
-    let place = order.expression();
+    let position = order.expression();
     let sql = format!(
-        "SELECT {COLUMNS} FROM files WHERE bucket = $1 AND state = 'ready' AND {place} > $2 AND ($3 IS NULL OR {place} <= $3)
-         ORDER BY {place} LIMIT {PAGE}"
+        "SELECT {COLUMNS} FROM files WHERE bucket = $1 AND state = 'ready' AND {position} > $2 AND ($3 IS NULL OR {position} <= $3)
+         ORDER BY {position} LIMIT {PAGE}"
     );
     let query = diesel::sql_query(&sql).bind::<Text, _>(bucket).bind::<Text, _>(after).bind::<Nullable<Text>, _>(until);
     load!(ctx, query)
 }
 
-/// By the ids of their multipart uploads.
+/// Rows with these multipart upload IDs.
 pub(super) async fn of_uploads(ctx: &Context, bucket: &str, uploads: &[&str]) -> Result<Vec<Row>> {
     let sql = format!("SELECT {COLUMNS} FROM files WHERE bucket = $1 AND s3_upload_id = ANY($2)");
     load!(ctx, diesel::sql_query(&sql).bind::<Text, _>(bucket).bind::<Array<Text>, _>(uploads))
 }
 
-/// Uploads and deletions that nobody is at any more. An upload that can be resumed is its sender's for longer, as
-/// it is for the reaper.
+/// Uploads and deletions whose lease has expired. Resumable uploads expire later, as for the reaper.
 pub(super) async fn stopped(ctx: &Context, bucket: Option<&str>) -> Result<Vec<Row>> {
     let (lease, keep) = (ctx.config.upload.lease.as_secs(), ctx.config.upload.keep.as_secs());
     let sql = format!(
@@ -106,7 +105,7 @@ pub(super) async fn stopped(ctx: &Context, bucket: Option<&str>) -> Result<Vec<R
     load!(ctx, diesel::sql_query(&sql).bind::<Nullable<Text>, _>(bucket))
 }
 
-/// Which of these are still neither here nor there.
+/// Which of these are still pending or deleting.
 pub(super) async fn still_unfinished(ctx: &Context, ids: &[Uuid]) -> Result<Vec<Uuid>> {
     use diesel::prelude::ExpressionMethods;
     let query = files::table.filter(files::id.eq_any(ids)).filter(files::state.eq_any(["pending", "deleting"])).select(files::id);

@@ -1,4 +1,4 @@
-//! What has stopped halfway, and multipart uploads that are open at the store.
+//! Stopped uploads and deletions, and multipart uploads in progress at the store.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ use crate::domain::uploads::reaper;
 use crate::domain::{Error, Result};
 use crate::stores::s3;
 
-/// Uploads and deletions that nobody is at any more are settled as a Larder that runs settles them: in all
-/// buckets, whichever was asked for.
+/// Uploads and deletions whose lease has expired are settled in the same way as by a running server, in all buckets
+/// regardless of the selected one.
 pub(super) async fn stopped(run: &mut Run<'_>, bucket: Option<&BucketName>) -> Result<()> {
     let found = rows::stopped(run.ctx, bucket.map(BucketName::as_str)).await?;
     if found.is_empty() {
@@ -26,18 +26,20 @@ pub(super) async fn stopped(run: &mut Run<'_>, bucket: Option<&BucketName>) -> R
         left = rows::still_unfinished(run.ctx, &ids).await?;
     }
     for row in &found {
-        let what = if row.state == "deleting" { "A deletion stopped halfway." } else { "An upload stopped, and nobody sends it any more." };
+        let what =
+            if row.state == "deleting" { "A deletion was interrupted." } else { "An upload was interrupted and is no longer being sent." };
         let repaired = match (run.repair, left.contains(&row.id)) {
             (false, _) => Ok(Repair::Skipped),
             (true, false) => Ok(Repair::Done),
-            (true, true) => Err(Error::S3(s3::Error::Unreachable("its object could not be looked at".into()))),
+            (true, true) => Err(Error::S3(s3::Error::Unreachable("the object could not be checked".into()))),
         };
-        run.differs((&row.bucket, &row.object_key), what, "It was settled by what the store holds.", repaired);
+        run.difference((&row.bucket, &row.object_key), what, "The record was updated to match the store.", repaired);
     }
     Ok(())
 }
 
-/// Ours that are over are aborted. What no row names cannot be told from another program's: it is only named.
+/// Aborts Larder's uploads that have ended. Uploads without a row may belong to other applications and are only
+/// reported.
 pub(super) async fn compare(run: &mut Run<'_>, bucket: &str) -> Result<()> {
     let mut marker = None;
     loop {
@@ -45,7 +47,7 @@ pub(super) async fn compare(run: &mut Run<'_>, bucket: &str) -> Result<()> {
             Ok(page) => page,
             Err(s3::Error::NoSuchBucket) => return Ok(()),
             Err(s3::Error::AccessDenied | s3::Error::NotSupported) => {
-                run.note(bucket, "", "The store does not list the unfinished uploads of this bucket, so they were not compared.");
+                run.note(bucket, "", "The store does not list the multipart uploads of this bucket, so they were not compared.");
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -56,21 +58,21 @@ pub(super) async fn compare(run: &mut Run<'_>, bucket: &str) -> Result<()> {
         let known: HashMap<&str, &Row> = known.iter().filter_map(|row| Some((row.s3_upload_id.as_deref()?, row))).collect();
         for upload in &page.uploads {
             let Some(row) = known.get(upload.upload_id.as_str()) else {
-                run.note(bucket, &upload.key, "An unfinished upload that is not ours or not known; it was left as it is.");
+                run.note(bucket, &upload.key, "A multipart upload without a record, possibly of another application. It was kept.");
                 continue;
             };
-            // The state only ever leads away from `pending`, so there is nothing to be overtaken by.
+            // A row never returns to `pending`, so this cannot race with an upload.
             if row.state == "pending" {
                 continue;
             }
-            let what = "The parts of an upload that is over are still in the store.";
+            let what = "The store still holds parts of an upload that has ended.";
             let repaired = if run.repair {
                 let aborted = run.ctx.s3.abort_multipart(bucket, &row.object_key, &upload.upload_id).await;
                 aborted.map(|()| Repair::Done).map_err(Error::from)
             } else {
                 Ok(Repair::Skipped)
             };
-            run.differs((bucket, &upload.key), what, "They are removed.", repaired);
+            run.difference((bucket, &upload.key), what, "The parts were removed.", repaired);
         }
         marker = page.next;
         if marker.is_none() {

@@ -1,4 +1,4 @@
-//! Equal steps of time for charts: what is not known is a gap.
+//! Equal time steps for charts; missing data is a gap.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -15,7 +15,7 @@ pub enum Range {
 }
 
 impl Range {
-    /// Seconds of a step, and how many make the range.
+    /// Seconds per step, and number of steps.
     pub fn steps(self) -> (i64, i64) {
         match self {
             Self::Hour => (60, 60),
@@ -25,14 +25,14 @@ impl Range {
     }
 }
 
-/// One step; `None` where nothing was sampled.
+/// One step; `None` without samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Point {
-    /// Percent; `None` without look-ups, too.
+    /// In percent; also `None` without lookups.
     pub hit_ratio: Option<f64>,
-    /// Bytes, the most of the step.
+    /// In bytes, the maximum within the step.
     pub memory: Option<u64>,
-    /// Operations a second.
+    /// Operations per second.
     pub operations: Option<f64>,
 }
 
@@ -42,7 +42,7 @@ impl Point {
     }
 }
 
-/// The range's steps, the last of which runs now.
+/// The steps of the range; the last one is in progress.
 fn empty(range: Range, now: DateTime<Utc>) -> (i64, Vec<Point>) {
     let (seconds, count) = range.steps();
     let first = now.timestamp().div_euclid(seconds) - count + 1;
@@ -57,7 +57,7 @@ pub(super) fn of_samples(samples: &[Sample], now: DateTime<Utc>) -> Vec<Point> {
         let from = samples.partition_point(|sample| sample.at < begin);
         let until = samples.partition_point(|sample| sample.at < begin + TimeDelta::seconds(seconds));
         let memory = samples[from..until].iter().map(|sample| sample.gauge(Gauge::Memory)).max()?;
-        // With the sample before it, so that no difference is lost between two steps.
+        // Includes the preceding sample, so that no difference between two steps is lost.
         Some(Point::of(&Sums::of(&samples[from.saturating_sub(1)..until]), memory))
     };
     for (point, step) in points.iter_mut().zip(first..) {
@@ -66,8 +66,8 @@ pub(super) fn of_samples(samples: &[Sample], now: DateTime<Utc>) -> Vec<Point> {
     points
 }
 
-/// From Postgres; for the hour, which is in Redis, nothing is asked.
-pub(super) async fn kept(ctx: &Context, range: Range, now: DateTime<Utc>) -> Result<Vec<Point>> {
+/// Read from Postgres; for the hour, which is stored in Redis, nothing is queried.
+pub(super) async fn from_postgres(ctx: &Context, range: Range, now: DateTime<Utc>) -> Result<Vec<Point>> {
     let (first, mut points) = empty(range, now);
     if range == Range::Hour {
         return Ok(points);

@@ -1,4 +1,5 @@
-//! Minutes in Postgres: added up here, written when they are over, and kept for a while where Postgres is down.
+//! Per-minute totals: accumulated here, written to Postgres when the minute ends, and kept for a while if Postgres is
+//! down.
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use diesel::sql_types::{BigInt, Double, Timestamptz};
@@ -7,12 +8,12 @@ use diesel_async::RunQueryDsl;
 use super::sample::{Counter, Gauge, Sample, Sums};
 use crate::domain::{Context, Error, Result};
 
-/// How long minutes are kept.
-const KEPT: TimeDelta = TimeDelta::days(30);
-/// Minutes that wait for Postgres: six hours.
-const WAITING: usize = 360;
+/// Retention in Postgres.
+const RETENTION: TimeDelta = TimeDelta::days(30);
+/// Minutes kept while Postgres is down: six hours.
+const MAX_PENDING: usize = 360;
 
-pub(super) fn begin_of(at: DateTime<Utc>) -> DateTime<Utc> {
+pub(super) fn start_of(at: DateTime<Utc>) -> DateTime<Utc> {
     at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(at)
 }
 
@@ -20,44 +21,44 @@ pub(super) fn begin_of(at: DateTime<Utc>) -> DateTime<Utc> {
 struct Minute {
     begin: DateTime<Utc>,
     sums: Sums,
-    most: [u64; Gauge::COUNT],
+    max: [u64; Gauge::COUNT],
 }
 
 #[derive(Default)]
 pub(super) struct Minutes {
-    /// Oldest first; the last of them may still run.
-    waiting: Vec<Minute>,
+    /// Oldest first; the last minute may be in progress.
+    pending: Vec<Minute>,
 }
 
 impl Minutes {
-    pub fn enter(&mut self, sample: &Sample, before: Option<&Sample>) {
-        let begin = begin_of(sample.at);
-        if self.waiting.last().is_none_or(|minute| minute.begin != begin) {
-            self.waiting.push(Minute { begin, sums: Sums::default(), most: [0; Gauge::COUNT] });
+    pub fn add(&mut self, sample: &Sample, before: Option<&Sample>) {
+        let begin = start_of(sample.at);
+        if self.pending.last().is_none_or(|minute| minute.begin != begin) {
+            self.pending.push(Minute { begin, sums: Sums::default(), max: [0; Gauge::COUNT] });
         }
-        let Some(minute) = self.waiting.last_mut() else { return };
+        let Some(minute) = self.pending.last_mut() else { return };
         if let Some(step) = before.and_then(|before| sample.since(before)) {
             minute.sums = minute.sums.plus(&step);
         }
-        for (most, gauge) in minute.most.iter_mut().zip([Gauge::Memory, Gauge::Clients, Gauge::Keys, Gauge::Latency]) {
-            *most = (*most).max(sample.gauge(gauge));
+        for (max, gauge) in minute.max.iter_mut().zip([Gauge::Memory, Gauge::Clients, Gauge::Keys, Gauge::Latency]) {
+            *max = (*max).max(sample.gauge(gauge));
         }
     }
 
-    /// Those that are over.
+    /// Writes the minutes that have ended.
     pub async fn save(&mut self, ctx: &Context, now: DateTime<Utc>) {
-        let current = begin_of(now);
-        // Of a clock that was set back, too: what it was ahead by is not waited for.
-        let over = self.waiting.iter().take_while(|minute| minute.begin != current).count();
-        if over == 0 {
+        let current = start_of(now);
+        // Also covers a clock that was set back: minutes in its future count as ended.
+        let ended = self.pending.iter().take_while(|minute| minute.begin != current).count();
+        if ended == 0 {
             return;
         }
-        match ctx.db.within(write(ctx, &self.waiting[..over])).await {
-            Ok(()) => drop(self.waiting.drain(..over)),
+        match ctx.db.within(write(ctx, &self.pending[..ended])).await {
+            Ok(()) => drop(self.pending.drain(..ended)),
             Err(error) => {
-                log::info!("what Redis did in the last minute is not written yet: {error}");
-                let late = self.waiting.len().saturating_sub(WAITING);
-                self.waiting.drain(..late);
+                log::info!("Redis metrics of the last minute are not written yet: {error}");
+                let late = self.pending.len().saturating_sub(MAX_PENDING);
+                self.pending.drain(..late);
             }
         }
     }
@@ -67,7 +68,7 @@ fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Where another replica has sampled a part of the same minute, the parts are added up.
+/// If another replica sampled part of the same minute, both parts are added.
 async fn write(ctx: &Context, minutes: &[Minute]) -> Result<()> {
     let mut conn = ctx.db.get().await?;
     for minute in minutes {
@@ -89,22 +90,22 @@ async fn write(ctx: &Context, minutes: &[Minute]) -> Result<()> {
         for counter in Counter::ALL {
             statement = statement.bind::<BigInt, _>(number(minute.sums.get(counter)));
         }
-        for most in minute.most {
-            statement = statement.bind::<BigInt, _>(number(most));
+        for max in minute.max {
+            statement = statement.bind::<BigInt, _>(number(max));
         }
         statement.execute(&mut conn).await?;
     }
     if let Some(last) = minutes.last() {
-        let oldest = last.begin - KEPT;
+        let oldest = last.begin - RETENTION;
         diesel::sql_query("DELETE FROM redis_minutes WHERE minute < $1").bind::<Timestamptz, _>(oldest).execute(&mut conn).await?;
     }
     Ok(())
 }
 
-/// Sums of equal steps.
+/// Totals of one step.
 #[derive(diesel::QueryableByName)]
 pub(super) struct MetricStep {
-    /// Steps since 1970.
+    /// The number of the step since 1970.
     #[diesel(sql_type = BigInt)]
     pub step: i64,
     #[diesel(sql_type = Double)]
@@ -134,7 +135,7 @@ impl MetricStep {
     }
 }
 
-/// From `from` on, in steps of so many seconds; steps without a sample are left out.
+/// Starting at `from`, in steps of the given seconds; steps without samples are omitted.
 pub(super) async fn steps(ctx: &Context, from: DateTime<Utc>, seconds: i64) -> Result<Vec<MetricStep>> {
     ctx.db
         .within(async {

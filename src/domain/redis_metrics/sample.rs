@@ -1,14 +1,14 @@
-//! One look at the server's counters, and what lies between two.
+//! A sample of the server's counters, and the difference between two samples.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::stores::redis::Info;
 
-/// Samples that are farther apart have a gap between them: what happened in it cannot be put to any minute.
+/// A longer interval between samples is a gap: its events cannot be assigned to a minute.
 const GAP: TimeDelta = TimeDelta::seconds(30);
 
-/// Counts since the server's start.
+/// Counters since the server's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
     Hits,
@@ -36,15 +36,15 @@ impl Counter {
     }
 }
 
-/// What is so at one moment.
+/// Momentary values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gauge {
-    /// Bytes.
+    /// In bytes.
     Memory,
     Clients,
     /// Of all databases.
     Keys,
-    /// There and back, in microseconds.
+    /// Round-trip time in microseconds.
     Latency,
 }
 
@@ -52,12 +52,12 @@ impl Gauge {
     pub const COUNT: usize = 4;
 }
 
-/// Short, because Redis keeps 17,280 of them.
+/// Compact, because Redis keeps 17,280 samples.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     #[serde(rename = "t", with = "chrono::serde::ts_milliseconds")]
     pub at: DateTime<Utc>,
-    /// Of one run of the server.
+    /// Identifies a run of the server process.
     #[serde(rename = "r")]
     run: String,
     #[serde(rename = "c")]
@@ -67,7 +67,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Counters that the server does not tell are 0, and stay so.
+    /// Counters that the server does not report are always 0.
     pub fn of(info: &Info, at: DateTime<Utc>, latency: std::time::Duration) -> Self {
         let keys = info.with_prefix("db").filter_map(|(db, _)| info.part(&format!("db{db}"), "keys")?.parse::<u64>().ok()).sum();
         Self {
@@ -87,31 +87,31 @@ impl Sample {
         self.gauges[gauge as usize]
     }
 
-    /// What was counted since `before`; `None` after a restart of the server, after `CONFIG RESETSTAT`, and over a gap.
+    /// The difference from `before`; `None` after a server restart, after `CONFIG RESETSTAT`, and across a gap.
     pub(super) fn since(&self, before: &Self) -> Option<Sums> {
-        let apart = self.at - before.at;
-        if self.run != before.run || apart > GAP || apart <= TimeDelta::zero() {
+        let interval = self.at - before.at;
+        if self.run != before.run || interval > GAP || interval <= TimeDelta::zero() {
             return None;
         }
         let mut counts = [0; Counter::ALL.len()];
         for (count, (now, then)) in counts.iter_mut().zip(self.counters.iter().zip(before.counters)) {
             *count = now.checked_sub(then)?;
         }
-        Some(Sums { seconds: apart.num_milliseconds() as f64 / 1000.0, counts })
+        Some(Sums { seconds: interval.num_milliseconds() as f64 / 1000.0, counts })
     }
 }
 
-/// The samples from then on; they are in the order of time.
+/// Samples from this time on; `samples` is sorted by time.
 pub(super) fn since(samples: &[Sample], from: DateTime<Utc>) -> &[Sample] {
     &samples[samples.partition_point(|sample| sample.at < from)..]
 }
 
-/// As [`since`], with the one before, so that the step between them counts.
-pub(super) fn since_with_one_before(samples: &[Sample], from: DateTime<Utc>) -> &[Sample] {
+/// Like [`since`], with the preceding sample, so that the difference to it is included.
+pub(super) fn since_with_preceding(samples: &[Sample], from: DateTime<Utc>) -> &[Sample] {
     &samples[samples.partition_point(|sample| sample.at < from).saturating_sub(1)..]
 }
 
-/// What was counted in so many seconds.
+/// Totals over a number of seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
     pub seconds: f64,
@@ -135,17 +135,17 @@ impl Sums {
         self.counts[counter as usize]
     }
 
-    /// A second; `None` where no second was sampled.
+    /// Per second; `None` without sampled seconds.
     pub fn rate(&self, counter: Counter) -> Option<f64> {
         (self.seconds > 0.0).then(|| self.get(counter) as f64 / self.seconds)
     }
 
-    /// BrowseCommands-ups of keys that were there, and that were not.
+    /// Key lookups, successful and unsuccessful.
     pub fn lookups(&self) -> u64 {
         self.get(Counter::Hits).saturating_add(self.get(Counter::Misses))
     }
 
-    /// In percent; `None` without look-ups.
+    /// In percent; `None` without lookups.
     pub fn hit_ratio(&self) -> Option<f64> {
         let lookups = self.lookups();
         (lookups > 0).then(|| 100.0 * self.get(Counter::Hits) as f64 / lookups as f64)
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_a_reset_and_a_gap_are_left_out_and_never_a_spike() {
+    fn restarts_resets_and_gaps_are_skipped_and_cause_no_spikes() {
         let samples = [
             sample(0, "a", 100, 100),
             sample(5, "a", 130, 110),
@@ -179,11 +179,11 @@ mod tests {
         let sums = Sums::of(&samples);
         assert_eq!((sums.get(Counter::Hits), sums.get(Counter::Misses), sums.seconds), (50, 10, 15.0));
         assert_eq!(sums.hit_ratio().map(f64::round), Some(83.0));
-        assert_eq!(Sums::default().hit_ratio(), None, "no look-ups are not 0 %");
+        assert_eq!(Sums::default().hit_ratio(), None, "without lookups there is no ratio");
     }
 
     #[test]
-    fn a_sample_is_short_and_read_again() {
+    fn a_sample_is_compact_and_round_trips() {
         let info = Info::parse(
             "run_id:0123456789abcdef\r\nkeyspace_hits:1204331\r\nused_memory:1728724337\r\ndb0:keys=3,expires=1\r\ndb3:keys=4,expires=0\r\n",
         );

@@ -199,7 +199,7 @@ async fn progress(ctx: &Context, bucket: &BucketName, key: &str, upload: &str) -
 
 /// One open upload, for the page that asks before it is aborted. `NotFound` where it is over.
 pub async fn one(ctx: &Context, bucket: &BucketName, key: &ObjectKey, upload: &str) -> Result<Open> {
-    objects::reachable(ctx, key)?;
+    objects::check_key(ctx, key)?;
     let listed = [s3::OpenUpload { key: key.to_string(), upload_id: upload.to_owned(), initiated: None }];
     let (progress, rows) = futures_util::join!(progress(ctx, bucket, key.as_str(), upload).boxed(), rows(ctx, bucket, &listed, false));
     let progress = match progress {
@@ -217,14 +217,14 @@ pub async fn one(ctx: &Context, bucket: &BucketName, key: &ObjectKey, upload: &s
 
 /// Throws the parts away; an upload of ours counts as failed. Conflict where it is being stored at this moment.
 pub async fn abort(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &ObjectKey, upload: &str) -> Result<()> {
-    objects::reachable(ctx, key)?;
+    objects::check_key(ctx, key)?;
     ctx.db.check_available().await?;
-    let (all, actor, bucket, key, upload) = (ctx.clone(), actor.clone(), bucket.clone(), key.clone(), upload.to_owned());
+    let (task_ctx, actor, bucket, key, upload) = (ctx.clone(), actor.clone(), bucket.clone(), key.clone(), upload.to_owned());
     ctx.run_to_completion(async move {
-        let ours = give_up(&all, &actor, &bucket, &key, &upload).await?;
-        all.s3.abort_multipart(bucket.as_str(), key.as_str(), &upload).await?;
+        let ours = give_up(&task_ctx, &actor, &bucket, &key, &upload).await?;
+        task_ctx.s3.abort_multipart(bucket.as_str(), key.as_str(), &upload).await?;
         let detail = json!({ "upload": upload, "file": ours });
-        audit::record_with_retry(&all, &actor, "upload.abort", &audit::object(bucket.as_str(), key.as_str()), detail).await
+        audit::record_with_retry(&task_ctx, &actor, "upload.abort", &audit::object(bucket.as_str(), key.as_str()), detail).await
     })
     .await
 }

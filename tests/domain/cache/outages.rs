@@ -86,7 +86,7 @@ async fn a_full_server_keeps_nothing_and_everything_is_answered() {
 
     // That is when people clear.
     let cleared = cache::clear(&app.ctx, &LARGE.spec, |_| true).await.unwrap();
-    assert!(cleared.is_over && cache::count(&app.ctx, &LARGE.spec, |_| true).await.unwrap().values == 0);
+    assert!(cleared.is_complete && cache::count(&app.ctx, &LARGE.spec, |_| true).await.unwrap().values == 0);
 
     // A server that makes room itself forgets values and locks, whenever it likes.
     config(&app, "maxmemory-policy", "allkeys-lru").await;

@@ -49,7 +49,7 @@ impl IndexPage {
     fn looked_at(&self) -> u64 {
         let before: u64 = self.query.seen.parse().unwrap_or(0);
         let Some(found) = &self.found else { return before };
-        if found.next.is_none() && !found.exact { found.total } else { before.saturating_add(found.progress.looked_at).min(found.total) }
+        if found.next.is_none() && !found.exact { found.total } else { before.saturating_add(found.progress.examined).min(found.total) }
     }
 
     /// In percent.
@@ -75,7 +75,7 @@ impl IndexPage {
     }
 
     fn key_url(row: &Row) -> Option<String> {
-        row.name.fits_an_address().then(|| paths::cache_key(row.name.as_bytes(), &[]))
+        row.name.fits_in_url().then(|| paths::cache_key(row.name.as_bytes(), &[]))
     }
 
     fn ttl(row: &Row) -> String {

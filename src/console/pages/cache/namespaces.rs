@@ -14,7 +14,7 @@ use crate::console::session::{Admin, Viewer, see_other};
 use crate::console::{filters, paths, units};
 use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::{self, Namespace};
-use crate::domain::keyspace::{self, Group, Kind, LIVES, Sample};
+use crate::domain::keyspace::{self, Group, LIVES, Sample, ScanKind};
 use crate::domain::{self, Context};
 use crate::stores::redis::{Cost, literal};
 
@@ -107,7 +107,7 @@ impl IndexPage {
     }
 
     fn kept(namespace: &Namespace) -> Option<String> {
-        namespace.kept.map(|kept| units::duration_words(i64::try_from(kept.as_secs()).unwrap_or(i64::MAX)))
+        namespace.ttl.map(|kept| units::duration_words(i64::try_from(kept.as_secs()).unwrap_or(i64::MAX)))
     }
 }
 
@@ -150,7 +150,7 @@ pub async fn clear(admin: Admin, ctx: web::Data<Context>, form: Form<ClearForm>)
     let outcome = match (namespaces::is_own(&namespace), confirm == "1") {
         (false, _) => {
             let pattern = namespaces::pattern(&ctx, &namespace);
-            keyspace::begin(&ctx, &admin.actor, Kind::Count, pattern).await.map(|id| see_other(&paths::cache_scan(id)))
+            keyspace::start(&ctx, &admin.actor, ScanKind::Count, pattern).await.map(|id| see_other(&paths::cache_scan(id)))
         }
         (true, false) => match namespaces::count(&ctx, &namespace).await {
             Ok(counted) => {

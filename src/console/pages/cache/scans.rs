@@ -14,21 +14,21 @@ use crate::console::pages::{Refusal, ok, unprocessable};
 use crate::console::query::Form;
 use crate::console::session::{Admin, see_other};
 use crate::console::{filters, paths};
-use crate::domain::keyspace::{self, Big, Kind, State, Walk, typed};
+use crate::domain::keyspace::{self, LargeKey, Scan, ScanKind, ScanState, typed};
 use crate::domain::{self, Context};
 
 #[derive(Template)]
 #[template(path = "pages/cache_scan.html")]
 pub struct ShowPage {
     pub layout: Layout,
-    pub scan: Walk,
+    pub scan: Scan,
     pub typed: String,
     pub refusal: Refusal,
 }
 
 impl ShowPage {
     fn share(&self) -> f64 {
-        if self.scan.state == State::Done { 100.0 } else { self.scan.looked_at as f64 / self.scan.total.max(1) as f64 * 100.0 }
+        if self.scan.state == ScanState::Done { 100.0 } else { self.scan.examined as f64 / self.scan.total.max(1) as f64 * 100.0 }
     }
 
     fn share_text(&self) -> String {
@@ -45,16 +45,16 @@ impl ShowPage {
 
     fn badge(&self) -> (&'static str, &'static str, &'static str) {
         match self.scan.state {
-            State::Running => ("off", "retry", "Under way"),
-            State::Done => ("ok", "check", "Done"),
-            State::Stopped => ("warn", "pause", "Stopped"),
-            State::Failed(_) => ("bad", "close", "Broken off"),
+            ScanState::Running => ("off", "retry", "Under way"),
+            ScanState::Done => ("ok", "check", "Done"),
+            ScanState::Stopped => ("warn", "pause", "Stopped"),
+            ScanState::Failed(_) => ("bad", "close", "Broken off"),
         }
     }
 
     fn why(&self) -> Option<&str> {
         match &self.scan.state {
-            State::Failed(why) => Some(why),
+            ScanState::Failed(why) => Some(why),
             _ => None,
         }
     }
@@ -62,33 +62,33 @@ impl ShowPage {
     /// "Counted", "Deleted so far".
     fn matched_word(&self) -> &'static str {
         match (self.scan.kind, self.scan.is_running()) {
-            (Kind::Count, true) => "Matches so far",
-            (Kind::Count, false) => "Matches",
-            (Kind::Delete, true) => "Deleted so far",
-            (Kind::Delete, false) => "Deleted",
-            (Kind::Biggest, _) => "Keys weighed against each other",
+            (ScanKind::Count, true) => "Matches so far",
+            (ScanKind::Count, false) => "Matches",
+            (ScanKind::Delete, true) => "Deleted so far",
+            (ScanKind::Delete, false) => "Deleted",
+            (ScanKind::Biggest, _) => "Keys weighed against each other",
         }
     }
 
     fn may_be_deleted(&self) -> bool {
-        self.scan.kind == Kind::Count && self.scan.state == State::Done && self.scan.matched > 0
+        self.scan.kind == ScanKind::Count && self.scan.state == ScanState::Done && self.scan.matched > 0
     }
 
     fn is(&self, kind: &str) -> bool {
         let own = match self.scan.kind {
-            Kind::Count => "count",
-            Kind::Delete => "delete",
-            Kind::Biggest => "biggest",
+            ScanKind::Count => "count",
+            ScanKind::Delete => "delete",
+            ScanKind::Biggest => "biggest",
         };
         own == kind
     }
 
-    fn big_url(big: &Big) -> String {
-        paths::cache_key(&big.name, &[])
+    fn big_url(large_key: &LargeKey) -> String {
+        paths::cache_key(&large_key.name, &[])
     }
 
-    fn unit(big: &Big) -> &'static str {
-        match big.kind.as_str() {
+    fn unit(large_key: &LargeKey) -> &'static str {
+        match large_key.kind.as_str() {
             "string" => "bytes",
             "hash" => "fields",
             "set" | "zset" => "members",
@@ -110,14 +110,14 @@ fn id(path: &str) -> Result<Uuid> {
     path.parse().map_err(|_| Error::NotFound("No scan over the keys has this address.".to_owned()))
 }
 
-fn show_page(admin: &Admin, scan: Walk) -> ShowPage {
+fn show_page(admin: &Admin, scan: Scan) -> ShowPage {
     let title = match scan.kind {
-        Kind::Count => "Delete by pattern",
-        Kind::Delete => "Deleting by pattern",
-        Kind::Biggest => "Biggest keys",
+        ScanKind::Count => "Delete by pattern",
+        ScanKind::Delete => "Deleting by pattern",
+        ScanKind::Biggest => "Biggest keys",
     };
     let parents = match scan.kind {
-        Kind::Biggest => parents("Biggest keys", "/cache/biggest"),
+        ScanKind::Biggest => parents("Biggest keys", "/cache/biggest"),
         _ => parents("Keys", "/cache/keys"),
     };
     ShowPage { layout: admin.layout(title, Section::Cache).with_parents(parents), scan, typed: String::new(), refusal: Refusal::default() }
@@ -146,7 +146,7 @@ pub async fn index(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse
 }
 
 pub async fn create(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
-    start(&admin, &ctx, Kind::Biggest, Vec::new(), "/cache/biggest").await
+    start(&admin, &ctx, ScanKind::Biggest, Vec::new(), "/cache/biggest").await
 }
 
 #[derive(Deserialize)]
@@ -163,10 +163,10 @@ pub struct DeletionForm {
 pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeletionForm>) -> Result<HttpResponse> {
     let form = form.read().await?;
     if form.counted.is_empty() {
-        return start(&admin, &ctx, Kind::Count, typed(form.pattern.trim()), "/cache/keys").await;
+        return start(&admin, &ctx, ScanKind::Count, typed(form.pattern.trim()), "/cache/keys").await;
     }
     let scan = keyspace::show(&ctx, id(&form.counted)?).await?;
-    if scan.kind != Kind::Count || scan.state != State::Done {
+    if scan.kind != ScanKind::Count || scan.state != ScanState::Done {
         return Err(Error::Conflict("What this would delete has not been counted. Count it first.".to_owned()));
     }
     if form.confirm.trim() != scan.pattern_text() {
@@ -175,16 +175,16 @@ pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeletionFo
         return unprocessable(&ShowPage { typed: form.confirm, refusal, ..show_page(&admin, scan) });
     }
     let back = paths::cache_scan(scan.id);
-    let answer = start(&admin, &ctx, Kind::Delete, scan.pattern, &back).await?;
+    let answer = start(&admin, &ctx, ScanKind::Delete, scan.pattern, &back).await?;
     let has_begun = answer.headers().get(LOCATION).is_none_or(|location| location.as_bytes() != back.as_bytes());
     if has_begun {
-        keyspace::use_up(&ctx, scan.id).await?;
+        keyspace::discard(&ctx, scan.id).await?;
     }
     Ok(answer)
 }
 
-async fn start(admin: &Admin, ctx: &Context, kind: Kind, pattern: Vec<u8>, back: &str) -> Result<HttpResponse> {
-    match keyspace::begin(ctx, &admin.actor, kind, pattern).await {
+async fn start(admin: &Admin, ctx: &Context, kind: ScanKind, pattern: Vec<u8>, back: &str) -> Result<HttpResponse> {
+    match keyspace::start(ctx, &admin.actor, kind, pattern).await {
         Ok(id) => Ok(see_other(&paths::cache_scan(id))),
         Err(domain::Error::Conflict(why)) => Ok(admin.redirect(back, Flash::warn(why))),
         Err(domain::Error::Refused { why, .. }) => Ok(admin.redirect(back, Flash::bad(why))),
