@@ -62,6 +62,7 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
             (used.in_use, used.limit, used.waiting)
         }),
     );
+    let downloads = domain::slots::Slots::new("downloads", config.download_limit);
     Ok(domain::Context {
         s3: s3::Store::new(&config.s3),
         upload_memory: uploads::MemoryLimit::new(&config.upload),
@@ -71,6 +72,9 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
         redis,
         signer: domain::signing::Signer::default(),
         sign_ins: domain::sign_in::Admission::default(),
+        downloads,
+        open_bodies: domain::objects::OpenBodies::default(),
+        read_log: domain::objects::ReadLog::default(),
         cache: domain::cache::Cache::default(),
         health,
         session_cache: domain::sessions::SessionCache::default(),

@@ -115,6 +115,9 @@ pub struct Config {
     pub read_only: bool,
     /// Pages that one person may ask for in a minute; 0: any number.
     pub rate_limit_per_minute: u64,
+    /// Downloads and previews in progress at once, of the process and of one person.
+    pub download_limit: usize,
+    pub download_limit_per_person: usize,
     pub qdrant_url: Option<String>,
     pub qdrant_api_key: Option<Secret>,
     pub litellm_url: Option<String>,
@@ -225,6 +228,8 @@ impl Config {
             migrate_on_start: read.flag("MIGRATE_ON_START", true),
             metrics_token: read.text(&["METRICS_TOKEN"]).map(Secret),
             read_only: read.flag("READ_ONLY", false),
+            download_limit: read.count("DOWNLOAD_LIMIT", 512),
+            download_limit_per_person: read.count("DOWNLOAD_LIMIT_PER_PERSON", 128),
             rate_limit_per_minute: read.bounded(&["RATE_LIMIT_PER_MINUTE"], 600, 0..=100_000, "RATE_LIMIT_PER_MINUTE=600"),
             qdrant_url: read.keyed_url("QDRANT_URL", "QDRANT_URL=http://127.0.0.1:6333"),
             qdrant_api_key: read.text(&["QDRANT_API_KEY"]).map(Secret),

@@ -22,6 +22,7 @@ pub mod sessions;
 pub mod setup;
 pub mod sign_in;
 pub mod signing;
+pub mod slots;
 pub mod transfer_counters;
 pub mod uploads;
 pub mod users;
@@ -42,6 +43,9 @@ pub struct Context {
     pub redis: redis::Redis,
     pub signer: signing::Signer,
     pub sign_ins: sign_in::Admission,
+    pub downloads: slots::Slots,
+    pub open_bodies: objects::OpenBodies,
+    pub read_log: objects::ReadLog,
     pub cache: cache::Cache,
     pub s3: s3::Store,
     pub health: health::Board,

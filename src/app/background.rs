@@ -51,8 +51,14 @@ pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: So
     };
     let for_totals = ctx.clone();
     let totals = async move { for_ever("adding up lookups", move || cache::keep_totals(for_totals.clone())).await };
+    let for_downloads = ctx.clone();
+    let downloads = async move {
+        for_ever("closing the store connections of slow downloads", move || objects::park_slow_downloads(for_downloads.clone())).await;
+    };
     let spawn = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| tokio::spawn(work).abort_handle();
-    [Box::pin(database) as _, Box::pin(store) as _, Box::pin(sampler) as _, Box::pin(totals) as _].map(spawn).into()
+    [Box::pin(database) as _, Box::pin(store) as _, Box::pin(sampler) as _, Box::pin(totals) as _, Box::pin(downloads) as _]
+        .map(spawn)
+        .into()
 }
 
 /// Migrates, then sees to the first admin; tries again until Postgres has answered, so that Larder may start

@@ -282,7 +282,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn count(&mut self, name: &'static str, default: u64) -> usize {
+    pub fn count(&mut self, name: &'static str, default: u64) -> usize {
         usize::try_from(self.bounded(&[name], default, 1..=100_000, &format!("{name}={default}"))).unwrap_or(usize::MAX)
     }
 

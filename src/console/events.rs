@@ -71,6 +71,7 @@ fn phrase(action: &str, outcome: &str) -> (Option<&'static str>, &'static str) {
         "models.call" => ("Had every model called by", ""),
         "object.delete" => ("Deleted", "from"),
         "object.download" => ("Downloaded", "from"),
+        "object.preview" => ("Previewed", "in"),
         "object.share" => ("Made a link to", "in"),
         "object.upload" => ("Uploaded", "to"),
         "store.probe" => ("Tried what the store can do in", ""),

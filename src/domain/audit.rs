@@ -78,7 +78,7 @@ pub struct Page {
 }
 
 /// All actions, for the filter.
-pub const ACTIONS: [&str; 28] = [
+pub const ACTIONS: [&str; 29] = [
     "audit.export",
     "bucket.create",
     "bucket.delete",
@@ -92,6 +92,7 @@ pub const ACTIONS: [&str; 28] = [
     "models.call",
     "object.delete",
     "object.download",
+    "object.preview",
     "object.share",
     "object.upload",
     "session.begin",

@@ -19,7 +19,10 @@ use crate::clock;
 use crate::stores::s3;
 
 pub use delete::{DeleteOutcome, ObjectToDelete, delete, deletion_result, keep_deletion_result};
-pub use download::{Conditions, Download, DownloadBody, disposition, download};
+pub use download::{
+    Conditions, Download, DownloadBody, DownloadRequest, OpenBodies, Purpose, ReadLog, disposition, download, park_slow_downloads,
+    record_preview,
+};
 pub use listing::{Entry, Folder, ListQuery, Listing, ResolvedPath, list, resolve_path};
 
 /// Where an object came from, according to Larder's records.

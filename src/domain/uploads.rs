@@ -21,7 +21,6 @@ mod receiver;
 pub mod resume;
 mod row;
 mod send_rate;
-mod slots;
 mod target;
 
 use chrono::{DateTime, Utc};

@@ -4,7 +4,7 @@ use larder::domain::actor::Role;
 use larder::stores::s3::PutOptions;
 use reqwest::Method;
 
-use crate::support::{Client, Page, TestApp};
+use crate::support::{Client, Page, TestApp, eventually};
 
 fn path(app: &TestApp, what: &str, key: &str) -> String {
     let encoded = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
@@ -151,4 +151,101 @@ async fn every_way_to_the_bytes_stands_in_the_audit() {
         ranges.iter().map(|range| range.as_deref().unwrap_or("-")).collect::<Vec<_>>(),
         ["bytes=00-", "bytes=-10", "bytes=1-", "bytes=0-"]
     );
+}
+
+async fn reads(app: &TestApp) -> Vec<String> {
+    let rows = app
+        .sql()
+        .await
+        .query(
+            "SELECT action || ' ' || coalesce(detail->>'range', 'all') FROM audit.events
+             WHERE action IN ('object.download', 'object.preview') ORDER BY sequence",
+            &[],
+        )
+        .await
+        .unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_rest_of_an_audited_read_of_the_same_session_is_not_audited_again() {
+    let app = TestApp::start().await;
+    let (viewer, other) = (app.sign_in(Role::Viewer).await, app.sign_in(Role::Viewer).await);
+    let etag = format!("\"{}\"", put(&app, "secret.bin", b"0123456789", "text/plain").await);
+    let url = path(&app, "download", "secret.bin");
+    // The ETag is known from a HEAD; the rest alone was never announced.
+    viewer.send(viewer.request(Method::HEAD, &url)).await.expect_status(200);
+    get(&viewer, &url, &[("range", "bytes=1-"), ("if-range", &etag)]).await.expect_status(206);
+    // One byte was announced, not those after it.
+    get(&viewer, &url, &[("range", "bytes=0-0")]).await.expect_status(206);
+    get(&viewer, &url, &[("range", "bytes=2-"), ("if-range", &etag)]).await.expect_status(206);
+    // All was announced, by somebody else.
+    get(&other, &url, &[]).await.expect_status(200);
+    get(&viewer, &url, &[("range", "bytes=0-"), ("if-range", &etag)]).await.expect_status(206);
+    // Of the object as it was.
+    let changed = format!("\"{}\"", put(&app, "secret.bin", b"abcdefghij", "text/plain").await);
+    get(&other, &url, &[("range", "bytes=5-"), ("if-range", &changed)]).await.expect_status(206);
+    get(&other, &url, &[("range", "bytes=7-"), ("if-range", &changed)]).await.expect_status(206);
+    let download = |range: &str| format!("object.download {range}");
+    let expected = ["bytes=1-", "bytes=0-0", "bytes=2-", "all", "bytes=0-", "bytes=5-"].map(download);
+    assert_eq!(reads(&app).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn previews_are_audited_once_for_each_session_and_state_of_the_object() {
+    let app = TestApp::start().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let video = [b"\0\0\0\x20ftypisom\0\0\0\0isomiso2avc1mp41".as_slice(), &[7; 1000]].concat();
+    put(&app, "film.mp4", &video, "video/mp4").await;
+    put(&app, "note.txt", b"a text", "text/plain").await;
+    let film = path(&app, "preview", "film.mp4");
+    for range in ["bytes=0-", "bytes=500-", "bytes=900-"] {
+        get(&viewer, &film, &[("range", range)]).await.expect_status(206);
+    }
+    viewer.get(&path(&app, "object", "film.mp4")).await.expect_status(200);
+    for _ in 0..2 {
+        viewer.get(&path(&app, "object", "note.txt")).await.expect_status(200);
+    }
+    put(&app, "note.txt", b"another", "text/plain").await;
+    viewer.get(&path(&app, "object", "note.txt")).await.expect_status(200);
+    assert_eq!(reads(&app).await, ["object.preview bytes=0-", "object.preview all", "object.preview all"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_gets_every_byte_and_holds_no_connection_to_the_store_meanwhile() {
+    let app = TestApp::start_with(|config| config.download_limit_per_person = 2).await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let content: Vec<u8> = (0..24_u32 << 20).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let (all, part) = (put(&app, "large.bin", &content, "application/octet-stream").await, content[5..].to_vec());
+    let url = path(&app, "download", "large.bin");
+    let mut whole = viewer.request(Method::GET, &url).send().await.unwrap();
+    let mut rest = viewer.request(Method::GET, &url).header("range", "bytes=5-").send().await.unwrap();
+    assert_eq!(whole.headers()["etag"].to_str().unwrap(), format!("\"{all}\""));
+    let (mut got_whole, mut got_rest) = (whole.chunk().await.unwrap().unwrap().to_vec(), rest.chunk().await.unwrap().unwrap().to_vec());
+    // A third one is too many for one person.
+    let refused = viewer.get(&url).await.expect_status(503);
+    assert!(refused.text().contains("2 of your downloads are in progress"), "{}", refused.text());
+    eventually("the connections to the store are closed", async || app.ctx.open_bodies.held() == 0).await;
+    while let Some(chunk) = whole.chunk().await.unwrap() {
+        got_whole.extend_from_slice(&chunk);
+    }
+    while let Some(chunk) = rest.chunk().await.unwrap() {
+        got_rest.extend_from_slice(&chunk);
+    }
+    assert!(got_whole == content && got_rest == part);
+    eventually("the slots are free again", async || app.ctx.downloads.count() == 0).await;
+
+    // Replaced meanwhile: cut off, never a mixture.
+    let mut cut = viewer.request(Method::GET, &url).send().await.unwrap();
+    cut.chunk().await.unwrap().unwrap();
+    eventually("the connection to the store is closed", async || app.ctx.open_bodies.held() == 0).await;
+    put(&app, "large.bin", &vec![0; content.len()], "application/octet-stream").await;
+    let ended = loop {
+        match cut.chunk().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break true,
+            Err(_) => break false,
+        }
+    };
+    assert!(!ended, "a short file was taken for a whole one");
 }

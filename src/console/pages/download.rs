@@ -12,7 +12,7 @@ use crate::console::error::{Error, Result};
 use crate::console::query::{self, Bucket, Query};
 use crate::console::session::Viewer;
 use crate::domain::Context;
-use crate::domain::objects::{self, Conditions, Download, DownloadBody};
+use crate::domain::objects::{self, Conditions, Download, DownloadBody, DownloadRequest, Purpose};
 use crate::domain::preview::{self, MediaKind};
 
 #[derive(Deserialize)]
@@ -30,9 +30,10 @@ const PDF: &str = "default-src 'none'; style-src 'unsafe-inline'; object-src 'se
 pub async fn show(viewer: Viewer, ctx: web::Data<Context>, place: (Bucket, Query), req: HttpRequest) -> Result<HttpResponse> {
     let (bucket, Named { key, version }) = (place.0.0, place.1.read()?);
     let key = query::key(key)?;
-    let head = req.method() == Method::HEAD;
+    let purpose = if req.method() == Method::HEAD { Purpose::Head } else { Purpose::Download };
     let conditions = conditions(req.headers());
-    let found = objects::download(&ctx, &viewer.actor, &bucket, &key, version.as_deref(), &conditions, head).await?;
+    let request = DownloadRequest { bucket: &bucket, key: &key, version: version.as_deref(), conditions: &conditions, purpose };
+    let found = objects::download(&ctx, &viewer.actor, viewer.session.id, &request).await?;
     Ok(match found {
         Download::Body(body) => {
             let mut answer = begin(&body);
@@ -54,8 +55,10 @@ pub async fn preview(viewer: Viewer, ctx: web::Data<Context>, place: (Bucket, Qu
     let Some((kind, media)) = sniffed else {
         return Err(Error::Unprocessable("This kind of file has no preview. Download it to open it.".into()));
     };
-    // Looking is not downloading: only the download itself is audited.
-    let found = objects::download(&ctx, &viewer.actor, &bucket, &key, None, &conditions(req.headers()), true).await?;
+    let purpose = if req.method() == Method::HEAD { Purpose::Head } else { Purpose::Preview };
+    let conditions = conditions(req.headers());
+    let request = DownloadRequest { bucket: &bucket, key: &key, version: None, conditions: &conditions, purpose };
+    let found = objects::download(&ctx, &viewer.actor, viewer.session.id, &request).await?;
     Ok(match found {
         Download::Body(body) => {
             let mut answer = begin(&body);

@@ -133,7 +133,7 @@ pub(super) async fn page(
     version: Option<&str>,
 ) -> Result<ShowPage> {
     let object = objects::find(ctx, bucket, key, version).await?;
-    let preview = preview::of(ctx, bucket, key, object.size).await?;
+    let preview = audited(person, ctx, &object, preview::of(ctx, bucket, key, object.size).await?).await?;
     let resource = format!("s3://{bucket}/{key}");
     let events = match audit::of_resource(ctx, &person.actor, &resource, EVENTS).await.map_err(Error::from) {
         Ok(events) => Some(EventSummary::all(&events)),
@@ -144,6 +144,22 @@ pub(super) async fn page(
         Err(error) => return Err(error),
     };
     Ok(ShowPage { layout: layout(person, key.name(), bucket, key), object, preview, events, refusal: Refusal::default() })
+}
+
+/// Text is shown on the page itself, and only where the audit can record that; the browser asks for media.
+async fn audited(person: &SignedIn, ctx: &Context, object: &Object, preview: Preview) -> Result<Preview> {
+    if !matches!(preview, Preview::Text { .. } | Preview::Json { .. } | Preview::Csv { .. }) {
+        return Ok(preview);
+    }
+    let bytes = object.size.min(preview::TEXT_LIMIT);
+    match objects::record_preview(ctx, &person.actor, person.session.id, object, bytes).await.map_err(Error::from) {
+        Ok(()) => Ok(preview),
+        Err(error @ Error::Unavailable { .. }) => {
+            error.log(&person.actor.request_id);
+            Ok(Preview::None("The preview is not shown, because the database that records who read it is not available.".into()))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// A page about one object: its folder and all above it lead back.

@@ -1,23 +1,25 @@
 //! Downloads: conditions and ranges passed on, a stream that ends in an error where the store's did.
 
-use std::time::Duration;
+mod read_log;
+mod source;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde_json::json;
+use uuid::Uuid;
 
-use super::{check_key, not_found};
+use super::{Object, check_key, not_found};
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::names::{BucketName, ObjectKey};
-use crate::domain::transfer_counters::TransferCounters;
 use crate::domain::{Context, Result};
 use crate::stores::s3;
 
-/// A store that sends nothing for this long has gone.
-const IDLE: Duration = Duration::from_secs(30);
+use read_log::Read;
+pub use read_log::ReadLog;
+use source::Source;
+pub use source::{OpenBodies, park_slow_downloads};
 
 /// Conditional and Range headers, passed on as they came.
 #[derive(Clone, Debug, Default)]
@@ -55,17 +57,41 @@ pub struct DownloadBody {
     pub content_type: Option<String>,
 }
 
-/// `head`: no body is asked for and no download is audited.
-pub async fn download(
-    ctx: &Context,
-    actor: &Actor,
-    bucket: &BucketName,
-    key: &ObjectKey,
-    version: Option<&str>,
-    conditions: &Conditions,
-    head: bool,
-) -> Result<Download> {
+/// What is asked for.
+pub struct DownloadRequest<'a> {
+    pub bucket: &'a BucketName,
+    pub key: &'a ObjectKey,
+    pub version: Option<&'a str>,
+    pub conditions: &'a Conditions,
+    pub purpose: Purpose,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Download,
+    /// To be shown by the browser.
+    Preview,
+    /// Its headers alone; nothing is read and nothing is audited.
+    Head,
+}
+
+impl Purpose {
+    /// The audit action of a read.
+    fn action(self) -> Option<&'static str> {
+        match self {
+            Self::Download => Some("object.download"),
+            Self::Preview => Some("object.preview"),
+            Self::Head => None,
+        }
+    }
+}
+
+/// Every read is audited before its first byte is sent, except what an event of the same session names already: the rest
+/// of a download that broke off (with `If-Range`), and the parts of a preview.
+pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &DownloadRequest<'_>) -> Result<Download> {
+    let DownloadRequest { bucket, key, version, conditions, purpose } = *request;
     check_key(ctx, key)?;
+    let slot = if purpose == Purpose::Head { None } else { Some(ctx.downloads.take_for(actor, ctx.config.download_limit_per_person)?) };
     let range = effective_range(ctx, bucket, key, version, conditions).await?;
     let asked = s3::Conditions {
         range: range.clone(),
@@ -85,20 +111,56 @@ pub async fn download(
         }
         Err(error) => return Err(not_found(error, bucket, key)),
     };
-    // The rest of a download that broke off, of the very same object, belongs to the event of its beginning.
-    let goes_on = conditions.if_range.is_some() && range.as_deref().is_some_and(|range| first_byte(range) > 0);
-    if !head && !goes_on {
-        let detail = json!({ "bytes": opened.length, "range": range });
-        audit::record_standalone(ctx, actor, "object.download", &audit::object(bucket.as_str(), key.as_str()), Outcome::Ok, detail).await?;
+    let content_range = opened.content_range.filter(|_| range.is_some());
+    let first = content_range.as_deref().and_then(first_of_content_range).unwrap_or(0);
+    if let Some(action) = purpose.action() {
+        let read = Read {
+            session,
+            action,
+            resource: audit::object(bucket.as_str(), key.as_str()),
+            // Without an ETag nothing says that two reads are of the same object.
+            etag: opened.etag.clone().unwrap_or_else(|| Uuid::now_v7().to_string()),
+        };
+        let bytes = first..=(first + opened.length).saturating_sub(1).max(first);
+        let resumes = purpose == Purpose::Preview || conditions.if_range.is_some();
+        if !(resumes && ctx.read_log.covers(&read, &bytes)) {
+            let detail = json!({ "bytes": opened.length, "range": range });
+            audit::record_standalone(ctx, actor, action, &read.resource, Outcome::Ok, detail).await?;
+            ctx.read_log.add(read, bytes);
+        }
     }
+    let source = Source {
+        ctx: ctx.clone(),
+        bucket: bucket.to_string(),
+        key: key.to_string(),
+        version: version.map(str::to_owned),
+        etag: opened.etag.clone(),
+        next: first,
+        left: opened.length,
+        _slot: slot,
+    };
     Ok(Download::Body(DownloadBody {
-        stream: stream(opened.body, opened.length, ctx.transfer_counters.clone()),
+        stream: source.stream(opened.body),
         length: opened.length,
-        content_range: opened.content_range.filter(|_| range.is_some()),
+        content_range,
         etag: opened.etag,
         last_modified: opened.modified,
         content_type: opened.content_type,
     }))
+}
+
+/// Audits that the page of an object shows its text, once an hour for each session and state of the object.
+pub async fn record_preview(ctx: &Context, actor: &Actor, session: Uuid, object: &Object, bytes: u64) -> Result<()> {
+    let resource = audit::object(object.bucket.as_str(), object.key.as_str());
+    let read = Read { session, action: "object.preview", resource, etag: object.etag.clone() };
+    let shown = 0..=bytes.saturating_sub(1);
+    if ctx.read_log.covers(&read, &shown) {
+        return Ok(());
+    }
+    let detail = json!({ "bytes": bytes, "range": null });
+    audit::record_standalone(ctx, actor, "object.preview", &read.resource, Outcome::Ok, detail).await?;
+    ctx.read_log.add(read, shown);
+    Ok(())
 }
 
 async fn current_etag(ctx: &Context, bucket: &BucketName, key: &ObjectKey, version: Option<&str>) -> Option<String> {
@@ -137,35 +199,9 @@ fn is_one_range(range: &str) -> bool {
     number(first) && number(last) && ordered && !(first.is_empty() && last.is_empty())
 }
 
-/// Where a range that [`is_one_range`] begins; 0 for one that counts from the end, which may be all of it.
-fn first_byte(range: &str) -> u64 {
-    range.strip_prefix("bytes=").and_then(|spec| spec.split_once('-')).and_then(|(first, _)| first.parse().ok()).unwrap_or(0)
-}
-
-/// Ends in an error where the store was silent or short: a short file is never taken for whole.
-fn stream(body: s3::Body, length: u64, counters: TransferCounters) -> BoxStream<'static, std::io::Result<Bytes>> {
-    let state = (body, length, false, counters);
-    futures_util::stream::unfold(state, |(mut body, left, ended, counters)| async move {
-        if ended {
-            return None;
-        }
-        let failed = |kind, why: String| Err(std::io::Error::new(kind, why));
-        match tokio::time::timeout(IDLE, body.next()).await {
-            Err(_) => Some((failed(std::io::ErrorKind::TimedOut, "the store sent nothing for 30 s".into()), (body, left, true, counters))),
-            Ok(Some(Err(error))) => Some((failed(std::io::ErrorKind::BrokenPipe, error.to_string()), (body, left, true, counters))),
-            Ok(Some(Ok(chunk))) => {
-                let left = left.saturating_sub(chunk.len() as u64);
-                counters.count_downloaded(chunk.len());
-                Some((Ok(chunk), (body, left, false, counters)))
-            }
-            Ok(None) if left > 0 => Some((
-                failed(std::io::ErrorKind::UnexpectedEof, format!("the store ended {left} bytes early")),
-                (body, left, true, counters),
-            )),
-            Ok(None) => None,
-        }
-    })
-    .boxed()
+/// The first byte that `Content-Range: bytes 5-9/10` names.
+fn first_of_content_range(content_range: &str) -> Option<u64> {
+    content_range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
 }
 
 /// `Content-Disposition: attachment` for any Unicode name: an ASCII form for old clients, the whole name in

@@ -9,9 +9,9 @@ use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::part_buffer::SpareBuffers;
-use super::slots::{Slot, Slots};
 use crate::config::UploadConfig;
 use crate::domain::actor::Actor;
+use crate::domain::slots::{Slot, Slots};
 use crate::domain::{Error, Result};
 
 /// Permits count kibibytes: a semaphore holds no more than 2^29 of them on 32-bit machines.
@@ -34,6 +34,7 @@ struct Shared {
     waiting: AtomicUsize,
     spare: Mutex<SpareBuffers>,
     slots: Slots,
+    max_each: usize,
 }
 
 struct Pool {
@@ -73,13 +74,14 @@ impl MemoryLimit {
             small: Pool::new(total / 8),
             waiting: AtomicUsize::new(0),
             spare: Mutex::default(),
-            slots: Slots::new(config),
+            slots: Slots::new("uploads", config.at_once),
+            max_each: config.at_once_each,
         }))
     }
 
     /// A place among the uploads of the process and of the person; Busy where there is none.
     pub fn enter(&self, actor: &Actor) -> Result<Slot> {
-        self.0.slots.enter(actor)
+        self.0.slots.take_for(actor, self.0.max_each)
     }
 
     /// Uploads under way.

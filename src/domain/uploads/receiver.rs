@@ -6,10 +6,10 @@ use super::File;
 use super::engine::{Upload, refuse};
 use super::failure::Failure;
 use super::publish::exists;
-use super::slots::Slot;
 use super::target::Target;
 use crate::domain::actor::Actor;
 use crate::domain::names::{BucketName, ObjectKey};
+use crate::domain::slots::Slot;
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3;
 

@@ -1,0 +1,76 @@
+//! Which reads the audit has recorded a moment ago, so that a resumed download or the seeking of a video player does not
+//! fill it.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+/// How long the rest of a recorded read belongs to it.
+const WINDOW: Duration = Duration::from_secs(3600);
+const MAX: usize = 10_000;
+
+/// Another replica records the same read once more; none is missed.
+#[derive(Clone, Default)]
+pub struct ReadLog(Arc<Mutex<HashMap<Read, Recorded>>>);
+
+/// One session and one state of one object.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Read {
+    pub session: Uuid,
+    pub action: &'static str,
+    pub resource: String,
+    pub etag: String,
+}
+
+struct Recorded {
+    /// The bytes that the event names.
+    bytes: RangeInclusive<u64>,
+    at: Instant,
+}
+
+impl ReadLog {
+    /// Whether an event of this session names all of these bytes.
+    pub(super) fn covers(&self, read: &Read, bytes: &RangeInclusive<u64>) -> bool {
+        let recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.get(read).is_some_and(|recorded| {
+            recorded.at.elapsed() < WINDOW && recorded.bytes.contains(bytes.start()) && recorded.bytes.contains(bytes.end())
+        })
+    }
+
+    /// An event that names these bytes is recorded.
+    pub(super) fn add(&self, read: Read, bytes: RangeInclusive<u64>) {
+        let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if recorded.len() >= MAX {
+            recorded.retain(|_, recorded| recorded.at.elapsed() < WINDOW);
+            if recorded.len() >= MAX {
+                recorded.clear();
+            }
+        }
+        recorded.insert(read, Recorded { bytes, at: Instant::now() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bytes_that_the_same_session_read_of_the_same_object_are_covered() {
+        let log = ReadLog::default();
+        let read = Read { session: Uuid::now_v7(), action: "object.download", resource: "s3://a/b".into(), etag: "e".into() };
+        log.add(read.clone(), 10..=99);
+        assert!(log.covers(&read, &(10..=99)) && log.covers(&read, &(50..=60)));
+        assert!(!log.covers(&read, &(9..=20)) && !log.covers(&read, &(50..=100)));
+        for other in [
+            Read { session: Uuid::now_v7(), ..read.clone() },
+            Read { action: "object.preview", ..read.clone() },
+            Read { resource: "s3://a/c".into(), ..read.clone() },
+            Read { etag: "f".into(), ..read.clone() },
+        ] {
+            assert!(!log.covers(&other, &(50..=60)));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The bytes of a download. A reader that takes nothing for two seconds holds no buffer and no connection to the store:
+//! the download resumes where it stopped, from the very same object, when the reader asks for more.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+
+use crate::domain::Context;
+use crate::domain::slots::Slot;
+use crate::stores::s3;
+
+/// Longest silence of the store within a body.
+const STORE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a reader that takes nothing holds in the connection's buffer, at most twice.
+const SLICE: usize = 64 << 10;
+/// How long a reader may take nothing before its connection to the store is closed.
+const PARK_AFTER: Duration = Duration::from_secs(2);
+const PARK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The downloads in progress whose readers may be slow.
+#[derive(Clone, Default)]
+pub struct OpenBodies(Arc<Mutex<Vec<Weak<Mutex<Open>>>>>);
+
+/// What is held while a reader is fast.
+struct Open {
+    /// Taken while it is read, and `None` once it is closed.
+    body: Option<s3::Body>,
+    is_reading: bool,
+    /// Read and not handed on.
+    rest: Bytes,
+    used: Instant,
+}
+
+/// Where an answer's bytes come from.
+pub(super) struct Source {
+    pub ctx: Context,
+    pub bucket: String,
+    pub key: String,
+    pub version: Option<String>,
+    pub etag: Option<String>,
+    /// Of the object: the next byte, and the last of this answer.
+    pub next: u64,
+    pub left: u64,
+    /// Counts this download while it is in progress.
+    pub _slot: Option<Slot>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl OpenBodies {
+    fn add(&self, open: &Arc<Mutex<Open>>) {
+        let mut all = lock(&self.0);
+        if all.len() == all.capacity() {
+            all.retain(|open| open.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(open));
+    }
+
+    /// Downloads that hold a connection to the store now.
+    pub fn held(&self) -> usize {
+        lock(&self.0).iter().filter_map(Weak::upgrade).filter(|open| Self::holds(&lock(open))).count()
+    }
+
+    fn holds(open: &Open) -> bool {
+        open.is_reading || open.body.is_some()
+    }
+
+    /// Closes the connections of readers that take nothing.
+    fn park(&self) {
+        let mut parked = Vec::new();
+        lock(&self.0).retain(|open| {
+            let Some(open) = open.upgrade() else { return false };
+            let mut open = lock(&open);
+            if open.body.is_some() && open.used.elapsed() > PARK_AFTER {
+                parked.push((open.body.take(), std::mem::take(&mut open.rest)));
+            }
+            true
+        });
+        // Outside the lock: closing a connection takes longer than looking.
+        drop(parked);
+    }
+}
+
+/// Runs for as long as the process serves.
+pub async fn park_slow_downloads(ctx: Context) {
+    loop {
+        tokio::time::sleep(PARK_INTERVAL).await;
+        ctx.open_bodies.park();
+    }
+}
+
+impl Source {
+    /// Ends in an error where the store was silent, short, or has another object by now: a short file is never taken
+    /// for a whole one.
+    pub fn stream(self, body: s3::Body) -> BoxStream<'static, std::io::Result<Bytes>> {
+        let open = Arc::new(Mutex::new(Open { body: Some(body), is_reading: false, rest: Bytes::new(), used: Instant::now() }));
+        self.ctx.open_bodies.add(&open);
+        futures_util::stream::unfold(Some((self, open)), |state| async {
+            let (mut source, open) = state?;
+            if source.left == 0 {
+                return None;
+            }
+            match source.read(&open).await {
+                Ok(chunk) => Some((Ok(chunk), Some((source, open)))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed()
+    }
+
+    /// Never empty.
+    async fn read(&mut self, open: &Mutex<Open>) -> std::io::Result<Bytes> {
+        let (body, mut rest) = {
+            let mut open = lock(open);
+            open.is_reading = true;
+            (open.body.take(), std::mem::take(&mut open.rest))
+        };
+        let mut body = match body {
+            Some(body) => body,
+            None => self.reopen().await?,
+        };
+        while rest.is_empty() {
+            rest = match tokio::time::timeout(STORE_TIMEOUT, body.next()).await {
+                Err(_) => return Err(failed(std::io::ErrorKind::TimedOut, "the store sent nothing for 30 s")),
+                Ok(Some(chunk)) => chunk.map_err(|error| failed(std::io::ErrorKind::BrokenPipe, &error.to_string()))?,
+                Ok(None) => {
+                    return Err(failed(std::io::ErrorKind::UnexpectedEof, &format!("the store ended {} bytes early", self.left)));
+                }
+            };
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(SLICE);
+        let chunk = rest.split_to(rest.len().min(most));
+        self.next += chunk.len() as u64;
+        self.left -= chunk.len() as u64;
+        self.ctx.transfer_counters.count_downloaded(chunk.len());
+        *lock(open) = Open { body: Some(body), is_reading: false, rest, used: Instant::now() };
+        Ok(chunk)
+    }
+
+    async fn reopen(&self) -> std::io::Result<s3::Body> {
+        let Some(etag) = &self.etag else {
+            return Err(failed(std::io::ErrorKind::TimedOut, "the reader was too slow, and the object has no ETag to resume by"));
+        };
+        let conditions = s3::Conditions {
+            range: Some(format!("bytes={}-{}", self.next, self.next + self.left - 1)),
+            if_match: Some(format!("\"{etag}\"")),
+            ..s3::Conditions::default()
+        };
+        let opened = self.ctx.s3.get(&self.bucket, &self.key, self.version.as_deref(), &conditions).await;
+        let opened = opened.map_err(|error| failed(std::io::ErrorKind::BrokenPipe, &error.to_string()))?;
+        // Not every store honours If-Match here.
+        if opened.etag.as_ref() != Some(etag) || opened.length != self.left {
+            return Err(failed(std::io::ErrorKind::BrokenPipe, "the object was replaced while it was being read"));
+        }
+        Ok(opened.body)
+    }
+}
+
+fn failed(kind: std::io::ErrorKind, why: &str) -> std::io::Error {
+    std::io::Error::new(kind, why.to_owned())
+}

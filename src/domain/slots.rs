@@ -1,0 +1,127 @@
+//! Slots for work that holds memory or a connection: so many in the process, and fewer for each person, session and
+//! address, so that no one can take all of them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::actor::Actor;
+use super::{Error, Result};
+
+/// Who holds a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// A user; `None`: Larder itself or the command line.
+    Person(Option<Uuid>),
+    Session(Uuid),
+    Address(IpAddr),
+}
+
+/// The slots of one kind of work.
+#[derive(Clone)]
+pub struct Slots(Arc<Shared>);
+
+struct Shared {
+    /// What the slots are for, in the plural: "uploads".
+    what: &'static str,
+    max: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    by_holder: HashMap<Holder, usize>,
+}
+
+/// A slot, until it is dropped.
+pub struct Slot {
+    shared: Arc<Shared>,
+    holders: Vec<Holder>,
+}
+
+impl Slots {
+    pub fn new(what: &'static str, max: usize) -> Self {
+        Self(Arc::new(Shared { what, max, taken: Mutex::default() }))
+    }
+
+    /// A slot that counts for each of `holders`, of which each may have at most so many. Busy where one has as many.
+    pub fn take(&self, holders: &[(Holder, usize)]) -> Result<Slot> {
+        let (what, max) = (self.0.what, self.0.max);
+        let mut taken = self.0.taken();
+        if taken.all >= max {
+            return Err(busy(format!("{max} {what} are in progress, which is as many as Larder runs at the same time.")));
+        }
+        let full = holders.iter().find(|(holder, max)| taken.by_holder.get(holder).is_some_and(|count| count >= max));
+        if let Some((holder, max)) = full {
+            return Err(busy(match holder {
+                Holder::Person(_) => format!("{max} of your {what} are in progress, which is as many as one person may have."),
+                Holder::Session(_) => format!("{max} {what} of this session are in progress, which is as many as one session may have."),
+                Holder::Address(_) => format!("{max} {what} from your address are in progress, which is as many as one address may have."),
+            }));
+        }
+        taken.all += 1;
+        for (holder, _) in holders {
+            *taken.by_holder.entry(*holder).or_default() += 1;
+        }
+        Ok(Slot { shared: Arc::clone(&self.0), holders: holders.iter().map(|(holder, _)| *holder).collect() })
+    }
+
+    /// As [`Self::take`], for the person who acts.
+    pub fn take_for(&self, actor: &Actor, max_each: usize) -> Result<Slot> {
+        self.take(&[(Holder::Person(actor.id), max_each)])
+    }
+
+    /// How many are taken now.
+    pub fn count(&self) -> usize {
+        self.0.taken().all
+    }
+}
+
+impl Shared {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut taken = self.shared.taken();
+        taken.all -= 1;
+        for holder in &self.holders {
+            if let Some(count) = taken.by_holder.get_mut(holder) {
+                *count -= 1;
+                if *count == 0 {
+                    taken.by_holder.remove(holder);
+                }
+            }
+        }
+    }
+}
+
+fn busy(why: String) -> Error {
+    Error::Busy { why: why + " Try again when some are done.", retry_after: Duration::from_secs(10) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_holder_takes_all_slots_and_each_is_given_back() {
+        let slots = Slots::new("uploads", 3);
+        let (one, other) = (Holder::Person(Some(Uuid::now_v7())), Holder::Person(Some(Uuid::now_v7())));
+        let address = Holder::Address(IpAddr::from([192, 0, 2, 1]));
+        let held = [slots.take(&[(one, 2)]).unwrap(), slots.take(&[(one, 2), (address, 1)]).unwrap()];
+        assert!(slots.take(&[(one, 2)]).is_err_and(|error| error.to_string().starts_with("2 of your uploads are in progress")));
+        assert!(slots.take(&[(other, 2), (address, 1)]).is_err(), "the address has as many as it may");
+        let last = slots.take(&[(other, 2)]).unwrap();
+        assert!(slots.take(&[(Holder::Person(None), 2)]).is_err_and(|error| error.to_string().starts_with("3 uploads are in progress")));
+        drop((held, last));
+        assert_eq!(slots.count(), 0);
+        assert!(slots.0.taken().by_holder.is_empty());
+    }
+}
