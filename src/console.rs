@@ -1,4 +1,4 @@
-//! Floor 3, HTML. Here stands the one table of pages.
+//! The HTML console, and the table of all its routes.
 
 pub mod assets;
 mod body;
@@ -100,15 +100,13 @@ routes! {
     "/users/{id}/password" { POST Admin users::set_password; }
 }
 
-/// The last step of every answer: a failure becomes its page, and a message that was shown is forgotten.
+/// The last step of every response: renders errors, sets rate limit headers, removes a shown flash message and compresses.
 pub async fn finish(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let (req, response) = next.call(req).await?.map_into_boxed_body().into_parts();
     let mut response = match response.error() {
         Some(error) => match error.as_error::<Error>() {
             Some(error) => error::answer(error, &req),
-            None if response.status().is_client_error() => {
-                error::answer(&Error::BadRequest("This request cannot be read.".to_owned()), &req)
-            }
+            None if response.status().is_client_error() => error::answer(&Error::BadRequest("This request is invalid.".to_owned()), &req),
             None => error::answer(&Error::Internal(error.to_string()), &req),
         },
         None => response,
@@ -120,7 +118,7 @@ pub async fn finish(req: ServiceRequest, next: Next<impl MessageBody + 'static>)
     limit::set_headers(&req, response.headers_mut());
     let is_page = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if is_page && Flash::is_waiting(&req) {
-        // A cookie that cannot be written is shown once more, nothing worse.
+        // If the cookie cannot be written, the flash message is only shown once more.
         let _ = response.add_cookie(&Flash::removal());
     }
     let response = compression::compress(&req, response);
@@ -139,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_the_table_is_there_once() {
+    fn every_route_is_listed_once() {
         for (at, route) in ROUTES.iter().enumerate() {
             assert!(!ROUTES[..at].iter().any(|other| (other.method, other.pattern) == (route.method, route.pattern)), "{route:?}");
         }

@@ -1,5 +1,5 @@
-//! Static files: embedded in the binary, written at start to a private directory whose name in URLs is the
-//! digest of them all, so that browsers may keep them for a year and modules may import each other by name.
+//! Static files, embedded in the binary and written to a private directory at startup. Their URLs contain a digest of
+//! all files, so that browsers can cache them for a year and modules can import each other by name.
 
 use std::io::Write;
 use std::path::Path;
@@ -15,12 +15,12 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
-/// What every page needs, as one file: each that a page asks for costs it a round trip.
+/// The styles of every page in one file, because each request costs a round trip.
 const STYLE: &str = concat!(
     include_str!("../../static/frame.css"),
     include_str!("../../static/parts.css"),
     include_str!("../../static/pages.css"),
-    // Last, because it has the last word on narrow screens.
+    // Last, because it overrides the others on narrow screens.
     include_str!("../../static/narrow.css"),
 );
 
@@ -51,7 +51,7 @@ pub static FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
     context.finish().as_ref()[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 });
 
-/// Each file as gzip, in their order. They hold no secret, so that nothing can be learnt from their length.
+/// Each file as gzip, in the order of `FILES`. They contain no secrets, so their length reveals nothing (BREACH).
 static GZIPPED: LazyLock<Vec<std::io::Result<Vec<u8>>>> = LazyLock::new(|| FILES.iter().map(|(_, content)| gzip(content)).collect());
 
 fn gzip(content: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -60,26 +60,26 @@ fn gzip(content: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// The address of a static file, as pages link it.
+/// The URL of a static file.
 pub fn url(name: &str) -> String {
     format!("/static/{}/{name}", *FINGERPRINT)
 }
 
-/// Whether this is the address of a static file as it is now, and not as another version of Larder links it.
+/// Whether this is the path of a static file of this version of Larder.
 pub fn is_current(path: &str) -> bool {
     path.strip_prefix("/static/").and_then(|rest| rest.strip_prefix(FINGERPRINT.as_str())).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The directory that static files are served from; deleted when dropped.
+/// The directory that static files are served from. Deleted on drop.
 pub struct Assets(TempDir);
 
 impl Assets {
-    /// Writes every file to a new directory that only this user can change, and beside it the same as gzip.
+    /// Writes every file and its gzip version to a new directory that only this user can change.
     pub fn write() -> std::io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("larder-static-").tempdir()?;
         for ((name, content), gzipped) in FILES.iter().zip(GZIPPED.iter()) {
             std::fs::write(directory.path().join(name), content)?;
-            // Without it the file goes out as it is.
+            // Without a gzip version, the file is served uncompressed.
             if let Ok(gzipped) = gzipped {
                 std::fs::write(directory.path().join(format!("{name}.gz")), gzipped)?;
             }
@@ -92,8 +92,8 @@ impl Assets {
     }
 }
 
-/// Answers nothing but the files themselves: no listing, no other method. While replicas are replaced one by one, a page
-/// of one version asks another for its styles: it gets those that are there, to be used once.
+/// Serves only the files: no directory listing, no other method. During a rolling update, a page of one version may
+/// request its styles from a replica of another version. It receives that replica's files, which are not cached.
 pub fn service(directory: &Path) -> impl HttpServiceFactory + use<> {
     let missing = fn_service(|req: ServiceRequest| async {
         let (req, _) = req.into_parts();

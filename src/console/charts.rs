@@ -1,24 +1,24 @@
-//! The geometry of small charts: figures in, coordinates in a box of 300 by 100 out.
+//! The geometry of small charts: values in, coordinates in a 300 × 100 box out.
 
-/// A line over time, with the stretches that had no answer.
+/// A line over time, with the intervals in which the service did not respond.
 #[derive(Debug, Default, PartialEq)]
 pub struct Sparkline {
     /// Path data of the line.
     pub line: String,
-    /// Path data of the fill under it.
+    /// Path data of the area under the line.
     pub area: String,
-    /// Left edge and width of each stretch without an answer.
+    /// Left edge and width of each interval without a response.
     pub gaps: Vec<(String, String)>,
-    /// Where the line ends, if the last value is known.
+    /// The end of the line, if the last value is known.
     pub end: Option<(String, String)>,
 }
 
-/// What a step of time has heard.
+/// The result of one time interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sample {
-    /// Nobody asked.
+    /// No check ran.
     Unknown,
-    /// There was no answer.
+    /// The service did not respond.
     NoAnswer,
     Value(f32),
 }
@@ -32,13 +32,13 @@ impl Sample {
     }
 }
 
-/// `samples` are in order of time. `None` with fewer than two known values.
+/// `samples` are in chronological order. `None` with fewer than two known values.
 pub fn spark(samples: &[Sample]) -> Option<Sparkline> {
     let known = || samples.iter().filter_map(|sample| sample.value());
     if known().count() < 2 {
         return None;
     }
-    // One slow answer must not flatten all the others: the scale ends at three times the 95th percentile.
+    // One slow response must not flatten the rest: the scale ends at three times the 95th percentile.
     let mut sorted: Vec<f32> = known().collect();
     sorted.sort_by(f32::total_cmp);
     let high = sorted[sorted.len() * 95 / 100 % sorted.len()] * 3.0;
@@ -75,7 +75,7 @@ fn gap(from: f32, to: f32) -> (String, String) {
 
 fn draw(spark: &mut Sparkline, run: &mut Vec<(f32, f32)>) {
     if let (Some(first), Some(last)) = (run.first(), run.last()) {
-        // Whole units: a page has six of these, twice.
+        // Integers keep the page small: it contains twelve of these paths.
         let points: Vec<String> = run.iter().map(|(x, y)| format!("{x:.0} {y:.0}")).collect();
         let line = points.join("L");
         spark.line.push_str(&format!("M{line}"));
@@ -84,7 +84,7 @@ fn draw(spark: &mut Sparkline, run: &mut Vec<(f32, f32)>) {
     run.clear();
 }
 
-/// A line over time on a scale that its labels name.
+/// A line over time on a labelled scale.
 #[derive(Debug, PartialEq)]
 pub struct Area {
     pub line: String,
@@ -92,8 +92,8 @@ pub struct Area {
     pub end: Option<(String, String)>,
 }
 
-/// `values` are in order of time, 0 to 100 of the box is `bottom` to `top`. A value between two unknown ones is a short
-/// stroke; `None` where nothing is known.
+/// `values` are in chronological order; the box spans `bottom` to `top`. A value between two unknown values becomes a
+/// short stroke. `None` if no value is known.
 pub fn area(values: &[Option<f64>], bottom: f64, top: f64) -> Option<Area> {
     let width = 300.0 / (values.len().max(2) - 1) as f64;
     let height = (top - bottom).max(f64::MIN_POSITIVE);
@@ -129,7 +129,7 @@ pub struct Bar {
     pub height: String,
 }
 
-/// One bar a value; a value above zero is never invisible.
+/// One bar per value. A value above zero is always visible.
 pub fn bars(values: &[i64]) -> Vec<Bar> {
     let top = values.iter().copied().max().unwrap_or(0).max(1) as f32;
     let width = 300.0 / values.len().max(1) as f32;
@@ -150,22 +150,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_breaks_where_there_was_no_answer() {
+    fn a_line_is_interrupted_where_there_was_no_response() {
         use Sample::{NoAnswer, Unknown, Value};
         let spark = spark(&[Value(1.0), Value(2.0), NoAnswer, NoAnswer, Value(1.0), Unknown, Value(1.0)]).unwrap();
         assert_eq!(spark.line.matches('M').count(), 3);
-        assert_eq!(spark.gaps, [("50.0".to_owned(), "150.0".to_owned())], "where nobody asked is no failure");
+        assert_eq!(spark.gaps, [("50.0".to_owned(), "150.0".to_owned())], "an interval without a check is not a failure");
         assert_eq!(spark.end.unwrap().0, "300.0");
     }
 
     #[test]
-    fn too_little_is_no_line() {
+    fn fewer_than_two_values_draw_no_line() {
         assert_eq!(spark(&[]), None);
         assert_eq!(spark(&[Sample::Unknown, Sample::Value(1.0)]), None);
     }
 
     #[test]
-    fn an_area_stands_on_its_floor_and_breaks_where_nothing_is_known() {
+    fn an_area_starts_at_the_bottom_and_is_interrupted_by_unknown_values() {
         let area = area(&[Some(80.0), Some(100.0), None, Some(90.0), None], 80.0, 100.0).unwrap();
         assert!(area.line.starts_with("M0.0 98.0L75.0 2.0M225.0 50.0L"), "{}", area.line);
         assert_eq!(area.end, Some(("225.0".to_owned(), "50.0".to_owned())));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_reach_from_nothing_to_the_top() {
+    fn bars_span_from_zero_to_the_top() {
         let bars = bars(&[0, 5, 10]);
         assert_eq!((bars[0].height.as_str(), bars[1].height.as_str(), bars[2].y.as_str()), ("0.0", "50.0", "0.0"));
     }

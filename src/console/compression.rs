@@ -1,8 +1,8 @@
-//! Pages as gzip, for whoever may have them so.
+//! Gzip compression of pages.
 //!
-//! A page holds what one person may see beside what another may have made it show. Whoever can have it asked for again
-//! and again with a guess in its address, and sees how long the answer is, could learn the rest letter by letter
-//! (BREACH). So only those are packed that a browser says were asked for by our own pages or by the person's own hand.
+//! A page contains private data next to text that an attacker may control. An attacker who can trigger requests with
+//! guesses in the URL and observe the response length could recover that data (BREACH). Therefore only pages are
+//! compressed that, according to the browser, were requested by Larder itself or directly by the user.
 
 use std::io::Write;
 
@@ -14,12 +14,12 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// What is shorter goes in two packets anyway.
+/// Shorter pages fit into two packets anyway.
 const MIN_LENGTH: usize = 2048;
-/// Half as long again to make as the fastest, and a third shorter.
+/// Takes 1.5 times as long as the fastest level, with output a third smaller.
 const LEVEL: Compression = Compression::new(5);
 
-/// The same answer, shorter where that may be.
+/// Compresses the response where that is safe and accepted.
 pub(super) fn compress(req: &HttpRequest, answer: HttpResponse<BoxBody>) -> HttpResponse<BoxBody> {
     if !is_page(&answer) || !is_same_origin(req) || !accepts_gzip(req) {
         return answer;
@@ -85,21 +85,21 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_person_asked_for_is_packed() {
+    fn only_pages_requested_by_the_user_are_compressed() {
         for site in ["same-origin", "none"] {
             assert_eq!(encoding(request(site, "gzip, deflate, br, zstd"), page(9000)).as_deref(), Some("gzip"), "{site}");
         }
         for site in ["cross-site", "same-site", ""] {
             assert_eq!(encoding(request(site, "gzip"), page(9000)), None, "{site}");
         }
-        assert_eq!(encoding(TestRequest::get().insert_header((ACCEPT_ENCODING, "gzip")), page(9000)), None, "no word of where it is from");
+        assert_eq!(encoding(TestRequest::get().insert_header((ACCEPT_ENCODING, "gzip")), page(9000)), None, "without Sec-Fetch-Site");
         for encodings in ["", "identity", "br", "gzip;q=0"] {
             assert_eq!(encoding(request("none", encodings), page(9000)), None, "{encodings}");
         }
     }
 
     #[test]
-    fn only_pages_are_packed() {
+    fn only_pages_are_compressed() {
         assert_eq!(encoding(request("none", "gzip"), page(100)), None, "compressed");
         let others = [
             HttpResponse::Ok().content_type("text/plain").body("x".repeat(9000)),
@@ -108,6 +108,6 @@ mod tests {
         for other in others {
             assert_eq!(encoding(request("none", "gzip"), other), None);
         }
-        assert_eq!(encoding(request("none", "gzip").method(Method::POST), page(9000)), None, "what a form is answered with");
+        assert_eq!(encoding(request("none", "gzip").method(Method::POST), page(9000)), None, "the response to a form");
     }
 }

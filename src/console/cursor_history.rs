@@ -1,33 +1,33 @@
-//! The way back through a listing. A store's cursor leads only forwards, so the address of a page carries
-//! the cursors of the pages before it.
+//! Backward pagination of a listing. The cursors of a store only lead forward, so the URL of a page carries the cursors
+//! of the previous pages.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Addresses stay well under the 8 KiB that proxies take; beyond it only `First` leads back.
+/// Keeps URLs well under the 8 KiB that proxies accept. Older cursors are dropped; `First` still works.
 const MAX_LENGTH: usize = 3000;
 
-/// No listing is longer; what an address says beyond it is made up.
+/// No listing is longer. A larger offset in a URL is clamped.
 const MAX_OFFSET: u64 = 1 << 53;
 
-/// How many entries come before a page, as its address says.
+/// The number of entries before a page, from its URL.
 pub fn parse_offset(text: &str) -> Option<u64> {
     text.parse().ok().map(|offset: u64| offset.min(MAX_OFFSET))
 }
 
-/// One page: how many entries come before it, and its cursor (none for the first).
+/// One page: the number of entries before it, and its cursor (empty for the first page).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PageCursor {
     pub offset: u64,
     pub cursor: String,
 }
 
-/// The pages before this one, oldest first.
+/// The previous pages, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CursorHistory(Vec<PageCursor>);
 
 impl CursorHistory {
-    /// What cannot be read is no way back, and no error.
+    /// Invalid text yields an empty history.
     pub fn parse(text: &str) -> Self {
         let cursor = |part: &str| {
             let (offset, cursor) = part.split_once('.')?;
@@ -38,7 +38,7 @@ impl CursorHistory {
         Self(cursors.unwrap_or_default())
     }
 
-    /// The history of the page after the one at `here`.
+    /// The history of the page after `here`.
     pub fn with(&self, here: PageCursor) -> Self {
         let mut cursors = self.0.clone();
         cursors.push(here);
@@ -48,7 +48,7 @@ impl CursorHistory {
         Self(cursors)
     }
 
-    /// The page before, and its own history.
+    /// The previous page and its own history.
     pub fn previous(&self) -> Option<(PageCursor, Self)> {
         let (last, rest) = self.0.split_last()?;
         Some((last.clone(), Self(rest.to_vec())))
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_back_is_the_way_there() {
+    fn a_history_survives_its_url() {
         let third = CursorHistory::default().with(cursor(0, "")).with(cursor(100, "to ken/ü"));
         let read = CursorHistory::parse(&third.to_string());
         assert_eq!(read, third);
@@ -86,14 +86,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_way_forgets_its_beginning() {
+    fn a_long_history_drops_its_oldest_cursors() {
         let history = (0..200).fold(CursorHistory::default(), |history, at| history.with(cursor(at * 100, &"c".repeat(80))));
         assert!(history.to_string().len() <= MAX_LENGTH);
         assert_eq!(history.previous().unwrap().0.offset, 19_900);
     }
 
     #[test]
-    fn nonsense_is_no_way_back() {
+    fn an_invalid_history_is_empty() {
         assert_eq!(CursorHistory::parse("x~y.%"), CursorHistory::default());
         let far = CursorHistory::parse("18446744073709551615.").previous().unwrap().0.offset;
         assert!(far.checked_add(1000).is_some());

@@ -1,4 +1,4 @@
-//! What a refused or failed request answers: a page in plain message, or a problem document for programs.
+//! Error responses: an HTML page for browsers, a problem document for API clients.
 
 mod conversions;
 mod messages;
@@ -22,11 +22,11 @@ use crate::domain::health::Service;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Each message is a sentence for the person who asked; causes go to the log only.
+/// Each message is shown to the user; causes are only logged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody is signed in; `next` is where they wanted to go.
-    #[error("nobody is signed in")]
+    /// The request has no session; `next` is the page to open after signing in.
+    #[error("not signed in")]
     SignIn { next: String },
     #[error("{0}")]
     BadRequest(String),
@@ -34,7 +34,7 @@ pub enum Error {
     Forbidden(String),
     #[error("{0}")]
     NotFound(String),
-    #[error("the method is not allowed here, only {allow}")]
+    #[error("method not allowed, only {allow}")]
     MethodNotAllowed { allow: &'static str },
     #[error("{0}")]
     Conflict(String),
@@ -63,14 +63,14 @@ struct ErrorPage<'a> {
     code: u16,
     at: DateTime<Utc>,
     reference: &'a str,
-    /// Whether asking may_retry may help.
+    /// Whether a retry may succeed.
     retry: bool,
     unavailable: bool,
     icon: &'static str,
 }
 
 impl Error {
-    /// What the page of a refused form says, as the error that a program hears of.
+    /// The error that API clients receive in place of the page of a rejected form.
     pub(super) fn from_refused_page(page: &HttpResponse, why: String) -> Self {
         let wait = page.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
         match page.status() {
@@ -80,15 +80,15 @@ impl Error {
         }
     }
 
-    /// One line in the log, where the failure is ours or a store's.
+    /// Logs errors of Larder and of the stores, one line each.
     pub fn log(&self, reference: &str) {
         if self.status_code().is_server_error() {
             log::error!("[{reference}] {self}");
         }
     }
 
-    /// The page, with `reference` at its foot. `since`: when the service that failed stopped answering.
-    /// `may_retry`: the request only read, so the browser may send it again by itself.
+    /// The page, with `reference` in its footer. `since`: when the failed service stopped responding.
+    /// `may_retry`: the request is safe to repeat, so the page reloads automatically.
     pub fn page(&self, reference: &str, theme: Theme, since: Option<DateTime<Utc>>, may_retry: bool) -> HttpResponse {
         let status = self.status_code();
         let mut answer = self.start();
@@ -113,7 +113,7 @@ impl Error {
         match page.render() {
             Ok(html) => answer.insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(html),
             Err(error) => {
-                log::error!("[{reference}] the error page itself: {error}");
+                log::error!("[{reference}] rendering the error page failed: {error}");
                 answer.finish()
             }
         }
@@ -158,16 +158,16 @@ impl ResponseError for Error {
         }
     }
 
-    /// Seen only outside the routes of `console`, whose middleware knows the request and writes the log.
+    /// Used only outside the routes of `console`, whose middleware renders and logs errors with the request at hand.
     fn error_response(&self) -> HttpResponse {
         self.page(&request::current_id(), Theme::System, None, false)
     }
 }
 
-/// The answer to a request that failed: JSON for programs, a page for people; logged here and nowhere else.
+/// The response to a failed request: JSON for API clients, a page for browsers. Errors are logged here and nowhere else.
 pub fn answer(error: &Error, req: &HttpRequest) -> HttpResponse {
     let reference = request::current_id();
-    // Whoever does not ask for a page would take the sign-in page for what they wanted.
+    // A client that does not accept HTML must not mistake the sign-in page for the response.
     let is_program =
         request::prefers_json(req.headers()) || (matches!(error, Error::SignIn { .. }) && !request::accepts(req.headers(), "text/html"));
     if is_program {
@@ -187,7 +187,7 @@ pub fn answer(error: &Error, req: &HttpRequest) -> HttpResponse {
     error.page(&reference, Theme::of(req), since, req.method().is_safe())
 }
 
-/// What an answer must know of whoever asked, for when the request is lost.
+/// What an error response needs from the request, kept in case a panicking handler drops the request.
 pub struct ErrorFormat {
     json: bool,
     theme: Theme,
@@ -195,7 +195,7 @@ pub struct ErrorFormat {
 }
 
 impl ErrorFormat {
-    /// Whether it is a program, which reads JSON.
+    /// Whether the client prefers JSON.
     pub fn is_json(&self) -> bool {
         self.json
     }
@@ -204,7 +204,7 @@ impl ErrorFormat {
         Self { json: request::prefers_json(req.headers()), theme: Theme::of(req), may_retry: req.method().is_safe() }
     }
 
-    /// As [`answer`].
+    /// Like [`answer`].
     pub fn answer(&self, error: &Error) -> HttpResponse {
         let reference = request::current_id();
         if self.json {
@@ -215,8 +215,8 @@ impl ErrorFormat {
     }
 }
 
-/// A problem document (RFC 9457), and the line in the log. `members` stand beside those that every problem has; one
-/// of the same name takes its place.
+/// Logs the error and returns a problem document (RFC 9457). `members` are added to the standard members and override
+/// those of the same name.
 pub fn problem(error: &Error, reference: &str, members: Map<String, Value>) -> HttpResponse {
     error.log(reference);
     let status = match error {
@@ -237,12 +237,12 @@ pub fn problem(error: &Error, reference: &str, members: Map<String, Value>) -> H
     answer.body(Value::Object(body).to_string())
 }
 
-/// For addresses that no route has.
+/// The response for unknown paths.
 pub async fn not_found(req: HttpRequest) -> HttpResponse {
-    answer(&Error::NotFound("No page has this address. It may have been typed wrong, or what it showed is gone.".to_owned()), &req)
+    answer(&Error::NotFound("This page does not exist. Check the address; the page may have been deleted.".to_owned()), &req)
 }
 
-/// For an address that exists, but not for this method.
+/// The response for a known path with an unsupported method.
 pub async fn method_not_allowed(req: HttpRequest, allow: &'static str) -> HttpResponse {
     let mut response = answer(&Error::MethodNotAllowed { allow }, &req);
     if req.method() == Method::OPTIONS {
@@ -251,16 +251,16 @@ pub async fn method_not_allowed(req: HttpRequest, allow: &'static str) -> HttpRe
     response
 }
 
-/// So that actix's own extractors never answer in plain text.
+/// Makes actix's own extractors return console errors instead of plain text.
 pub fn configure_errors(cfg: &mut web::ServiceConfig) {
     fn bad(what: &str) -> actix_web::Error {
-        Error::BadRequest(format!("{what} of this request cannot be read.")).into()
+        Error::BadRequest(format!("{what} of this request is invalid.")).into()
     }
     cfg.app_data(web::FormConfig::default().error_handler(|_, _| bad("The form")))
-        .app_data(web::QueryConfig::default().error_handler(|_, _| bad("The address")))
+        .app_data(web::QueryConfig::default().error_handler(|_, _| bad("The query string")))
         .app_data(web::JsonConfig::default().error_handler(|_, _| bad("The body")))
         .app_data(
             web::PathConfig::default()
-                .error_handler(|_, _| Error::NotFound("No page has this address. It may have been typed wrong.".to_owned()).into()),
+                .error_handler(|_, _| Error::NotFound("This page does not exist. Check the address.".to_owned()).into()),
         );
 }

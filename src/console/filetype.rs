@@ -1,5 +1,4 @@
-//! The icon and the label for a file, by its name. It is a help for the eye only: what a preview shows is
-//! decided by the bytes.
+//! The icon and the label of a file by its name. For display only: previews depend on the content.
 
 pub struct FileType {
     pub icon: &'static str,
@@ -35,7 +34,7 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("tar gz tgz bz2 xz zst 7z rar jar", "archive", "Archive"),
 ];
 
-/// By what stands behind the last dot.
+/// By the extension after the last dot.
 pub fn of(name: &str) -> FileType {
     let extension = name.trim_end().rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase()).unwrap_or_default();
     let found = TYPES.iter().find(|(endings, _, _)| endings.split(' ').any(|ending| ending == extension));
@@ -51,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_type_goes_by_the_last_ending() {
+    fn the_type_follows_the_last_extension() {
         for (name, label) in
             [("a.PNG", "PNG"), ("b.tar.gz", "Archive"), ("README", "File"), ("x.", "File"), ("notes/", "Folder"), (".json", "JSON")]
         {

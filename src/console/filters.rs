@@ -1,4 +1,4 @@
-//! How values look on a page. What these return is markup, with every piece of data in it escaped here.
+//! Template filters that format values. They return markup in which all data is escaped.
 
 use askama::filters::Safe;
 use askama::{Result, Values};
@@ -30,7 +30,6 @@ impl<T: Number> Number for &T {
     }
 }
 
-/// A point in time.
 pub trait Moment {
     fn at(&self) -> DateTime<Utc>;
 }
@@ -47,7 +46,6 @@ impl<T: Moment> Moment for &T {
     }
 }
 
-/// A time to answer.
 pub trait Milliseconds {
     fn milliseconds(&self) -> f64;
 }
@@ -85,31 +83,31 @@ fn time(at: DateTime<Utc>, text: &str) -> Safe<String> {
     Safe(format!("<time datetime=\"{iso}\" title=\"{whole}\">{}</time>", escape(text)))
 }
 
-/// An icon of the set, hidden from those who hear the page: a word or a label stands beside it.
+/// An icon, hidden from screen readers: a word or a label is always next to it.
 #[askama::filter_fn]
 pub fn icon(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
     Ok(Safe(icons::svg(&name.to_string())))
 }
 
-/// The shape of an icon that `drawn` shows in many rows; not seen where it stands.
+/// The hidden definition of an icon that `icon_ref` shows.
 #[askama::filter_fn]
 pub fn icon_symbol(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
     Ok(Safe(icons::symbol(&name.to_string())))
 }
 
-/// An icon whose `symbol` is on the page.
+/// A reference to an icon whose `icon_symbol` is on the page.
 #[askama::filter_fn]
 pub fn icon_ref(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
     Ok(Safe(icons::reference(&name.to_string())))
 }
 
-/// The address of a static file.
+/// The URL of a static file.
 #[askama::filter_fn]
 pub fn asset(name: impl std::fmt::Display, _: &dyn Values) -> Result<String> {
     Ok(assets::url(&name.to_string()))
 }
 
-/// `6.8 MB`, the exact bytes in the title.
+/// `6.8 MB`, with the exact number of bytes in the title.
 #[askama::filter_fn]
 pub fn size(bytes: impl Number, _: &dyn Values) -> Result<Safe<String>> {
     let bytes = bytes.number();
@@ -122,13 +120,13 @@ pub fn plain_size(bytes: impl Number, _: &dyn Values) -> Result<String> {
     Ok(size_text(bytes.number()))
 }
 
-/// The figure of a size, without its unit.
+/// The number of a size, without its unit.
 #[askama::filter_fn]
 pub fn size_value(bytes: impl Number, _: &dyn Values) -> Result<String> {
     Ok(size_parts(bytes.number()).0)
 }
 
-/// The unit of a size, without its figure.
+/// The unit of a size, without its number.
 #[askama::filter_fn]
 pub fn size_unit(bytes: impl Number, _: &dyn Values) -> Result<&'static str> {
     Ok(size_parts(bytes.number()).1)
@@ -140,7 +138,7 @@ pub fn latency(ms: impl Milliseconds, _: &dyn Values) -> Result<String> {
     Ok(latency_text(ms.milliseconds()))
 }
 
-/// The first so many characters.
+/// The first `length` characters.
 #[askama::filter_fn]
 pub fn first_chars(text: impl std::fmt::Display, _: &dyn Values, length: usize) -> Result<String> {
     Ok(text.to_string().chars().take(length).collect())
@@ -194,31 +192,31 @@ pub fn clock_time(at: impl Moment, _: &dyn Values) -> Result<Safe<String>> {
     Ok(time(at.at(), &clock_text(at.at(), clock::now())))
 }
 
-/// A name as it is: what cannot be seen is shown as a chip.
+/// A name in which invisible characters are shown as chips.
 #[askama::filter_fn]
 pub fn display_name(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
     Ok(Safe(name_markup::html(&name.to_string())))
 }
 
-/// As `shown`, giving up its middle where there is no room.
+/// Like `display_name`, with the middle truncated where space is short.
 #[askama::filter_fn]
 pub fn truncated_name(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<String>> {
     Ok(Safe(name_markup::truncated_html(&name.to_string())))
 }
 
-/// A name for attributes: what cannot be seen as its escape.
+/// A name for attributes, with invisible characters escaped.
 #[askama::filter_fn]
 pub fn escaped_name(name: impl std::fmt::Display, _: &dyn Values) -> Result<String> {
     Ok(name_markup::plain(&name.to_string()))
 }
 
-/// Bytes, as text where they are some.
+/// Bytes as text, with invalid UTF-8 shown as chips.
 #[askama::filter_fn]
 pub fn display_bytes(bytes: impl AsRef<[u8]>, _: &dyn Values) -> Result<Safe<String>> {
     Ok(Safe(name_markup::bytes_html(bytes.as_ref())))
 }
 
-/// As `shown_bytes`, giving up the middle where there is no room.
+/// Like `display_bytes`, with the middle truncated where space is short.
 #[askama::filter_fn]
 pub fn truncated_bytes(bytes: impl AsRef<[u8]>, _: &dyn Values) -> Result<Safe<String>> {
     Ok(Safe(name_markup::bytes_truncated_html(bytes.as_ref())))
@@ -236,7 +234,7 @@ pub fn file_icon(name: impl std::fmt::Display, _: &dyn Values) -> Result<Safe<St
     Ok(Safe(icons::svg(filetype::of(&name.to_string()).icon)))
 }
 
-/// The word for a file's type by its name.
+/// The label of a file's type, by its name.
 #[askama::filter_fn]
 pub fn file_type(name: impl std::fmt::Display, _: &dyn Values) -> Result<&'static str> {
     Ok(filetype::of(&name.to_string()).label)

@@ -1,4 +1,4 @@
-//! A part of a page that is rendered once for many.
+//! A part of a page that is rendered once and shared by many requests.
 
 use std::fmt::{Display, Formatter};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ impl Display for Fragment {
     }
 }
 
-/// It was escaped when it was rendered.
+/// It was escaped during rendering.
 impl askama::filters::HtmlSafe for Fragment {}
 
 impl Fragment {

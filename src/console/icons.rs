@@ -103,17 +103,17 @@ fn shape(name: &str) -> &'static str {
     SHAPES.iter().find(|(known, _)| *known == name).map_or("", |(_, shape)| shape)
 }
 
-/// What [`reference`] points to, once a page.
+/// The definition that [`reference`] points to, once per page.
 pub fn symbol(name: &str) -> String {
     format!("<symbol id=\"i-{name}\" viewBox=\"0 0 16 16\">{}</symbol>", shape(name))
 }
 
-/// The icon where the page has its symbol: short, for what stands in every row.
+/// A short reference to the icon, for tables. The page must contain its symbol.
 pub fn reference(name: &str) -> String {
     format!("<svg class=\"icon\" width=\"16\" height=\"16\" aria-hidden=\"true\"><use href=\"#i-{name}\"/></svg>")
 }
 
-/// The icon as inline SVG; an unknown name is an empty square.
+/// The icon as inline SVG. An unknown name yields an empty image.
 pub fn svg(name: &str) -> String {
     let shape = shape(name);
     format!("<svg class=\"icon\" width=\"16\" height=\"16\" viewBox=\"0 0 16 16\" aria-hidden=\"true\" focusable=\"false\">{shape}</svg>")

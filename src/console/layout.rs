@@ -1,4 +1,4 @@
-//! What every page carries around its content.
+//! The frame around every page.
 
 use actix_web::HttpRequest;
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
@@ -42,13 +42,13 @@ impl Theme {
 
     pub fn label(self) -> &'static str {
         match self {
-            Self::System => "As the system",
+            Self::System => "System",
             Self::Light => "Light",
             Self::Dark => "Dark",
         }
     }
 
-    /// What `data-theme` says; nothing where the system decides.
+    /// The value of `data-theme`; `None` if the system decides.
     pub fn attribute(self) -> Option<&'static str> {
         (self != Self::System).then(|| self.as_str())
     }
@@ -89,7 +89,7 @@ impl Tone {
     }
 }
 
-/// One sentence on the next page, about what was just done.
+/// A message on the next page about the action just taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flash {
     pub tone: Tone,
@@ -117,7 +117,7 @@ impl Flash {
     }
 
     pub fn cookie(&self, https: bool) -> Cookie<'static> {
-        // A browser keeps about 4 KB of one cookie.
+        // Browsers limit a cookie to about 4 KB.
         let text: String = self.text.chars().take(600).collect();
         let value = format!("{}.{}", self.tone.as_str(), URL_SAFE_NO_PAD.encode(text));
         Cookie::build(FLASH, value).path("/").http_only(true).secure(https).same_site(SameSite::Lax).max_age(Duration::minutes(1)).finish()
@@ -187,15 +187,15 @@ fn initials(name: &str) -> String {
     [first, words.next_back()].into_iter().flatten().flat_map(char::to_uppercase).collect()
 }
 
-/// A service that is down, and since when.
+/// A service that is down, with the time it went down.
 pub type DownService = (Service, Option<DateTime<Utc>>);
 
-/// What the frame shows of the request and the installation.
+/// What the frame shows about the request and the installation.
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub theme: Theme,
     pub flash: Option<Flash>,
-    /// Path and query, for the theme form to come back to.
+    /// Path and query that the theme form returns to.
     pub current_url: String,
     pub down: Vec<DownService>,
     pub host: String,
@@ -241,7 +241,7 @@ impl Layout {
         Self { title, section, crumbs, person, frame }
     }
 
-    /// Puts the pages above this one before it in the breadcrumb.
+    /// Adds the parent pages to the breadcrumb.
     pub fn with_parents(mut self, parents: impl IntoIterator<Item = (String, String)>) -> Self {
         let own = self.crumbs.pop();
         self.crumbs.extend(parents.into_iter().map(|(text, url)| Crumb { text, url: Some(url) }));
@@ -249,7 +249,7 @@ impl Layout {
         self
     }
 
-    /// The page parents, for the link that stands for the breadcrumb on phones.
+    /// The parent page, for the link that replaces the breadcrumb on phones.
     pub fn parent(&self) -> Option<(&str, &str)> {
         self.crumbs.iter().rev().find_map(|crumb| crumb.url.as_deref().map(|url| (crumb.text.as_str(), url)))
     }
@@ -276,7 +276,7 @@ impl Layout {
         self.person.as_ref().is_some_and(|person| person.is_admin)
     }
 
-    /// What is down of that which the pages of this section show.
+    /// The unavailable services that the pages of this section need.
     pub fn unavailable_services(&self) -> impl Iterator<Item = &DownService> {
         let needed: &[Service] = match self.section {
             Section::Buckets | Section::Uploads => &[Service::S3, Service::Postgres],
@@ -305,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn initials_are_of_the_first_and_the_last_name() {
+    fn initials_come_from_the_first_and_the_last_name() {
         for (name, letters) in
             [("Mara Lindqvist", "ML"), ("invoice-sync", "I"), ("Ana Maria de Souza", "AS"), ("  ", ""), ("张 伟", "张伟")]
         {

@@ -1,11 +1,11 @@
-//! Names of files as they are: control characters, spaces at the ends and what is_right_to_left text round are shown
-//! as chips, so that no name passes for another.
+//! Markup for file names. Control characters, leading and trailing spaces and bidirectional overrides are shown as
+//! chips, so that no name can be mistaken for another.
 
 use super::filters::escape;
 
-/// Longer names give up their middle in tables.
+/// Longer names are truncated in the middle in tables.
 const MAX_LENGTH: usize = 34;
-/// How much of the end stays: the date and the extension.
+/// Characters kept at the end, for the date and the extension.
 const TAIL_LENGTH: usize = 12;
 
 enum Piece {
@@ -20,7 +20,7 @@ fn is_invisible(c: char) -> bool {
         | '\u{3000}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Joiners belong to emoji and to several scripts; between ASCII letters they only hide.
+/// Joiners are part of emoji and of several scripts. Next to ASCII characters they only disguise a name.
 fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
@@ -69,7 +69,7 @@ fn markup(name: &str) -> String {
     pieces(name).into_iter().map(piece).collect()
 }
 
-/// Bytes, most of which are text as a rule; the others are chips too.
+/// Bytes that are mostly text. Invalid UTF-8 is shown as chips.
 pub fn bytes_html(bytes: &[u8]) -> String {
     let mut html = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -81,7 +81,7 @@ pub fn bytes_html(bytes: &[u8]) -> String {
     format!("<bdi>{html}</bdi>")
 }
 
-/// As [`truncated_html`], for bytes.
+/// Like [`truncated_html`], for bytes.
 pub fn bytes_truncated_html(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| bytes_html(bytes), truncated_html)
 }
@@ -90,7 +90,7 @@ pub fn html(name: &str) -> String {
     format!("<bdi>{}</bdi>", markup(name))
 }
 
-/// For attributes and titles: no markup, nothing hidden.
+/// For attributes and titles: no markup, invisible characters escaped.
 pub fn plain(name: &str) -> String {
     let piece = |piece: Piece| match piece {
         Piece::Text(text) | Piece::Escape(text) => text,
@@ -98,7 +98,7 @@ pub fn plain(name: &str) -> String {
     pieces(name).into_iter().map(piece).collect()
 }
 
-/// Written from right to left somewhere: cutting it would tear the order of its parts.
+/// Whether the name contains right-to-left text, which truncation would reorder.
 fn is_right_to_left(name: &str) -> bool {
     name.chars().any(|c| matches!(c, '\u{0590}'..='\u{08ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}' | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}'))
 }
@@ -108,7 +108,7 @@ pub fn truncated_html(name: &str) -> String {
     if length <= MAX_LENGTH || is_right_to_left(name) || name.trim() != name {
         return format!("<bdi class=\"name\">{}</bdi>", markup(name));
     }
-    // A space at an end is shown as such, and this is none.
+    // Do not cut next to a space: it would be shown as a leading or trailing space.
     let beside_space = |at: usize| name[..at].ends_with(char::is_whitespace) || name[at..].starts_with(char::is_whitespace);
     let cut = name.char_indices().map(|(at, _)| at).take(length - TAIL_LENGTH + 1).filter(|at| !beside_space(*at)).last().unwrap_or(0);
     let title = escape(&plain(name));
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_seen_is_shown() {
+    fn invisible_characters_are_shown() {
         for (name, shown) in [
             ("drafts ", r"drafts\x20"),
             (" a b", r"\x20a b"),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_shown_too() {
+    fn invalid_utf8_is_shown() {
         assert_eq!(bytes_html(b"scan\xff<\0"), r#"<bdi>scan<span class="chip">\xff</span>&lt;<span class="chip">\x00</span></bdi>"#);
     }
 
@@ -153,7 +153,7 @@ mod tests {
     fn a_long_name_keeps_its_end() {
         let html = truncated_html("framework-agreement-2026-v7-final-countersigned-11-03.pdf");
         assert!(html.contains("<span class=\"name-tail\">ed-11-03.pdf</span>"), "{html}");
-        // 12 from the end there is a space.
+        // Twelve characters from the end there is a space.
         let html = truncated_html("framework-agreement-2026-v7-countersigned 2026-11-03.md");
         assert!(!html.contains("chip") && html.contains("<span class=\"name-tail\">"), "{html}");
         assert!(!truncated_html(&"عقد".repeat(20)).contains("name-tail"));

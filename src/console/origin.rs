@@ -1,7 +1,7 @@
-//! Whether a form was sent by a page of ours. Covers every form without reading it.
+//! CSRF protection by origin: checks that a form was sent by a page of Larder, without reading the form.
 //!
-//! A name that anybody may point at this machine (DNS rebinding) makes a foreign page look like ours to the
-//! browser: only an address that is known to be Larder's counts.
+//! With DNS rebinding, an attacker's host name resolves to this machine and the browser treats the attacker's page as
+//! same-origin. Therefore only host names that belong to Larder are accepted.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use actix_web::http::header::{self, HeaderMap};
 
 use super::error::Error;
 
-/// By what addresses browsers may reach Larder.
+/// The addresses under which browsers may reach Larder.
 #[derive(Clone, Copy, Debug)]
 pub struct OriginPolicy<'a> {
     /// `PUBLIC_URL`.
@@ -25,24 +25,26 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// What whoever asked can do about it.
+    /// The error with instructions for the caller.
     pub fn into_error(self, program: bool) -> Error {
         Error::Forbidden(match self {
             Self::OtherSite if program => {
-                "The header Origin is missing, or is not the address of this Larder, so it did nothing. A program \
-                                           sends it with every POST."
+                "The header Origin is missing or is not the address of this Larder, so nothing was done. API clients \
+                                           must send it with every POST."
                     .to_owned()
             }
-            Self::OtherSite => "This form was sent from another site, so Larder did nothing. Open the page here and try again.".to_owned(),
-            Self::UnknownAddress => "Larder does not know the address in your browser as its own, so it did nothing. Whoever runs it sets \
-                                      PUBLIC_URL to this address, and lets a proxy in front pass on Host."
+            Self::OtherSite => {
+                "This form was sent from another site, so nothing was done. Open the page in Larder and try again.".to_owned()
+            }
+            Self::UnknownAddress => "The address in your browser is not a known address of Larder, so nothing was done. The operator must \
+                                      set PUBLIC_URL to this address and let a reverse proxy forward the Host header."
                 .to_owned(),
         })
     }
 }
 
 impl OriginPolicy<'_> {
-    /// By `Sec-Fetch-Site`, which no page can forge, else by `Origin`; and by the `Host` that was asked.
+    /// Checks `Sec-Fetch-Site`, which no page can forge, or else `Origin`; and always `Host`.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), Rejection> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let host = text(header::HOST.as_str());
@@ -61,7 +63,7 @@ impl OriginPolicy<'_> {
             if !ours {
                 return Err(Rejection::OtherSite);
             }
-            // Larder itself speaks http: an https page means a proxy, which only PUBLIC_URL can vouch for.
+            // Larder itself serves http: an https page implies a proxy, which only PUBLIC_URL can confirm.
             plain = self.own.is_some() || scheme == "http";
         }
         if plain && host.is_some_and(|host| self.is_own_host(host_name(host))) { Ok(()) } else { Err(Rejection::UnknownAddress) }
@@ -106,7 +108,7 @@ mod tests {
     const UNKNOWN: Result<(), Rejection> = Err(Rejection::UnknownAddress);
 
     #[test]
-    fn behind_public_url_forms_come_from_there_or_not_at_all() {
+    fn with_public_url_only_forms_from_it_are_accepted() {
         let own = "https://larder.example.com";
         for (site, origin, host, expected) in [
             ("same-origin", own, "larder.example.com", Ok(())),
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn without_public_url_only_this_machine_is_known() {
+    fn without_public_url_only_this_machine_is_accepted() {
         for (bind, site, origin, host, expected) in [
             ("127.0.0.1", "", "http://127.0.0.1:8080", "127.0.0.1:8080", Ok(())),
             ("127.0.0.1", "", "http://localhost:8080", "localhost:8080", Ok(())),
@@ -154,11 +156,11 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_learns_what_to_set() {
+    fn a_rejection_names_the_setting_to_change() {
         for program in [false, true] {
             assert!(Rejection::UnknownAddress.into_error(program).to_string().contains("PUBLIC_URL"));
         }
         assert!(Rejection::OtherSite.into_error(true).to_string().contains("header Origin is missing"));
-        assert!(Rejection::OtherSite.into_error(false).to_string().contains("Open the page here"));
+        assert!(Rejection::OtherSite.into_error(false).to_string().contains("Open the page in Larder"));
     }
 }

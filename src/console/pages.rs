@@ -1,4 +1,4 @@
-//! One file a page.
+//! The pages, one file each.
 
 pub mod audit;
 pub mod batch;
@@ -30,15 +30,15 @@ use askama::Template;
 use super::error::Result;
 use crate::domain::uploads::Activity;
 
-/// For lists in order of time, whose cursor leads only to what is older: `First` leads back.
+/// For chronological lists, whose cursor only leads to older entries: they have `First` but no `Previous`.
 const NO_PREVIOUS: Option<String> = None;
 
-/// A folder ends with a slash, whether or not it was typed.
+/// The folder with a trailing slash, which users may omit.
 fn folder(typed: String) -> String {
     if typed.is_empty() || typed.ends_with('/') { typed } else { typed + "/" }
 }
 
-/// A page with another status than 200.
+/// A page with any status.
 pub(super) fn with_status(status: StatusCode, page: &impl Template) -> Result<HttpResponse> {
     Ok(HttpResponse::build(status).insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(page.render()?))
 }
@@ -47,7 +47,7 @@ pub(super) fn ok(page: &impl Template) -> Result<HttpResponse> {
     with_status(StatusCode::OK, page)
 }
 
-/// A page that says why what was typed is refused.
+/// A page that shows why the input was rejected.
 pub(super) trait RefusedPage: Template {
     fn why(&self) -> &str;
 }
@@ -67,33 +67,33 @@ refused_pages! {
     deletions::ConfirmPage object::ShowPage settings::ShowPage setup::NewPage uploads::IndexPage
 }
 
-/// Why, for a program, which is answered with a problem instead of the page.
+/// The reason of a rejection, for API clients, which receive a problem document instead of the page.
 pub(super) struct RefusalReason(pub String);
 
-/// The same page again, with what was typed.
+/// The same page again, with the user's input.
 pub(super) fn refused(status: StatusCode, page: &impl RefusedPage) -> Result<HttpResponse> {
     let mut response = with_status(status, page)?;
     response.extensions_mut().insert(RefusalReason(page.why().to_owned()));
     Ok(response)
 }
 
-/// 422: the same page again, with what was typed.
+/// 422: the same page again, with the user's input.
 pub(super) fn unprocessable(page: &impl RefusedPage) -> Result<HttpResponse> {
     refused(StatusCode::UNPROCESSABLE_ENTITY, page)
 }
 
-/// Tone, icon and words for what an unfinished upload does, the same on every page.
+/// Tone, icon and label for the activity of an unfinished upload, the same on every page.
 fn activity_badge(activity: Activity) -> (&'static str, &'static str, &'static str) {
     match activity {
         Activity::Arriving => ("off", "upload", "Uploading"),
         Activity::Waiting => ("off", "pause", "Waiting to be resumed"),
         Activity::Arrived => ("off", "check", "Waiting for completion"),
-        Activity::Publishing => ("ok", "check", "Being stored"),
+        Activity::Publishing => ("ok", "check", "Storing"),
         Activity::Stopped => ("warn", "pause", "Stopped"),
     }
 }
 
-/// The sentence beside the field it belongs to.
+/// A rejected form field, with the reason shown next to it.
 #[derive(Clone, Debug, Default)]
 pub struct Refusal {
     pub field: &'static str,
@@ -101,7 +101,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The sentence where it is about `field`, else nothing.
+    /// The reason if it concerns `field`, else an empty string.
     pub fn of(&self, field: &str) -> &str {
         if self.field == field { &self.why } else { "" }
     }

@@ -1,5 +1,5 @@
-//! Every URL that a page links to is made here. Keys and prefixes travel in the query, percent-encoded by
-//! RFC 3986, never in the path: browsers and proxies rewrite `..`, `//` and `%2F` there.
+//! Builders of all URLs that pages link to. Keys and prefixes are in the query, percent-encoded as in RFC 3986, never in
+//! the path: browsers and proxies rewrite `..`, `//` and `%2F` there.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,17 +15,17 @@ pub fn encode(value: &str) -> String {
     utf8_percent_encode(value, STRICT).to_string()
 }
 
-/// The bytes of a key for a form field, which browsers leave as they are.
+/// A key for a form field. Browsers would normalize line ends in plain text.
 pub fn field(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(key)
 }
 
-/// The reverse of [`field`]; `None` where it is not base64url of UTF-8.
+/// The reverse of [`field`]; `None` if the value is not base64url of UTF-8.
 pub fn from_field(value: &str) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(value).ok()?).ok()
 }
 
-/// A path of ours with its parameters; empty ones are left out.
+/// A path with its query parameters. Empty parameters are omitted.
 fn with(path: &str, parameters: &[(&str, &str)]) -> String {
     let mut url = path.to_owned();
     let mut mark = '?';
@@ -51,7 +51,7 @@ pub fn folder(bucket: &BucketName, prefix: &str) -> String {
     with(&format!("/buckets/{bucket}"), &[("prefix", prefix)])
 }
 
-/// One page of a folder: `parameters` beside `prefix`.
+/// One page of a folder.
 pub fn listing(bucket: &BucketName, parameters: &[(&str, &str)]) -> String {
     with(&format!("/buckets/{bucket}"), parameters)
 }
@@ -64,7 +64,7 @@ pub fn abilities(bucket: &BucketName) -> String {
     format!("/buckets/{bucket}/abilities")
 }
 
-/// One page of the open uploads: `parameters` are the store's cursor.
+/// One page of the unfinished uploads: `parameters` are the store's cursor.
 pub fn unfinished(bucket: &BucketName, parameters: &[(&str, &str)]) -> String {
     with(&format!("/buckets/{bucket}/unfinished"), parameters)
 }
@@ -105,7 +105,7 @@ pub fn folders(bucket: &BucketName, prefix: &str) -> String {
     with(&format!("/buckets/{bucket}/folders"), &[("prefix", prefix)])
 }
 
-/// Where the multipart form goes.
+/// The target of the multipart form.
 pub fn uploads_into(bucket: &BucketName, prefix: &str, overwrite: bool) -> String {
     with(&format!("/buckets/{bucket}/uploads"), &[("prefix", prefix), ("overwrite", if overwrite { "1" } else { "" })])
 }
@@ -126,7 +126,7 @@ pub fn audit(parameters: &[(&str, &str)]) -> String {
     with("/audit", parameters)
 }
 
-/// The bytes of a Redis key, which always travel so.
+/// A Redis key, which is bytes and therefore always base64url in URLs and forms.
 pub fn bytes_field(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -136,12 +136,12 @@ pub fn bytes_from_field(value: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(value).ok()
 }
 
-/// A search: `parameters` of its form.
+/// A key search with the `parameters` of its form.
 pub fn cache_keys(parameters: &[(&str, &str)]) -> String {
     with("/cache/keys", parameters)
 }
 
-/// One key, and where in its value; `parameters` beside `k`.
+/// One key and the position in its value; `parameters` are added to `k`.
 pub fn cache_key(name: &[u8], parameters: &[(&str, &str)]) -> String {
     let field = bytes_field(name);
     with("/cache/key", &[&[("k", field.as_str())], parameters].concat())
@@ -160,7 +160,7 @@ pub fn user(id: Uuid, what: &str) -> String {
     format!("/users/{id}/{what}")
 }
 
-/// `next` where it is a path on our own origin, else `/`.
+/// `next` if it is a path on our own origin, else `/`.
 pub fn safe_next(next: &str) -> &str {
     let ours = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\') && !next.chars().any(char::is_control);
     if ours && next.len() <= 4096 { next } else { "/" }
@@ -187,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn empty_parameters_are_left_out() {
+    fn empty_parameters_are_omitted() {
         let bucket = BucketName::parse("scans").unwrap();
         assert_eq!(folder(&bucket, ""), "/buckets/scans");
         assert_eq!(uploads_into(&bucket, "a/", true), "/buckets/scans/uploads?prefix=a%2F&overwrite=1");
     }
 
     #[test]
-    fn only_paths_of_ours_are_followed_after_sign_in() {
+    fn sign_in_redirects_only_to_own_paths() {
         for good in ["/", "/buckets/a?prefix=b%2F", "/audit?from=2026-01-01"] {
             assert_eq!(safe_next(good), good);
         }

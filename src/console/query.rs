@@ -1,5 +1,4 @@
-//! What a request brings, read only when a handler asks for it: so the role is checked before a parameter
-//! is judged or the first byte of a body is read.
+//! Extractors that are read only when a handler asks, so that the role is checked before any parameter or body.
 
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
@@ -19,7 +18,7 @@ const FORM_LIMIT: usize = 4 << 20;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// No page of ours has half as many.
+/// No page uses half as many.
 const MAX_PARAMETERS: usize = 32;
 
 /// The raw query string.
@@ -35,7 +34,7 @@ impl FromRequest for Query {
 }
 
 impl Query {
-    /// Decoded strictly: bytes that are not UTF-8, a broken escape or a parameter given twice is a bad request.
+    /// Decodes strictly: invalid UTF-8, a broken escape or a repeated parameter is a bad request.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
         let pairs = pairs(&self.0)?;
         fields::read("parameter", pairs).map_err(Error::BadRequest)
@@ -43,7 +42,7 @@ impl Query {
 }
 
 fn pairs(query: &str) -> Result<Vec<(String, String)>> {
-    // Each is compared with all before it.
+    // Each is compared with all previous ones.
     if query.split('&').count() > MAX_PARAMETERS {
         return Err(Error::BadRequest(format!("The address of this page has more than {MAX_PARAMETERS} parameters.")));
     }
@@ -52,14 +51,14 @@ fn pairs(query: &str) -> Result<Vec<(String, String)>> {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         let (name, value) = (decode(name)?, decode(value)?);
         if pairs.iter().any(|(seen, _)| *seen == name) {
-            return Err(Error::BadRequest("The address of this page names a parameter twice.".to_owned()));
+            return Err(Error::BadRequest("The address of this page contains a parameter twice.".to_owned()));
         }
         pairs.push((name, value));
     }
     Ok(pairs)
 }
 
-/// A plus sign is a space: browsers send the fields of a form so. Links of ours never contain one.
+/// A plus sign is a space, as browsers encode form fields. Larder's own links never contain one.
 fn decode(text: &str) -> Result<String> {
     let bytes = text.as_bytes();
     let escapes_whole = bytes
@@ -70,14 +69,14 @@ fn decode(text: &str) -> Result<String> {
     let spaced = text.replace('+', " ");
     match percent_decode_str(&spaced).decode_utf8() {
         Ok(text) if escapes_whole => Ok(text.into_owned()),
-        _ => Err(Error::BadRequest("The address of this page is not valid UTF-8 in percent-encoding.".to_owned())),
+        _ => Err(Error::BadRequest("The address of this page is not valid percent-encoded UTF-8.".to_owned())),
     }
 }
 
-/// The body of a form, not read yet.
+/// The unread body of a form.
 pub struct Form<T> {
     body: web::Payload,
-    /// Of the body, as its sender says; `None` where it says nothing.
+    /// The Content-Type of the body, if any.
     media: Option<String>,
     fields: PhantomData<T>,
 }
@@ -89,32 +88,32 @@ impl<T> FromRequest for Form<T> {
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let media = req.headers().get(CONTENT_TYPE).map(|media| String::from_utf8_lossy(media.as_bytes()).to_ascii_lowercase());
         let body = web::Payload::from_request(req, payload).into_inner();
-        let body = body.map_err(|_| Error::BadRequest("The body of this request cannot be read.".to_owned()));
+        let body = body.map_err(|_| Error::BadRequest("The body of this request is invalid.".to_owned()));
         ready(body.map(|body| Self { body, media, fields: PhantomData }))
     }
 }
 
 impl<T: DeserializeOwned> Form<T> {
-    /// An empty body is a form without fields, whatever it is called.
+    /// An empty body is a form without fields, with any Content-Type.
     pub async fn read(self) -> Result<T> {
-        let too_large = |_| Error::TooLarge("This form is larger than 4 MB. Choose fewer things at once.".to_owned());
-        let broken = |_| Error::BadRequest("The form did not arrive whole. Send it again.".to_owned());
+        let too_large = |_| Error::TooLarge("This form is larger than 4 MB. Select fewer items.".to_owned());
+        let broken = |_| Error::BadRequest("The form was incomplete. Send it again.".to_owned());
         let body = self.body.to_bytes_limited(FORM_LIMIT).await.map_err(too_large)?.map_err(broken)?;
         if !body.is_empty() && !self.media.as_deref().is_some_and(is_form) {
-            let found = self.media.map_or_else(|| "nothing".to_owned(), |media| media.chars().take(100).collect());
-            return Err(Error::BadRequest(format!("The Content-Type of a form is {FORM}, and this request says {found}.")));
+            let found = self.media.map_or_else(|| "none".to_owned(), |media| media.chars().take(100).collect());
+            return Err(Error::BadRequest(format!("The Content-Type of a form must be {FORM}, but this request has {found}.")));
         }
         fields::read("field", form_urlencoded::parse(&body).into_owned().collect()).map_err(Error::BadRequest)
     }
 }
 
-/// In UTF-8, as every page of ours sends it.
+/// Only UTF-8 is accepted, which every page of Larder sends.
 fn is_form(media: &str) -> bool {
     let mut words = media.split(';').map(str::trim);
     words.next() == Some(FORM) && words.all(|word| word.strip_prefix("charset=").is_none_or(|name| name.trim_matches('"') == "utf-8"))
 }
 
-/// The bucket in the path; a name that no bucket can have is not found.
+/// The bucket in the path. An invalid name is a 404.
 pub struct Bucket(pub BucketName);
 
 impl FromRequest for Bucket {
@@ -123,19 +122,18 @@ impl FromRequest for Bucket {
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         let name = req.match_info().get("bucket").and_then(BucketName::parse);
-        ready(name.map(Self).ok_or_else(|| Error::NotFound("No bucket can have this name.".to_owned())))
+        ready(name.map(Self).ok_or_else(|| Error::NotFound("This is not a valid bucket name.".to_owned())))
     }
 }
 
-/// The key of a link.
+/// The object key of a link.
 pub fn key(text: String) -> Result<ObjectKey> {
-    ObjectKey::parse(text).ok_or_else(|| Error::BadRequest("An object's key has 1 to 1,024 bytes.".to_owned()))
+    ObjectKey::parse(text).ok_or_else(|| Error::BadRequest("An object key must have 1 to 1,024 bytes.".to_owned()))
 }
 
-/// The key of a form field, in base64url.
+/// The object key of a form field, in base64url.
 pub fn key_of_field(field: &str) -> Result<ObjectKey> {
-    key(super::paths::from_field(field)
-        .ok_or_else(|| Error::BadRequest("The form names an object in a way that cannot be read.".to_owned()))?)
+    key(super::paths::from_field(field).ok_or_else(|| Error::BadRequest("The form contains an invalid object key.".to_owned()))?)
 }
 
 #[cfg(test)]
@@ -167,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_named_so_and_in_utf_8() {
+    fn only_urlencoded_utf8_forms_are_accepted() {
         for good in [FORM, "application/x-www-form-urlencoded; charset=utf-8", "application/x-www-form-urlencoded;charset=\"utf-8\""] {
             assert!(is_form(good), "{good}");
         }
@@ -177,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_of_very_many_parameters_is_a_bad_request() {
+    fn a_query_with_too_many_parameters_is_a_bad_request() {
         let many = |count: usize| (1..count).fold("prefix=a".to_owned(), |query, at| format!("{query}&p{at}="));
         assert!(read(&many(32)).is_ok());
         assert!(matches!(read(&many(33)), Err(Error::BadRequest(_))));

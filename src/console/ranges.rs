@@ -1,4 +1,4 @@
-//! The times that charts show, in words and addresses.
+//! The time ranges of charts, with their labels and URLs.
 
 use chrono::TimeDelta;
 
@@ -6,19 +6,19 @@ use crate::clock;
 use crate::domain::redis_metrics::Range;
 
 const NAMES: [(Range, &str, &str); 3] =
-    [(Range::Hour, "hour", "Last hour"), (Range::Day, "day", "24 hours"), (Range::Month, "month", "30 days")];
+    [(Range::Hour, "hour", "1 hour"), (Range::Day, "day", "24 hours"), (Range::Month, "month", "30 days")];
 
-/// The last hour, where the address names no other.
+/// The range in a URL; the last hour by default.
 pub fn parse(name: &str) -> Range {
     NAMES.iter().find(|(_, known, _)| *known == name).map_or_else(Range::default, |(range, ..)| *range)
 }
 
-/// As addresses name it.
+/// The name of a range in URLs.
 pub fn name(range: Range) -> &'static str {
     NAMES.iter().find(|(known, ..)| *known == range).map_or("", |(_, name, _)| name)
 }
 
-/// Word, address, and whether it is the one that is shown.
+/// Label, URL, and whether the range is selected.
 pub fn links(base: &str, shown: Range) -> [(&'static str, String, bool); 3] {
     NAMES.map(|(range, name, words)| {
         let url = if range == Range::default() { base.to_owned() } else { format!("{base}?range={name}") };
@@ -26,7 +26,7 @@ pub fn links(base: &str, shown: Range) -> [(&'static str, String, bool); 3] {
     })
 }
 
-/// Five labels from the oldest step to now.
+/// Five labels from the oldest interval to now.
 pub fn axis_labels(range: Range) -> Vec<String> {
     let (seconds, count) = range.steps();
     let shape = if range == Range::Month { "%-d %b" } else { "%H:%M" };

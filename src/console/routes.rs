@@ -1,10 +1,10 @@
-//! How a table of URLs is written down. Whatever is not in it is refused in the same way everywhere.
+//! The macro that defines a table of routes. All other paths and methods are rejected in one way.
 
 use actix_web::{HttpRequest, web};
 
 use super::error;
 
-/// Who may ask for a page at all.
+/// The role that a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     Public,
@@ -13,7 +13,7 @@ pub enum Access {
     Admin,
 }
 
-/// One line of the table. `GET` answers `HEAD` as well.
+/// One row of the table. `GET` also handles `HEAD`.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
     pub method: &'static str,
@@ -42,7 +42,7 @@ macro_rules! allowed {
     };
 }
 
-/// Builds the table and the configuration from the same lines, so that they cannot differ.
+/// Builds the table and the actix configuration from the same rows, so that they cannot differ.
 macro_rules! routes {
     ($($pattern:literal { $($method:ident $role:ident $handler:path;)+ })+) => {
         pub const ROUTES: &[$crate::console::Route] = &[$($($crate::console::Route {
@@ -62,7 +62,7 @@ macro_rules! routes {
     };
 }
 
-/// 405 for every method, naming those in `allow`.
+/// 405 for every method, with the `Allow` header set to `allow`.
 pub fn refuse(allow: &'static str) -> actix_web::Route {
     web::to(move |req: HttpRequest| error::method_not_allowed(req, allow))
 }
@@ -72,7 +72,7 @@ pub(crate) use {allowed, method, routes};
 #[cfg(test)]
 mod tests {
     #[test]
-    fn get_answers_head_as_well() {
+    fn get_also_handles_head() {
         assert_eq!(allowed!(GET POST), "GET, HEAD, POST");
     }
 }

@@ -1,5 +1,5 @@
-//! Every template, rendered from samples: none may break, and none may bring inline script or style, which
-//! the Content-Security-Policy refuses.
+//! Renders every template from sample data and checks that none contains inline scripts or styles, which the
+//! Content-Security-Policy blocks.
 
 mod cache;
 mod data;
@@ -144,7 +144,7 @@ fn unfinished_pages() -> Vec<(&'static str, String)> {
     let marker = OpenMarker { key: Some(HOSTILE.into()), upload_id: Some(HOSTILE.into()) };
     let row = unfinished::Row { open: open_uploads().remove(0) };
     vec![
-        ("unfinished", page(open_uploads(), Some(marker), Some("It may miss some."), true)),
+        ("unfinished", page(open_uploads(), Some(marker), Some("The list may be incomplete."), true)),
         ("unfinished-empty", page(Vec::new(), None, None, true)),
         ("unfinished-last", page(Vec::new(), None, None, false)),
         ("unfinished-confirm", unfinished::ConfirmPage { layout: layout(), bucket: bucket(), row }.render().unwrap()),
@@ -269,7 +269,7 @@ fn every_template_renders_without_inline_script_or_style() {
 }
 
 #[test]
-fn no_page_uses_an_id_twice_or_names_one_that_is_not_there() {
+fn ids_are_unique_and_every_referenced_id_exists() {
     for (name, html) in all() {
         let document = scraper::Html::parse_document(&html);
         let ids: Vec<&str> =
@@ -289,7 +289,7 @@ fn no_page_uses_an_id_twice_or_names_one_that_is_not_there() {
 }
 
 #[test]
-fn what_was_typed_stands_in_its_field_again() {
+fn rejected_input_is_shown_again() {
     let typed = |html: &str, selector: &str| {
         let document = scraper::Html::parse_document(html);
         let field = document.select(&scraper::Selector::parse(selector).unwrap()).next().unwrap();
@@ -305,7 +305,7 @@ fn what_was_typed_stands_in_its_field_again() {
 }
 
 #[test]
-fn every_icon_that_a_template_names_is_drawn() {
+fn every_icon_in_a_template_exists() {
     let mut directories = vec![std::path::PathBuf::from("templates")];
     let mut seen = 0;
     while let Some(directory) = directories.pop() {

@@ -1,8 +1,8 @@
-//! Figures and times as people say them: plain text, no markup.
+//! Numbers, sizes and times as plain text.
 
 use chrono::{DateTime, Utc};
 
-/// Narrow and not broken: between a figure and its unit.
+/// Narrow no-break space, used between a number and its unit.
 pub const THIN_SPACE: char = '\u{202f}';
 
 /// With thousands separators.
@@ -18,7 +18,7 @@ pub fn count_text(number: u64) -> String {
     out
 }
 
-/// A figure and its decimal unit: files are measured in KB, MB, GB.
+/// A number and its decimal unit, used for files: KB, MB, GB.
 pub fn size_parts(bytes: u64) -> (String, &'static str) {
     const UNITS: [&str; 6] = ["KB", "MB", "GB", "TB", "PB", "EB"];
     if bytes < 1000 {
@@ -40,7 +40,7 @@ pub fn size_text(bytes: u64) -> String {
     format!("{figure}{THIN_SPACE}{unit}")
 }
 
-/// A figure and its binary unit: memory is measured in KiB, MiB, GiB.
+/// A number and its binary unit, used for memory: KiB, MiB, GiB.
 pub fn memory_parts(bytes: u64) -> (String, &'static str) {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
@@ -83,7 +83,7 @@ pub fn ago_text(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     }
 }
 
-/// The time for what happened today, the day for what is older.
+/// The time if `at` is today, else the date.
 pub fn clock_text(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let shape = if at.date_naive() == now.date_naive() {
         "%H:%M"
@@ -95,14 +95,14 @@ pub fn clock_text(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     at.format(shape).to_string()
 }
 
-/// A time to answer: "3.4 ms", "127 ms".
+/// A latency: "3.4 ms", "127 ms".
 pub fn latency_text(ms: f64) -> String {
     if ms < 10.0 { format!("{ms:.1}{THIN_SPACE}ms") } else { format!("{ms:.0}{THIN_SPACE}ms") }
 }
 
-/// How long something lasts: two units at most.
+/// A duration in at most two units: "3 h 1 min".
 pub fn duration_text(seconds: i64) -> String {
-    // After a clock was set back.
+    // Negative after the clock was set back.
     let seconds = seconds.max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds % 86_400 / 3600, seconds % 3600 / 60);
     match (days, hours, minutes) {
@@ -113,7 +113,7 @@ pub fn duration_text(seconds: i64) -> String {
     }
 }
 
-/// How long something has lasted, in words: `26 minutes`.
+/// A duration in words: `26 minutes`.
 pub fn duration_words(seconds: i64) -> String {
     let (number, unit) = match seconds {
         ..60 => (seconds.max(0), "second"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_binary_and_has_three_figures() {
+    fn memory_is_binary_with_three_digits() {
         for (bytes, text) in [
             (412, "412 B"),
             (1024, "1.00 KiB"),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_said_as_people_say_them() {
+    fn recent_times_are_relative() {
         let now = at("2026-11-20T14:32:00Z");
         for (then, text) in [
             ("2026-11-20T14:31:58Z", "just now"),

@@ -1,4 +1,4 @@
-//! What the floors below say, as the answer it becomes.
+//! Conversion of the errors of the lower layers into console errors.
 
 use super::Error;
 use crate::domain;
@@ -36,21 +36,24 @@ impl From<postgres::Error> for Error {
 impl From<s3::Error> for Error {
     fn from(error: s3::Error) -> Self {
         match error {
-            s3::Error::NoSuchBucket => Self::NotFound("There is no bucket of this name. It may have been deleted.".to_owned()),
-            s3::Error::NoSuchKey => Self::NotFound("There is no object of this key. It may have been deleted.".to_owned()),
+            s3::Error::NoSuchBucket => Self::NotFound("Bucket not found. It may have been deleted.".to_owned()),
+            s3::Error::NoSuchKey => Self::NotFound("Object not found. It may have been deleted.".to_owned()),
             s3::Error::AccessDenied => Self::Forbidden(
-                "The object store refused Larder's own access key. Whoever runs the store can give the key this right.".to_owned(),
+                "The object store denied access to Larder's access key. The operator of the store can grant the key this permission."
+                    .to_owned(),
             ),
-            s3::Error::PreconditionFailed => Self::Conflict("The object has changed since you looked. Nothing was done.".to_owned()),
+            s3::Error::PreconditionFailed => {
+                Self::Conflict("The object was changed after you opened it, so nothing was done. Reload and try again.".to_owned())
+            }
             s3::Error::BucketNotEmpty => Self::Conflict("The bucket is not empty. Delete its objects first.".to_owned()),
-            s3::Error::BucketExists => Self::Conflict("A bucket of this name exists already.".to_owned()),
+            s3::Error::BucketExists => Self::Conflict("A bucket with this name already exists.".to_owned()),
             s3::Error::InvalidKey(why) => Self::Unprocessable(why),
             s3::Error::InvalidRequest(_) => {
-                Self::BadRequest("The store cannot read this address. It may be old: go back and open the page anew.".to_owned())
+                Self::BadRequest("The store rejected this request. The link may be outdated: go back and open the page again.".to_owned())
             }
-            s3::Error::NotSupported => Self::Unprocessable("This store does not offer what was asked for.".to_owned()),
+            s3::Error::NotSupported => Self::Unprocessable("This store does not support this operation.".to_owned()),
             s3::Error::NoSpace => Self::NoSpace,
-            // A error of the store's, whatever it says: it may be over in a moment.
+            // Errors of the store, which may be temporary.
             s3::Error::SlowDown | s3::Error::Unreachable(_) | s3::Error::ChecksumMismatch | s3::Error::Other(_) => {
                 Self::Unavailable { service: Service::S3, cause: error.to_string() }
             }
@@ -69,14 +72,14 @@ impl From<redis::Error> for Error {
     fn from(error: redis::Error) -> Self {
         match error {
             redis::Error::NotPermitted => Self::Forbidden(
-                "Redis does not permit this to the user that Larder looks at it with. Whoever runs Redis can give it this right."
+                "Redis does not permit this for the user that Larder reads with. The operator of Redis can grant this permission."
                     .to_owned(),
             ),
-            redis::Error::WrongType => Self::Conflict("The key has been replaced by one of another type. Look again.".to_owned()),
-            redis::Error::OutOfMemory => Self::Conflict(
-                "Redis has no memory left, not even for this. Delete single keys, clear a namespace or raise maxmemory first.".to_owned(),
-            ),
-            redis::Error::ReadOnly => Self::Conflict("This Redis is a replica, which takes no changes. Nothing was done.".to_owned()),
+            redis::Error::WrongType => Self::Conflict("The key was replaced by a key of another type. Reload the page.".to_owned()),
+            redis::Error::OutOfMemory => {
+                Self::Conflict("Redis is out of memory. Delete single keys, clear a namespace or raise maxmemory first.".to_owned())
+            }
+            redis::Error::ReadOnly => Self::Conflict("This Redis server is a read-only replica. Nothing was changed.".to_owned()),
             error => Self::Unavailable { service: Service::Redis, cause: error.to_string() },
         }
     }

@@ -1,4 +1,4 @@
-//! What an error page says, in plain message.
+//! The text of error pages.
 
 use chrono::{DateTime, Utc};
 
@@ -7,74 +7,72 @@ use crate::clock;
 use crate::console::units;
 use crate::domain::health::Service;
 
-/// What the page says.
+/// The text of one error page.
 pub struct Message {
     pub status: &'static str,
     pub headline: String,
     pub sentence: String,
-    /// Icon and sentence: what is safe, what happens by itself.
+    /// Icon and sentence for each note, for example that stored files are safe.
     pub notes: Vec<(&'static str, String)>,
 }
 
 impl Error {
-    /// `since`: when the service that failed stopped answering. `may_retry`: the page asks again by itself.
+    /// `since`: when the failed service stopped responding. `may_retry`: the page reloads automatically.
     pub(super) fn message(&self, since: Option<DateTime<Utc>>, may_retry: bool) -> Message {
-        let say = |status, headline: &str, sentence: &str| Message {
+        let message = |status, headline: &str, sentence: &str| Message {
             status,
             headline: headline.to_owned(),
             sentence: sentence.to_owned(),
             notes: Vec::new(),
         };
         match self {
-            Self::SignIn { .. } => say("Not signed in", "Sign in first", "This page is only for people who are signed in."),
-            Self::BadRequest(why) => say("Bad request", "That request cannot be read", why),
-            Self::Forbidden(why) => say("Not allowed", "You may not do this", why),
-            Self::NotFound(why) => say("Not found", "There is nothing here", why),
-            Self::MethodNotAllowed { .. } => say(
-                "Method not allowed",
-                "This address does not take that",
-                "The page exists, but not for this kind of request. Nothing was done.",
-            ),
-            Self::Conflict(why) => say("Conflict", "Something else is there now", why),
-            Self::TooLarge(why) => say("Too large", "That is more than fits", why),
-            Self::Unprocessable(why) => say("Not accepted", "That cannot be done as asked", why),
-            Self::TooManyRequests { why, .. } => say("Too many requests", "Please wait a little", why),
-            Self::Busy { why, .. } => say("Service unavailable", "Larder is busy at this moment", why),
+            Self::SignIn { .. } => message("Not signed in", "Sign in first", "You must be signed in to view this page."),
+            Self::BadRequest(why) => message("Bad request", "Invalid request", why),
+            Self::Forbidden(why) => message("Not allowed", "You are not allowed to do this", why),
+            Self::NotFound(why) => message("Not found", "Page not found", why),
+            Self::MethodNotAllowed { .. } => {
+                message("Method not allowed", "Method not allowed", "This address does not support this HTTP method. Nothing was done.")
+            }
+            Self::Conflict(why) => message("Conflict", "Conflict with the current state", why),
+            Self::TooLarge(why) => message("Too large", "Request too large", why),
+            Self::Unprocessable(why) => message("Not accepted", "Request not accepted", why),
+            Self::TooManyRequests { why, .. } => message("Too many requests", "Too many requests", why),
+            Self::Busy { why, .. } => message("Service unavailable", "Larder is busy", why),
             Self::Unavailable { service, .. } => unavailable(*service, since, may_retry),
-            Self::NoSpace => say(
+            Self::NoSpace => message(
                 "Service unavailable",
                 "The object store is full",
-                "Nothing more can be stored until space is made. What is stored already can be opened and downloaded.",
+                "No files can be stored until space is freed. Existing files can still be opened and downloaded.",
             ),
-            Self::Internal(_) => say(
+            Self::Internal(_) => message(
                 "Internal error",
-                "Something went wrong here",
-                "Larder made a mistake and has written it to its log. Try may_retry; if it stays, pass on the reference below.",
+                "Something went wrong",
+                "An unexpected error occurred and was logged. Try again. If the error persists, report the reference below.",
             ),
         }
     }
 }
 
 fn unavailable(service: Service, since: Option<DateTime<Utc>>, may_retry: bool) -> Message {
-    let (subject, what) = match service {
-        Service::Postgres => ("The database", "the database is back"),
-        Service::S3 => ("The object store", "the store is back"),
-        other => (other.name(), "it is back"),
+    let (subject, name) = match service {
+        Service::Postgres => ("The database", "the database"),
+        Service::S3 => ("The object store", "the object store"),
+        other => (other.name(), "it"),
     };
-    let how_long = match since {
-        Some(since) => format!("has not answered since {}, {}", since.format("%H:%M"), units::ago_text(since, clock::now())),
-        None => "did not answer in time".to_owned(),
+    let since_text = match since {
+        Some(since) => format!("has not responded since {}, {}", since.format("%H:%M"), units::ago_text(since, clock::now())),
+        None => "did not respond in time".to_owned(),
     };
     Message {
         status: "Service unavailable",
-        headline: format!("{subject} is not answering"),
-        sentence: format!("Larder could not open this page because {} {how_long}.", service.name()),
+        headline: format!("{subject} is not responding"),
+        sentence: format!("Larder could not open this page because {} {since_text}.", service.name()),
         notes: vec![
-            ("check", "Your files are safe. Everything that was confirmed as uploaded is in the store.".to_owned()),
+            ("check", "Your files are safe. Every file that was confirmed as uploaded is stored.".to_owned()),
             if may_retry {
-                ("retry", format!("Larder tries may_retry every 5 seconds. This page opens by itself when {what}."))
+                ("retry", format!("Larder retries every 5 seconds. This page opens automatically when {name} responds."))
             } else {
-                ("retry", format!("What you sent may have been done, or not. When {what}, look before you send it again."))
+                ("retry", format!("Your change may or may not have been saved. When {name} responds, check before you send it again."))
             },
         ],
     }
@@ -85,10 +83,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_told_that_nothing_was_done_where_it_may_have_been() {
+    fn a_failed_write_is_reported_as_possibly_done() {
         let error = Error::Unavailable { service: Service::Postgres, cause: String::new() };
         let sent: String = error.message(None, false).notes.into_iter().map(|(_, note)| note).collect();
-        assert!(sent.contains("may have been done, or not") && sent.contains("look before you send it again"), "{sent}");
-        assert!(!error.message(None, true).notes.iter().any(|(_, note)| note.contains("sent")));
+        assert!(sent.contains("may or may not have been saved") && sent.contains("check before you send it again"), "{sent}");
+        assert!(!error.message(None, true).notes.iter().any(|(_, note)| note.contains("send")));
     }
 }

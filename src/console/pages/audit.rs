@@ -1,4 +1,4 @@
-//! `/audit`: who did what to which resource, when and from where; also as CSV.
+//! `/audit`: the audit log, also as CSV.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -37,7 +37,7 @@ impl IndexPage {
         [&query.actor, &query.action, &query.resource, &query.from, &query.to].iter().any(|field| !field.is_empty())
     }
 
-    /// The nouns, each with its actions.
+    /// The actions, grouped by the noun before the dot.
     fn actions(&self) -> Vec<(&'static str, Vec<&'static str>)> {
         let mut nouns: Vec<(&str, Vec<&str>)> = Vec::new();
         for action in ACTIONS {
@@ -55,7 +55,7 @@ pub struct Row {
     pub event: Event,
     pub failure: Option<&'static str>,
     pub resource_url: Option<String>,
-    /// What else was written down, as JSON.
+    /// Further details of the event, as JSON.
     pub detail: Option<String>,
 }
 
@@ -88,7 +88,7 @@ impl IndexQuery {
         let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let action = some(&self.action);
         if action.as_deref().is_some_and(|action| !is_known(action)) {
-            return Err(Refusal { field: "action", why: "No event has this name. Choose one of the list.".to_owned() });
+            return Err(Refusal { field: "action", why: "Unknown action. Choose one from the list.".to_owned() });
         }
         Ok(Filter {
             actor: some(&self.actor),
@@ -114,12 +114,12 @@ impl IndexQuery {
     }
 }
 
-/// An action, or the noun of some.
+/// Whether this is an action or a noun of actions.
 fn is_known(action: &str) -> bool {
     ACTIONS.iter().any(|known| *known == action || known.split_once('.').is_some_and(|(noun, _)| noun == action))
 }
 
-/// The day in a field; the database has no others than these.
+/// Parses a date that Postgres can store.
 fn day(text: &str, field: &'static str) -> std::result::Result<Option<NaiveDate>, Refusal> {
     let text = text.trim();
     if text.is_empty() {
@@ -127,8 +127,8 @@ fn day(text: &str, field: &'static str) -> std::result::Result<Option<NaiveDate>
     }
     match text.parse::<NaiveDate>() {
         Ok(day) if (1970..=9999).contains(&day.year()) => Ok(Some(day)),
-        Ok(_) => Err(Refusal { field, why: "Write a year from 1970 to 9999.".to_owned() }),
-        Err(_) => Err(Refusal { field, why: "Write a day as year, month, day: 2026-11-20.".to_owned() }),
+        Ok(_) => Err(Refusal { field, why: "Enter a year from 1970 to 9999.".to_owned() }),
+        Err(_) => Err(Refusal { field, why: "Enter a date as YYYY-MM-DD, for example 2026-11-20.".to_owned() }),
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_that_no_event_can_have_is_refused() {
+    fn a_date_out_of_range_is_rejected() {
         for (text, expected) in [
             ("", None),
             ("2026-11-20", None),
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_is_one_of_the_list_or_the_noun_of_some() {
+    fn the_action_filter_accepts_actions_and_nouns() {
         for (action, expected) in [
             ("", None),
             ("object", None),

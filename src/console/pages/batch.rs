@@ -1,4 +1,4 @@
-//! `/uploads/{batch}`: what became of the files of one form.
+//! `/uploads/{batch}`: the result of one upload form.
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -60,12 +60,12 @@ impl ShowPage {
 
     fn sentence(&self) -> String {
         match self.failed {
-            0 if self.stored == 1 => "It was stored whole; its SHA-256 is kept beside it.".to_owned(),
-            0 => "Each was stored whole; its SHA-256 is kept beside it.".to_owned(),
-            1 if self.total == 1 => "Why stands below its name.".to_owned(),
-            failed if failed == self.total => "Why stands below each name.".to_owned(),
-            1 => "1 did not arrive; it stands first. The others are safe.".to_owned(),
-            failed => format!("{} did not arrive; they stand first. The others are safe.", count(failed)),
+            0 if self.stored == 1 => "The file was stored completely and its SHA-256 was recorded.".to_owned(),
+            0 => "All files were stored completely and their SHA-256 was recorded.".to_owned(),
+            1 if self.total == 1 => "See the reason below.".to_owned(),
+            failed if failed == self.total => "See the reason for each file below.".to_owned(),
+            1 => "1 file was not stored and is listed first. The other files were stored.".to_owned(),
+            failed => format!("{} files were not stored and are listed first. The other files were stored.", count(failed)),
         }
     }
 }
@@ -81,7 +81,7 @@ struct ShowQuery {
 }
 
 pub async fn show(viewer: Viewer, ctx: web::Data<Context>, batch: web::Path<String>, query: Query) -> Result<HttpResponse> {
-    let id = Uuid::parse_str(&batch).map_err(|_| Error::NotFound("There is no upload of this number.".to_owned()))?;
+    let id = Uuid::parse_str(&batch).map_err(|_| Error::NotFound("Upload not found.".to_owned()))?;
     let from = i64::from(query.read::<ShowQuery>()?.from);
     let batch = uploads::batch(&ctx, &viewer.actor, id, from).await?;
     let layout = viewer.layout("Upload", Section::Uploads).with_parents([("Uploads".to_owned(), "/uploads".to_owned())]);

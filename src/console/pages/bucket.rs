@@ -1,4 +1,4 @@
-//! `/buckets/{bucket}`: folders and objects, a page at a time, in the order in which the store lists them.
+//! `/buckets/{bucket}`: the object browser, with folders and objects in the order of the store.
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -30,19 +30,19 @@ pub struct ShowPage {
     pub place: Location,
     pub folders: Vec<FolderRow>,
     pub objects: Vec<ObjectRow>,
-    /// Key and ETag of the folder's own marker, for the button that deletes an empty folder.
+    /// Key and ETag of the folder marker, for the button that deletes an empty folder.
     pub marker: Option<String>,
     pub next_url: Option<String>,
     pub back_url: Option<String>,
     pub max_size: u64,
-    /// How programs reach this bucket.
+    /// The endpoint in the example command.
     pub endpoint: Option<String>,
     pub to: String,
     pub new_folder: String,
     pub refusal: Refusal,
 }
 
-/// Where in the bucket, and where in the listing.
+/// The folder and the position in its listing.
 #[derive(Clone, Debug, Default)]
 pub struct Location {
     pub prefix: String,
@@ -58,7 +58,7 @@ impl ShowPage {
         self.folders.len() + self.objects.len()
     }
 
-    /// The whole folder is on this page.
+    /// Whether the whole folder is on this page.
     pub fn is_whole(&self) -> bool {
         self.place.offset == 0 && self.place.cursor.is_empty() && self.next_url.is_none()
     }
@@ -117,12 +117,12 @@ impl ShowPage {
         self.limit_url(&self.place.limit)
     }
 
-    /// `First` leads back only from further on.
+    /// The first page, unless this is the first page.
     pub fn first_link(&self) -> Option<String> {
         (!self.place.cursor.is_empty()).then(|| self.first_url())
     }
 
-    /// For the command that programs use.
+    /// The prefix for the example command.
     pub fn slash_prefix(&self) -> String {
         format!("/{}", self.place.prefix)
     }
@@ -155,7 +155,7 @@ pub struct ShowQuery {
 }
 
 impl ShowQuery {
-    /// A prefix that does not end with a slash is a folder and the beginning of a name.
+    /// Splits a prefix without a trailing slash into the folder and the start of a name.
     fn place(self) -> Location {
         let cut = self.prefix.rfind('/').map_or(0, |at| at + 1);
         let (prefix, rest) = self.prefix.split_at(cut);
@@ -172,17 +172,17 @@ impl ShowQuery {
 
 pub async fn show(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket, query: Query) -> Result<HttpResponse> {
     let mut query: ShowQuery = query.read()?;
-    let mut wrong_place = None;
+    let mut invalid_target = None;
     if let Some(to) = query.to.take() {
         match objects::resolve_path(&ctx, &bucket.0, &to).await {
             Ok(ResolvedPath::Folder { bucket, prefix }) => return Ok(see_other(&paths::folder(&bucket, &prefix))),
             Ok(ResolvedPath::Object { bucket, key }) => return Ok(see_other(&paths::object(&bucket, &key))),
-            Err(domain::Error::Refused { why, .. } | domain::Error::NotFound(why)) => wrong_place = Some((to, why)),
+            Err(domain::Error::Refused { why, .. } | domain::Error::NotFound(why)) => invalid_target = Some((to, why)),
             Err(error) => return Err(error.into()),
         }
     }
     let mut page = page(&viewer, &ctx, bucket.0, query.place()).await?;
-    match wrong_place {
+    match invalid_target {
         Some((to, why)) => {
             page.to = to;
             page.refusal = Refusal { field: "to", why };
@@ -192,7 +192,7 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket, query
     }
 }
 
-/// The first page of a folder, with a folder name that was refused.
+/// The first page of a folder, with a rejected folder name.
 pub(super) async fn with_refused_folder(
     person: &SignedIn,
     ctx: &Context,
@@ -254,7 +254,7 @@ pub fn assemble(layout: Layout, bucket: BucketName, place: Location, listing: Li
     }
 }
 
-/// The title of a folder, and the pages above it.
+/// The title of a folder and its parent pages.
 pub fn crumbs(bucket: &BucketName, prefix: &str) -> (String, Vec<(String, String)>) {
     let mut parents = vec![("Buckets".to_owned(), "/buckets".to_owned())];
     let mut title = bucket.to_string();
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_folder_above_has_its_link() {
+    fn every_parent_folder_is_linked() {
         let bucket = BucketName::parse("scans").unwrap();
         let (title, parents) = crumbs(&bucket, "a b//c/");
         assert_eq!(title, "c");
@@ -286,13 +286,13 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_without_a_slash_is_the_beginning_of_a_name() {
+    fn a_prefix_without_a_slash_filters_names() {
         let place = ShowQuery { prefix: "a/b".into(), ..ShowQuery::default() }.place();
         assert_eq!((place.prefix.as_str(), place.starts.as_str(), place.limit), ("a/", "b", 100));
     }
 
     #[test]
-    fn an_offset_that_is_made_up_can_still_be_counted_on_from() {
+    fn an_invalid_offset_is_clamped() {
         for (text, expected) in [("", 0), ("x", 0), ("-1", 0), ("200", 200), ("18446744073709551615", 1 << 53)] {
             let place = ShowQuery { offset: text.into(), ..ShowQuery::default() }.place();
             assert_eq!(place.offset, expected, "{text}");

@@ -1,4 +1,4 @@
-//! `/buckets`: every bucket, what is in it as far as Larder has counted, and the form that makes one.
+//! `/buckets`: all buckets with their counted contents, and the form that creates one.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -27,7 +27,7 @@ pub struct IndexPage {
     pub denied: Vec<String>,
     pub objects: u64,
     pub bytes: u64,
-    /// Buckets without figures, which the sums leave out.
+    /// Buckets without counts, which the totals exclude.
     pub uncounted: usize,
     pub counted_at: Option<DateTime<Utc>>,
     pub starts: String,
@@ -37,7 +37,7 @@ pub struct IndexPage {
 
 pub struct Row {
     pub bucket: Bucket,
-    /// Of the size of all buckets, in per cent.
+    /// Share of the total size, in percent.
     pub share: u64,
 }
 
@@ -68,7 +68,7 @@ pub fn versioning_label(versioning: Option<Versioning>) -> &'static str {
         Some(Versioning::On) => "On",
         Some(Versioning::Suspended) => "Suspended",
         Some(Versioning::Off) => "Off",
-        None => "not known",
+        None => "unknown",
     }
 }
 
@@ -122,7 +122,7 @@ pub async fn index(viewer: Viewer, ctx: web::Data<Context>, query: Query) -> Res
 pub async fn create(admin: Admin, ctx: web::Data<Context>, form: Form<CreateForm>) -> Result<HttpResponse> {
     let form = form.read().await?;
     let (status, why) = match buckets::create(&ctx, &admin.actor, &form.name).await {
-        Ok(bucket) => return Ok(admin.redirect(&paths::bucket(&bucket), Flash::done(format!("The bucket {bucket} is ready.")))),
+        Ok(bucket) => return Ok(admin.redirect(&paths::bucket(&bucket), Flash::done(format!("Bucket {bucket} created.")))),
         Err(domain::Error::Refused { why, .. }) => (StatusCode::UNPROCESSABLE_ENTITY, why),
         Err(domain::Error::Conflict(why)) => (StatusCode::CONFLICT, why),
         Err(error) => return Err(error.into()),
@@ -135,8 +135,10 @@ pub async fn create(admin: Admin, ctx: web::Data<Context>, form: Form<CreateForm
 
 pub async fn count(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
     buckets::count_again(&ctx).await?;
-    Ok(viewer
-        .redirect("/buckets", Flash::done("Counting has begun. Large buckets take some minutes; the figures change as they are ready.")))
+    Ok(viewer.redirect(
+        "/buckets",
+        Flash::done("Recount started. Large buckets take a few minutes; the numbers update as each bucket is counted."),
+    ))
 }
 
 async fn page(person: &SignedIn, ctx: &Context, starts: String) -> Result<IndexPage> {
@@ -144,13 +146,13 @@ async fn page(person: &SignedIn, ctx: &Context, starts: String) -> Result<IndexP
     Ok(IndexPage::of(person.layout("Buckets", Section::Buckets), store_description(&ctx.config), list, starts))
 }
 
-/// Which store it is, for the line under the title.
+/// The object store, for the line below the title.
 pub fn store_description(config: &Config) -> String {
     let region = &config.s3.region;
     match &config.s3.endpoint {
         Some(endpoint) => {
             let host = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, host)| host);
-            format!("The store at {host}, region {region}.")
+            format!("Object store {host}, region {region}.")
         }
         None => format!("Amazon S3, region {region}."),
     }

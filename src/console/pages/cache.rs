@@ -1,4 +1,4 @@
-//! `/cache…`: what Redis does, and what is in it.
+//! `/cache…`: metrics and contents of Redis.
 
 pub mod download;
 pub mod key;
@@ -15,7 +15,7 @@ use crate::console::session::SignedIn;
 use crate::console::units;
 use crate::stores::redis::Cost;
 
-/// The pages of the cache, side by side.
+/// The tabs of the cache pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tab {
     Metrics,
@@ -28,9 +28,9 @@ pub enum Tab {
 }
 
 impl Tab {
-    /// Those that a role may open: names and values are for admins.
+    /// Tab, label, URL and whether it is for admins only, because it shows key names or values.
     const ALL: [(Self, &'static str, &'static str, bool); 7] = [
-        (Self::Metrics, "Figures", "/cache", false),
+        (Self::Metrics, "Metrics", "/cache", false),
         (Self::Namespaces, "Namespaces", "/cache/namespaces", false),
         (Self::Keys, "Keys", "/cache/keys", true),
         (Self::Slow, "Slow log", "/cache/slowlog", true),
@@ -40,7 +40,7 @@ impl Tab {
     ];
 }
 
-/// The line of tabs, with one of them open.
+/// The tab bar, with the selected tab.
 pub struct Tabs {
     open: Option<Tab>,
     admin: bool,
@@ -51,14 +51,14 @@ impl Tabs {
         Self { open, admin: layout.is_admin() }
     }
 
-    /// Word, address, and whether it is this page.
+    /// Label, URL, and whether the tab is selected.
     pub fn list(&self) -> Vec<(&'static str, &'static str, bool)> {
         let may = |needs_admin: bool| self.admin || !needs_admin;
         Tab::ALL.iter().filter(|tab| may(tab.3)).map(|(tab, word, url, _)| (*word, *url, self.open == Some(*tab))).collect()
     }
 }
 
-/// The page behind a tab, which has its title.
+/// The layout and the tab bar of the page behind a tab.
 fn tab_layout(person: &SignedIn, tab: Tab) -> (Layout, Tabs) {
     let title = Tab::ALL.iter().find(|(known, ..)| *known == tab).map_or("", |(_, word, ..)| word);
     let layout = person.layout(title, Section::Cache).with_parents([crumb()]);
@@ -70,18 +70,13 @@ fn crumb() -> (String, String) {
     ("Cache".to_owned(), "/cache".to_owned())
 }
 
-/// The pages above those below a tab.
+/// The parent pages of a page below a tab.
 fn parents(tab: &str, url: &str) -> [(String, String); 2] {
     [crumb(), (tab.to_owned(), url.to_owned())]
 }
 
-/// "6 commands, answered in 1.4 ms".
+/// "6 commands in 1.4 ms".
 fn cost_text(cost: Cost) -> String {
     let word = if cost.commands == 1 { "command" } else { "commands" };
-    format!(
-        "{} {word}, answered in {:.1}{}ms",
-        units::count_text(cost.commands as u64),
-        cost.time.as_secs_f64() * 1000.0,
-        units::THIN_SPACE
-    )
+    format!("{} {word} in {:.1}{}ms", units::count_text(cost.commands as u64), cost.time.as_secs_f64() * 1000.0, units::THIN_SPACE)
 }

@@ -1,4 +1,4 @@
-//! `/buckets/{bucket}/deletions`: asks once, naming what goes; then deletes exactly what was seen.
+//! `/buckets/{bucket}/deletions`: a confirmation that lists the objects, then their conditional deletion.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -16,13 +16,13 @@ use crate::domain::Context;
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{self, DeleteOutcome, ObjectToDelete};
 
-/// From here on the bucket's name is typed.
+/// Above this number the user must type the name of the bucket.
 const CONFIRM_ABOVE: usize = 100;
-/// What one page of the browser can select.
+/// The most objects that one page of the browser can select.
 const MAX_OBJECTS: usize = 1000;
-/// Stores send 32 to 40 characters.
+/// Stores use ETags of 32 to 40 characters.
 const MAX_ETAG_LENGTH: usize = 128;
-/// So many are named one by one.
+/// The most objects listed individually.
 const MAX_LISTED: usize = 100;
 
 #[derive(Template)]
@@ -40,7 +40,7 @@ impl ConfirmPage {
         self.chosen.len() > CONFIRM_ABOVE
     }
 
-    pub fn what(&self) -> String {
+    pub fn count_text(&self) -> String {
         object_count(self.chosen.len())
     }
 
@@ -65,7 +65,7 @@ impl ConfirmPage {
     }
 }
 
-/// An object as it was seen; the size is for the eye only.
+/// A selected object with the ETag that the user saw. The size is for display only.
 #[derive(Clone, Debug)]
 pub struct Chosen {
     pub doomed: ObjectToDelete,
@@ -102,7 +102,7 @@ impl ResultPage {
 
 fn reason(fate: &DeleteOutcome) -> String {
     match fate {
-        DeleteOutcome::Changed => "It has changed since you looked.".to_owned(),
+        DeleteOutcome::Changed => "The object was changed after you opened the page.".to_owned(),
         DeleteOutcome::Failed(why) => why.clone(),
         DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted => String::new(),
     }
@@ -112,7 +112,7 @@ pub fn object_count(count: usize) -> String {
     if count == 1 { "1 object".to_owned() } else { format!("{} objects", units::count_text(count as u64)) }
 }
 
-/// Nothing where a size is not known. The sizes are what a form said.
+/// The total size, if all sizes are known. They come from the form.
 fn bytes(chosen: &[Chosen]) -> Option<u64> {
     chosen.iter().try_fold(0, |sum: u64, chosen| Some(sum.saturating_add(chosen.size?)))
 }
@@ -121,7 +121,7 @@ fn folder_of(bucket: &BucketName, chosen: &[Chosen]) -> String {
     paths::folder(bucket, chosen.first().map_or("", |chosen| chosen.doomed.key.folder()))
 }
 
-/// The fields of the form, in their form: `k` and `etag` in turn, or check boxes that hold both.
+/// The fields of the form: alternating `k` and `etag`, or checkboxes with both.
 #[derive(Debug, Default)]
 struct DeletionForm {
     chosen: Vec<Chosen>,
@@ -138,7 +138,7 @@ impl DeletionForm {
             match name.as_str() {
                 "confirm" => form.confirmed = value == "1",
                 "name" => form.typed = value,
-                // The button of one row: what is checked elsewhere is not meant.
+                // The button of one row: checkboxes are ignored.
                 "only" => form.chosen.push(Self::pair(&value)?),
                 "pair" if !only => form.chosen.push(Self::pair(&value)?),
                 "k" if !only && waiting.is_none() => waiting = Some(query::key_of_field(&value)?),
@@ -154,7 +154,7 @@ impl DeletionForm {
             return Err(missing_etag());
         }
         if form.chosen.len() > MAX_OBJECTS {
-            return Err(Error::TooLarge(format!("At most {} objects can be deleted at once.", units::count_text(MAX_OBJECTS as u64))));
+            return Err(Error::TooLarge(format!("At most {} objects can be deleted at a time.", units::count_text(MAX_OBJECTS as u64))));
         }
         Ok(form)
     }
@@ -171,7 +171,7 @@ impl DeletionForm {
     }
 }
 
-/// It travels on in a header, so it must be what a store could have sent in one.
+/// The ETag is sent in a header, so it must be a valid header value.
 fn etag(seen: &str) -> Result<String> {
     let etag = seen.trim_matches('"');
     let plausible = !etag.is_empty() && etag.len() <= MAX_ETAG_LENGTH && etag.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
@@ -179,7 +179,7 @@ fn etag(seen: &str) -> Result<String> {
 }
 
 fn missing_etag() -> Error {
-    Error::BadRequest("Every object to delete comes with the ETag that was seen.".to_owned())
+    Error::BadRequest("Every object to delete must come with the ETag that was shown.".to_owned())
 }
 
 #[derive(Deserialize)]
@@ -190,14 +190,14 @@ pub struct ShowQuery {
 pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, form: Form<Vec<(String, String)>>) -> Result<HttpResponse> {
     let form = DeletionForm::read(form.read().await?)?;
     if form.chosen.is_empty() {
-        return Ok(editor.redirect(&paths::bucket(&bucket.0), Flash::warn("Nothing was selected, so nothing was deleted.")));
+        return Ok(editor.redirect(&paths::bucket(&bucket.0), Flash::warn("No objects were selected. Nothing was deleted.")));
     }
     let mut page = confirm_page(&editor, bucket.0, form.chosen);
     if !form.confirmed {
         return with_status(StatusCode::OK, &page);
     }
     if page.needs_name() && form.typed != page.bucket.as_str() {
-        page.refusal = Refusal { field: "name", why: format!("Type {} exactly as it is written.", page.bucket) };
+        page.refusal = Refusal { field: "name", why: format!("Type {} exactly as shown.", page.bucket) };
         page.typed = form.typed;
         return super::unprocessable(&page);
     }
@@ -207,7 +207,7 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
         [(only, fate)] => one(&editor, &page, only, fate),
         _ => match objects::keep_deletion_result(&ctx, &editor.actor, &fates).await {
             Some(id) => Ok(see_other(&paths::deletion_result(&page.bucket, id))),
-            // Without Redis the result has no address of its own, and is shown at once.
+            // Without Redis the result cannot be stored under its own URL and is shown directly.
             None => {
                 let fates = fates.into_iter().map(|(doomed, fate)| (doomed.key.to_string(), fate)).collect();
                 super::ok(&result_page(&editor, page.bucket, fates))
@@ -216,15 +216,15 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
     }
 }
 
-/// What became of the only object.
+/// The response for a single object.
 fn one(editor: &SignedIn, page: &ConfirmPage, object: &ObjectToDelete, fate: &DeleteOutcome) -> Result<HttpResponse> {
     let name = name_markup::plain(object.key.name());
     match fate {
         DeleteOutcome::Deleted => Ok(editor.redirect(&page.folder_url(), Flash::done(format!("Deleted {name}.")))),
-        DeleteOutcome::AlreadyDeleted => Ok(editor.redirect(&page.folder_url(), Flash::warn(format!("{name} was gone already.")))),
-        DeleteOutcome::Changed => {
-            Err(Error::Conflict(format!("{name} has changed since you looked, so it was not deleted. Open it again and decide anew.")))
-        }
+        DeleteOutcome::AlreadyDeleted => Ok(editor.redirect(&page.folder_url(), Flash::warn(format!("{name} had already been deleted.")))),
+        DeleteOutcome::Changed => Err(Error::Conflict(format!(
+            "{name} was changed after you opened it, so it was not deleted. Open it again to check the current version."
+        ))),
         DeleteOutcome::Failed(why) => Ok(editor.redirect(&page.folder_url(), Flash::bad(format!("{name} was not deleted: {why}")))),
     }
 }
@@ -248,7 +248,7 @@ fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>) -> C
 pub async fn show(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, query: Query) -> Result<HttpResponse> {
     let ShowQuery { id } = query.read()?;
     let fates = objects::deletion_result(&ctx, &editor.actor, id).await;
-    let fates = fates.ok_or_else(|| Error::NotFound("This result is not kept any more. The audit has what was deleted.".to_owned()))?;
+    let fates = fates.ok_or_else(|| Error::NotFound("This result has expired. The audit log shows what was deleted.".to_owned()))?;
     super::ok(&result_page(&editor, bucket.0, fates))
 }
 
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_etags_come_in_turn_or_in_pairs() {
+    fn keys_and_etags_alternate_or_come_in_pairs() {
         let (a, b) = (paths::field("a"), paths::field("b\n"));
         let fields = [("k", a.as_str()), ("etag", "\"1\""), ("k", &b), ("etag", "2-3"), ("confirm", "1")];
         let read = form(&fields).unwrap();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_button_of_a_row_means_that_row_alone() {
+    fn the_button_of_a_row_deletes_only_that_row() {
         let (a, b) = (format!("{}:1:1", paths::field("a")), format!("{}:2:1", paths::field("b")));
         assert_eq!(chosen(&form(&[("pair", &a), ("only", &b)]).unwrap()), [("b", "2")]);
     }
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn an_etag_that_no_store_sends_is_a_bad_request() {
+    fn an_invalid_etag_is_a_bad_request() {
         let key = paths::field("a");
         assert!(form(&[("k", &key), ("etag", &"e".repeat(128))]).is_ok());
         for etag in ["e".repeat(129), "a\nb".to_owned(), "a\0".to_owned(), "é".to_owned(), "\"\"".to_owned()] {
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_are_made_up_can_be_added() {
+    fn the_sum_of_huge_sizes_does_not_overflow() {
         let pair = |key: &str| ("pair", format!("{}:x:18446744073709551615", paths::field(key)));
         let fields = [pair("a"), pair("b")].map(|(name, value)| (name.to_owned(), value));
         let read = DeletionForm::read(fields.to_vec()).unwrap();

@@ -1,5 +1,5 @@
-//! `GET|HEAD /buckets/{bucket}/download` and `GET /buckets/{bucket}/preview`: bytes of strangers, which must
-//! never run on our origin.
+//! `GET|HEAD /buckets/{bucket}/download` and `GET /buckets/{bucket}/preview`: untrusted content, which must never
+//! execute on Larder's origin.
 
 use actix_web::body::SizedStream;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
@@ -22,13 +22,13 @@ struct Named {
     version: Option<String>,
 }
 
-/// A document that is shown may do nothing at all: no script, no form, no origin.
+/// A previewed document has no scripts, no forms and an opaque origin.
 const SANDBOX: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'; frame-ancestors 'self'";
-/// Browsers refuse to show a PDF in a sandbox; its viewer runs apart from our origin.
+/// Browsers do not display PDFs in a sandbox; the PDF viewer is isolated from our origin.
 const PDF: &str = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; plugin-types application/pdf; frame-ancestors 'self'";
 
-pub async fn show(viewer: Viewer, ctx: web::Data<Context>, place: (Bucket, Query), req: HttpRequest) -> Result<HttpResponse> {
-    let (bucket, Named { key, version }) = (place.0.0, place.1.read()?);
+pub async fn show(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Query), req: HttpRequest) -> Result<HttpResponse> {
+    let (bucket, Named { key, version }) = (target.0.0, target.1.read()?);
     let key = query::key(key)?;
     let purpose = if req.method() == Method::HEAD { Purpose::Head } else { Purpose::Download };
     let conditions = conditions(req.headers());
@@ -36,7 +36,7 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, place: (Bucket, Query
     let found = objects::download(&ctx, &viewer.actor, viewer.session.id, &request).await?;
     Ok(match found {
         Download::Body(body) => {
-            let mut answer = begin(&body);
+            let mut answer = start_response(&body);
             answer
                 .insert_header((header::CONTENT_TYPE, "application/octet-stream"))
                 .insert_header((header::CONTENT_DISPOSITION, objects::disposition(key.name())))
@@ -47,13 +47,13 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, place: (Bucket, Query
     })
 }
 
-/// What the browser may show: decided by the first bytes, whatever the object says it is.
-pub async fn preview(viewer: Viewer, ctx: web::Data<Context>, place: (Bucket, Query), req: HttpRequest) -> Result<HttpResponse> {
-    let (bucket, Named { key, .. }) = (place.0.0, place.1.read()?);
+/// The media type is decided by the first bytes, not by the object's Content-Type.
+pub async fn preview(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Query), req: HttpRequest) -> Result<HttpResponse> {
+    let (bucket, Named { key, .. }) = (target.0.0, target.1.read()?);
     let key = query::key(key)?;
     let sniffed = preview::sniff(&preview::head_of(&ctx, &bucket, &key).await?);
     let Some((kind, media)) = sniffed else {
-        return Err(Error::Unprocessable("This kind of file has no preview. Download it to open it.".into()));
+        return Err(Error::Unprocessable("This type of file has no preview. Download the file to open it.".into()));
     };
     let purpose = if req.method() == Method::HEAD { Purpose::Head } else { Purpose::Preview };
     let conditions = conditions(req.headers());
@@ -61,7 +61,7 @@ pub async fn preview(viewer: Viewer, ctx: web::Data<Context>, place: (Bucket, Qu
     let found = objects::download(&ctx, &viewer.actor, viewer.session.id, &request).await?;
     Ok(match found {
         Download::Body(body) => {
-            let mut answer = begin(&body);
+            let mut answer = start_response(&body);
             answer
                 .insert_header((header::CONTENT_TYPE, media))
                 .insert_header((header::CONTENT_DISPOSITION, "inline"))
@@ -90,10 +90,10 @@ fn http_date(time: DateTime<Utc>) -> String {
 }
 
 /// The status and the headers that a download and a preview share.
-fn begin(body: &DownloadBody) -> HttpResponseBuilder {
+fn start_response(body: &DownloadBody) -> HttpResponseBuilder {
     let mut answer = HttpResponse::build(if body.content_range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
     answer.insert_header((header::ACCEPT_RANGES, "bytes"));
-    // Browsers may keep it, but ask whether it is still the same and whether they still may.
+    // Browsers may cache the object but must revalidate it, which also checks the permission.
     answer.insert_header((header::CACHE_CONTROL, "private, no-cache"));
     if let Some(range) = &body.content_range {
         answer.insert_header((header::CONTENT_RANGE, range.as_str()));

@@ -1,4 +1,4 @@
-//! `POST /buckets/{bucket}/folders`: a folder is an empty object whose key ends with a slash.
+//! `POST /buckets/{bucket}/folders`: creates a folder, an empty object whose key ends with a slash.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -36,7 +36,7 @@ pub async fn create(
     let CreateForm { name } = form.read().await?;
     let (status, why) = match objects::create_folder(&ctx, &editor.actor, &bucket.0, &prefix, &name).await {
         Ok(made) => {
-            let flash = Flash::done(format!("The folder {} is ready.", name_markup::plain(name.trim_end_matches('/'))));
+            let flash = Flash::done(format!("Folder {} created.", name_markup::plain(name.trim_end_matches('/'))));
             return Ok(editor.redirect(&paths::folder(&bucket.0, &made), flash));
         }
         Err(domain::Error::Refused { why, .. }) => (StatusCode::UNPROCESSABLE_ENTITY, why),

@@ -1,5 +1,5 @@
-//! `/health`, the page: open to all in coarse words, with details for those who are signed in. It reads what
-//! is in memory and asks no store, so it opens even when all of them are down.
+//! The `/health` page: the state of every service for everyone, details for signed-in users. It only reads memory, so it
+//! opens even when all stores are down.
 
 mod card;
 mod events;
@@ -31,10 +31,10 @@ use render_cache::ViewKey;
 pub use render_cache::{LiveFragment, RenderCache};
 pub use status::ServiceStatus;
 
-/// On the page; each service's own page has all of its.
+/// Incidents on this page. The page of each service shows all of its incidents.
 const INCIDENTS: usize = 10;
 
-/// What changes while somebody looks.
+/// The part of the page that is updated live.
 pub struct Live {
     pub down: Vec<Card>,
     pub others: Vec<Card>,
@@ -45,15 +45,15 @@ pub struct Live {
     pub checked_at: Option<DateTime<Utc>>,
     pub process: ProcessStats,
     pub signed_in: bool,
-    /// Seconds between two checks.
+    /// Seconds between checks.
     pub period: u64,
-    /// Nobody can sign in to see more.
+    /// Nobody can sign in, because Postgres is down.
     pub sign_in_unavailable: bool,
 }
 
 impl Live {
     pub fn of(board: &Board, process: ProcessStats, signed_in: bool) -> Self {
-        // Nobody else is shown what that takes.
+        // Only signed-in users see these.
         let incidents = if signed_in { board.incidents() } else { Vec::new() };
         let cards = board.all().into_iter().map(|snapshot| {
             let uptime = if signed_in { board.uptime(snapshot.service) } else { Uptime::default() };
@@ -104,7 +104,7 @@ pub struct ShowPage {
     pub live: Fragment,
 }
 
-/// What changes on the page of all services.
+/// The live part of the page of all services.
 fn all(ctx: &Context, meter: &Meter, render_cache: &RenderCache, signed_in: bool) -> Result<Fragment> {
     render_cache.get(ctx, ViewKey::All { signed_in }, || {
         Fragment::of(&LiveFragment { live: Live::of(&ctx.health, ProcessStats::of(ctx, meter, signed_in), signed_in) })
@@ -121,16 +121,16 @@ pub fn show(visitor: &Visitor, ctx: &Context, meter: &Meter, render_cache: &Rend
 #[serde(default)]
 pub struct CheckFields {
     service: String,
-    /// Not empty on the service's own page, to come back to it.
+    /// Not empty on the page of a service, to redirect back to it.
     here: String,
 }
 
-/// Has one service checked now, or all of them where none is named, and comes back with what was found.
+/// Checks one service now, or all if none is named, and redirects back with the result.
 pub async fn check(viewer: Viewer, ctx: web::Data<Context>, form: Form<CheckFields>) -> Result<HttpResponse> {
     let fields = form.read().await?;
     let named = Service::of_slug(&fields.service).filter(|service| ctx.health.is_configured(*service));
     if named.is_none() && !fields.service.is_empty() {
-        return Err(Error::Unprocessable("There is no service of this name to check.".to_owned()));
+        return Err(Error::Unprocessable("Unknown service.".to_owned()));
     }
     let services: Vec<Service> = Service::ALL
         .into_iter()
@@ -144,7 +144,7 @@ pub async fn check(viewer: Viewer, ctx: web::Data<Context>, form: Form<CheckFiel
     Ok(viewer.redirect(&back, check_summary(checked.collect())))
 }
 
-/// What came of it, in sentences that name each service once.
+/// A summary of the checks that names each service once.
 fn check_summary(checked: Vec<(Snapshot, Asked)>) -> Flash {
     let names = |found: &dyn Fn(&Snapshot, Asked) -> bool| {
         let found: Vec<&str> = checked.iter().filter(|(one, asked)| found(one, *asked)).map(|(one, _)| one.service.name()).collect();
@@ -153,19 +153,19 @@ fn check_summary(checked: Vec<(Snapshot, Asked)>) -> Flash {
     let (good, goods) = names(&|one, asked| asked == Asked::Checked && one.failures == 0);
     let (bad, bads) = names(&|one, asked| asked == Asked::Checked && one.failures > 0);
     let (late, lates) = names(&|_, asked| asked == Asked::Running);
-    let mut words = Vec::new();
+    let mut sentences = Vec::new();
     if goods > 0 {
-        words.push(format!("{good} {}.", if goods == 1 { "answers" } else { "answer" }));
+        sentences.push(format!("{good} {} up.", if goods == 1 { "is" } else { "are" }));
     }
     if bads > 0 {
-        words.push(format!("{bad} {} not answer as it should.", if bads == 1 { "does" } else { "do" }));
+        sentences.push(format!("{bad} {} unhealthy.", if bads == 1 { "is" } else { "are" }));
     }
     if lates > 0 {
-        words.push(format!("{late} {} not answered within two seconds.", if lates == 1 { "has" } else { "have" }));
+        sentences.push(format!("{late} {} not responded within two seconds.", if lates == 1 { "has" } else { "have" }));
     }
-    match (words.is_empty(), bads + lates) {
-        (true, _) => Flash::warn("That was checked by hand a moment ago. Five seconds later it can be again."),
-        (false, 0) => Flash::done(format!("Checked just now: {}", words.join(" "))),
-        (false, _) => Flash::bad(format!("Checked just now: {}", words.join(" "))),
+    match (sentences.is_empty(), bads + lates) {
+        (true, _) => Flash::warn("The last manual check was less than 5 seconds ago. Try again in 5 seconds."),
+        (false, 0) => Flash::done(format!("Checked: {}", sentences.join(" "))),
+        (false, _) => Flash::bad(format!("Checked: {}", sentences.join(" "))),
     }
 }

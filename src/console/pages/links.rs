@@ -1,4 +1,4 @@
-//! `POST /buckets/{bucket}/links`: a temporary address for one object, for people without an account.
+//! `POST /buckets/{bucket}/links`: creates a temporary download link for an object, for people without an account.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -41,7 +41,7 @@ pub struct CreateForm {
 pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, form: Form<CreateForm>) -> Result<HttpResponse> {
     let form = form.read().await?;
     let key = query::key_of_field(&form.k)?;
-    // What is no number is as wrong as a number out of range.
+    // Invalid numbers are rejected like numbers out of range.
     let expires = form.expires.parse().unwrap_or(0);
     match objects::share(&ctx, &editor.actor, &bucket.0, &key, expires).await {
         Ok(link) => {

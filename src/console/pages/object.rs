@@ -1,4 +1,4 @@
-//! `/buckets/{bucket}/object`: what it is, the facts, who touched it.
+//! `/buckets/{bucket}/object`: preview, details and activity of an object.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -17,10 +17,10 @@ use crate::domain::objects::{self, Object, Origin};
 use crate::domain::preview::{self, MediaKind, Preview};
 use crate::domain::{Context, audit};
 
-/// How many events the page shows; the audit has the rest.
+/// Events shown on the page. The audit log has all of them.
 const EVENTS: i64 = 10;
 
-/// The choices of the link form: seconds and words.
+/// The choices of the link form: seconds and label.
 pub const LIFETIMES: [(u32, &str); 5] = [(300, "5 minutes"), (3600, "1 hour"), (86_400, "1 day"), (259_200, "3 days"), (604_800, "7 days")];
 
 #[derive(Template)]
@@ -29,7 +29,7 @@ pub struct ShowPage {
     pub layout: Layout,
     pub object: Object,
     pub preview: Preview,
-    /// None while the database does not answer.
+    /// `None` while Postgres is unavailable.
     pub events: Option<Vec<EventSummary>>,
     pub refusal: Refusal,
 }
@@ -162,7 +162,7 @@ async fn audited(person: &SignedIn, ctx: &Context, object: &Object, preview: Pre
     }
 }
 
-/// A page about one object: its folder and all above it lead back.
+/// The layout of a page about one object, with its folders in the breadcrumb.
 pub(super) fn layout(person: &SignedIn, title: &str, bucket: &BucketName, key: &ObjectKey) -> Layout {
     let (folder, mut parents) = super::bucket::crumbs(bucket, key.folder());
     parents.push((folder, paths::folder(bucket, key.folder())));

@@ -1,4 +1,4 @@
-//! `/`: what is up, what is stored, what happened.
+//! `/`: service status, storage, uploads and recent events.
 
 mod render_cache;
 
@@ -36,7 +36,7 @@ pub struct IndexPage {
 #[template(path = "parts/overview_live.html")]
 pub struct LiveFragment {
     pub services: Vec<ServiceStatus>,
-    /// None while the database does not answer: the rest of the page still stands.
+    /// `None` while Postgres is unavailable; the rest of the page still renders.
     pub figures: Option<Figures>,
     pub is_admin: bool,
 }
@@ -54,12 +54,12 @@ impl Figures {
 }
 
 impl LiveFragment {
-    /// Services that are down, for the sentence under the strip.
+    /// Services that are down, listed below the strip.
     fn down_services(&self) -> impl Iterator<Item = &ServiceStatus> {
         self.services.iter().filter(|line| line.state == State::Down)
     }
 
-    /// What is down of that which knows how much is stored: the store, and Redis, which keeps what was counted.
+    /// The unavailable service, if any, that the storage tile needs: S3, or Redis, which stores the counts.
     fn unavailable_source(&self) -> Option<&'static str> {
         self.down_services().map(|line| line.service).find(|service| matches!(service, Service::S3 | Service::Redis)).map(Service::name)
     }

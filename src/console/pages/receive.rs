@@ -1,4 +1,4 @@
-//! `POST /buckets/{bucket}/uploads`: any number of files in one form, streamed to the store as they come.
+//! `POST /buckets/{bucket}/uploads`: receives any number of files in one form and streams them to the store.
 
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_LENGTH;
@@ -16,9 +16,9 @@ use crate::console::{paths, request};
 use crate::domain::uploads::{self, Ended, File, FileState, Intake, Receiver};
 use crate::domain::{self, Context};
 
-/// Files of one form.
+/// Files per form.
 const MAX_FILES: usize = 10_000;
-/// Parts of one form that are not files; our own forms have none.
+/// Parts per form that are not files. Larder's own forms have none.
 const MAX_FIELDS: usize = 50;
 #[derive(Deserialize)]
 struct Target {
@@ -26,12 +26,12 @@ struct Target {
     prefix: String,
     #[serde(default)]
     overwrite: Option<String>,
-    /// `1`: the form has one file, so that where it is refused the rest of it need not be sent.
+    /// `1`: the form has one file, so a rejection can be sent before the whole file was received.
     #[serde(default)]
     single: Option<String>,
 }
 
-/// The request, of whose body nothing has been read yet.
+/// The request, with its body unread.
 pub struct Incoming {
     bucket: Result<Bucket>,
     query: Query,
@@ -78,7 +78,7 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming)
     if let Err(error) = reader.receive(&mut form).await {
         drain(&mut form).await;
         if wants_json {
-            // What had arrived whole is stored all the same.
+            // Files that were received completely are stored anyway.
             let files = reader.intake.finish().await;
             return Ok(error::problem(&error, &request::current_id(), batch_json(batch, &files)));
         }
@@ -86,7 +86,7 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming)
     }
     let files = reader.intake.finish().await;
     if files.is_empty() {
-        return Err(Error::Unprocessable("No file was chosen. Choose at least one and send the form again.".into()));
+        return Err(Error::Unprocessable("No file was selected. Select at least one file and submit the form again.".into()));
     }
     if wants_json {
         return Ok(json_response(batch, files));
@@ -109,7 +109,7 @@ impl FilesReader {
             let Some(name) = file_name(&head) else {
                 self.fields += 1;
                 if self.fields > MAX_FIELDS {
-                    return Err(Error::TooLarge(format!("A form may have {MAX_FIELDS} fields beside its files, and this has more.")));
+                    return Err(Error::TooLarge(format!("A form may have at most {MAX_FIELDS} fields besides its files.")));
                 }
                 continue;
             };
@@ -119,7 +119,9 @@ impl FilesReader {
                 continue;
             }
             if self.intake.count() == MAX_FILES {
-                return Err(Error::TooLarge(format!("A form may have {MAX_FILES} files. The first {MAX_FILES} were stored.")));
+                return Err(Error::TooLarge(format!(
+                    "A form may have at most {MAX_FILES} files. The first {MAX_FILES} files were stored."
+                )));
             }
             self.receive_file(form, &head, &name, first).await?;
             if self.stops_early && self.intake.has_failed() {
@@ -142,7 +144,7 @@ impl FilesReader {
             next = match self.intake.meanwhile(form.next_chunk()).await {
                 Ok(next) => next,
                 Err(error) => {
-                    let cut = uploads::cut("The connection broke before the whole file had arrived.");
+                    let cut = uploads::cut("The connection was interrupted before the file was complete.");
                     self.intake.give_up(upload, cut).await;
                     return Err(form_error(error));
                 }
@@ -161,7 +163,7 @@ impl FilesReader {
     }
 }
 
-/// 201 where anything was stored; else the status of the first failure, as a problem document.
+/// 201 if any file was stored, else a problem document with the status of the first failure.
 fn json_response(batch: Uuid, ended: Vec<Ended>) -> HttpResponse {
     let files = batch_json(batch, &ended);
     let stored = ended.iter().any(|ended| ended.error.is_none());
@@ -173,7 +175,7 @@ fn json_response(batch: Uuid, ended: Vec<Ended>) -> HttpResponse {
     error::problem(&error.into(), &request::current_id(), members)
 }
 
-/// What became of each file.
+/// The result of each file.
 fn batch_json(batch: Uuid, ended: &[Ended]) -> Map<String, Value> {
     let files: Vec<Value> = ended.iter().map(|ended| file_json(&ended.file, ended.error.as_ref())).collect();
     Map::from_iter([("batch".to_owned(), json!(batch)), ("files".to_owned(), json!(files))])

@@ -1,5 +1,5 @@
-//! `/buckets/{bucket}/uploads/resumable` and `/buckets/{bucket}/uploads/{id}/…`: uploads in parts, by script, which
-//! can go on after anything. JSON both ways; the page that uses them is `/uploads/new`.
+//! `/buckets/{bucket}/uploads/resumable` and `/buckets/{bucket}/uploads/{id}/…`: the API for resumable uploads in parts,
+//! with JSON responses. The page `/uploads/new` uses it.
 
 use std::future::{Ready, ready};
 
@@ -34,7 +34,7 @@ pub struct CreateForm {
     fingerprint: String,
     #[serde(default)]
     overwrite: Option<String>,
-    /// `1`: an unfinished upload of another file to the same key is given up.
+    /// `1`: abort an unfinished upload of another file to the same key.
     #[serde(default)]
     anew: Option<String>,
 }
@@ -43,7 +43,7 @@ pub struct CreateForm {
 pub struct CompleteForm {
     #[serde(default)]
     overwrite: Option<String>,
-    /// Hexadecimal, of the whole file.
+    /// Hexadecimal digest of the whole file.
     #[serde(default)]
     sha256: Option<String>,
 }
@@ -53,7 +53,7 @@ struct Number {
     number: i32,
 }
 
-/// The id in the path; what is none is not found.
+/// The upload id in the path. An invalid id is a 404.
 pub struct Id(Uuid);
 
 impl FromRequest for Id {
@@ -62,11 +62,11 @@ impl FromRequest for Id {
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         let id = req.match_info().get("id").and_then(|id| id.parse().ok());
-        ready(id.map(Self).ok_or_else(|| Error::NotFound("There is no such unfinished upload of yours.".to_owned())))
+        ready(id.map(Self).ok_or_else(|| Error::NotFound("You have no unfinished upload with this ID.".to_owned())))
     }
 }
 
-/// A part, of whose body nothing has been read yet.
+/// A part, with its body unread.
 pub struct Incoming {
     query: Query,
     digest: Result<Option<Vec<u8>>>,
@@ -81,7 +81,7 @@ impl FromRequest for Incoming {
         let body = web::Payload::from_request(req, payload).into_inner();
         let query = Query::from_request(req, &mut Payload::None).into_inner();
         ready(query.and_then(|query| {
-            let body = body.map_err(|_| Error::BadRequest("The body of this request cannot be read.".to_owned()))?;
+            let body = body.map_err(|_| Error::BadRequest("The body of this request is invalid.".to_owned()))?;
             Ok(Self { query, digest: content_digest(req.headers()), body })
         }))
     }
@@ -103,7 +103,7 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
     };
     match resume::open(&receiver, &wanted).await {
         Ok(upload) => Ok(HttpResponse::Ok().json(progress(&upload))),
-        // The sender may start over, which is no other mistake's remedy.
+        // Tells the client that it may start over, which helps with no other error.
         Err(domain::Error::Refused { field: "anew", why }) => {
             let changed = Map::from_iter([("changed".to_owned(), json!(true))]);
             Ok(error::problem(&Error::Unprocessable(why), &request::current_id(), changed))
@@ -112,14 +112,14 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
     }
 }
 
-pub async fn show(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id)) -> Result<HttpResponse> {
-    let (bucket, Id(id)) = (place.0.0, place.1);
+pub async fn show(editor: Editor, ctx: web::Data<Context>, target: (Bucket, Id)) -> Result<HttpResponse> {
+    let (bucket, Id(id)) = (target.0.0, target.1);
     Ok(HttpResponse::Ok().json(progress(&resume::state(&ctx, &editor.actor, bucket.as_str(), id).await?)))
 }
 
-/// The body is the part; `Content-Digest: sha-256=:…:` (RFC 9530) says what it must be.
-pub async fn receive(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id), incoming: Incoming) -> Result<HttpResponse> {
-    let (bucket, Id(id)) = (place.0.0, place.1);
+/// The body is the part. `Content-Digest: sha-256=:…:` (RFC 9530) is verified if present.
+pub async fn receive(editor: Editor, ctx: web::Data<Context>, target: (Bucket, Id), incoming: Incoming) -> Result<HttpResponse> {
+    let (bucket, Id(id)) = (target.0.0, target.1);
     let Incoming { query, digest, mut body } = incoming;
     let started = async {
         let Number { number } = query.read()?;
@@ -133,7 +133,7 @@ pub async fn receive(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id
         }
     };
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|_| Error::BadRequest("The part did not arrive whole. Send it again.".to_owned()))?;
+        let chunk = chunk.map_err(|_| Error::BadRequest("The part was incomplete. Send it again.".to_owned()))?;
         if let Err(error) = part.write(chunk).await {
             drain_payload(&mut body).await;
             return Err(error.into());
@@ -143,20 +143,20 @@ pub async fn receive(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id
     Ok(HttpResponse::Ok().json(json!({ "number": stored.number, "size": stored.size, "sha256": stored.sha256_hex() })))
 }
 
-pub async fn complete(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id), form: Form<CompleteForm>) -> Result<HttpResponse> {
-    let (bucket, Id(id)) = (place.0.0, place.1);
+pub async fn complete(editor: Editor, ctx: web::Data<Context>, target: (Bucket, Id), form: Form<CompleteForm>) -> Result<HttpResponse> {
+    let (bucket, Id(id)) = (target.0.0, target.1);
     let form = form.read().await?;
     let digest = form.sha256.as_deref().map(unhex).transpose()?;
     let overwrite = form.overwrite.as_deref().map(|flag| is_one(Some(flag)));
     let file = resume::complete(&ctx, &editor.actor, bucket.as_str(), id, overwrite, digest).await?;
     let mut stored = file_json(&file, None);
-    // Also where it has been replaced or deleted since: asked again, the answer is the same.
+    // Repeated requests return the same result, even if the object was replaced or deleted since.
     stored["status"] = json!("stored");
     Ok(HttpResponse::Ok().json(json!({ "batch": file.batch_id, "files": [stored] })))
 }
 
-pub async fn delete(editor: Editor, ctx: web::Data<Context>, place: (Bucket, Id)) -> Result<HttpResponse> {
-    let (bucket, Id(id)) = (place.0.0, place.1);
+pub async fn delete(editor: Editor, ctx: web::Data<Context>, target: (Bucket, Id)) -> Result<HttpResponse> {
+    let (bucket, Id(id)) = (target.0.0, target.1);
     resume::abort(&ctx, &editor.actor, bucket.as_str(), id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -177,14 +177,14 @@ fn progress(upload: &Resumable) -> Value {
 
 fn content_digest(headers: &HeaderMap) -> Result<Option<Vec<u8>>> {
     let Some(header) = headers.get("content-digest") else { return Ok(None) };
-    let unreadable = || Error::BadRequest("The header Content-Digest cannot be read: write sha-256=:base64:.".to_owned());
+    let unreadable = || Error::BadRequest("The header Content-Digest is invalid: the format is sha-256=:base64:.".to_owned());
     let named = header.to_str().map_err(|_| unreadable())?.split(',').find_map(|one| one.trim().strip_prefix("sha-256="));
     let encoded = named.and_then(|value| value.strip_prefix(':')?.strip_suffix(':')).ok_or_else(unreadable)?;
     STANDARD.decode(encoded).ok().filter(|digest| digest.len() == 32).map(Some).ok_or_else(unreadable)
 }
 
 fn unhex(text: &str) -> Result<Vec<u8>> {
-    let unreadable = || Error::BadRequest("A SHA-256 has 64 hexadecimal digits.".to_owned());
+    let unreadable = || Error::BadRequest("A SHA-256 must have 64 hexadecimal digits.".to_owned());
     if text.len() != 64 || !text.is_ascii() {
         return Err(unreadable());
     }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_digest_is_read_as_rfc_9530_writes_it() {
+    fn a_content_digest_follows_rfc_9530() {
         assert_eq!(read("sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:").unwrap(), Some(vec![0; 32]));
         assert_eq!(read("md5=:AA==:, sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:").unwrap(), Some(vec![0; 32]));
         for bad in ["sha-256=AAAA", "sha-256=:AAAA:", "md5=:AA==:", ""] {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_of_the_whole_is_hexadecimal() {
+    fn the_digest_of_the_file_is_hexadecimal() {
         assert_eq!(unhex(&"0f".repeat(32)).unwrap(), vec![15; 32]);
         for bad in ["", "0f", &"0g".repeat(32), &"é".repeat(32)] {
             assert!(unhex(bad).is_err(), "{bad}");

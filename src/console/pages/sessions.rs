@@ -1,4 +1,4 @@
-//! `/session`: signing in and out.
+//! `/session`: sign-in and sign-out.
 
 use std::time::Duration;
 
@@ -25,9 +25,9 @@ pub struct NewPage {
     pub layout: Layout,
     pub email: String,
     pub next: String,
-    /// One message for both fields, so that it gives away neither.
+    /// One message for both fields, so that it does not reveal which one is wrong.
     pub refusal: String,
-    /// Nobody can sign in yet.
+    /// No user exists yet.
     pub needs_setup: bool,
 }
 
@@ -64,15 +64,15 @@ pub async fn create(visitor: Visitor, ctx: web::Data<Context>, form: Form<Create
             .cookie(session::cookie(&ctx.config, token, lifetime))
             .finish()),
         SignIn::Wrong => {
-            let why = "The e-mail or the password is wrong. Check both and try again.".to_owned();
+            let why = "Incorrect e-mail or password. Check both and try again.".to_owned();
             unprocessable(&page(&visitor, form.email, &form.next, why, false))
         }
         SignIn::Wait(wait) => {
-            let why = format!("Too many wrong passwords. Wait {} and try again.", in_words(wait));
+            let why = format!("Too many failed attempts. Try again in {}.", wait_text(wait));
             too_many(page(&visitor, form.email, &form.next, why, false), wait)
         }
         SignIn::Busy(wait) => {
-            let why = format!("Too many people are signing in at the same time. Try again in {}.", in_words(wait));
+            let why = format!("Too many people are signing in at the same time. Try again in {}.", wait_text(wait));
             too_many(page(&visitor, form.email, &form.next, why, false), wait)
         }
     }
@@ -102,7 +102,7 @@ fn page(visitor: &Visitor, email: String, next: &str, refusal: String, needs_set
     NewPage { layout: visitor.layout("Sign in", Section::None), email, next, refusal, needs_setup }
 }
 
-/// Only a hint on the page, so it may cost neither an error nor a wait.
+/// Only for a hint on the page, so errors and timeouts are ignored.
 async fn needs_setup(ctx: &Context) -> bool {
     if ctx.health.one(Service::Postgres).state == State::Down {
         return false;
@@ -111,7 +111,7 @@ async fn needs_setup(ctx: &Context) -> bool {
     matches!(answer, Ok(Ok(true)))
 }
 
-fn in_words(wait: Duration) -> String {
+fn wait_text(wait: Duration) -> String {
     match wait.as_secs() {
         0..=1 => "1 second".to_owned(),
         seconds @ 2..=90 => format!("{seconds} seconds"),

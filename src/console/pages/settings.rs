@@ -1,5 +1,5 @@
-//! `/buckets/{bucket}/settings`: what the store says of a bucket and what it can do, and the form that deletes
-//! the bucket. `/buckets/{bucket}/abilities`: tries again what the store can do.
+//! `/buckets/{bucket}/settings`: details of a bucket, features of its store, and the form that deletes the bucket.
+//! `/buckets/{bucket}/abilities`: checks the features again.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -31,9 +31,9 @@ pub struct ShowPage {
 
 impl ShowPage {
     fn versioning(&self) -> &'static str {
-        let lacks = self.settings.probed.as_ref().is_some_and(|probed| probed.abilities.versioning.is_no());
+        let unsupported = self.settings.probed.as_ref().is_some_and(|probed| probed.abilities.versioning.is_no());
         let known = self.settings.bucket.as_ref().and_then(|bucket| bucket.versioning);
-        if lacks && known.is_none() { "This store keeps no versions." } else { versioning_label(known) }
+        if unsupported && known.is_none() { "Not supported by this store" } else { versioning_label(known) }
     }
 
     fn abilities(&self) -> Vec<AbilityRow> {
@@ -69,10 +69,10 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket) -> Re
 
 pub async fn probe(editor: Editor, ctx: web::Data<Context>, bucket: Bucket) -> Result<HttpResponse> {
     let flash = match domain::abilities::probe(&ctx, &editor.actor, &bucket.0).await {
-        Ok(_) => Flash::done("The store was tried again. What it can do stands below."),
+        Ok(_) => Flash::done("Store features checked again. The results are shown below."),
         Err(domain::Error::Conflict(why)) => Flash::warn(why),
         Err(domain::Error::S3(s3::Error::Unreachable(_) | s3::Error::SlowDown)) => {
-            Flash::bad("The store did not answer, so nothing could be tried. What was found before still stands below.")
+            Flash::bad("The store did not respond, so its features could not be checked. Earlier results are shown below.")
         }
         Err(error) => return Err(error.into()),
     };
@@ -82,7 +82,7 @@ pub async fn probe(editor: Editor, ctx: web::Data<Context>, bucket: Bucket) -> R
 pub async fn delete(admin: Admin, ctx: web::Data<Context>, bucket: Bucket, form: Form<DeleteForm>) -> Result<HttpResponse> {
     let form = form.read().await?;
     let (status, why) = match buckets::delete(&ctx, &admin.actor, &bucket.0, &form.name).await {
-        Ok(()) => return Ok(admin.redirect("/buckets", Flash::done(format!("The bucket {} is deleted.", bucket.0)))),
+        Ok(()) => return Ok(admin.redirect("/buckets", Flash::done(format!("Bucket {} deleted.", bucket.0)))),
         Err(domain::Error::Refused { why, .. }) => (StatusCode::UNPROCESSABLE_ENTITY, why),
         Err(domain::Error::Conflict(why)) => (StatusCode::CONFLICT, why),
         Err(error) => return Err(error.into()),

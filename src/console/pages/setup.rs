@@ -1,4 +1,4 @@
-//! `/setup`: the first admin, made once, by whoever holds the token of the log.
+//! `/setup`: creates the first admin, once, for the holder of the setup token in the log.
 
 use actix_web::{HttpResponse, http::header::LOCATION, web};
 use askama::Template;
@@ -43,7 +43,7 @@ pub struct CreateForm {
 
 pub async fn new(visitor: Visitor, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     if !setup::is_needed(&ctx).await? {
-        return Err(Error::NotFound("Larder is set up already. Sign in instead.".to_owned()));
+        return Err(Error::NotFound("Larder is already set up. Sign in instead.".to_owned()));
     }
     let query: NewQuery = query.read()?;
     ok(&NewPage {
@@ -60,7 +60,7 @@ pub async fn create(visitor: Visitor, ctx: web::Data<Context>, form: Form<Create
     let first = FirstUser { email: &form.email, name: &form.name, password: &form.password };
     match setup::complete(&ctx, &visitor.actor, &form.token, first).await {
         Ok(()) => {
-            let flash = Flash::done("Larder is set up. Sign in with the e-mail and the password that you have just chosen.");
+            let flash = Flash::done("Setup complete. Sign in with your new e-mail and password.");
             Ok(HttpResponse::SeeOther().insert_header((LOCATION, "/session")).cookie(flash.cookie(visitor.frame.https)).finish())
         }
         Err(domain::Error::Refused { field, why }) => unprocessable(&NewPage {

@@ -1,4 +1,4 @@
-//! `POST /theme`: light, dark, or as the system says; remembered in a cookie.
+//! `POST /theme`: sets the theme (light, dark or system) in a cookie.
 
 use actix_web::{HttpResponse, http::header::LOCATION};
 use serde::Deserialize;

@@ -1,5 +1,5 @@
-//! `/buckets/{bucket}/unfinished`: every multipart upload that is open at the store, ours or another program's.
-//! `/buckets/{bucket}/unfinished/deletion`: asks once, then aborts one.
+//! `/buckets/{bucket}/unfinished`: all unfinished multipart uploads at the store, of Larder and of other applications.
+//! `/buckets/{bucket}/unfinished/deletion`: aborts one after confirmation.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -19,7 +19,7 @@ use crate::domain::uploads::multipart_list::{self, Open, Owner, Unfinished};
 use crate::domain::{self, Context};
 use crate::stores::s3::OpenMarker;
 
-/// No store names an upload at greater length.
+/// No store uses longer upload ids.
 const MAX_ID_LENGTH: usize = 1024;
 
 #[derive(Template)]
@@ -38,19 +38,19 @@ pub struct Row {
 }
 
 impl Row {
-    /// Tone, icon and word.
+    /// Tone, icon and label.
     pub fn badge(&self) -> (&'static str, &'static str, &'static str) {
         match &self.open.owner {
             Owner::Larder { activity: Some(activity), .. } => super::activity_badge(*activity),
-            Owner::Larder { activity: None, .. } => ("warn", "minus", "Over, parts left"),
-            Owner::Other => ("off", "note", "Not ours"),
+            Owner::Larder { activity: None, .. } => ("warn", "minus", "Ended; parts remain"),
+            Owner::Other => ("off", "note", "Other application"),
         }
     }
 
     pub fn by(&self) -> &str {
         match &self.open.owner {
             Owner::Larder { by, .. } => by,
-            Owner::Other => "another program",
+            Owner::Other => "another application",
         }
     }
 
@@ -68,15 +68,15 @@ impl Row {
         }
     }
 
-    /// Whom aborting it would touch.
+    /// The consequence of aborting the upload.
     pub fn consequence(&self) -> &'static str {
         match self.activity() {
-            Some(Activity::Arriving) => "It is being sent at this moment; whoever sends it is told that it failed.",
-            Some(Activity::Waiting) => "Nobody is sending it at this moment; whoever goes on with it begins anew.",
+            Some(Activity::Arriving) => "The upload is in progress and will fail.",
+            Some(Activity::Waiting) => "The upload is not in progress. To upload the file, the user must start over.",
             Some(Activity::Arrived) => {
-                "All its parts are there, and its sender has not asked yet to store it; whoever goes on with it begins anew."
+                "All parts were received, but the upload was not completed. To upload the file, the user must start over."
             }
-            _ => "Whoever goes on with it begins anew.",
+            _ => "To upload the file, the user must start over.",
         }
     }
 
@@ -131,7 +131,7 @@ impl ConfirmPage {
     }
 }
 
-/// The cursor, as the store named it.
+/// The cursor of the store.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct IndexQuery {
@@ -161,7 +161,7 @@ pub async fn delete(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
     let form = form.read().await?;
     let key = query::key_of_field(&form.k)?;
     if form.upload.is_empty() || form.upload.len() > MAX_ID_LENGTH || form.upload.chars().any(char::is_control) {
-        return Err(Error::BadRequest("The form names an upload in a way that cannot be read.".to_owned()));
+        return Err(Error::BadRequest("The form contains an invalid upload ID.".to_owned()));
     }
     let back = paths::unfinished(&bucket.0, &[]);
     let name = name_markup::plain(key.name());
@@ -173,7 +173,7 @@ pub async fn delete(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
         };
     }
     match multipart_list::abort(&ctx, &editor.actor, &bucket.0, &key, &form.upload).await {
-        Ok(()) => Ok(editor.redirect(&back, Flash::done(format!("The upload of {name} is aborted. Its parts are gone.")))),
+        Ok(()) => Ok(editor.redirect(&back, Flash::done(format!("Upload of {name} aborted. Its parts were deleted.")))),
         Err(domain::Error::Conflict(why)) => Ok(editor.redirect(&back, Flash::warn(why))),
         Err(error) => Err(error.into()),
     }

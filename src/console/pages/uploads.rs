@@ -1,4 +1,4 @@
-//! `/uploads`: what came in through Larder; `/uploads/new`: the form.
+//! `/uploads`: the files uploaded through Larder; `/uploads/new`: the upload form.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::uploads::{self, Activity, File, FileState, Filter, Page};
 use crate::domain::{Context, buckets};
 
-/// The states that the filter offers, with their words.
+/// The states that the filter offers, with their labels.
 const STATES: [(FileState, &str, &str); 5] = [
     (FileState::Ready, "ready", "Stored"),
     (FileState::Failed, "failed", "Failed"),
@@ -48,7 +48,7 @@ impl IndexPage {
         !(self.q.is_empty() && self.bucket.is_empty() && self.state.is_empty())
     }
 
-    /// Nothing has ever arrived.
+    /// No upload has ever finished.
     fn has_nothing(&self) -> bool {
         self.arrived.is_empty() && !self.is_filtered() && self.first_url.is_none()
     }
@@ -57,8 +57,8 @@ impl IndexPage {
         self.has_nothing() && self.unfinished.is_empty()
     }
 
-    /// Where everything is that is open in the buckets of the unfinished ones.
-    fn open_in(&self) -> Vec<(String, String)> {
+    /// Links to all unfinished uploads of each bucket in the list.
+    fn unfinished_links(&self) -> Vec<(String, String)> {
         let names: BTreeSet<&str> = self.unfinished.iter().map(|row| row.file.bucket.as_str()).collect();
         let buckets = names.into_iter().filter_map(BucketName::parse).take(MAX_LINKS);
         buckets.map(|bucket| (bucket.to_string(), paths::unfinished(&bucket, &[]))).collect()
@@ -73,7 +73,7 @@ pub struct Row {
     pub file: File,
     pub folder: String,
     pub folder_url: Option<String>,
-    /// Where the object is stored to open.
+    /// Set if the object is stored.
     pub object_url: Option<String>,
     pub download_url: Option<String>,
 }
@@ -93,7 +93,7 @@ impl Row {
         }
     }
 
-    /// Tone, icon and word.
+    /// Tone, icon and label.
     pub fn badge(&self) -> (&'static str, &'static str, &'static str) {
         match self.file.state {
             FileState::Ready => ("ok", "check", "Stored"),
@@ -101,7 +101,7 @@ impl Row {
             FileState::Failed => ("bad", "close", "Failed"),
             FileState::Cancelled => ("off", "close", "Cancelled"),
             FileState::Superseded => ("off", "minus", "Replaced"),
-            FileState::Deleting => ("off", "minus", "Being deleted"),
+            FileState::Deleting => ("off", "minus", "Deleting"),
             FileState::Deleted => ("off", "minus", "Deleted"),
         }
     }
@@ -166,7 +166,7 @@ pub async fn index(viewer: Viewer, ctx: web::Data<Context>, query: Query) -> Res
     let mut page = uploads::list(&ctx, &viewer.actor, &filter).await?;
     if refused {
         (page.arrived, page.next) = (Vec::new(), None);
-        let refusal = Refusal { field: "bucket", why: "No bucket can have this name.".to_owned() };
+        let refusal = Refusal { field: "bucket", why: "This is not a valid bucket name.".to_owned() };
         let page = index_page(viewer.layout("Uploads", Section::Uploads), query, page);
         return super::unprocessable(&IndexPage { refusal, ..page });
     }
@@ -193,11 +193,11 @@ pub fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
 pub async fn new(editor: Editor, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query: NewQuery = query.read()?;
     let mut names: Vec<String> = buckets::list(&ctx).await?.buckets.iter().map(|bucket| bucket.name.to_string()).collect();
-    let asked = BucketName::parse(&query.bucket);
-    if let Some(bucket) = asked.as_ref().filter(|bucket| !names.iter().any(|name| name == bucket.as_str())) {
+    let requested = BucketName::parse(&query.bucket);
+    if let Some(bucket) = requested.as_ref().filter(|bucket| !names.iter().any(|name| name == bucket.as_str())) {
         names.push(bucket.to_string());
     }
-    let bucket = asked.or_else(|| names.first().and_then(|name| BucketName::parse(name)));
+    let bucket = requested.or_else(|| names.first().and_then(|name| BucketName::parse(name)));
     ok(&NewPage {
         layout: editor.layout("Upload files", Section::Uploads).with_parents([("Uploads".to_owned(), "/uploads".to_owned())]),
         buckets: names,

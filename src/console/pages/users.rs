@@ -1,4 +1,4 @@
-//! `/users`: who may sign in, and what they may do.
+//! `/users`: accounts and their roles.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -24,9 +24,9 @@ pub struct IndexPage {
     pub me: Uuid,
     pub form: CreateForm,
     pub refusal: Refusal,
-    /// Whose password was refused.
+    /// The user whose new password was rejected.
     pub refused: Option<Uuid>,
-    /// What could not be done with somebody.
+    /// The reason why an action on a user failed.
     pub alert: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl IndexPage {
     }
 
     fn roles(&self) -> [(&'static str, &'static str); 3] {
-        [("viewer", "Viewer: sees and downloads"), ("editor", "Editor: uploads and deletes too"), ("admin", "Admin: everything")]
+        [("viewer", "Viewer: browse and download"), ("editor", "Editor: also upload and delete"), ("admin", "Admin: full access")]
     }
 
     fn short_roles(&self) -> [(&'static str, &'static str); 3] {
@@ -51,7 +51,7 @@ impl IndexPage {
         if self.refused == Some(user.id) { self.refusal.of("password") } else { "" }
     }
 
-    /// The sentence beside a field of the form that adds somebody.
+    /// The reason shown next to a field of the form that adds a user.
     fn form_refusal(&self, field: &str) -> &str {
         if self.refused.is_none() { self.refusal.of(field) } else { "" }
     }
@@ -102,7 +102,7 @@ pub async fn create(admin: Admin, ctx: web::Data<Context>, form: Form<CreateForm
     };
     let new = NewUser { email: &form.email, name: &form.name, role, password: &form.password };
     match users::create(&ctx, &admin.actor, new).await {
-        Ok(user) => Ok(admin.redirect("/users", Flash::done(format!("{} can sign in now.", user.name)))),
+        Ok(user) => Ok(admin.redirect("/users", Flash::done(format!("User {} added.", user.name)))),
         Err(domain::Error::Refused { field, why }) => refused(&admin, &ctx, form, Refusal { field, why }).await,
         Err(error) => Err(error.into()),
     }
@@ -110,9 +110,9 @@ pub async fn create(admin: Admin, ctx: web::Data<Context>, form: Form<CreateForm
 
 pub async fn set_role(admin: Admin, ctx: web::Data<Context>, id: web::Path<String>, form: Form<RoleForm>) -> Result<HttpResponse> {
     let (id, form) = (parse(&id)?, form.read().await?);
-    let role = Role::parse(&form.role).ok_or_else(|| Error::BadRequest("There is no such role.".to_owned()))?;
+    let role = Role::parse(&form.role).ok_or_else(|| Error::BadRequest("Unknown role.".to_owned()))?;
     let done = users::set_role(&ctx, &admin.actor, id, role).await;
-    answer(&admin, &ctx, done, "The role is changed.").await
+    answer(&admin, &ctx, done, "Role changed.").await
 }
 
 pub async fn set_status(admin: Admin, ctx: web::Data<Context>, id: web::Path<String>, form: Form<StatusForm>) -> Result<HttpResponse> {
@@ -120,13 +120,13 @@ pub async fn set_status(admin: Admin, ctx: web::Data<Context>, id: web::Path<Str
     match form.status.as_str() {
         "disabled" => {
             let done = users::disable(&ctx, &admin.actor, id).await;
-            answer(&admin, &ctx, done, "They are signed out everywhere and cannot sign in any more.").await
+            answer(&admin, &ctx, done, "User disabled and signed out everywhere.").await
         }
         "active" => {
             let done = users::enable(&ctx, &admin.actor, id).await;
-            answer(&admin, &ctx, done, "They can sign in again.").await
+            answer(&admin, &ctx, done, "User enabled.").await
         }
-        _ => Err(Error::BadRequest("Somebody is active or disabled, nothing else.".to_owned())),
+        _ => Err(Error::BadRequest("Status must be active or disabled.".to_owned())),
     }
 }
 
@@ -137,12 +137,12 @@ pub async fn set_password(admin: Admin, ctx: web::Data<Context>, id: web::Path<S
             let page = page(&admin, &ctx).await?;
             super::unprocessable(&IndexPage { refusal: Refusal { field: "password", why }, refused: Some(id), ..page })
         }
-        done => answer(&admin, &ctx, done, "The password is set, and they are signed out everywhere.").await,
+        done => answer(&admin, &ctx, done, "Password set. The user was signed out everywhere.").await,
     }
 }
 
 fn parse(id: &str) -> Result<Uuid> {
-    Uuid::parse_str(id).map_err(|_| Error::NotFound("There is nobody of this number.".to_owned()))
+    Uuid::parse_str(id).map_err(|_| Error::NotFound("User not found.".to_owned()))
 }
 
 async fn page(admin: &SignedIn, ctx: &Context) -> Result<IndexPage> {
@@ -155,7 +155,7 @@ async fn refused(admin: &SignedIn, ctx: &Context, form: CreateForm, refusal: Ref
     super::unprocessable(&IndexPage { form, refusal, ..page })
 }
 
-/// 303 when it was done; 409 on the same page when it may not be.
+/// 303 on success, 409 on the same page if the action is not allowed.
 async fn answer(admin: &SignedIn, ctx: &Context, done: domain::Result<()>, sentence: &str) -> Result<HttpResponse> {
     match done {
         Ok(()) => Ok(admin.redirect("/users", Flash::done(sentence))),

@@ -1,4 +1,4 @@
-//! A Redis full of strangers.
+//! The cache pages, with hostile keys and values.
 
 use std::time::Duration;
 

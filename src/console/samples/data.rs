@@ -1,4 +1,4 @@
-//! A house full of strangers: names and values that would run if a page let them.
+//! Hostile sample data: names and values that would execute if a page did not escape them.
 
 use crate::config::{Config, Stores};
 use crate::console::layout::{Flash, Frame, Layout, Person, Section, Theme};
@@ -161,7 +161,12 @@ pub fn open_uploads() -> Vec<Open> {
         unreachable: None,
     };
     let mut all: Vec<Open> = owners.map(open).into();
-    all.push(Open { progress: None, initiated: None, unreachable: Some("The store would take it for another."), ..open(Owner::Other) });
+    all.push(Open {
+        progress: None,
+        initiated: None,
+        unreachable: Some("The store would confuse it with another upload."),
+        ..open(Owner::Other)
+    });
     all
 }
 
@@ -184,7 +189,7 @@ pub fn listing() -> Listing {
         objects: vec![
             entry(HOSTILE, Origin::Larder { by: HOSTILE.into(), sha256: None }, None),
             entry(long, Origin::Changed, None),
-            entry("..", Origin::Outside, Some("The store would take this name for another.".into())),
+            entry("..", Origin::Outside, Some("The store would confuse this name with another.".into())),
         ],
         marker: None,
         next: Some("a token".into()),

@@ -1,4 +1,4 @@
-//! The pages of health, from samples in every state.
+//! The health pages, with services in every state.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The rows of a folder.
+//! The rows of the object browser.
 
 use crate::console::{name_markup, paths};
 use crate::domain::names::BucketName;
@@ -13,7 +13,7 @@ pub struct ObjectRow {
     pub name: String,
     pub url: String,
     pub download_url: String,
-    /// Key, ETag and size for the check box.
+    /// Key, ETag and size, the value of the checkbox.
     pub pair: String,
     pub entry: Entry,
 }
@@ -38,17 +38,17 @@ impl ObjectRow {
     pub fn by(&self) -> &str {
         match &self.entry.origin {
             Origin::Larder { by, .. } => by,
-            Origin::Changed => "changed outside Larder",
-            Origin::Outside => "outside Larder",
+            Origin::Changed => "Changed outside Larder",
+            Origin::Outside => "Outside Larder",
         }
     }
 
-    /// The name for those who hear the page.
+    /// The name for screen readers.
     pub fn label(&self) -> String {
         name_markup::plain(&self.name)
     }
 
-    pub fn is_ours(&self) -> bool {
+    pub fn is_from_larder(&self) -> bool {
         matches!(self.entry.origin, Origin::Larder { .. })
     }
 }

@@ -13,8 +13,8 @@ use crate::domain::Context;
 use crate::domain::keyspace::{self, Element, Name};
 use crate::domain::objects::disposition;
 
-/// Bytes that a download asks the server for at once.
-const PIECE: u64 = 1 << 20;
+/// Bytes that a download reads from Redis per command.
+const CHUNK: u64 = 1 << 20;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -24,7 +24,7 @@ struct DownloadQuery {
     index: String,
 }
 
-/// The bytes as they are: a string piece by piece, or one element of a hash or a list.
+/// The raw bytes: a string in chunks, or one element of a hash or a list.
 pub async fn show(_admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query: DownloadQuery = query.read()?;
     let name = name(&query.k)?;
@@ -34,25 +34,27 @@ pub async fn show(_admin: Admin, ctx: web::Data<Context>, query: Query) -> Resul
         .insert_header((CONTENT_DISPOSITION, disposition(&file_name(&name))))
         .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
     if query.field.is_empty() && query.index.is_empty() {
-        let first = keyspace::piece(&ctx, &name, 0, PIECE).await?;
+        let first = keyspace::piece(&ctx, &name, 0, CHUNK).await?;
         return Ok(answer.streaming(pieces(ctx.into_inner(), name, first)));
     }
     let element = if query.index.is_empty() {
-        Element::Field(paths::bytes_from_field(&query.field).ok_or_else(|| Error::BadRequest("The address names no field.".to_owned()))?)
+        Element::Field(
+            paths::bytes_from_field(&query.field).ok_or_else(|| Error::BadRequest("The address contains an invalid field.".to_owned()))?,
+        )
     } else {
-        Element::Index(query.index.parse().map_err(|_| Error::BadRequest("The address names no index.".to_owned()))?)
+        Element::Index(query.index.parse().map_err(|_| Error::BadRequest("The address contains an invalid index.".to_owned()))?)
     };
     Ok(answer.body(keyspace::element(&ctx, &name, &element).await?))
 }
 
-/// No file system takes a name of 8 KiB, and no proxy a header that holds it twice.
+/// A shortened key name: file systems reject names of 8 KiB, and proxies reject headers that contain one twice.
 fn file_name(name: &Name) -> String {
     let begin: String = name.to_string().replace(['/', '\\'], "_").chars().take(100).collect();
     format!("{begin}.bin")
 }
 
-/// A piece is asked for when the one before it has been taken. A error cuts the connection, so that nobody takes a part
-/// for the whole.
+/// Each chunk is read when the previous one has been sent. An error closes the connection, so that the client does not
+/// mistake a part for the whole value.
 fn pieces(
     ctx: std::sync::Arc<Context>,
     name: Name,
@@ -63,7 +65,7 @@ fn pieces(
         async move {
             let piece = match piece {
                 Some(piece) => piece,
-                None => keyspace::piece(&ctx, &name, offset, PIECE).await?,
+                None => keyspace::piece(&ctx, &name, offset, CHUNK).await?,
             };
             let read = piece.len() as u64;
             Ok((read > 0).then(|| (web::Bytes::from(piece), (None, offset + read))))

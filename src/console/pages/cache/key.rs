@@ -1,4 +1,4 @@
-//! `/cache/key`: one key, its value page by page, its end, its deletion.
+//! `/cache/key`: one key with its paginated value, its expiry and its deletion.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::keys::ttl_text;
-use super::value::{Cell, Shape, shaped};
+use super::value::{Cell, Format, formatted};
 use super::{cost_text, parents};
 use crate::console::error::{Error, Result};
 use crate::console::layout::{Flash, Layout, Section};
@@ -34,14 +34,14 @@ pub struct ShowPage {
 #[serde(default)]
 pub struct ShowQuery {
     pub k: String,
-    /// Where in the value this page begins.
+    /// The position in the value where this page starts.
     pub from: String,
     /// `text`, `json` or `hex`.
     #[serde(rename = "as")]
     pub shape: String,
 }
 
-/// What a table of elements has: head and rows.
+/// A table of elements.
 pub struct Listed {
     pub head: Vec<&'static str>,
     pub rows: Vec<Listing>,
@@ -49,7 +49,7 @@ pub struct Listed {
 
 pub struct Listing {
     pub cells: Vec<Cell>,
-    /// The whole of an element that is cut.
+    /// Downloads the whole element if it is truncated.
     pub download: Option<String>,
 }
 
@@ -58,14 +58,14 @@ impl ShowPage {
         ttl_text(self.viewed.described.ttl)
     }
 
-    fn ends_at(&self) -> Option<chrono::DateTime<chrono::Utc>> {
+    fn expires_at(&self) -> Option<chrono::DateTime<chrono::Utc>> {
         match self.viewed.described.ttl {
             Ttl::Remaining(left) => crate::clock::now().checked_add_signed(chrono::TimeDelta::from_std(left).ok()?),
             Ttl::None | Ttl::Missing => None,
         }
     }
 
-    fn is_endless(&self) -> bool {
+    fn is_persistent(&self) -> bool {
         self.viewed.described.ttl == Ttl::None
     }
 
@@ -97,16 +97,16 @@ impl ShowPage {
         self.viewed.is_string().then(|| paths::cache_key_download(self.name(), &[]))
     }
 
-    /// A string of this page, in its shape.
-    fn text(&self) -> Option<(Shape, String)> {
+    /// The string on this page, in the selected format.
+    fn text(&self) -> Option<(Format, String)> {
         let Elements::Bytes(bytes) = &self.viewed.page.elements else { return None };
         let offset = self.query.from.parse().unwrap_or(0);
         let whole = offset == 0 && self.viewed.page.next.is_none();
-        Some(shaped(bytes, &self.query.shape, whole, offset))
+        Some(formatted(bytes, &self.query.shape, whole, offset))
     }
 
-    fn shapes(&self, open: &Shape) -> Vec<(&'static str, String, bool)> {
-        Shape::ALL.into_iter().map(|shape| (shape.word(), self.url(&self.query.from, shape.as_str()), shape == *open)).collect()
+    fn shapes(&self, open: &Format) -> Vec<(&'static str, String, bool)> {
+        Format::ALL.into_iter().map(|shape| (shape.label(), self.url(&self.query.from, shape.as_str()), shape == *open)).collect()
     }
 
     fn listed(&self) -> Option<Listed> {
@@ -135,22 +135,22 @@ impl ShowPage {
                     let text: Vec<u8> = fields.iter().flat_map(|(field, value)| [field, &b": "[..], value, &b"  "[..]].concat()).collect();
                     row(vec![id.as_bytes(), text.trim_ascii_end()])
                 };
-                (vec!["Id", "Fields"], entries.iter().map(of).collect())
+                (vec!["ID", "Fields"], entries.iter().map(of).collect())
             }
             Elements::Bytes(_) | Elements::TooLarge(_) | Elements::Unknown => return None,
         };
         Some(Listed { head, rows })
     }
 
-    /// Why the value is not shown.
-    fn why_not(&self) -> Option<String> {
+    /// The reason why the value is not shown.
+    fn not_shown_reason(&self) -> Option<String> {
         match self.viewed.page.elements {
             Elements::TooLarge(bytes) => Some(format!(
-                "Its elements have about {} each. Larder does not read elements of more than 16 MiB: one of them would hold the server and \
-                 this page up.",
+                "Its elements are about {} each. Larder does not read elements larger than 16 MiB, because they would block Redis and \
+                 this page.",
                 crate::console::units::memory_text(bytes)
             )),
-            Elements::Unknown => Some("Values of this type, which a module brings, cannot be shown.".to_owned()),
+            Elements::Unknown => Some("Values of this module type cannot be shown.".to_owned()),
             _ => None,
         }
     }
@@ -179,17 +179,19 @@ impl ShowPage {
 
 pub(super) fn name(field: &str) -> Result<Name> {
     let bytes = paths::bytes_from_field(field)
-        .ok_or_else(|| Error::BadRequest("The address names a key in a way that cannot be read: base64url is expected.".to_owned()))?;
-    Name::parse(bytes).map_err(|_| Error::BadRequest("The address names no key, or one that is longer than 8 KiB.".to_owned()))
+        .ok_or_else(|| Error::BadRequest("The address contains an invalid key: base64url is expected.".to_owned()))?;
+    Name::parse(bytes).map_err(|_| Error::BadRequest("The key in the address is empty or longer than 8 KiB.".to_owned()))
 }
 
 async fn page(admin: &SignedIn, ctx: &Context, query: ShowQuery) -> Result<ShowPage> {
     let name = name(&query.k)?;
     let browse = ctx.redis.browse();
     let viewed = match keyspace::view(ctx, &browse, name, &query.from).await {
-        // A place that no value has; the key itself is fine.
+        // The position is invalid; the key exists.
         Err(domain::Error::Redis(crate::stores::redis::Error::Other(_))) => {
-            return Err(Error::BadRequest("The address names no place in this value. Look at it from its beginning.".to_owned()));
+            return Err(Error::BadRequest(
+                "The address contains an invalid position in this value. Open the value from its start.".to_owned(),
+            ));
         }
         viewed => viewed?,
     };
@@ -204,7 +206,7 @@ pub async fn show(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result
 #[derive(Deserialize)]
 pub struct ExpiryForm {
     k: String,
-    /// Empty: without an end.
+    /// Empty: no expiry.
     ttl: String,
     #[serde(default)]
     unit: String,
@@ -218,12 +220,12 @@ impl ExpiryForm {
             "minutes" => 60,
             "hours" => 3600,
             "days" => 86_400,
-            _ => return Err(refused("Choose one of the units in the list.")),
+            _ => return Err(refused("Choose a unit from the list.")),
         };
         if self.ttl.trim().is_empty() {
             return Ok(None);
         }
-        let number: u64 = self.ttl.trim().parse().map_err(|_| refused("Write a whole number, or nothing for no expiry."))?;
+        let number: u64 = self.ttl.trim().parse().map_err(|_| refused("Enter a whole number, or leave the field empty for no expiry."))?;
         Ok(Some(Duration::from_secs(number.saturating_mul(seconds))))
     }
 }
@@ -240,10 +242,10 @@ pub async fn expire(admin: Admin, ctx: web::Data<Context>, form: Form<ExpiryForm
         Err(refusal) => Err(refusal),
     };
     match outcome {
-        Ok(ttl) => {
-            let words = match ttl {
-                Some(ttl) => format!("{name} expires in {}.", ttl_text(Ttl::Remaining(ttl))),
-                None => format!("{name} has no expiry any more."),
+        Ok(life) => {
+            let words = match life {
+                Some(life) => format!("{name} expires in {}.", ttl_text(Ttl::Remaining(life))),
+                None => format!("{name} no longer expires."),
             };
             Ok(admin.redirect(&paths::cache_key(name.as_bytes(), &[]), Flash::done(words)))
         }
@@ -283,13 +285,13 @@ pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeleteForm
     let name = name(&form.k)?;
     if form.confirm != "1" {
         let viewed = keyspace::view(&ctx, &ctx.redis.browse(), name, "").await?;
-        let layout = admin.layout("Delete this key?", Section::Cache).with_parents(parents("Keys", "/cache/keys"));
+        let layout = admin.layout("Delete key?", Section::Cache).with_parents(parents("Keys", "/cache/keys"));
         return ok(&ConfirmPage { layout, viewed });
     }
     let words = if keyspace::delete(&ctx, &admin.actor, &name).await? {
-        Flash::done(format!("{name} is deleted."))
+        Flash::done(format!("{name} deleted."))
     } else {
-        Flash::warn(format!("{name} was gone already."))
+        Flash::warn(format!("{name} had already been deleted."))
     };
     Ok(admin.redirect("/cache/keys", words))
 }

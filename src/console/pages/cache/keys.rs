@@ -1,4 +1,4 @@
-//! `/cache/keys`: an honest part of a search over the keys.
+//! `/cache/keys`: a key search, one partial scan per page.
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -26,7 +26,6 @@ pub struct IndexPage {
     pub cost: Cost,
 }
 
-/// As the form and its links have it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct IndexQuery {
@@ -34,9 +33,9 @@ pub struct IndexQuery {
     pub pattern: String,
     #[serde(rename = "type")]
     pub kind: String,
-    /// Where to go on; the server's own, up to 64 bits.
+    /// The cursor of SCAN, up to 64 bits.
     pub cursor: String,
-    /// Keys that the pages before this one have looked at.
+    /// The number of keys scanned by the previous pages.
     pub seen: String,
 }
 
@@ -45,17 +44,16 @@ impl IndexPage {
         KINDS
     }
 
-    /// Looked at since the search began.
-    fn looked_at(&self) -> u64 {
+    /// Keys scanned since the search started.
+    fn scanned(&self) -> u64 {
         let before: u64 = self.query.seen.parse().unwrap_or(0);
         let Some(found) = &self.found else { return before };
         if found.next.is_none() && !found.exact { found.total } else { before.saturating_add(found.progress.examined).min(found.total) }
     }
 
-    /// In percent.
     fn share(&self) -> f64 {
         let total = self.found.as_ref().map_or(0, |found| found.total).max(1);
-        self.looked_at() as f64 / total as f64 * 100.0
+        self.scanned() as f64 / total as f64 * 100.0
     }
 
     fn share_text(&self) -> String {
@@ -65,7 +63,7 @@ impl IndexPage {
 
     fn next_url(&self) -> Option<String> {
         let cursor = self.found.as_ref()?.next?.to_string();
-        let seen = self.looked_at().to_string();
+        let seen = self.scanned().to_string();
         Some(paths::cache_keys(&[("match", &self.query.pattern), ("type", &self.query.kind), ("cursor", &cursor), ("seen", &seen)]))
     }
 
@@ -86,7 +84,7 @@ impl IndexPage {
         cost_text(self.cost)
     }
 
-    /// A deletion names a pattern: nobody deletes everything by leaving a field empty.
+    /// Deletion requires a pattern, so that an empty field does not delete everything.
     fn may_delete(&self) -> bool {
         self.found.as_ref().is_some_and(|found| !found.exact) && !self.query.pattern.is_empty() && self.query.kind.is_empty()
     }
@@ -119,5 +117,5 @@ pub async fn index(admin: Admin, ctx: web::Data<Context>, query: Query) -> Resul
 }
 
 fn bad_cursor() -> domain::Error {
-    domain::Error::refused("match", "The address of this page names no place in a search. Begin the search anew.")
+    domain::Error::refused("match", "The address of this page contains an invalid cursor. Start the search again.")
 }

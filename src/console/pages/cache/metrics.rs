@@ -1,4 +1,4 @@
-//! `/cache`: is it working, is it big enough, is it slow.
+//! `/cache`: Redis metrics as tiles and charts.
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -26,7 +26,7 @@ pub struct ShowPage {
     pub server: String,
     pub main: Vec<Tile>,
     pub more: Vec<Tile>,
-    /// `None`: Postgres, which keeps them, does not answer.
+    /// `None` while Postgres, which stores the history, is unavailable.
     pub charts: Option<Vec<Chart>>,
     pub cost: Cost,
 }
@@ -35,9 +35,9 @@ pub struct Chart {
     pub title: &'static str,
     pub now: String,
     pub note: String,
-    /// `None`: too little is known for a line.
+    /// `None` if there are too few values for a line.
     pub area: Option<Area>,
-    /// At the top, in the middle, at the bottom.
+    /// Labels at the top, in the middle and at the bottom.
     pub levels: [String; 3],
     pub times: Vec<String>,
 }
@@ -79,7 +79,7 @@ fn charts(metrics: &RedisMetrics, points: &[Point]) -> Vec<Chart> {
         let last = known().next_back();
         Chart {
             title,
-            now: last.map_or_else(|| "not known".to_owned(), say),
+            now: last.map_or_else(|| "unknown".to_owned(), say),
             note,
             area: charts::area(&values, floor, top),
             levels: [top, f64::midpoint(top, floor), floor].map(say),
@@ -88,13 +88,12 @@ fn charts(metrics: &RedisMetrics, points: &[Point]) -> Vec<Chart> {
     };
     let ratios: Vec<Option<f64>> = points.iter().map(|point| point.hit_ratio).collect();
     let lowest = ratios.iter().copied().flatten().fold(f64::INFINITY, f64::min);
-    let ratio_note = if lowest.is_finite() { format!("lowest {}", percent(lowest)) } else { "no look-ups".to_owned() };
-    // As people read it: near the top there is something to see.
+    let ratio_note = if lowest.is_finite() { format!("lowest {}", percent(lowest)) } else { "no lookups".to_owned() };
+    // A high hit ratio is drawn on a scale from 80 %, so that changes are visible.
     let floor = if lowest >= 80.0 && lowest.is_finite() { 80.0 } else { 0.0 };
     let memory = points.iter().map(|point| point.memory.map(|bytes| bytes as f64)).collect();
     let limit = metrics.info.number("maxmemory").filter(|limit| *limit > 0);
-    let memory_note =
-        limit.map_or_else(|| "no limit is set".to_owned(), |limit| format!("evictions begin at {}", units::memory_text(limit)));
+    let memory_note = limit.map_or_else(|| "no limit set".to_owned(), |limit| format!("evictions start at {}", units::memory_text(limit)));
     let operations: Vec<Option<f64>> = points.iter().map(|point| point.operations).collect();
     let peak = operations.iter().copied().flatten().fold(0.0, f64::max);
     let memory_text = |bytes: f64| units::memory_text(bytes as u64);
@@ -102,7 +101,7 @@ fn charts(metrics: &RedisMetrics, points: &[Point]) -> Vec<Chart> {
     vec![
         chart("Hit ratio", ratios, floor, 100.0, &percent, ratio_note),
         chart("Memory", memory, 0.0, limit.unwrap_or(1024) as f64, &memory_text, memory_note),
-        chart("Operations a second", operations, 0.0, 1.0, &operations_text, format!("highest {}", operations_text(peak))),
+        chart("Operations per second", operations, 0.0, 1.0, &operations_text, format!("highest {}", operations_text(peak))),
     ]
 }
 

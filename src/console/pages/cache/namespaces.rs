@@ -1,4 +1,4 @@
-//! `/cache/namespaces`: what the cache is full of, by the beginnings of names, and how well each is used.
+//! `/cache/namespaces`: the contents of the cache by key prefix, with hit ratios.
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -18,8 +18,8 @@ use crate::domain::keyspace::{self, Group, LIVES, Sample, ScanKind};
 use crate::domain::{self, Context};
 use crate::stores::redis::{Cost, literal};
 
-/// Beginnings of names in the table.
-const GROUPS: usize = 60;
+/// Key prefixes in the table.
+const MAX_PREFIXES: usize = 60;
 
 #[derive(Template)]
 #[template(path = "pages/cache_namespaces.html")]
@@ -52,18 +52,18 @@ impl IndexPage {
         percent(self.share(group))
     }
 
-    /// "±1.6 %", or that it is exact.
+    /// "±1.6 %", or that all keys were sampled.
     fn error(&self) -> String {
-        if self.sample.whole { "all of them were looked at".to_owned() } else { format!("±{}", percent(self.sample.error())) }
+        if self.sample.whole { "all keys sampled".to_owned() } else { format!("±{}", percent(self.sample.error())) }
     }
 
     fn own_keys(&self) -> String {
         units::count_text(self.sample.scaled(self.sample.own))
     }
 
-    /// The largest first, each below what it is a part of.
+    /// The largest prefixes, sorted so that each follows its parent.
     fn groups(&self) -> Vec<&Group> {
-        let mut groups: Vec<&Group> = self.sample.groups.iter().take(GROUPS).collect();
+        let mut groups: Vec<&Group> = self.sample.groups.iter().take(MAX_PREFIXES).collect();
         groups.sort_by(|a, b| a.prefix.cmp(&b.prefix));
         groups
     }
@@ -78,14 +78,14 @@ impl IndexPage {
         group.depth.min(3)
     }
 
-    /// What most of them have left.
-    fn usual_life(group: &Group) -> &'static str {
+    /// The most common class of remaining TTLs.
+    fn most_common_ttl(group: &Group) -> &'static str {
         let most = group.lives.iter().enumerate().max_by_key(|(_, count)| **count).map_or(0, |(at, _)| at);
         LIVES.get(most).map_or("no expiry", |(_, words)| words)
     }
 
-    /// Every class of lives that occurs, with its share.
-    fn lives(group: &Group) -> String {
+    /// The classes of remaining TTLs with their shares.
+    fn ttls(group: &Group) -> String {
         let words = LIVES.iter().map(|(_, words)| *words).chain(["no expiry"]);
         let shares = words.zip(group.lives).filter(|(_, count)| *count > 0);
         let text: Vec<String> =
@@ -106,7 +106,7 @@ impl IndexPage {
         p95.map_or_else(|| "–".to_owned(), |p95| format!("≤ {}{}ms", p95.as_secs_f64() * 1000.0, units::THIN_SPACE))
     }
 
-    fn kept(namespace: &Namespace) -> Option<String> {
+    fn ttl(namespace: &Namespace) -> Option<String> {
         namespace.ttl.map(|kept| units::duration_words(i64::try_from(kept.as_secs()).unwrap_or(i64::MAX)))
     }
 }
@@ -117,7 +117,7 @@ pub async fn index(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpRespon
     let mut namespaces = namespaces::namespaces(&ctx, &sample).await;
     let (layout, tabs) = tab_layout(&viewer, Tab::Namespaces);
     if !layout.is_admin() {
-        // What other programs put between colons may be a person's address, or a token.
+        // Keys of other applications may contain personal data or tokens.
         namespaces.retain(|namespace| namespace.stats.is_some());
     }
     ok(&IndexPage { layout, tabs, sample, namespaces, cost: browse.cost() })
@@ -125,7 +125,7 @@ pub async fn index(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpRespon
 
 pub async fn sample(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
     keyspace::sample_again(&ctx, &ctx.redis.browse()).await?;
-    Ok(viewer.redirect("/cache/namespaces", Flash::done("The keys were sampled again.")))
+    Ok(viewer.redirect("/cache/namespaces", Flash::done("Keys sampled again.")))
 }
 
 #[derive(Template)]
@@ -143,7 +143,7 @@ pub struct ClearForm {
     confirm: String,
 }
 
-/// Ours are counted and cleared at once; another program's may be of any size, and is counted by a walk.
+/// Larder's own namespaces are counted and cleared immediately. Those of other applications may be of any size and are
 pub async fn clear(admin: Admin, ctx: web::Data<Context>, form: Form<ClearForm>) -> Result<HttpResponse> {
     let ClearForm { namespace, confirm } = form.read().await?;
     let refused = |why: String| Ok(admin.redirect("/cache/namespaces", Flash::warn(why)));

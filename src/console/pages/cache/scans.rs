@@ -1,5 +1,5 @@
-//! `/cache/walks/{id}`: work over all keys, as it goes on. `/cache/keys/deletions`: counts what a pattern matches, and
-//! once that was read, deletes it. `/cache/biggest`: finds the biggest keys.
+//! `/cache/walks/{id}`: the progress of a key scan. `/cache/keys/deletions`: counts the keys that match a pattern and
+//! deletes them after confirmation. `/cache/biggest`: finds the biggest keys.
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, web};
@@ -45,28 +45,28 @@ impl ShowPage {
 
     fn badge(&self) -> (&'static str, &'static str, &'static str) {
         match self.scan.state {
-            ScanState::Running => ("off", "retry", "Under way"),
+            ScanState::Running => ("off", "retry", "Running"),
             ScanState::Done => ("ok", "check", "Done"),
             ScanState::Stopped => ("warn", "pause", "Stopped"),
-            ScanState::Failed(_) => ("bad", "close", "Broken off"),
+            ScanState::Failed(_) => ("bad", "close", "Failed"),
         }
     }
 
-    fn why(&self) -> Option<&str> {
+    fn failure(&self) -> Option<&str> {
         match &self.scan.state {
             ScanState::Failed(why) => Some(why),
             _ => None,
         }
     }
 
-    /// "Counted", "Deleted so far".
-    fn matched_word(&self) -> &'static str {
+    /// The label of the number of matches.
+    fn matched_label(&self) -> &'static str {
         match (self.scan.kind, self.scan.is_running()) {
             (ScanKind::Count, true) => "Matches so far",
             (ScanKind::Count, false) => "Matches",
             (ScanKind::Delete, true) => "Deleted so far",
             (ScanKind::Delete, false) => "Deleted",
-            (ScanKind::Biggest, _) => "Keys weighed against each other",
+            (ScanKind::Biggest, _) => "Keys compared",
         }
     }
 
@@ -107,7 +107,7 @@ pub struct BiggestPage {
 }
 
 fn id(path: &str) -> Result<Uuid> {
-    path.parse().map_err(|_| Error::NotFound("No scan over the keys has this address.".to_owned()))
+    path.parse().map_err(|_| Error::NotFound("Key scan not found.".to_owned()))
 }
 
 fn show_page(admin: &Admin, scan: Scan) -> ShowPage {
@@ -136,7 +136,7 @@ pub async fn show(admin: Admin, ctx: web::Data<Context>, path: web::Path<String>
 pub async fn stop(admin: Admin, ctx: web::Data<Context>, path: web::Path<String>) -> Result<HttpResponse> {
     let id = id(&path)?;
     keyspace::stop(&ctx, id).await?;
-    Ok(admin.redirect(&paths::cache_scan(id), Flash::done("It stops at its next step.")))
+    Ok(admin.redirect(&paths::cache_scan(id), Flash::done("Stopping…")))
 }
 
 pub async fn index(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
@@ -153,7 +153,7 @@ pub async fn create(admin: Admin, ctx: web::Data<Context>) -> Result<HttpRespons
 pub struct DeletionForm {
     #[serde(rename = "match", default)]
     pattern: String,
-    /// The scan that counted what goes, whose pattern counts from then on, and that pattern typed again.
+    /// The scan that counted the matching keys. Its pattern is used from then on; `confirm` is that pattern typed again.
     #[serde(default)]
     counted: String,
     #[serde(default)]
@@ -167,17 +167,17 @@ pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeletionFo
     }
     let scan = keyspace::show(&ctx, id(&form.counted)?).await?;
     if scan.kind != ScanKind::Count || scan.state != ScanState::Done {
-        return Err(Error::Conflict("What this would delete has not been counted. Count it first.".to_owned()));
+        return Err(Error::Conflict("The matching keys have not been counted. Count them first.".to_owned()));
     }
     if form.confirm.trim() != scan.pattern_text() {
-        let why = format!("Type {} to delete what it matches.", scan.pattern_text());
+        let why = format!("Type {} to delete the matching keys.", scan.pattern_text());
         let refusal = Refusal { field: "confirm", why };
         return unprocessable(&ShowPage { typed: form.confirm, refusal, ..show_page(&admin, scan) });
     }
     let back = paths::cache_scan(scan.id);
     let answer = start(&admin, &ctx, ScanKind::Delete, scan.pattern, &back).await?;
-    let has_begun = answer.headers().get(LOCATION).is_none_or(|location| location.as_bytes() != back.as_bytes());
-    if has_begun {
+    let has_started = answer.headers().get(LOCATION).is_none_or(|location| location.as_bytes() != back.as_bytes());
+    if has_started {
         keyspace::discard(&ctx, scan.id).await?;
     }
     Ok(answer)

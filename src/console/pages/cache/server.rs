@@ -1,4 +1,4 @@
-//! `/cache/slowlog`, `/cache/clients`, `/cache/settings`: what the server says about itself.
+//! `/cache/slowlog`, `/cache/clients`, `/cache/settings`: information that the Redis server reports about itself.
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -16,11 +16,11 @@ use crate::domain::Context;
 use crate::domain::keyspace::slowlog::{self, Entry};
 use crate::stores::redis::{Client, Cost, Error};
 
-/// Rows of one page; the server keeps 128 slow commands unless it is result otherwise.
-const SLOW: usize = 128;
-const CLIENTS: usize = 500;
+/// Rows of the slow log; Redis keeps 128 entries by default.
+const MAX_SLOW_COMMANDS: usize = 128;
+const MAX_CLIENTS: usize = 500;
 
-/// What the server answered, or the user that it does not permit to ask.
+/// The server's answer, or the name of the Redis user that lacks the permission.
 pub type Permitted<T> = std::result::Result<T, String>;
 
 fn permitted<T>(ctx: &Context, answer: std::result::Result<T, Error>) -> Result<Permitted<T>> {
@@ -43,7 +43,7 @@ pub struct SlowPage {
 
 pub struct SlowRow {
     pub entry: Entry,
-    /// Of the slowest, in percent.
+    /// Relative to the slowest command, in percent.
     pub share: f64,
 }
 
@@ -53,7 +53,7 @@ impl SlowRow {
         entries.into_iter().map(|entry| Self { share: 100.0 * entry.microseconds as f64 / slowest as f64, entry }).collect()
     }
 
-    fn took(&self) -> String {
+    fn duration(&self) -> String {
         if self.entry.microseconds < 1000 {
             return format!("{}{}µs", self.entry.microseconds, units::THIN_SPACE);
         }
@@ -69,7 +69,7 @@ impl SlowRow {
     }
 }
 
-/// Of a Unix socket Redis tells the path, cut short, and it is the same for all.
+/// For Unix sockets, Redis reports a truncated path that is the same for all clients.
 fn address(result: &str) -> &str {
     if result.starts_with('/') { "Unix socket" } else { result }
 }
@@ -86,11 +86,11 @@ pub struct SlowQuery {
     values: String,
 }
 
-/// Looking at the values is written down before they are shown.
+/// Viewing the values is recorded in the audit log before they are shown.
 pub async fn slowlog(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let values = query.read::<SlowQuery>()?.values == "1";
     let browse = ctx.redis.browse();
-    let entries = slowlog::read(&ctx, &browse, &admin.actor, SLOW, values).await?;
+    let entries = slowlog::read(&ctx, &browse, &admin.actor, MAX_SLOW_COMMANDS, values).await?;
     let (layout, tabs) = tab_layout(&admin, Tab::Slow);
     let result = permitted(&ctx, entries)?.map(SlowRow::all);
     ok(&SlowPage { layout, tabs, result, values, cost: browse.cost() })
@@ -102,7 +102,7 @@ pub struct ClientsPage {
     pub layout: Layout,
     pub tabs: Tabs,
     pub result: Permitted<Vec<Client>>,
-    /// All of them; the table may show fewer.
+    /// The total; the table may show fewer.
     pub count: usize,
     pub cost: Cost,
 }
@@ -116,7 +116,7 @@ impl ClientsPage {
         address(&client.address)
     }
 
-    fn waits(client: &Client) -> bool {
+    fn is_blocked(client: &Client) -> bool {
         client.flags.contains('b')
     }
 
@@ -132,7 +132,7 @@ pub async fn clients(admin: Admin, ctx: web::Data<Context>) -> Result<HttpRespon
     if let Ok(clients) = &mut result {
         count = clients.len();
         clients.sort_by_key(|client| (std::cmp::Reverse(client.memory), client.id));
-        clients.truncate(CLIENTS);
+        clients.truncate(MAX_CLIENTS);
     }
     let (layout, tabs) = tab_layout(&admin, Tab::Clients);
     ok(&ClientsPage { layout, tabs, result, count, cost: browse.cost() })
@@ -153,12 +153,12 @@ impl SettingsPage {
         cost_text(self.cost)
     }
 
-    /// Passwords leave the server only where somebody asks it for them, and nobody does here.
+    /// Hides passwords.
     fn value(&self, name: &str, value: &str) -> String {
         let secret = ["pass", "masterauth", "masteruser"].iter().any(|word| name.contains(word));
         match (secret, value) {
             (_, "") => "–".to_owned(),
-            (true, _) => "set, and not shown".to_owned(),
+            (true, _) => "set (hidden)".to_owned(),
             (false, value) => value.to_owned(),
         }
     }

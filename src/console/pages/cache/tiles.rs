@@ -1,5 +1,5 @@
-//! One figure a tile: what it is, how it is reckoned, from which field, and what to do when it is bad. The limits are
-//! those of Redis' own documentation and of its MEMORY DOCTOR, where it has some.
+//! One tile per metric: its value, formula, source fields and advice. The thresholds are those of the Redis documentation
+//! and of MEMORY DOCTOR, where they exist.
 
 use super::metrics::percent;
 use crate::console::units::{THIN_SPACE, count_text, duration_text, memory_parts, memory_text};
@@ -10,8 +10,8 @@ mod more;
 
 pub use more::more;
 
-/// Below this many look-ups a ratio says nothing.
-const ENOUGH: u64 = 100;
+/// With fewer lookups, the hit ratio is not meaningful.
+const MIN_LOOKUPS: u64 = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
@@ -27,10 +27,10 @@ pub struct Tile {
     pub value: String,
     pub unit: &'static str,
     pub lines: Vec<String>,
-    /// In percent.
+    /// Fill level in percent.
     pub meter: Option<f64>,
     tone: Tone,
-    /// Two words at most, where something is wrong.
+    /// The label of the badge, at most two words.
     label: &'static str,
     pub formula: &'static str,
     pub fields: &'static str,
@@ -42,9 +42,9 @@ impl Tile {
         Self { name, value, unit, lines: Vec::new(), meter: None, tone: Tone::Ok, label: "", formula: "", fields: "", advice: "" }
     }
 
-    /// Where the server does not tell what the figure is made of.
+    /// For metrics that the server does not report.
     fn not_available(name: &'static str) -> Self {
-        Self::new(name, "not told".to_owned(), "").line("This server, or its access list, does not tell it.")
+        Self::new(name, "unavailable".to_owned(), "").line("The server or its ACL does not allow reading this metric.")
     }
 
     fn line(mut self, line: impl Into<String>) -> Self {
@@ -64,7 +64,7 @@ impl Tile {
         self
     }
 
-    /// Tone, icon and words of its badge.
+    /// Tone, icon and label of the badge.
     pub fn badge(&self) -> Option<(&'static str, &'static str, &'static str)> {
         match self.tone {
             Tone::Ok => None,
@@ -85,12 +85,12 @@ impl Tile {
 
 /// "Redis 7.0.15 · up 41 days · append-only file on, last write ok".
 pub fn server(info: &Info) -> String {
-    let mut parts = vec![format!("Redis {}", info.text("redis_version").unwrap_or("of an unknown version"))];
+    let mut parts = vec![format!("Redis {}", info.text("redis_version").unwrap_or("(unknown version)"))];
     if let Some(seconds) = info.signed("uptime_in_seconds") {
         parts.push(format!("up {}", duration_text(seconds)));
     }
     parts.push(match (info.is("aof_enabled", "1"), info.text("aof_last_write_status")) {
-        (true, status) => format!("append-only file on, last write {}", status.unwrap_or("not known")),
+        (true, status) => format!("append-only file on, last write {}", status.unwrap_or("unknown")),
         (false, _) => "append-only file off".to_owned(),
     });
     parts.join(" · ")
@@ -99,20 +99,20 @@ pub fn server(info: &Info) -> String {
 fn of_lookups(sums: &Sums, window: &str) -> String {
     match sums.hit_ratio() {
         Some(ratio) => format!("{window} {} of {}", percent(ratio), count_text(sums.lookups())),
-        None => format!("{window} no reads"),
+        None => format!("{window} no lookups"),
     }
 }
 
 fn per_second(rate: Option<f64>) -> String {
     match rate {
-        None => "not known".to_owned(),
+        None => "unknown".to_owned(),
         Some(0.0) => "0".to_owned(),
         Some(rate) if rate < 10.0 => format!("{rate:.1}"),
         Some(rate) => count_text(rate.round() as u64),
     }
 }
 
-/// The five that answer most questions.
+/// The five most important metrics.
 pub fn main(metrics: &RedisMetrics) -> Vec<Tile> {
     vec![hit_ratio(metrics), memory(&metrics.info), operations(metrics), clients(&metrics.info, &metrics.hour), evictions(metrics)]
 }
@@ -121,35 +121,35 @@ fn hit_ratio(metrics: &RedisMetrics) -> Tile {
     let now = &metrics.five_minutes;
     let (value, unit) = match now.hit_ratio() {
         Some(ratio) => (format!("{ratio:.1}"), "%"),
-        None => ("no reads".to_owned(), ""),
+        None => ("no lookups".to_owned(), ""),
     };
-    let tone = match now.hit_ratio().filter(|_| now.lookups() >= ENOUGH) {
+    let tone = match now.hit_ratio().filter(|_| now.lookups() >= MIN_LOOKUPS) {
         Some(ratio) if ratio < 50.0 => Tone::Warn,
         Some(ratio) if ratio < 75.0 => Tone::Note,
         _ => Tone::Ok,
     };
-    let tile = Tile::new("Hit ratio", value, unit).line(format!("of {} look-ups in 5 minutes", count_text(now.lookups())));
+    let tile = Tile::new("Hit ratio", value, unit).line(format!("of {} lookups in 5 minutes", count_text(now.lookups())));
     let tile = tile.line(of_lookups(&metrics.hour, "hour"));
     let tile = match &metrics.day {
         Some(day) => tile.line(of_lookups(day, "24 hours")),
-        None => tile.line("24 hours not known: Postgres does not answer"),
+        None => tile.line("24 hours unavailable: Postgres is not responding"),
     };
     let life = lifetime(&metrics.info);
     tile.line(life).with_status(tone, "Low").with_explanation(
-        "100 × hits ÷ (hits + misses), of the differences between two samples",
+        "100 × hits ÷ (hits + misses), from the difference between two samples",
         "keyspace_hits, keyspace_misses",
-        "Many misses mean that what is asked for was never stored, has expired, or was evicted. Look at the namespaces, at evictions and at \
-         lifetimes. The limits of 75 and 50 % are ours. All clients and databases count.",
+        "Many misses mean that the requested keys were never stored, have expired or were evicted. Check the namespaces, evictions and \
+         TTLs. The thresholds of 75 and 50 % are Larder's own. All clients and databases are included.",
     )
 }
 
-/// Beside the uptime: without it a lifetime's figure says nothing.
+/// The hit ratio since the server started, with the uptime for context.
 fn lifetime(info: &Info) -> String {
     let (hits, misses) = (info.number("keyspace_hits").unwrap_or(0), info.number("keyspace_misses").unwrap_or(0));
     let up = info.signed("uptime_in_seconds").map_or_else(String::new, |seconds| format!(" ({})", duration_text(seconds)));
     match hits + misses {
-        0 => format!("since its start{up} no reads"),
-        all => format!("since its start{up} {}", percent(100.0 * hits as f64 / all as f64)),
+        0 => format!("since startup{up} no lookups"),
+        all => format!("since startup{up} {}", percent(100.0 * hits as f64 / all as f64)),
     }
 }
 
@@ -157,7 +157,7 @@ fn memory(info: &Info) -> Tile {
     let Some(used) = info.number("used_memory") else { return Tile::not_available("Memory") };
     let (value, unit) = memory_parts(used);
     let tile = Tile::new("Memory", value, unit);
-    let policy = info.text("maxmemory_policy").unwrap_or("policy not told").to_owned();
+    let policy = info.text("maxmemory_policy").unwrap_or("policy unavailable").to_owned();
     let limit = info.number("maxmemory").unwrap_or(0);
     let tile = if limit > 0 {
         let share = 100.0 * used as f64 / limit as f64;
@@ -167,7 +167,7 @@ fn memory(info: &Info) -> Tile {
             _ => Tone::Ok,
         };
         let words = match (share >= 95.0, policy == "noeviction") {
-            (true, true) => "Writes fail soon",
+            (true, true) => "Almost full",
             (true, false) => "Above 95 %",
             (false, _) => "Above 80 %",
         };
@@ -175,14 +175,14 @@ fn memory(info: &Info) -> Tile {
         Tile { meter: Some(share), ..tile }
     } else {
         let total =
-            info.number("total_system_memory").map_or_else(String::new, |total| format!(", the machine has {}", memory_text(total)));
-        tile.line(format!("no limit is set{total}")).with_status(Tone::Note, "No limit")
+            info.number("total_system_memory").map_or_else(String::new, |total| format!(", {} of system memory", memory_text(total)));
+        tile.line(format!("no limit set{total}")).with_status(Tone::Note, "No limit")
     };
     tile.line(policy).with_explanation(
         "used memory ÷ limit",
         "used_memory, maxmemory, maxmemory_policy, total_system_memory",
-        "At the limit Redis evicts keys, or refuses writes where the policy is noeviction. Raise maxmemory, shorten lifetimes, or delete \
-         what is big. Without a limit Redis grows until the machine has no memory left.",
+        "At the limit, Redis evicts keys, or rejects writes if the policy is noeviction. Raise maxmemory, shorten TTLs or delete \
+         big keys. Without a limit, Redis grows until the machine runs out of memory.",
     )
 }
 
@@ -192,12 +192,12 @@ fn operations(metrics: &RedisMetrics) -> Tile {
     let kbps = |field| metrics.info.fraction(field).map_or_else(|| "?".to_owned(), |rate: f64| format!("{rate:.0}"));
     let network = format!("{} in, {} out, KiB/s", kbps("instantaneous_input_kbps"), kbps("instantaneous_output_kbps"));
     Tile::new("Operations", per_second(now), "/s")
-        .line(format!("mean of the hour {}/s", per_second(metrics.hour.rate(Counter::Commands))))
+        .line(format!("{}/s on average in the last hour", per_second(metrics.hour.rate(Counter::Commands))))
         .line(network)
         .with_explanation(
             "commands between two samples ÷ seconds between them",
             "instantaneous_ops_per_sec, total_commands_processed, instantaneous_input_kbps, instantaneous_output_kbps",
-            "There is no good or bad here, only what is usual. A sudden change is worth a look at the clients.",
+            "This metric has no threshold. If it changes suddenly, check the clients.",
         )
 }
 
@@ -212,14 +212,18 @@ fn clients(info: &Info, hour: &Sums) -> Tile {
     };
     let blocked = info.number("blocked_clients").unwrap_or(0);
     Tile::new("Clients", count_text(clients), "")
-        .line(limit.map_or_else(|| "limit not told".to_owned(), |limit| format!("of {} allowed", count_text(limit))))
-        .line(if rejected > 0 { format!("{} turned away in the hour", count_text(rejected)) } else { format!("{} waiting in a command", count_text(blocked)) })
-        .with_status(tone, if rejected > 0 { "Turned away" } else { "Above 80 %" })
+        .line(limit.map_or_else(|| "limit unavailable".to_owned(), |limit| format!("of {} allowed", count_text(limit))))
+        .line(if rejected > 0 {
+            format!("{} rejected in the last hour", count_text(rejected))
+        } else {
+            format!("{} blocked", count_text(blocked))
+        })
+        .with_status(tone, if rejected > 0 { "Rejected" } else { "Above 80 %" })
         .with_explanation(
-            "connections now, and those turned away within the hour",
+            "current connections, and connections rejected in the last hour",
             "connected_clients, maxclients, blocked_clients, rejected_connections",
-            "Clients that wait in a blocking command are normal where a queue is. Connections that are turned away mean that a program opens \
-             too many: look at the clients by name, or raise maxclients.",
+            "Blocked clients are normal for applications that use queues. Rejected connections mean that an application opens \
+             too many: check the clients by name, or raise maxclients.",
         )
 }
 
@@ -229,13 +233,13 @@ fn evictions(metrics: &RedisMetrics) -> Tile {
     let value = if now > 0.0 && now < 0.1 { "under 0.1".to_owned() } else { per_second(Some(now)) };
     Tile::new("Evictions", value, "/s")
         .line(if hour == 0 { "none in the last hour".to_owned() } else { format!("{} keys in the last hour", count_text(hour)) })
-        .line(format!("{} keys since its start", count_text(metrics.info.number("evicted_keys").unwrap_or(0))))
+        .line(format!("{} keys since startup", count_text(metrics.info.number("evicted_keys").unwrap_or(0))))
         .with_status(if now > 0.0 { Tone::Warn } else { Tone::Ok }, "Evicting")
         .with_explanation(
-            "keys that were thrown out to make room ÷ seconds, over 5 minutes",
+            "keys evicted to free memory ÷ seconds, over 5 minutes",
             "evicted_keys",
-            "The memory is too small for what is kept. On a cache it costs hits; where jobs or sessions live in the same Redis it loses them: \
-             give those a Redis of their own.",
+            "The memory is too small for the stored data. In a cache, evictions lower the hit ratio. If jobs or sessions are stored in the \
+             same Redis, they are lost: use a separate Redis server for them.",
         )
 }
 

@@ -1,34 +1,34 @@
-//! A key's value as a page shows it: text, JSON or bytes, and never more of one element than can be read.
+//! Formatting of a key's value as text, JSON or hex, with long elements truncated.
 
 use crate::domain::preview;
 
-/// Bytes of one element in a table.
-const SHOWN: usize = 2 << 10;
-/// Bytes of a line of hexadecimal figures.
-const LINE: usize = 16;
+/// Bytes shown of one element in a table.
+const MAX_ELEMENT_BYTES: usize = 2 << 10;
+/// Bytes per line of a hex dump.
+const BYTES_PER_LINE: usize = 16;
 
 /// One element of a collection.
 pub struct Cell {
     pub shown: Vec<u8>,
-    /// All its bytes, where not all of them are shown.
+    /// The full length, if the element is truncated.
     pub cut: Option<usize>,
 }
 
 impl Cell {
     pub fn of(bytes: &[u8]) -> Self {
-        let shown = &bytes[..bytes.len().min(SHOWN)];
+        let shown = &bytes[..bytes.len().min(MAX_ELEMENT_BYTES)];
         Self { shown: shown.to_vec(), cut: (shown.len() < bytes.len()).then_some(bytes.len()) }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum Format {
     Text,
     Json,
     Hex,
 }
 
-impl Shape {
+impl Format {
     pub const ALL: [Self; 3] = [Self::Text, Self::Json, Self::Hex];
 
     pub fn as_str(self) -> &'static str {
@@ -39,7 +39,7 @@ impl Shape {
         }
     }
 
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Text => "Text",
             Self::Json => "JSON",
@@ -48,21 +48,20 @@ impl Shape {
     }
 }
 
-/// The shape that was asked for, or else the one that suits the bytes; and the text in it. `whole`: there is nothing
-/// before and after these bytes.
-pub fn shaped(bytes: &[u8], asked: &str, whole: bool, offset: u64) -> (Shape, String) {
-    let asked = Shape::ALL.into_iter().find(|shape| shape.as_str() == asked);
+/// The bytes in the requested format, or in the one that suits them. `whole`: `bytes` is the complete value.
+pub fn formatted(bytes: &[u8], requested: &str, whole: bool, offset: u64) -> (Format, String) {
+    let requested = Format::ALL.into_iter().find(|shape| shape.as_str() == requested);
     let text = text(bytes);
     let json = || text.filter(|_| whole).and_then(preview::json);
-    match (asked, text) {
-        (Some(Shape::Hex), _) | (None, None) => (Shape::Hex, hex(bytes, offset)),
-        (Some(Shape::Text), _) => (Shape::Text, text.map_or_else(|| String::from_utf8_lossy(bytes).into_owned(), str::to_owned)),
-        (_, Some(plain)) => json().map_or_else(|| (Shape::Text, plain.to_owned()), |json| (Shape::Json, json)),
-        (Some(Shape::Json), None) => (Shape::Hex, hex(bytes, offset)),
+    match (requested, text) {
+        (Some(Format::Hex), _) | (None, None) => (Format::Hex, hex(bytes, offset)),
+        (Some(Format::Text), _) => (Format::Text, text.map_or_else(|| String::from_utf8_lossy(bytes).into_owned(), str::to_owned)),
+        (_, Some(plain)) => json().map_or_else(|| (Format::Text, plain.to_owned()), |json| (Format::Json, json)),
+        (Some(Format::Json), None) => (Format::Hex, hex(bytes, offset)),
     }
 }
 
-/// UTF-8 without what no text holds; a page may end, or begin, within a character.
+/// UTF-8 without control characters. A page may end within a character.
 fn text(bytes: &[u8]) -> Option<&str> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -73,17 +72,17 @@ fn text(bytes: &[u8]) -> Option<&str> {
     (!text.chars().any(is_odd)).then_some(text)
 }
 
-/// As `hexdump -C` writes it.
+/// In the format of `hexdump -C`.
 fn hex(bytes: &[u8], offset: u64) -> String {
     let mut out = String::with_capacity(bytes.len() * 5);
-    for (at, line) in bytes.chunks(LINE).enumerate() {
-        out.push_str(&format!("{:08x}  ", offset + (at * LINE) as u64));
-        for place in 0..LINE {
+    for (at, line) in bytes.chunks(BYTES_PER_LINE).enumerate() {
+        out.push_str(&format!("{:08x}  ", offset + (at * BYTES_PER_LINE) as u64));
+        for place in 0..BYTES_PER_LINE {
             match line.get(place) {
                 Some(byte) => out.push_str(&format!("{byte:02x} ")),
                 None => out.push_str("   "),
             }
-            if place == LINE / 2 - 1 {
+            if place == BYTES_PER_LINE / 2 - 1 {
                 out.push(' ');
             }
         }
@@ -99,18 +98,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_shown_in_the_shape_that_suits_them() {
-        assert_eq!(shaped(b"plain", "", true, 0), (Shape::Text, "plain".into()));
-        assert_eq!(shaped(b"{\"a\":1}", "", true, 0).0, Shape::Json);
-        assert_eq!(shaped(b"{\"a\":1}", "text", true, 0).0, Shape::Text);
-        assert_eq!(shaped(b"{\"a\":1}", "", false, 0).0, Shape::Text, "a piece is no JSON");
-        assert_eq!(shaped(b"\xff\0", "", true, 0).0, Shape::Hex);
-        assert_eq!(shaped("gr\u{fc}".as_bytes(), "", true, 0).0, Shape::Text);
-        assert_eq!(shaped(b"a\xc3", "", false, 0).1, "a", "cut within a character");
+    fn bytes_are_shown_in_a_suitable_format() {
+        assert_eq!(formatted(b"plain", "", true, 0), (Format::Text, "plain".into()));
+        assert_eq!(formatted(b"{\"a\":1}", "", true, 0).0, Format::Json);
+        assert_eq!(formatted(b"{\"a\":1}", "text", true, 0).0, Format::Text);
+        assert_eq!(formatted(b"{\"a\":1}", "", false, 0).0, Format::Text, "part of a value is not JSON");
+        assert_eq!(formatted(b"\xff\0", "", true, 0).0, Format::Hex);
+        assert_eq!(formatted("gr\u{fc}".as_bytes(), "", true, 0).0, Format::Text);
+        assert_eq!(formatted(b"a\xc3", "", false, 0).1, "a", "truncated within a character");
     }
 
     #[test]
-    fn hexadecimal_lines_are_as_hexdump_writes_them() {
+    fn hex_lines_match_hexdump() {
         assert_eq!(
             hex(b"0123456789abcdef\xff", 16),
             "00000010  30 31 32 33 34 35 36 37  38 39 61 62 63 64 65 66  |0123456789abcdef|\n00000020  ff                                                |.|\n"

@@ -1,4 +1,4 @@
-//! One service in full: what is known of it, in rows of a name and a value.
+//! The details of one service.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -8,7 +8,7 @@ use crate::console::charts::{self, Sparkline};
 use crate::console::units;
 use crate::domain::health::{Day, Detail, ErrorClass, Incident, LatencyStep, Seconds, Service, Snapshot, State, Uptime};
 
-/// A name and a value; `warn` where the value is more than it should be.
+/// A name and a value; `warn` if the value is above its threshold.
 pub struct Fact {
     pub name: &'static str,
     pub value: String,
@@ -19,14 +19,14 @@ fn fact(name: &'static str, value: String) -> Fact {
     Fact { name, value, warn: None }
 }
 
-/// One day as a bar.
+/// The uptime of one day.
 pub struct DayBar {
-    /// `ok`, `warn`, `bad`, or `none` where nobody looked.
+    /// `ok`, `warn`, `bad`, or `none` without checks.
     pub tone: &'static str,
     pub label: String,
 }
 
-/// An incident, and how long it lasted or lasts.
+/// An incident with its duration so far.
 pub struct IncidentRow {
     pub incident: Incident,
     pub duration: String,
@@ -38,7 +38,7 @@ impl IncidentRow {
     }
 }
 
-/// Everything but the state is only for those who are signed in.
+/// Only signed-in users see more than the state.
 pub struct Card {
     pub status: ServiceStatus,
     pub snapshot: Snapshot,
@@ -48,7 +48,7 @@ pub struct Card {
     pub last_incident: Option<Incident>,
 }
 
-/// A shorter silence is a yellow day, a longer one a red one.
+/// A day with less downtime is yellow, with more red.
 const OUTAGE_SECONDS: f64 = 60.0;
 
 impl Card {
@@ -63,7 +63,7 @@ impl Card {
                 LatencyStep::Answered(ms) => charts::Sample::Value(*ms),
             })
             .collect();
-        // The minute that runs may have begun well.
+        // The current minute may have started with a successful check.
         if let (State::Down, Some(now)) = (snapshot.state, steps.last_mut()) {
             *now = charts::Sample::NoAnswer;
         }
@@ -81,56 +81,56 @@ impl Card {
         self.status.state == State::Down
     }
 
-    /// A latency as people read it.
-    pub fn figure(ms: &Option<f64>) -> String {
+    /// A latency without its unit.
+    pub fn milliseconds(ms: &Option<f64>) -> String {
         ms.map(|ms| if ms < 10.0 { format!("{ms:.1}") } else { format!("{ms:.0}") }).unwrap_or_else(|| "–".to_owned())
     }
 
-    /// The first minute of the line, and the last.
+    /// The start of the chart.
     pub fn from(&self) -> DateTime<Utc> {
         clock::now() - TimeDelta::hours(1)
     }
 
-    /// Why it is not simply up, as a sentence.
+    /// The reason why the service is not simply up.
     pub fn trouble(&self) -> Option<String> {
         match self.status.state {
             State::Degraded => self.snapshot.trouble.as_ref().map(|failure| failure.why.clone()),
             State::Failing => {
                 let (_, failure) = self.snapshot.last_failure.as_ref()?;
                 Some(format!(
-                    "{} {} in a row; it counts as down after {}.",
+                    "{} {} in a row; the service counts as down after {}.",
                     failure.why,
                     self.failed_checks(),
                     crate::domain::health::FAILURES
                 ))
             }
-            State::Stale => Some("Its check has not ended for a while: what stands here is old.".to_owned()),
-            State::Up if self.status.unstable => Some("It came and went several times in the last minutes.".to_owned()),
+            State::Stale => Some("The check has not finished for a while, so these results are outdated.".to_owned()),
+            State::Up if self.status.unstable => {
+                Some("The service changed between up and down several times in the last minutes.".to_owned())
+            }
             _ => None,
         }
     }
 
-    /// What whoever runs it can do.
+    /// Advice for the operator.
     pub fn advice(&self) -> String {
         let (address, credentials) = match self.status.service {
             Service::Postgres => ("DATABASE_URL", "the user and the password in DATABASE_URL"),
             Service::Redis => ("REDIS_URL", "REDIS_PASSWORD, or the user and the password in REDIS_URL"),
-            Service::S3 => ("S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what the key may do"),
+            Service::S3 => ("S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the permissions of the key"),
             Service::Qdrant => ("QDRANT_URL", "QDRANT_API_KEY"),
             Service::LiteLlm => ("LITELLM_URL", "LITELLM_MASTER_KEY"),
         };
         match self.snapshot.last_failure.as_ref().map(|(_, failure)| failure.class) {
-            Some(ErrorClass::Dns) => format!("See that the host in {address} is right, and that its name can be resolved from here."),
-            Some(ErrorClass::Connect) => format!("See that the server runs, and that {address} has its host and port."),
+            Some(ErrorClass::Dns) => format!("Check that the host in {address} is correct and that its name resolves on this machine."),
+            Some(ErrorClass::Connect) => format!("Check that the server is running and that {address} has the correct host and port."),
             Some(ErrorClass::Tls) => {
-                "See that its certificate is valid for the host's name, and that its authority is trusted here.".to_owned()
+                "Check that the server's certificate matches its host name and that this machine trusts its issuer.".to_owned()
             }
-            Some(ErrorClass::Timeout) => {
-                "See whether the server is overloaded or frozen, and whether a firewall between drops packets.".to_owned()
-            }
-            Some(ErrorClass::Auth) => format!("See {credentials}."),
-            Some(ErrorClass::Protocol) => format!("See that {address} leads to such a server, and what its log says."),
-            Some(ErrorClass::Degraded) | None => "See what the server's log says.".to_owned(),
+            Some(ErrorClass::Timeout) => "Check whether the server is overloaded or hanging, and whether a firewall drops packets.".to_owned(),
+            Some(ErrorClass::Auth) => format!("Check {credentials}."),
+            Some(ErrorClass::Protocol) => format!("Check that {address} points to the right kind of server, and check the server's log."),
+            Some(ErrorClass::Degraded) | None => "Check the server's log.".to_owned(),
         }
     }
 
@@ -149,17 +149,17 @@ impl Card {
         seconds.uptime().map_or_else(|| "–".to_owned(), percent_text)
     }
 
-    /// Of the time in which somebody looked.
+    /// The time covered by checks, for the tooltip of an uptime.
     pub fn observed(seconds: &Seconds) -> String {
-        let looked = units::duration_text((seconds.up + seconds.down).round() as i64);
-        format!("of {looked} in which Larder looked")
+        let observed = units::duration_text((seconds.up + seconds.down).round() as i64);
+        format!("of {observed} covered by checks")
     }
 
     pub fn bars_label(&self) -> String {
         let (seen, whole) =
             (self.bars.iter().filter(|bar| bar.tone != "none").count(), self.bars.iter().filter(|bar| bar.tone == "ok").count());
         let word = if seen == 1 { "day" } else { "days" };
-        format!("Uptime by day: {whole} of {seen} {word} without a failed check, of the last 30 days")
+        format!("Uptime by day: {whole} of {seen} {word} without a failed check, in the last 30 days")
     }
 
     pub fn last_failure(&self) -> String {
@@ -171,16 +171,16 @@ impl Card {
                 let lasted = units::duration_text(incident.lasted(clock::now()).num_seconds());
                 format!("{}, {lasted}: {}", units::ago_text(incident.began_at, clock::now()), incident.first)
             }
-            (None, None) if self.is_down() => "None before this one in the last 30 days".to_owned(),
-            (None, None) => "None is known of the last 30 days".to_owned(),
+            (None, None) if self.is_down() => "No earlier failure in the last 30 days".to_owned(),
+            (None, None) => "None in the last 30 days".to_owned(),
         }
     }
 
-    /// What is known of this kind of service.
+    /// Facts that depend on the kind of service.
     pub fn facts(&self) -> Vec<Fact> {
         let mut facts = Vec::new();
         if let Some((used, size, waiting)) = self.snapshot.pool {
-            let warn = (waiting > 0).then(|| "callers wait".to_owned());
+            let warn = (waiting > 0).then(|| "requests are waiting".to_owned());
             facts.push(Fact { name: "Pool", value: format!("{used} of {size} in use, {waiting} waiting"), warn });
         }
         match self.snapshot.detail.as_deref() {
@@ -204,7 +204,7 @@ impl Card {
             }
             Some(Detail::S3 { round_trip: Some(took), bucket, .. }) => {
                 let ms = took.as_secs_f64() * 1000.0;
-                facts.push(fact("Write and read", format!("16 bytes in {bucket}, there and back in {ms:.0}{}ms", units::THIN_SPACE)));
+                facts.push(fact("Write and read", format!("16 bytes in {bucket}, round trip {ms:.0}{}ms", units::THIN_SPACE)));
             }
             Some(Detail::Qdrant { collections, looked, points, ill }) => {
                 let (count, points) = (units::count_text(*collections as u64), units::count_text(*points));
@@ -217,7 +217,7 @@ impl Card {
             }
             Some(Detail::LiteLlm { models, missing }) => {
                 let value = if models.count == 0 { "none".to_owned() } else { models.listed() };
-                let warn = (missing.count > 0).then(|| format!("{} expected and not there", missing.listed()));
+                let warn = (missing.count > 0).then(|| format!("{} expected but missing", missing.listed()));
                 facts.push(Fact { name: "Models", value, warn });
             }
             Some(Detail::S3 { round_trip: None, .. }) | None => {}
@@ -226,7 +226,7 @@ impl Card {
     }
 }
 
-/// Never "100 %" where something was missing.
+/// Never rounds up to "100 %".
 fn percent_text(percent: f64) -> String {
     if percent >= 100.0 {
         return format!("100{}%", units::THIN_SPACE);
@@ -237,12 +237,12 @@ fn percent_text(percent: f64) -> String {
 fn day_bar(day: &Day) -> DayBar {
     let date = day.date.format("%-d %b");
     match day.seconds.uptime() {
-        None => DayBar { tone: "none", label: format!("{date}: nobody looked") },
+        None => DayBar { tone: "none", label: format!("{date}: no checks") },
         Some(percent) if day.seconds.down <= 0.0 => DayBar { tone: "ok", label: format!("{date}: {}", percent_text(percent)) },
         Some(percent) => {
             let tone = if day.seconds.down < OUTAGE_SECONDS { "warn" } else { "bad" };
             let down = units::duration_text(day.seconds.down.ceil() as i64);
-            DayBar { tone, label: format!("{date}: {}, no answer for {down}", percent_text(percent)) }
+            DayBar { tone, label: format!("{date}: {}, down for {down}", percent_text(percent)) }
         }
     }
 }
@@ -252,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_missing_is_never_rounded_away() {
+    fn downtime_is_never_rounded_away() {
         assert_eq!(percent_text(100.0), format!("100{}%", units::THIN_SPACE));
         assert_eq!(percent_text(99.9999), format!("99.99{}%", units::THIN_SPACE));
         let bar = |up, down| day_bar(&Day { date: clock::now().date_naive(), seconds: Seconds { up, down } }).tone;

@@ -1,4 +1,4 @@
-//! `/health/events`: what changes on a page of health, as server-sent events.
+//! `/health/events`: live updates of the health pages as server-sent events.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,23 +19,23 @@ use crate::domain::Context;
 use crate::meter::Meter;
 use crate::ready::Ready;
 
-/// The least time between two events.
+/// Minimum time between two events.
 const MIN_INTERVAL: Duration = Duration::from_secs(2);
-/// After so long the browser asks again, and must still be signed in.
+/// After this time the browser reconnects, which checks the session again.
 const MAX_DURATION: Duration = Duration::from_secs(60);
-/// How soon it notices that this process is about to end.
+/// How often a stream checks whether the process is shutting down.
 const SHUTDOWN_POLL: Duration = Duration::from_secs(1);
-/// After so long without an event the page is told that there is none: a way that is cut is as silent.
+/// After this time without an event, the stream sends a heartbeat, so that the page can detect a broken connection.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Streams at once, and of one session: tabs that nobody looks at have none.
+/// Limits of concurrent streams, in total and per session. Hidden tabs have no stream.
 const MAX_STREAMS: usize = 200;
 const MAX_STREAMS_PER_SESSION: usize = 8;
 
-/// The streams of this process, by session.
+/// The open streams of this process, by session.
 #[derive(Clone, Default)]
 pub struct StreamSlots(Arc<Mutex<HashMap<Uuid, usize>>>);
 
-/// A stream's slot, until it is dropped.
+/// A slot for one stream, released on drop.
 pub(super) struct StreamSlot {
     slots: StreamSlots,
     session: Uuid,
@@ -62,7 +62,7 @@ impl StreamSlots {
         let mut streams = self.streams();
         let (all, own) = (streams.values().sum::<usize>(), streams.entry(session).or_default());
         if all >= MAX_STREAMS || *own >= MAX_STREAMS_PER_SESSION {
-            let why = "This page is watched live in too many held. It can be reloaded.".to_owned();
+            let why = "Too many live views of this page are open. Reload the page to update it.".to_owned();
             return Err(Error::TooManyRequests { why, retry_after: MAX_DURATION });
         }
         *own += 1;
@@ -70,13 +70,13 @@ impl StreamSlots {
     }
 }
 
-/// As the protocol writes it: each line of the text behind `data:`. A lone carriage return ends a line there, too.
+/// Encodes an event: each line of the text follows `data:`. A lone carriage return also ends a line.
 fn event(text: &str) -> Bytes {
     let lines = text.split(['\r', '\n']).filter(|line| !line.trim().is_empty()).map(|line| format!("data: {line}\n"));
     Bytes::from(lines.collect::<String>() + "\n")
 }
 
-/// Of the page of all services.
+/// Live updates of the page of all services.
 pub async fn events(
     viewer: Viewer,
     ctx: web::Data<Context>,
@@ -89,7 +89,7 @@ pub async fn events(
     Ok(answer(slot, ctx.clone(), ready, async move || super::all(&ctx, &meter, &render_cache, true)))
 }
 
-/// What `render` sees whenever the board has changed.
+/// Sends the output of `render` whenever the board has changed.
 pub(super) fn answer(
     slot: StreamSlot,
     ctx: web::Data<Context>,
@@ -97,7 +97,7 @@ pub(super) fn answer(
     render: impl AsyncFn() -> Result<Fragment> + 'static,
 ) -> HttpResponse {
     let (events, received) = mpsc::channel(1);
-    // A task of its own: whoever reads too slowly loses the slot all the same.
+    // A separate task, so that a client that reads too slowly also loses its slot.
     actix_web::rt::spawn(async move {
         let (_slot, ends, mut changes) = (slot, Instant::now() + MAX_DURATION, ctx.health.changes());
         let send = async |event: Bytes| timeout_at(ends, events.send(event)).await.is_ok_and(|sent| sent.is_ok());
@@ -139,7 +139,7 @@ pub(super) fn answer(
     HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((CACHE_CONTROL, "no-store"))
-        // nginx would keep events back until it has a buffer full.
+        // nginx would otherwise buffer the events.
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
         .streaming(body)
 }
@@ -149,12 +149,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_has_every_line_behind_its_name() {
+    fn every_line_of_an_event_follows_its_field_name() {
         assert_eq!(event("<p>\n\n  a\rretry: 1\n</p>\n"), Bytes::from_static(b"data: <p>\ndata:   a\ndata: retry: 1\ndata: </p>\n\n"));
     }
 
     #[test]
-    fn one_person_cannot_take_every_slot() {
+    fn one_session_cannot_take_every_slot() {
         let slots = StreamSlots::default();
         let (one, other) = (Uuid::now_v7(), Uuid::now_v7());
         let held: Vec<_> = (0..MAX_STREAMS_PER_SESSION).map(|_| slots.acquire(one).unwrap()).collect();

@@ -1,4 +1,4 @@
-//! The console's own card.
+//! Statistics of this Larder process.
 
 use chrono::{DateTime, Utc};
 
@@ -12,14 +12,14 @@ use crate::stores::postgres;
 pub struct ProcessStats {
     pub uptime: String,
     pub started_at: DateTime<Utc>,
-    /// Bytes.
+    /// In bytes.
     pub memory: Option<u64>,
     pub connections: u64,
     pub uploads: usize,
     pub load: Load,
-    /// Consoles at work on the same database.
+    /// Larder instances on the same database.
     pub consoles: Option<usize>,
-    /// Of the database, and of this Larder.
+    /// Applied in the database, and known to this version.
     pub migrations: Option<(usize, usize)>,
     pub warnings: Vec<String>,
 }
@@ -54,10 +54,10 @@ impl ProcessStats {
 
     pub fn migrations(&self) -> String {
         match self.migrations {
-            None => "not known".to_owned(),
+            None => "unknown".to_owned(),
             Some((ran, known)) if ran == known => format!("all {known}"),
             Some((ran, known)) if ran < known => format!("{ran} of {known}"),
-            Some((ran, known)) => format!("{ran}, a newer Larder's; this one knows {known}"),
+            Some((ran, known)) => format!("{ran}, applied by a newer version; this version has {known}"),
         }
     }
 }

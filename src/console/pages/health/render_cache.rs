@@ -1,4 +1,4 @@
-//! What changes on a page of health is the same for all who look, so it is put together once for all of them.
+//! Cache of the live parts of the health pages, which are the same for all viewers and rendered once.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,8 +14,7 @@ use crate::domain::Context;
 use crate::domain::health::Service;
 use crate::domain::redis_metrics::Range;
 
-/// The page's own figures may be so old, and a check that stands still may be told so late. What a check finds is shown
-/// at once.
+/// Maximum age of the process statistics and of the detection of stale checks. Results of checks are shown immediately.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 #[derive(Template)]
@@ -24,7 +23,7 @@ pub struct LiveFragment {
     pub live: Live,
 }
 
-/// Which page, and for whom: few, so all are kept.
+/// The page and its variant. There are few, so all are cached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ViewKey {
     All { signed_in: bool },
@@ -38,13 +37,13 @@ struct Entry {
     fragment: Fragment,
 }
 
-/// The last ones.
+/// The latest rendering of each view.
 #[derive(Default)]
 pub struct RenderCache(Mutex<HashMap<ViewKey, Entry>>);
 
 impl RenderCache {
     pub fn get(&self, ctx: &Context, key: ViewKey, make: impl FnOnce() -> Result<Fragment>) -> Result<Fragment> {
-        // Held while it is render_cache: who comes meanwhile would only do the same work.
+        // Held while rendering: concurrent requests would only do the same work.
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = *ctx.health.changes().borrow();
         if let Some(last) = all.get(&key).filter(|last| last.changes == changes && last.at.elapsed() < MAX_AGE) {

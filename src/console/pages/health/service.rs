@@ -1,4 +1,4 @@
-//! `/health/services/{name}`: one service over an hour, a day, thirty days.
+//! `/health/services/{name}`: one service over an hour, a day or 30 days.
 
 mod history;
 
@@ -29,32 +29,32 @@ pub use history::{History, HistoryCache};
 #[template(path = "pages/health_service.html")]
 pub struct ShowPage {
     pub layout: Layout,
-    /// The stream of what changes.
+    /// The URL of the live updates.
     pub events: String,
     pub live: Fragment,
 }
 
-/// What changes while somebody looks.
+/// The part of the page that is updated live.
 #[derive(Template)]
 #[template(path = "parts/health_service_live.html")]
 pub struct LiveFragment {
     pub card: Card,
     pub range: Range,
-    /// `None`: Postgres, which keeps it, does not answer.
+    /// `None` while Postgres, which stores the history, is unavailable.
     pub history: Option<Arc<History>>,
     pub incidents: Vec<IncidentRow>,
-    /// Of which these are the latest.
+    /// The total number of incidents, of which these are the latest.
     pub known: usize,
-    /// Whether to offer what may cost money.
+    /// Whether to offer calling the models, which may cost money.
     pub may_call_models: bool,
-    /// Services that do not answer, all of them counted.
+    /// The number of services that are down.
     pub down: usize,
 }
 
 const INCIDENTS: usize = 50;
 
 impl LiveFragment {
-    /// Of a day and of thirty the card knows more, up to this moment.
+    /// For a day and for 30 days, the card has more recent data.
     fn uptime<'a>(&'a self, history: &'a History) -> &'a Seconds {
         match self.range {
             Range::Hour => &history.uptime,
@@ -75,7 +75,7 @@ pub struct ShowQuery {
     range: String,
 }
 
-/// Which page somebody looks at.
+/// The requested view.
 struct ServiceView {
     ctx: web::Data<Context>,
     history_cache: web::Data<HistoryCache>,
@@ -86,19 +86,19 @@ struct ServiceView {
 }
 
 impl ServiceView {
-    /// Not found where there is no such service, or none is configured.
+    /// Not found if the service does not exist or is not configured.
     fn of(viewer: &Viewer, data: Data, name: &str, query: &Query) -> Result<Self> {
         let query: ShowQuery = query.read()?;
         let (ctx, history_cache, render_cache) = data;
-        let service = Service::of_slug(name).ok_or_else(|| Error::NotFound("There is no service of this name.".to_owned()))?;
+        let service = Service::of_slug(name).ok_or_else(|| Error::NotFound("Service not found.".to_owned()))?;
         if !ctx.health.is_configured(service) {
-            return Err(Error::NotFound(format!("{} is not configured, so there is nothing to show.", service.name())));
+            return Err(Error::NotFound(format!("{} is not configured.", service.name())));
         }
         let may_call_models = service == Service::LiteLlm && viewer.session.role >= Role::Admin;
         Ok(Self { ctx, history_cache, render_cache, service, range: ranges::parse(&query.range), may_call_models })
     }
 
-    /// The page as it is now.
+    /// Renders the current state.
     async fn render(&self) -> Result<Fragment> {
         let Self { ctx, service, range, may_call_models, .. } = self;
         let history = self.history_cache.get(ctx, *service, *range).await;
@@ -131,7 +131,7 @@ pub async fn show(viewer: Viewer, data: Data, name: web::Path<String>, query: Qu
     })
 }
 
-/// What changes on the page, as server-sent events.
+/// Live updates of the page as server-sent events.
 pub async fn events(
     viewer: Viewer,
     data: Data,
@@ -145,16 +145,16 @@ pub async fn events(
     Ok(super::events::answer(slot, view.ctx.clone(), ready, async move || view.render().await))
 }
 
-/// Has LiteLLM call every model, and says which answered.
+/// Makes LiteLLM call every model and reports which responded.
 pub async fn call_models(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
     let flash = match health::call_models(&ctx, &admin.actor).await? {
         Ok(ModelCheck { healthy, unhealthy }) if unhealthy.is_empty() => {
             let count = healthy.len();
-            Flash::done(format!("{count} of {count} models answered."))
+            Flash::done(format!("All {count} models responded."))
         }
         Ok(ModelCheck { healthy, unhealthy }) => {
             let all = healthy.len() + unhealthy.len();
-            Flash::warn(format!("{} of {all} models answered. Not: {}.", healthy.len(), unhealthy.join(", ")))
+            Flash::warn(format!("{} of {all} models responded. Failed: {}.", healthy.len(), unhealthy.join(", ")))
         }
         Err(failure) => Flash::bad(format!("The models could not be called. {}", failure.why)),
     };

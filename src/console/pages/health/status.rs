@@ -1,4 +1,4 @@
-//! One service in a few words, for every page that names it.
+//! The status of one service, as shown on every page.
 
 use chrono::{DateTime, Utc};
 
@@ -45,7 +45,7 @@ impl ServiceStatus {
             State::Failing => "Failing",
             State::Down => "Down",
             State::Stale => "Stale",
-            State::Unknown => "Being checked",
+            State::Unknown => "Checking",
             State::NotConfigured => "Not configured",
         }
     }
@@ -82,7 +82,7 @@ impl ServiceStatus {
         }
     }
 
-    /// How long it has been down.
+    /// The time since the service went down.
     pub fn down_for(&self) -> Option<String> {
         let since = self.since.filter(|_| self.state == State::Down)?;
         Some(units::duration_words(clock::now().signed_duration_since(since).num_seconds()))

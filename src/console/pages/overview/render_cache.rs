@@ -1,4 +1,4 @@
-//! What the first page shows is the same for all of a tenant, so it is put together about once a second for all of them.
+//! Cache of the overview, which is the same for all users of a tenant and rendered about once a second.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,21 +10,21 @@ use crate::console::fragment::Fragment;
 use crate::domain::actor::{Actor, Role};
 use crate::domain::{Context, audit};
 
-/// How late the page may tell of what others did. Of what somebody did here themselves it tells them at once.
+/// How late the page may show actions of others. Users see their own actions on this instance immediately.
 const MAX_AGE: Duration = Duration::from_secs(1);
-/// How long after an event was written it may be uncommitted, so that a page that was read meanwhile lacks it.
+/// How long an event may remain uncommitted after it was written. A page rendered in that time may lack it.
 const COMMIT_WINDOW: Duration = Duration::from_secs(1);
 const MAX_ENTRIES: usize = 100;
 
-/// From when it is.
+/// When a rendering was started, and from which state.
 #[derive(Clone, Copy)]
 pub struct Version {
     at: Instant,
-    /// Of the board of health.
+    /// The change counter of the health board.
     changes: u64,
 }
 
-/// The last ones, by tenant, and whether for an admin.
+/// The latest renderings, by tenant and whether for an admin.
 #[derive(Default)]
 pub struct RenderCache(Mutex<HashMap<(Uuid, bool), (Version, Fragment)>>);
 
@@ -33,7 +33,7 @@ impl RenderCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `Err` where something may have changed since, with what to [`keep`](Self::keep) it under that is read now.
+    /// `Err` if something may have changed since, with the version to pass to [`keep`](Self::keep) after rendering.
     pub fn get(&self, ctx: &Context, actor: &Actor) -> Result<Fragment, Version> {
         let now = Version { at: Instant::now(), changes: *ctx.health.changes().borrow() };
         let settled = audit::last_written(actor).map(|at| at + COMMIT_WINDOW);
@@ -53,7 +53,7 @@ impl RenderCache {
                 return;
             }
         }
-        // Who began to read earlier and was slow has seen less.
+        // A slow request that started earlier has older data.
         if all.get(&key).is_none_or(|(kept, _)| kept.at <= version.at) {
             all.insert(key, (version, fragment.clone()));
         }

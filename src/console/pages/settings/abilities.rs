@@ -1,25 +1,25 @@
-//! What the store can do, in plain words, and what Larder does where it cannot.
+//! The features of the store, and what Larder does without them.
 
 use crate::domain::abilities::{Abilities, Ability};
 
 pub struct AbilityRow {
-    pub what: &'static str,
+    pub feature: &'static str,
     pub ability: Ability,
     yes: &'static str,
     no: &'static str,
 }
 
 impl AbilityRow {
-    /// Tone, icon and word.
+    /// Tone, icon and label.
     pub fn badge(&self) -> (&'static str, &'static str, &'static str) {
         match self.ability {
             Ability::Yes => ("ok", "check", "Yes"),
             Ability::No(_) => ("warn", "minus", "No"),
-            Ability::Unknown(_) => ("off", "note", "Not known"),
+            Ability::Unknown(_) => ("off", "note", "Unknown"),
         }
     }
 
-    pub fn meaning(&self) -> String {
+    pub fn effect(&self) -> String {
         match &self.ability {
             Ability::Yes => self.yes.to_owned(),
             Ability::No(why) => format!("{why} {}", self.no),
@@ -28,73 +28,73 @@ impl AbilityRow {
     }
 }
 
-/// What Larder relies on first, then what the pages of a bucket show.
+/// The features that Larder relies on first, then those that the pages of a bucket show.
 pub fn rows(found: Abilities) -> Vec<AbilityRow> {
-    let row = |what, ability, yes, no| AbilityRow { what, ability, yes, no };
+    let row = |feature, ability, yes, no| AbilityRow { feature, ability, yes, no };
     vec![
         row(
-            "Keep an object that is there",
+            "Never overwrite an existing object",
             found.put_if_absent,
-            "A small file that may not overwrite cannot, whoever else writes.",
-            "Larder looks first, which leaves a moment in which another program's object could be replaced.",
+            "Small uploads cannot overwrite an existing object, even with concurrent writers.",
+            "Larder checks before writing, so an object written in between could be replaced.",
         ),
         row(
-            "Keep it from uploads in parts, too",
+            "Never overwrite with a multipart upload",
             found.complete_if_absent,
-            "The same holds for large files.",
-            "Larder looks first, which leaves a moment in which another program's object could be replaced.",
+            "Large uploads cannot overwrite an existing object either.",
+            "Larder checks before writing, so an object written in between could be replaced.",
         ),
         row(
-            "Replace only the object that was read",
+            "Replace only an unchanged object",
             found.put_if_match,
-            "Programs can be sure that nobody wrote in between.",
-            "Larder does not depend on it; other programs may.",
+            "Applications can make sure that they replace the version they have read.",
+            "Larder does not need this feature; other applications may.",
         ),
         row(
-            "Delete only the object that was seen",
+            "Delete only an unchanged object",
             found.delete_if_match,
-            "What has changed since you looked is not deleted.",
-            "Larder looks first, which leaves a moment in which an object that has just changed could be deleted.",
+            "An object that changed after you opened the page is not deleted.",
+            "Larder checks before deleting, so an object that changed in between could be deleted.",
         ),
         row(
-            "Check what arrives",
+            "Verify checksums of uploads",
             found.checksums,
-            "Bytes that were damaged on their way are refused.",
-            "Larder cannot do that for it. The SHA-256 that it keeps of each upload tells later.",
+            "The store rejects data that was corrupted in transit.",
+            "Corruption is not detected during the upload, only later by the SHA-256 that Larder records.",
         ),
         row(
-            "Send a part of an object",
+            "Range requests",
             found.range,
-            "Downloads go on where they stopped, and players can skip.",
-            "Downloads begin anew each time, and players cannot skip.",
+            "Downloads can be resumed, and media players can seek.",
+            "Downloads restart from the beginning, and media players cannot seek.",
         ),
         row(
             "Temporary links",
             found.presigned,
-            "A link that Larder signs downloads without an account.",
-            "Links that Larder makes do not work with this store.",
+            "Signed links download objects without an account.",
+            "Signed links do not work with this store.",
         ),
         row(
-            "List names of any characters",
+            "List names with any characters",
             found.encoded_listing,
-            "Every name is listed as it is.",
-            "Names with control characters may be shown otherwise than they are.",
+            "Every name is listed correctly.",
+            "Names with control characters may be shown incorrectly.",
         ),
         row(
             "List unfinished uploads",
             found.multipart_listing,
-            "Those of other programs are found as well.",
-            "Those that Larder began are shown all the same.",
+            "Uploads of other applications are listed as well.",
+            "Only uploads started by Larder are listed.",
         ),
-        row("Tags", found.tagging, "Objects can carry tags.", "Objects carry no tags here."),
+        row("Tags", found.tagging, "Objects can carry tags.", "Objects cannot carry tags."),
         row(
-            "Tell of versions",
+            "Report versioning",
             found.versioning,
-            "The details say whether older versions are kept.",
-            "Whatever is replaced or deleted is gone at once.",
+            "The details show whether older versions are kept.",
+            "Replaced and deleted objects cannot be restored.",
         ),
-        row("Tell of expiry rules", found.lifecycle, "Rules that delete old objects can be read.", "No rule can be read."),
-        row("Tell of access rules", found.policy, "The bucket's policy can be read.", "No policy can be read."),
-        row("Tell of other sites' access", found.cors, "The bucket's CORS rules can be read.", "No CORS rules can be read."),
+        row("Report lifecycle rules", found.lifecycle, "Lifecycle rules can be read.", "Lifecycle rules cannot be read."),
+        row("Report the bucket policy", found.policy, "The bucket policy can be read.", "The bucket policy cannot be read."),
+        row("Report CORS rules", found.cors, "The CORS rules can be read.", "The CORS rules cannot be read."),
     ]
 }

@@ -1,4 +1,4 @@
-//! The figures below the first five.
+//! The metrics below the first five.
 
 use super::{RedisMetrics, Tile, Tone, milliseconds, own_latency, per_second, usage_text};
 use crate::console::pages::cache::metrics::percent;
@@ -7,13 +7,13 @@ use crate::domain::redis_metrics::Counter;
 use crate::stores::redis::{Info, Usage, parts};
 
 const MIB: i64 = 1 << 20;
-/// MEMORY DOCTOR does not judge less data than this.
-const ENOUGH_MEMORY: u64 = 5 << 20;
+/// MEMORY DOCTOR does not report on less data than this.
+const MIN_MEMORY: u64 = 5 << 20;
 
 pub fn more(metrics: &RedisMetrics, [work, browse]: [Usage; 2]) -> Vec<Tile> {
     let info = &metrics.info;
     vec![
-        own(metrics),
+        own_latency_tile(metrics),
         servers(info),
         pool(work, browse),
         keys(info),
@@ -28,23 +28,23 @@ pub fn more(metrics: &RedisMetrics, [work, browse]: [Usage; 2]) -> Vec<Tile> {
     ]
 }
 
-fn own(metrics: &RedisMetrics) -> Tile {
+fn own_latency_tile(metrics: &RedisMetrics) -> Tile {
     let Some((p50, p95)) = own_latency(metrics) else {
-        return Tile::new("Latency from here", "not sampled yet".into(), "")
-            .line(format!("just now {}", milliseconds(metrics.ping.as_secs_f64() * 1000.0)));
+        return Tile::new("Latency to Redis", "not sampled yet".into(), "")
+            .line(format!("now {}", milliseconds(metrics.ping.as_secs_f64() * 1000.0)));
     };
     let tone = match p95 {
         100.0.. => Tone::Bad,
         10.0.. => Tone::Warn,
         _ => Tone::Ok,
     };
-    Tile::new("Latency from here", format!("{p95:.2}"), "ms p95")
-        .line(format!("p50 {}, just now {}", milliseconds(p50), milliseconds(metrics.ping.as_secs_f64() * 1000.0)))
+    Tile::new("Latency to Redis", format!("{p95:.2}"), "ms p95")
+        .line(format!("p50 {}, now {}", milliseconds(p50), milliseconds(metrics.ping.as_secs_f64() * 1000.0)))
         .with_status(tone, "Slow")
         .with_explanation(
-            "PING, there and back, of the last 60 samples",
+            "round trip of PING, last 60 samples",
             "measured by Larder",
-            "Where the server itself is fast (see beside), the way to it is slow, or this machine is busy.",
+            "If the server latency is low, the network is slow or this machine is busy.",
         )
 }
 
@@ -54,14 +54,14 @@ fn servers(info: &Info) -> Tile {
         let p99 = parts(value).find(|(name, _)| *name == "p99")?.1.parse::<f64>().ok()?;
         Some((command, p99 / 1000.0))
     });
-    let Some((command, p99)) = slowest.max_by(|a, b| a.1.total_cmp(&b.1)) else { return Tile::not_available("Latency of the server") };
-    Tile::new("Latency of the server", format!("{p99:.2}"), "ms p99")
+    let Some((command, p99)) = slowest.max_by(|a, b| a.1.total_cmp(&b.1)) else { return Tile::not_available("Server latency") };
+    Tile::new("Server latency", format!("{p99:.2}"), "ms p99")
         .line(format!("{}, the slowest command", command.replace('|', " ").to_uppercase()))
         .with_status(if p99 > 10.0 { Tone::Warn } else { Tone::Ok }, "Slow command")
         .with_explanation(
-            "the 99th percentile of each command since the server's start; the largest is shown",
+            "99th percentile of each command since startup; the slowest command is shown",
             "latency_percentiles_usec_*",
-            "One slow command holds up all others. The slow log names it and who sent it.",
+            "A slow command blocks all others. The slow log shows the command and its client.",
         )
 }
 
@@ -73,7 +73,7 @@ fn pool(work: Usage, browse: Usage) -> Tile {
         .with_explanation(
             "connections of this process",
             "REDIS_POOL_SIZE",
-            "Callers wait when all connections are in use: raise REDIS_POOL_SIZE.",
+            "Requests wait when all connections are in use: raise REDIS_POOL_SIZE.",
         )
 }
 
@@ -85,25 +85,25 @@ fn keys(info: &Info) -> Tile {
     let share = 100.0 * endless as f64 / keys.max(1) as f64;
     Tile::new("Keys", count_text(keys), "")
         .line(if keys == 0 { "none".to_owned() } else { format!("{} without an expiry", percent(share)) })
-        .with_status(if keys >= 1000 && share > 50.0 { Tone::Note } else { Tone::Ok }, "Kept for ever")
+        .with_status(if keys >= 1000 && share > 50.0 { Tone::Note } else { Tone::Ok }, "No expiry")
         .with_explanation(
             "keys of all databases; 1 − keys with an expiry ÷ keys",
             "db0:keys, db0:expires",
-            "In a cache most keys should expire by themselves. What has no expiry stays until it is deleted, or evicted.",
+            "In a cache, most keys should have an expiry. Keys without one remain until they are deleted or evicted.",
         )
 }
 
 fn expirations(metrics: &RedisMetrics) -> Tile {
     let stale = metrics.info.fraction("expired_stale_perc");
-    let tile = Tile::new("Expirations", per_second(metrics.hour.rate(Counter::Expired)), "/s in the hour");
+    let tile = Tile::new("Expirations", per_second(metrics.hour.rate(Counter::Expired)), "/s in the last hour");
     let tile = match stale {
-        Some(stale) => tile.line(format!("{} expired and not yet removed", percent(stale))),
+        Some(stale) => tile.line(format!("{} expired but not yet removed", percent(stale))),
         None => tile,
     };
     tile.with_status(if stale.is_some_and(|stale| stale > 25.0) { Tone::Warn } else { Tone::Ok }, "Behind").with_explanation(
-        "keys whose end came ÷ seconds",
+        "expired keys ÷ seconds",
         "expired_keys, expired_stale_perc",
-        "Redis removes what has expired beside its work. Where much of it waits, memory is held by what nobody can read.",
+        "Redis removes expired keys in the background. A high share means that expired keys still use memory.",
     )
 }
 
@@ -114,16 +114,16 @@ fn fragmentation(info: &Info) -> Tile {
     let used = info.number("used_memory").unwrap_or(0);
     let allocator = info.fraction("allocator_frag_ratio").zip(info.signed("allocator_frag_bytes"));
     let tile = Tile::new("Fragmentation", format!("{ratio:.2}"), "×");
-    let tile = tile.line(format!("{} beyond what is used", memory_text(u64::try_from(bytes).unwrap_or(0))));
+    let tile = tile.line(format!("{} above used memory", memory_text(u64::try_from(bytes).unwrap_or(0))));
     let tile = match allocator {
-        Some((ratio, bytes)) => tile.line(format!("of the allocator {ratio:.2}×, {}", memory_text(u64::try_from(bytes).unwrap_or(0)))),
+        Some((ratio, bytes)) => tile.line(format!("allocator {ratio:.2}×, {}", memory_text(u64::try_from(bytes).unwrap_or(0)))),
         None => tile,
     };
-    if used < ENOUGH_MEMORY {
-        return tile.line("too little data to judge").with_explanation(FORMULA, FIELDS, ADVICE);
+    if used < MIN_MEMORY {
+        return tile.line("too little data to evaluate").with_explanation(FORMULA, FIELDS, ADVICE);
     }
     let (tone, words) = if ratio < 1.0 && used > 64 << 20 {
-        (Tone::Bad, "Swapped out?")
+        (Tone::Bad, "Swapping?")
     } else if (ratio > 1.4 && bytes > 10 * MIB) || allocator.is_some_and(|(ratio, bytes)| ratio > 1.1 && bytes > 10 * MIB) {
         (Tone::Warn, "High")
     } else {
@@ -132,10 +132,10 @@ fn fragmentation(info: &Info) -> Tile {
     tile.with_status(tone, words).with_explanation(FORMULA, FIELDS, ADVICE)
 }
 
-const FORMULA: &str = "memory that the system gave ÷ memory that is used";
+const FORMULA: &str = "resident memory ÷ used memory";
 const FIELDS: &str = "mem_fragmentation_ratio, mem_fragmentation_bytes, allocator_frag_ratio, allocator_frag_bytes";
-const ADVICE: &str = "The allocator's figure is the true one. Where it is high, active defragmentation or a restart gives the memory back. Below 1 \
-                      the system has put a part of it out to disk, and Redis is slow.";
+const ADVICE: &str = "The allocator ratio is the more accurate one. If it is high, active defragmentation or a restart frees memory. A ratio below \
+                      1 means that the system has swapped memory to disk, which makes Redis slow.";
 
 fn peak(info: &Info) -> Tile {
     let Some(peak) = info.number("used_memory_peak") else { return Tile::not_available("Peak memory") };
@@ -147,11 +147,11 @@ fn peak(info: &Info) -> Tile {
         Some((data, overhead)) => tile.line(format!("now {} data, {} overhead", memory_text(data), memory_text(overhead))),
         None => tile,
     };
-    let high = used >= ENOUGH_MEMORY && peak > used + used / 2;
+    let high = used >= MIN_MEMORY && peak > used + used / 2;
     tile.with_status(if high { Tone::Note } else { Tone::Ok }, "Was higher").with_explanation(
-        "the most since the server's start",
+        "maximum since startup",
         "used_memory_peak, used_memory_dataset, used_memory_overhead",
-        "A peak far above what is used now is a reason for high fragmentation.",
+        "A peak far above the current usage explains high fragmentation.",
     )
 }
 
@@ -173,31 +173,31 @@ fn persistence(info: &Info) -> Tile {
         .line(format!("{} changes since the last snapshot", count_text(info.number("rdb_changes_since_last_save").unwrap_or(0))))
         .with_status(tone, if bad { "Not saved" } else { "Slow fork" })
         .with_explanation(
-            "what the last attempts came to",
+            "result of the last attempts",
             "rdb_last_bgsave_status, aof_enabled, aof_last_write_status, aof_last_bgrewrite_status, latest_fork_usec",
-            "Where saving fails, the disk is full or its rights are wrong: a restart now would lose what was written since.",
+            "If saving fails, the disk is full or its permissions are wrong. A restart would lose all writes since the last save.",
         )
 }
 
 fn replication(info: &Info) -> Tile {
     let Some(role) = info.text("role") else { return Tile::not_available("Replication") };
     let tile = if role == "slave" {
-        let link = info.text("master_link_status").unwrap_or("not known");
+        let link = info.text("master_link_status").unwrap_or("unknown");
         let ago = info.number("master_last_io_seconds_ago").unwrap_or(0);
         let lag =
             info.number("master_repl_offset").zip(info.number("slave_repl_offset")).map_or(0, |(master, own)| master.saturating_sub(own));
         let tone = if link != "up" || ago > 10 { Tone::Bad } else { Tone::Ok };
         Tile::new("Replication", "replica".into(), "")
-            .line(format!("link {link}, heard {ago} s ago, {} behind", memory_text(lag)))
-            .with_status(tone, "Cut off")
+            .line(format!("link {link}, last contact {ago} s ago, {} behind", memory_text(lag)))
+            .with_status(tone, "Disconnected")
     } else {
         Tile::new("Replication", "primary".into(), "")
             .line(format!("{} replicas", count_text(info.number("connected_slaves").unwrap_or(0))))
     };
     tile.with_explanation(
-        "the role, and how far a replica is behind",
+        "the role, and the lag of a replica",
         "role, connected_slaves, master_link_status, master_last_io_seconds_ago, slave_repl_offset",
-        "A replica that is cut off answers with what it had then.",
+        "A disconnected replica returns outdated data.",
     )
 }
 
@@ -209,41 +209,37 @@ fn errors(metrics: &RedisMetrics) -> Tile {
         .filter_map(|(kind, value)| Some((kind, parts(value).find(|(name, _)| *name == "count")?.1.parse().ok()?)))
         .collect();
     kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let tile = Tile::new("Errors", count_text(hour), "in the hour");
+    let tile = Tile::new("Errors", count_text(hour), "in the last hour");
     let tile = match kinds.as_slice() {
-        [] => tile.line("none since its start"),
+        [] => tile.line("none since startup"),
         kinds => {
             tile.line(kinds.iter().take(3).map(|(kind, count)| format!("{kind} {}", count_text(*count))).collect::<Vec<_>>().join(", "))
         }
     };
     let denied: u64 = metrics.info.with_prefix("acl_access_denied_").filter_map(|(_, count)| count.parse::<u64>().ok()).sum();
-    tile.line(format!("{} refused by the access list", count_text(denied))).with_explanation(
-        "commands that were answered with an error",
+    tile.line(format!("{} denied by the ACL", count_text(denied))).with_explanation(
+        "commands that returned an error",
         "total_error_replies, errorstat_*, acl_access_denied_*",
-        "Some programs use errors in their daily work (NOSCRIPT, BUSYGROUP). A number that climbs is worth a look.",
+        "Some applications cause errors in normal operation (NOSCRIPT, BUSYGROUP). Investigate a rising number.",
     )
 }
 
 fn slow(metrics: &RedisMetrics) -> Tile {
     match &metrics.slow {
         Ok(count) => Tile::new("Slow log", count_text(*count), if *count == 1 { "command" } else { "commands" })
-            .line("kept by the server, the newest ones")
+            .line("most recent entries kept by the server")
             .with_explanation(
                 "commands that took longer than slowlog-log-slower-than, 10 ms by default",
                 "SLOWLOG LEN",
-                "Look at them: one slow command holds up all others.",
+                "Check the slow log: a slow command blocks all others.",
             ),
-        Err(_) => Tile::new("Slow log", "not permitted".into(), "").line("to the user that Larder looks at Redis with"),
+        Err(_) => Tile::new("Slow log", "not permitted".into(), "").line("for the Redis user that Larder reads with"),
     }
 }
 
 fn lazy(info: &Info) -> Tile {
-    let Some(pending) = info.number("lazyfree_pending_objects") else { return Tile::not_available("Being freed") };
-    Tile::new("Being freed", count_text(pending), if pending == 1 { "object" } else { "objects" })
-        .line("deleted, their memory is not given back yet")
-        .with_explanation(
-            "objects that UNLINK left to a thread of its own",
-            "lazyfree_pending_objects",
-            "After a large deletion it counts down to 0.",
-        )
+    let Some(pending) = info.number("lazyfree_pending_objects") else { return Tile::not_available("Pending deletions") };
+    Tile::new("Pending deletions", count_text(pending), if pending == 1 { "object" } else { "objects" })
+        .line("deleted, memory not yet freed")
+        .with_explanation("objects that UNLINK frees in the background", "lazyfree_pending_objects", "Drops to 0 after a large deletion.")
 }

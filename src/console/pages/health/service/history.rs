@@ -1,4 +1,4 @@
-//! The charts of a service: how fast it answered, and when it did not.
+//! The latency and uptime charts of a service.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,15 +12,14 @@ use crate::domain::Context;
 use crate::domain::health::{self, HistoryStep, Seconds, Service, State};
 use crate::domain::redis_metrics::Range;
 
-/// After so long Postgres has a minute that is over: the longest time between two checks, and what is written every few
-/// seconds.
+/// After this time a past minute is complete in Postgres: the longest check interval plus the write interval.
 const WRITE_DELAY: TimeDelta = TimeDelta::seconds(30);
-/// After Postgres has not told, nobody asks again for so long.
+/// Wait before the next query after Postgres failed to respond.
 const RETRY_DELAY: TimeDelta = TimeDelta::seconds(10);
 
 #[derive(Default)]
 struct CachedHistory {
-    /// The number of the minute that Postgres was asked in.
+    /// The minute of the last successful query.
     minute: Option<i64>,
     failed_at: Option<DateTime<Utc>>,
     history: Option<Arc<History>>,
@@ -28,19 +27,19 @@ struct CachedHistory {
 
 type Slot = Arc<tokio::sync::Mutex<CachedHistory>>;
 
-/// What Postgres has told, asked once a minute for all who look: five services, three ranges.
+/// Histories read from Postgres, at most once a minute per service and range for all viewers.
 #[derive(Default)]
 pub struct HistoryCache(Mutex<HashMap<(Service, Range), Slot>>);
 
 impl HistoryCache {
-    /// `None`: Postgres, which keeps it, does not answer.
+    /// `None` while Postgres, which stores the history, is unavailable.
     pub async fn get(&self, ctx: &Context, service: Service, range: Range) -> Option<Arc<History>> {
         let postgres = ctx.health.one(Service::Postgres);
         if postgres.state == State::Down && postgres.failures > 0 {
             return None;
         }
         let slot = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((service, range)).or_default().clone();
-        // Whoever comes while it is asked waits for the same answer.
+        // Concurrent requests wait for the same query.
         let mut cached = slot.lock().await;
         let now = clock::now();
         let minute = (now - WRITE_DELAY).timestamp().div_euclid(60);
@@ -51,7 +50,7 @@ impl HistoryCache {
                     *cached = CachedHistory { minute: Some(minute), failed_at: None, history: Some(Arc::new(History::of(&steps, range))) }
                 }
                 Err(error) => {
-                    log::debug!("the history of {} could not be read: {error}", service.name());
+                    log::debug!("cannot read the history of {}: {error}", service.name());
                     cached.failed_at = Some(clock::now());
                 }
             }
@@ -60,15 +59,15 @@ impl HistoryCache {
     }
 }
 
-/// A range of time in equal steps.
+/// A time range in equal intervals.
 pub struct History {
     pub area: Option<Area>,
-    /// At the top, in the middle, at the bottom.
+    /// Labels at the top, in the middle and at the bottom.
     pub levels: [String; 3],
     pub now: String,
     pub slowest: String,
     pub times: Vec<String>,
-    /// Left edge and tone of each step.
+    /// Left edge and tone of each interval.
     pub bars: Vec<(String, &'static str)>,
     pub bar_width: String,
     pub uptime: Seconds,
@@ -97,8 +96,8 @@ impl History {
         Self {
             area: charts::area(&means, 0.0, top),
             levels: [top, top / 2.0, 0.0].map(units::latency_text),
-            now: means.iter().copied().flatten().next_back().map_or_else(|| "not known".to_owned(), units::latency_text),
-            slowest: if most > 0.0 { units::latency_text(most) } else { "not known".to_owned() },
+            now: means.iter().copied().flatten().next_back().map_or_else(|| "unknown".to_owned(), units::latency_text),
+            slowest: if most > 0.0 { units::latency_text(most) } else { "unknown".to_owned() },
             times: ranges::axis_labels(range),
             bars: bars.collect(),
             bar_width: format!("{:.2}", (width * 0.8).max(0.6)),
