@@ -1,4 +1,4 @@
-// What script adds to every page: copy buttons, menus that close, selection of rows. All works without it.
+// Enhancements for every page: copy buttons, closing menus and row selection. Every page also works without scripts.
 
 document.documentElement.classList.add("has-script");
 
@@ -13,7 +13,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
       button.setAttribute("aria-label", "Copied");
       button.title = "Copied";
     } catch {
-      button.title = "The browser did not allow copying";
+      button.title = "The browser blocked copying";
     }
     setTimeout(() => {
       button.classList.remove("is-done");
@@ -41,7 +41,7 @@ for (const menu of menus) {
   });
 }
 
-/** Decimal units, as the server writes them. */
+/** Size in decimal units, formatted as on the server. */
 export function size(bytes) {
   if (bytes < 1000) return `${bytes}\u202fB`;
   const units = ["KB", "MB", "GB", "TB", "PB"];

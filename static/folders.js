@@ -1,6 +1,6 @@
-// Dropped folders: every file within, with the path that leads to it.
+// Lists all files in dropped folders with their directories.
 
-export async function walk(entries, directory = "") {
+export async function listFiles(entries, directory = "") {
   const found = [];
   for (const entry of entries) {
     if (entry.isFile) {
@@ -11,7 +11,7 @@ export async function walk(entries, directory = "") {
       for (;;) {
         const batch = await new Promise((resolve) => reader.readEntries(resolve, () => resolve([])));
         if (batch.length === 0) break;
-        found.push(...(await walk(batch, `${directory}${entry.name}/`)));
+        found.push(...(await listFiles(batch, `${directory}${entry.name}/`)));
       }
     }
   }

@@ -1,32 +1,32 @@
-// Keeps a part of the page as the server has it now: each card that has changed is exchanged. What has the focus keeps it,
-// what is being pressed or is selected stays until it is let go, and a change of state is told to screen readers.
+// Live updates: replaces each card that has changed on the server. The focus is preserved, the page is not updated while
+// the user presses a button or selects text, and screen readers announce changes of state.
 
-const place = document.querySelector("[data-live]");
+const container = document.querySelector("[data-live]");
 const CARDS = ":is(section, div, p, span)[data-key]";
 
-function renew(html) {
+function update(html) {
   const fresh = new DOMParser().parseFromString(html, "text/html").body;
-  // A card that is down stands above the grid.
+  // Cards of services that are down are above the grid.
   const name = (part) => `${part.dataset.key} ${part.closest(".health-grid") ? "in" : "above"}`;
   const keys = (root) => [...root.querySelectorAll(CARDS)].map(name).join();
-  const reachable = (root) => [...(root?.querySelectorAll("a, button") ?? [])];
+  const focusable = (root) => [...(root?.querySelectorAll("a, button") ?? [])];
   const card = document.activeElement?.closest?.(`[data-live] ${CARDS}`);
-  const at = reachable(card).indexOf(document.activeElement);
-  const chosen = getSelection();
-  if (place.querySelector(":active") || (!chosen.isCollapsed && place.contains(chosen.anchorNode))) return;
-  const said = place.querySelector("[data-says]")?.dataset.says;
-  if (keys(fresh) !== keys(place)) {
-    place.replaceChildren(...fresh.childNodes);
+  const at = focusable(card).indexOf(document.activeElement);
+  const selection = getSelection();
+  if (container.querySelector(":active") || (!selection.isCollapsed && container.contains(selection.anchorNode))) return;
+  const previousStatus = container.querySelector("[data-says]")?.dataset.says;
+  if (keys(fresh) !== keys(container)) {
+    container.replaceChildren(...fresh.childNodes);
   } else {
     for (const part of fresh.querySelectorAll(CARDS)) {
-      const old = place.querySelector(`${CARDS}[data-key="${part.dataset.key}"]`);
+      const old = container.querySelector(`${CARDS}[data-key="${part.dataset.key}"]`);
       if (old && old.outerHTML !== part.outerHTML) old.replaceWith(part);
     }
   }
-  if (at >= 0 && !card.isConnected) reachable(place.querySelector(`${CARDS}[data-key="${card.dataset.key}"]`))[at]?.focus();
-  const says = place.querySelector("[data-says]")?.dataset.says;
-  if (says !== said) document.querySelector("[data-status]").textContent = says;
-  const down = Number(place.querySelector("[data-down]")?.dataset.down ?? 0);
+  if (at >= 0 && !card.isConnected) focusable(container.querySelector(`${CARDS}[data-key="${card.dataset.key}"]`))[at]?.focus();
+  const status = container.querySelector("[data-says]")?.dataset.says;
+  if (status !== previousStatus) document.querySelector("[data-status]").textContent = status;
+  const down = Number(container.querySelector("[data-down]")?.dataset.down ?? 0);
   for (const mark of document.querySelectorAll("[data-down-mark]")) {
     mark.hidden = down === 0;
     (mark.querySelector("span") ?? mark).textContent = `${down} down`;
@@ -34,60 +34,60 @@ function renew(html) {
 }
 
 let source = null;
-let again = null;
-let silence = null;
+let reconnectTimer = null;
+let stallTimer = null;
 let broken = false;
 
-function patience(milliseconds) {
-  clearTimeout(silence);
-  silence = setTimeout(() => stall(true), milliseconds);
+function stallAfter(milliseconds) {
+  clearTimeout(stallTimer);
+  stallTimer = setTimeout(() => showStalled(true), milliseconds);
 }
 
-/** It says something every ten seconds; the way to it may be cut without a word. */
-function hear() {
-  stall(false);
+/** The server sends an event at least every ten seconds, so a missing event means a broken connection. */
+function onActivity() {
+  showStalled(false);
   broken = false;
-  patience(25_000);
+  stallAfter(25_000);
 }
 
-function stall(stalled) {
-  const note = place.querySelector("[data-stalled]");
+function showStalled(stalled) {
+  const note = container.querySelector("[data-stalled]");
   if (!note || note.hidden === !stalled) return;
   note.hidden = !stalled;
   note.querySelector("[data-stalled-at]").textContent = new Date().toISOString().slice(11, 19);
 }
 
-function watch() {
-  clearTimeout(again);
+function connect() {
+  clearTimeout(reconnectTimer);
   if (document.hidden) {
     source?.close();
     source = null;
-    clearTimeout(silence);
+    clearTimeout(stallTimer);
   } else if (!source) {
-    source = new EventSource(place.dataset.live);
-    patience(25_000);
-    source.addEventListener("open", hear);
-    source.addEventListener("beat", hear);
+    source = new EventSource(container.dataset.live);
+    stallAfter(25_000);
+    source.addEventListener("open", onActivity);
+    source.addEventListener("beat", onActivity);
     source.addEventListener("message", (event) => {
-      hear();
-      renew(event.data);
+      onActivity();
+      update(event.data);
     });
     source.addEventListener("error", () => {
-      // The end of a stream is its server's way to ask who is there, and the browser comes back in two seconds.
+      // The server ends each stream after a while to check the session again; the browser reconnects after two seconds.
       if (!broken) {
         broken = true;
-        patience(6000);
+        stallAfter(6000);
       }
-      // Refused, the browser gives up, and we do not.
+      // After a rejected request the browser does not reconnect, so this script does.
       if (source?.readyState !== EventSource.CLOSED) return;
       source = null;
-      stall(true);
-      again = setTimeout(watch, 5000 + Math.random() * 5000);
+      showStalled(true);
+      reconnectTimer = setTimeout(connect, 5000 + Math.random() * 5000);
     });
   }
 }
 
-if (place && "EventSource" in window) {
-  document.addEventListener("visibilitychange", watch);
-  watch();
+if (container && "EventSource" in window) {
+  document.addEventListener("visibilitychange", connect);
+  connect();
 }

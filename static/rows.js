@@ -1,31 +1,31 @@
-// The rows of an upload page. Only those near the window are in the document: ten thousand files must not freeze it.
+// The rows of the upload queue. Only rows near the viewport are in the document, so that 10,000 files do not slow it down.
 
 import { size } from "./app.js";
 
-/** More files than this are shown in rows of one height, so that it is known which of them are near. */
-const MANY = 100;
-/** Rows beyond the edges of the window. */
-const SPARE = 8;
+/** With more files, all rows have the same height, so that the visible range can be computed. */
+const VIRTUAL_ABOVE = 100;
+/** Extra rows above and below the viewport. */
+const OVERSCAN = 8;
 
 export class Rows {
-  /** `actions`: what the buttons of a row do, by their names. */
+  /** `actions`: the handlers of the buttons of a row, by name. */
   constructor(list, template, actions) {
-    Object.assign(this, { list, template, actions, items: [], shown: new Map(), height: 0, waits: false });
+    Object.assign(this, { list, template, actions, items: [], shown: new Map(), height: 0, scheduled: false });
     this.dirty = new Set();
-    const again = () => this.arrange();
-    document.addEventListener("scroll", again, { passive: true });
+    const arrange = () => this.arrange();
+    document.addEventListener("scroll", arrange, { passive: true });
     window.addEventListener("resize", () => {
       this.height = 0;
-      again();
+      arrange();
     });
   }
 
-  /** At most one drawing a frame, however many events come. */
+  /** Schedules at most one update per frame. */
   arrange() {
-    if (this.waits) return;
-    this.waits = true;
+    if (this.scheduled) return;
+    this.scheduled = true;
     requestAnimationFrame(() => {
-      this.waits = false;
+      this.scheduled = false;
       this.show();
       for (const item of this.dirty) if (this.shown.has(item)) this.draw(item);
       this.dirty.clear();
@@ -37,12 +37,12 @@ export class Rows {
     this.arrange();
   }
 
-  /** Puts the rows that are near into the document, and takes the others out. */
+  /** Adds the rows near the viewport to the document and removes the others. */
   show() {
     const { list, items } = this;
-    const many = items.length > MANY;
+    const many = items.length > VIRTUAL_ABOVE;
     list.classList.toggle("is-many", many);
-    const [from, to] = many ? this.near() : [0, items.length];
+    const [from, to] = many ? this.visibleRange() : [0, items.length];
     const wanted = new Set(items.slice(from, to));
     for (const [item, row] of this.shown) {
       if (wanted.has(item) || row.contains(document.activeElement)) continue;
@@ -59,15 +59,15 @@ export class Rows {
     list.style.paddingBottom = many ? `${(items.length - to) * this.height}px` : "";
   }
 
-  near() {
+  visibleRange() {
     if (this.height === 0 && this.items.length > 0) {
       const row = this.row(this.items[0], 0);
       if (!row.parentNode) this.list.append(row);
       this.height = row.getBoundingClientRect().height || 64;
     }
     const top = this.list.getBoundingClientRect().top;
-    const first = Math.floor(-top / this.height) - SPARE;
-    const last = Math.ceil((window.innerHeight - top) / this.height) + SPARE;
+    const first = Math.floor(-top / this.height) - OVERSCAN;
+    const last = Math.ceil((window.innerHeight - top) / this.height) + OVERSCAN;
     const within = (at) => Math.max(0, Math.min(this.items.length, at));
     return [within(first), within(last)];
   }
@@ -105,8 +105,8 @@ export class Rows {
     const share = file.size > 0 ? item.sent / file.size : state === "stored" ? 1 : 0;
     part("progress").value = Math.round(share * 1000);
     text("bytes", state === "stored" || state === "waiting" ? size(file.size) : `${size(item.sent)} of ${size(file.size)}`);
-    text("state", words(item, share));
-    text("speed", beside(item));
+    text("state", stateText(item, share));
+    text("speed", detailText(item));
     part("speed").title = item.sha256 ? `SHA-256 ${item.sha256}` : "";
     text("why", item.why);
     part("why").hidden = item.why === "";
@@ -128,39 +128,39 @@ export class Rows {
   }
 }
 
-function words(item, share) {
+function stateText(item, share) {
   const percent = `${Math.floor(share * 100)}\u202f%`;
   switch (item.state) {
     case "waiting":
       return "Waiting";
     case "sending":
       if (item.waits) return "Waiting for the connection";
-      return share >= 1 ? "Being stored" : percent;
+      return share >= 1 ? "Storing" : percent;
     case "paused":
       return `Paused at ${percent}`;
     case "stored":
       return "Stored";
     case "cancelled":
-      return item.kept ? "The old one is kept" : "Cancelled";
+      return item.kept ? "Existing file kept" : "Cancelled";
     default:
-      return item.exists ? "Not stored: the name is taken" : item.changed ? "Not stored: another file was begun" : `Failed at ${percent}`;
+      return item.exists ? "Not stored: the file already exists" : item.changed ? "Not stored: a different file was started" : `Failed at ${percent}`;
   }
 }
 
-/** What stands at the end of the second line. */
-function beside(item) {
+/** The text at the end of the second line. */
+function detailText(item) {
   if (item.state === "stored") {
-    const checked = item.matches === true ? ", checksum matches" : item.matches === false ? ", and changed here since" : "";
+    const checked = item.matches === true ? ", checksum matches" : item.matches === false ? ", changed locally since" : "";
     return `in ${seconds((item.ended - item.began) / 1000)}${checked}, SHA-256\u00a0${item.sha256.slice(0, 8)}…`;
   }
   if (item.state === "paused" || item.state === "failed") {
     if (!item.upload || !item.keptUntil) return "";
-    if (item.sent === 0) return "nothing of it is kept yet";
+    if (item.sent === 0) return "nothing uploaded yet";
     const day = new Date(item.keptUntil).toLocaleDateString("en-GB", { day: "numeric", month: "long" });
     return `${size(item.sent)} kept until ${day}`;
   }
   if (item.state !== "sending" || item.waits) return "";
-  if (item.speed < 1 || item.sent >= item.file.size) return item.from > 0 ? `going on from ${size(item.from)}` : "";
+  if (item.speed < 1 || item.sent >= item.file.size) return item.from > 0 ? `resuming from ${size(item.from)}` : "";
   return `${size(Math.round(item.speed))}/s, ${seconds((item.file.size - item.sent) / item.speed)} left`;
 }
 

@@ -1,46 +1,46 @@
-// Sends one file: a small one with the form, a large one in parts that survive a dropped connection, a reload of the
-// page and a restart of the server. What a row shows is kept on the item; `changed` is called when that changes.
+// Uploads one file: a small file as a form, a large file in parts, which can be resumed after a lost connection, a page
+// reload or a server restart. The progress is stored on the item; `changed` is called when it changes.
 
 import { base64, fingerprint, hex, isFast, sha256 } from "./digest.js";
 
-/** Files up to this size go with the form. */
+/** Files up to this size are sent as a form. */
 const SMALL = 8 << 20;
-/** Parts of one file that travel at once. */
-const AT_ONCE = 2;
-const TRIES = 7;
+/** Parts of one file sent in parallel. */
+const MAX_PARALLEL = 2;
+const MAX_ATTEMPTS = 7;
 
 class Stopped extends Error {}
 
-/** The file is not the one of which parts have arrived. */
+/** The file differs from the one whose parts were uploaded. */
 class Changed extends Error {}
 
-/** An answer that says no; `message` is its sentence. */
-class Refused extends Error {
-  constructor(answer, sentence) {
-    const reference = answer.status >= 500 && answer.json?.request_id ? ` Reference ${answer.json.request_id}` : "";
-    super((sentence ?? answer.json?.detail ?? "Larder did not accept this file.") + reference);
-    this.answer = answer;
+/** An error response; `message` is its detail. */
+class Rejected extends Error {
+  constructor(response, detail) {
+    const reference = response.status >= 500 && response.json?.request_id ? ` Reference ${response.json.request_id}` : "";
+    super((detail ?? response.json?.detail ?? "Larder rejected this file.") + reference);
+    this.response = response;
   }
 }
 
-/** Sends the item: "stored" or "failed" in the end, nothing where it was paused or cancelled; never throws. */
+/** Uploads the item. Resolves with "stored", "failed", or null if it was paused or cancelled; never rejects. */
 export async function send(item, changed) {
   const stop = new AbortController();
   item.stop = stop;
   try {
-    const told = item.file.size > SMALL ? await sendParts(item, changed, stop.signal) : await sendForm(item, changed, stop.signal);
+    const result = item.file.size > SMALL ? await sendParts(item, changed, stop.signal) : await sendForm(item, changed, stop.signal);
     item.sent = item.file.size;
-    item.sha256 = told.sha256;
-    item.url = `${item.place.path.replace(/uploads$/, "object")}?key=${encodeURIComponent(told.key)}`;
+    item.sha256 = result.sha256;
+    item.url = `${item.target.path.replace(/uploads$/, "object")}?key=${encodeURIComponent(result.key)}`;
     return "stored";
   } catch (error) {
-    // Parts that had not arrived whole are sent again.
+    // Incomplete parts are sent again.
     if (item.upload) item.sent = item.arrived;
     if (error instanceof Stopped) return null;
     explain(item, error);
     return "failed";
   } finally {
-    // The other parts of a file that has failed need not travel on.
+    // Abort the other parts of a failed file.
     stop.abort();
     if (item.stop === stop) {
       item.stop = null;
@@ -49,77 +49,77 @@ export async function send(item, changed) {
   }
 }
 
-/** What has arrived is given up at the server too. */
+/** Aborts the unfinished upload on the server. */
 export function discard(item) {
   if (!item.upload) return;
-  ask("POST", `${item.place.path}/${item.upload}/deletion`, { body: new URLSearchParams() }).catch(() => {});
+  request("POST", `${item.target.path}/${item.upload}/deletion`, { body: new URLSearchParams() }).catch(() => {});
   item.upload = null;
 }
 
 function explain(item, error) {
-  const status = error instanceof Refused ? error.answer.status : -1;
-  item.changed = error instanceof Changed || error.answer?.json?.changed === true;
-  item.exists = status === 409 && !item.place.overwrite && error.exists === true;
+  const status = error instanceof Rejected ? error.response.status : -1;
+  item.changed = error instanceof Changed || error.response?.json?.changed === true;
+  item.exists = status === 409 && !item.target.overwrite && error.exists === true;
   if (status === 401) item.why = "You are signed out. Sign in in another tab, then retry.";
-  else if (status === 0) item.why = item.upload ? "The connection broke. Retry sends only what is missing." : "The connection broke. Nothing of this file was stored; retry sends it again.";
-  else if (error instanceof Refused || error instanceof Changed) item.why = error.message;
-  else item.why = "The browser cannot read this file any more: it was changed, moved or deleted.";
+  else if (status === 0) item.why = item.upload ? "Connection lost. Retry to send the missing parts." : "Connection lost. The file was not stored; retry to send it again.";
+  else if (error instanceof Rejected || error instanceof Changed) item.why = error.message;
+  else item.why = "The browser can no longer read this file: it was changed, moved or deleted.";
 }
 
-/** One request. Resolves with its answer, status 0 where there was none; throws where it was stopped. */
-function ask(method, url, { body = null, headers = {}, signal = null, progress = null } = {}) {
+/** Sends one request. Resolves with the response, or with status 0 without one; rejects if stopped. */
+function request(method, url, { body = null, headers = {}, signal = null, progress = null } = {}) {
   return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    const stop = () => request.abort();
+    const xhr = new XMLHttpRequest();
+    const stop = () => xhr.abort();
     if (signal?.aborted) return reject(new Stopped());
     signal?.addEventListener("abort", stop);
-    request.open(method, url);
-    request.setRequestHeader("Accept", "application/json");
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    if (progress) request.upload.addEventListener("progress", (event) => progress(event.loaded));
-    request.addEventListener("loadend", () => {
+    xhr.open(method, url);
+    xhr.setRequestHeader("Accept", "application/json");
+    for (const [name, value] of Object.entries(headers)) xhr.setRequestHeader(name, value);
+    if (progress) xhr.upload.addEventListener("progress", (event) => progress(event.loaded));
+    xhr.addEventListener("loadend", () => {
       signal?.removeEventListener("abort", stop);
       if (signal?.aborted) return reject(new Stopped());
       let json = null;
       try {
-        json = JSON.parse(request.responseText);
+        json = JSON.parse(xhr.responseText);
       } catch {
         json = null;
       }
-      resolve({ status: request.status, json, wait: Number(request.getResponseHeader("Retry-After")) || 0 });
+      resolve({ status: xhr.status, json, wait: Number(xhr.getResponseHeader("Retry-After")) || 0 });
     });
-    request.send(body);
+    xhr.send(body);
   });
 }
 
-/** Nothing has been stored, for sure. */
+/** The server is certain not to have stored anything. */
 const isBusy = (status) => status === 429 || status === 503;
-const passes = (status) => status === 0 || status === 408 || status === 429 || status === 502 || status === 503 || status === 504;
+const isTransient = (status) => status === 0 || status === 408 || status === 429 || status === 502 || status === 503 || status === 504;
 
-/** Asks again, ever more slowly, while the server or the way to it is away. */
-async function insist(item, changed, signal, once, again = passes) {
+/** Retries with exponential backoff while the server is unavailable. */
+async function withRetry(item, changed, signal, once, shouldRetry = isTransient) {
   for (let attempt = 1; ; attempt += 1) {
-    const answer = await once();
-    if (!again(answer.status) || attempt === TRIES) return answer;
+    const response = await once();
+    if (!shouldRetry(response.status) || attempt === MAX_ATTEMPTS) return response;
     item.waits = true;
     changed();
-    const hurried = await pause(Math.max(answer.wait, Math.min(2 ** (attempt - 1), 20)) * 1000, signal);
-    if (hurried) attempt = 0;
+    const interrupted = await pause(Math.max(response.wait, Math.min(2 ** (attempt - 1), 20)) * 1000, signal);
+    if (interrupted) attempt = 0;
     item.waits = false;
     changed();
   }
 }
 
-/** What ends the pauses that are under way. */
+/** Functions that end the current waits. */
 const waking = new Set();
 
-/** Whatever waits to ask again asks now. */
-export function hurry() {
+/** Ends all waits, so that every waiting request is retried now. */
+export function retryNow() {
   for (const wake of [...waking]) wake();
 }
-window.addEventListener("online", hurry);
+window.addEventListener("online", retryNow);
 
-/** Whether it was cut short by `hurry`. */
+/** Waits. Resolves with true if `retryNow` ended the wait. */
 function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(new Stopped());
@@ -145,33 +145,33 @@ function pause(milliseconds, signal) {
   });
 }
 
-/** As servers of S3 read it: also what encodeURIComponent leaves alone. */
+/** Encodes all reserved characters of RFC 3986, including those that encodeURIComponent leaves unchanged. */
 const encoded = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 
 async function sendForm(item, changed, signal) {
-  const overwrite = item.place.overwrite ? "&overwrite=1" : "";
+  const overwrite = item.target.overwrite ? "&overwrite=1" : "";
   const body = new FormData();
   body.append("file", item.file, item.file.name);
-  const url = `${item.place.path}?prefix=${encoded(item.place.prefix + item.directory)}${overwrite}&single=1`;
-  // The form around the file is a few hundred bytes.
+  const url = `${item.target.path}?prefix=${encoded(item.target.prefix + item.directory)}${overwrite}&single=1`;
+  // The multipart overhead is only a few hundred bytes.
   const progress = (loaded) => {
     item.sent = Math.min(item.file.size, loaded);
     changed();
   };
-  const answer = await insist(item, changed, signal, () => ask("POST", url, { body, signal, progress }), isBusy);
-  const told = answer.json?.files?.[0];
-  if (answer.status !== 201 || told?.status !== "stored") {
-    throw Object.assign(new Refused(answer, told?.error), { exists: true });
+  const response = await withRetry(item, changed, signal, () => request("POST", url, { body, signal, progress }), isBusy);
+  const result = response.json?.files?.[0];
+  if (response.status !== 201 || result?.status !== "stored") {
+    throw Object.assign(new Rejected(response, result?.error), { exists: true });
   }
   if (isFast) {
     try {
-      item.matches = hex(await sha256(await item.file.arrayBuffer())) === told.sha256;
+      item.matches = hex(await sha256(await item.file.arrayBuffer())) === result.sha256;
     } catch {
-      // It is stored; that the browser cannot read it any more is no fault of the upload.
+      // The file was stored; the upload did not fail because the browser can no longer read it.
       item.matches = undefined;
     }
   }
-  return told;
+  return result;
 }
 
 async function sendParts(item, changed, signal) {
@@ -192,8 +192,8 @@ async function sendParts(item, changed, signal) {
     const bytes = await item.file.slice((number - 1) * size, number * size).arrayBuffer();
     const headers = { "Content-Type": "application/octet-stream" };
     if (isFast) headers["Content-Digest"] = `sha-256=:${base64(await sha256(bytes))}:`;
-    const answer = await insist(item, changed, signal, () =>
-      ask("POST", `${item.place.path}/${upload.id}/parts?number=${number}`, {
+    const response = await withRetry(item, changed, signal, () =>
+      request("POST", `${item.target.path}/${upload.id}/parts?number=${number}`, {
         body: bytes,
         headers,
         signal,
@@ -203,59 +203,59 @@ async function sendParts(item, changed, signal) {
         },
       }),
     );
-    if (answer.status !== 200) throw new Refused(answer);
+    if (response.status !== 200) throw new Rejected(response);
     loaded.set(number, bytes.byteLength);
     item.arrived += bytes.byteLength;
     item.compared = Math.max(item.compared, number);
     count();
   };
-  const work = async () => {
+  const worker = async () => {
     while (numbers.length > 0) await one(numbers.shift());
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
-  const body = new URLSearchParams(item.place.overwrite ? { overwrite: "1" } : {});
-  const answer = await insist(item, changed, signal, () => ask("POST", `${item.place.path}/${upload.id}/completion`, { body, signal }));
-  if (answer.status !== 200) throw Object.assign(new Refused(answer), { exists: true });
+  await Promise.all(Array.from({ length: MAX_PARALLEL }, worker));
+  const body = new URLSearchParams(item.target.overwrite ? { overwrite: "1" } : {});
+  const response = await withRetry(item, changed, signal, () => request("POST", `${item.target.path}/${upload.id}/completion`, { body, signal }));
+  if (response.status !== 200) throw Object.assign(new Rejected(response), { exists: true });
   item.matches = isFast || undefined;
   item.upload = null;
-  return answer.json.files[0];
+  return response.json.files[0];
 }
 
-/** Whether what has arrived earlier is what this file has: a change need not show in its size, time or edges. */
+/** Verifies the parts uploaded earlier: a change of the file need not affect its size, time, or first and last MiB. */
 async function compare(item, upload, signal) {
   item.compared ??= 0;
   if (!isFast) return;
   for (const part of upload.parts.slice(item.compared)) {
     if (signal.aborted) throw new Stopped();
-    const begin = (part.number - 1) * upload.part_size;
-    const digest = hex(await sha256(await item.file.slice(begin, begin + part.size).arrayBuffer()));
-    if (digest !== part.sha256) throw new Changed("The file has changed since its first parts were sent. Start over with this one, or choose the file as it was.");
+    const start = (part.number - 1) * upload.part_size;
+    const digest = hex(await sha256(await item.file.slice(start, start + part.size).arrayBuffer()));
+    if (digest !== part.sha256) throw new Changed("The file changed after its first parts were uploaded. Start over with the current file, or choose the original file.");
     item.compared = part.number;
   }
 }
 
-/** Begins the upload at the server, or finds how far it has come. */
+/** Starts the upload on the server, or returns the progress of an unfinished one. */
 async function open(item, changed, signal) {
   const body = new URLSearchParams({
     name: item.file.name,
-    prefix: item.place.prefix + item.directory,
+    prefix: item.target.prefix + item.directory,
     type: item.file.type,
     length: item.file.size,
     fingerprint: item.fingerprint,
   });
-  if (item.place.overwrite) body.set("overwrite", "1");
+  if (item.target.overwrite) body.set("overwrite", "1");
   if (item.anew) body.set("anew", "1");
-  // Not cut off by a pause: what the server has begun must be known, to be gone on with or given up.
-  const answer = await insist(item, changed, signal, () => ask("POST", `${item.place.path}/resumable`, { body }));
-  if (answer.status !== 200) throw Object.assign(new Refused(answer), { exists: true });
+  // Not aborted by a pause: the id is needed to resume or abort the upload.
+  const response = await withRetry(item, changed, signal, () => request("POST", `${item.target.path}/resumable`, { body }));
+  if (response.status !== 200) throw Object.assign(new Rejected(response), { exists: true });
   item.anew = false;
-  if (item.upload !== answer.json.id) item.compared = 0;
-  item.upload = answer.json.id;
-  item.keptUntil = answer.json.kept_until;
-  item.arrived = answer.json.parts.reduce((sum, part) => sum + part.size, 0);
+  if (item.upload !== response.json.id) item.compared = 0;
+  item.upload = response.json.id;
+  item.keptUntil = response.json.kept_until;
+  item.arrived = response.json.parts.reduce((sum, part) => sum + part.size, 0);
   if (signal.aborted) {
     if (item.state === "cancelled") discard(item);
     throw new Stopped();
   }
-  return answer.json;
+  return response.json;
 }

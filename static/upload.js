@@ -1,11 +1,11 @@
-// Uploads with progress: drop zone, files or a folder, several at a time, pause and resume.
+// The upload queue: drop zone, file and folder selection, parallel uploads with progress, pause and resume.
 
 import { files, size } from "./app.js";
-import { walk } from "./folders.js";
+import { listFiles } from "./folders.js";
 import { Rows } from "./rows.js";
-import { discard, hurry, send } from "./transfer.js";
+import { discard, retryNow, send } from "./transfer.js";
 
-const AT_ONCE = 3;
+const MAX_PARALLEL = 3;
 
 const root = document.querySelector("[data-upload]");
 if (root) start(root);
@@ -20,22 +20,22 @@ function start(root) {
   let next = 0;
   const rows = new Rows(find("list"), root.querySelector("template"), {
     pause: (item) => pause(item),
-    resume: again,
-    now: hurry,
-    retry: again,
+    resume: enqueue,
+    now: retryNow,
+    retry: enqueue,
     cancel,
     keep: (item) => {
       Object.assign(item, { kept: true, why: "", exists: false });
-      become(item, "cancelled");
+      setState(item, "cancelled");
       discard(item);
     },
     replace: (item) => {
-      item.place.overwrite = true;
-      again(item);
+      item.target.overwrite = true;
+      enqueue(item);
     },
     anew: (item) => {
       item.anew = true;
-      again(item);
+      enqueue(item);
     },
   });
 
@@ -43,8 +43,8 @@ function start(root) {
   for (const live of document.querySelectorAll("[data-live]")) live.hidden = false;
   find("drop-title").textContent = "Drop files or folders here";
 
-  /** Where a file goes: fixed when it is chosen. */
-  function place() {
+  /** The destination of a file, fixed when the file is added. */
+  function currentDestination() {
     if (!target) {
       const url = new URL(form.action);
       return { path: url.pathname, prefix: url.searchParams.get("prefix") ?? "", overwrite: false };
@@ -55,30 +55,30 @@ function start(root) {
   }
 
   function add(chosen) {
-    const where = place();
+    const destination = currentDestination();
     for (const { file, directory } of chosen) {
-      items.push({ file, directory, place: { ...where }, state: "waiting", sent: 0, speed: 0, why: "" });
+      items.push({ file, directory, target: { ...destination }, state: "waiting", sent: 0, speed: 0, why: "" });
       count.waiting += 1;
     }
     rows.items = items;
     find("queue").hidden = false;
-    const here = document.querySelector("[data-upload-here]");
-    if (here) here.open = true;
+    const disclosure = document.querySelector("[data-upload-here]");
+    if (disclosure) disclosure.open = true;
     rows.arrange();
     pump();
-    say();
+    announce();
   }
 
-  function become(item, state) {
+  function setState(item, state) {
     count[item.state] -= 1;
     count[state] += 1;
     item.state = state;
     rows.changed(item);
-    say();
+    announce();
   }
 
   function pump() {
-    while (running < AT_ONCE && next < items.length) {
+    while (running < MAX_PARALLEL && next < items.length) {
       const item = items[next];
       next += 1;
       if (item.state === "waiting") run(item);
@@ -87,7 +87,7 @@ function start(root) {
 
   async function run(item) {
     running += 1;
-    become(item, "sending");
+    setState(item, "sending");
     Object.assign(item, { began: performance.now(), speed: 0, from: 0, mark: { at: performance.now(), sent: item.sent } });
     const ended = await send(item, () => {
       measure(item);
@@ -96,8 +96,8 @@ function start(root) {
     });
     running -= 1;
     item.ended = performance.now();
-    // What is stored is stored, even if somebody has paused or cancelled it in its last moment.
-    if (ended === "stored" || (ended === "failed" && item.state === "sending")) become(item, ended);
+    // A stored file stays stored, even if it was paused or cancelled at the last moment.
+    if (ended === "stored" || (ended === "failed" && item.state === "sending")) setState(item, ended);
     rows.changed(item);
     pump();
   }
@@ -105,30 +105,30 @@ function start(root) {
   function measure(item) {
     const now = performance.now();
     if (now - item.mark.at <= 500) return;
-    // What had arrived earlier was not sent now.
+    // Exclude bytes that were uploaded in an earlier attempt.
     const from = Math.max(item.mark.sent, item.from);
     const latest = (Math.max(0, item.sent - from) / (now - item.mark.at)) * 1000;
     item.speed = item.speed === 0 ? latest : item.speed * 0.7 + latest * 0.3;
     item.mark = { at: now, sent: item.sent };
   }
 
-  function again(item) {
+  function enqueue(item) {
     Object.assign(item, { why: "", exists: false, changed: false, kept: false });
     if (!item.upload) item.sent = 0;
-    become(item, "waiting");
+    setState(item, "waiting");
     next = Math.min(next, items.indexOf(item));
     pump();
   }
 
   function pause(item) {
     if (item.state !== "sending" && item.state !== "waiting") return;
-    become(item, "paused");
+    setState(item, "paused");
     item.stop?.abort();
     if (!item.upload) item.sent = 0;
   }
 
   function cancel(item) {
-    become(item, "cancelled");
+    setState(item, "cancelled");
     item.stop?.abort();
     discard(item);
     item.sent = 0;
@@ -142,24 +142,24 @@ function start(root) {
       sent += item.state === "stored" ? item.file.size : item.sent;
       total += item.file.size;
     }
-    const words = [["stored", "stored"], ["sending", "uploading"], ["waiting", "waiting"], ["paused", "paused"], ["failed", "failed"], ["cancelled", "cancelled"]];
-    const said = words.filter(([name]) => count[name] > 0).map(([name, word]) => `${count[name].toLocaleString("en")} ${word}`);
+    const labels = [["stored", "stored"], ["sending", "uploading"], ["waiting", "waiting"], ["paused", "paused"], ["failed", "failed"], ["cancelled", "cancelled"]];
+    const parts = labels.filter(([name]) => count[name] > 0).map(([name, word]) => `${count[name].toLocaleString("en")} ${word}`);
     find("count").textContent = files(items.length);
-    find("sums").textContent = `${said.join(", ")} · ${size(sent)} of ${size(total)}`;
+    find("sums").textContent = `${parts.join(", ")} · ${size(sent)} of ${size(total)}`;
     find("clear").hidden = count.stored === 0;
     find("cancel-all").hidden = count.waiting + count.sending + count.paused === 0;
     find("pause-all").hidden = count.waiting + count.sending === 0;
     find("resume-all").hidden = count.paused === 0 || count.waiting + count.sending > 0;
     find("retry-all").hidden = !items.some(canRetry);
-    return said;
+    return parts;
   }
 
   const canRetry = (item) => item.state === "failed" && !item.exists && !item.changed;
 
-  /** For those who hear the page: only when a file ends, not with every byte. */
-  let saying = 0;
+  /** Announces results to screen readers when a file ends, not with every progress event. */
+  let announceTimer = 0;
   let drawing = false;
-  function say() {
+  function announce() {
     if (!drawing) {
       drawing = true;
       requestAnimationFrame(() => {
@@ -167,8 +167,8 @@ function start(root) {
         summary();
       });
     }
-    clearTimeout(saying);
-    saying = setTimeout(() => {
+    clearTimeout(announceTimer);
+    announceTimer = setTimeout(() => {
       find("live-text").textContent = summary().join(", ");
     }, 600);
   }
@@ -182,14 +182,14 @@ function start(root) {
     }
     if (items.length === 0) find("queue").hidden = true;
     rows.arrange();
-    say();
+    announce();
   });
   find("cancel-all").addEventListener("click", () => {
     for (const item of items) if (["waiting", "sending", "paused"].includes(item.state)) cancel(item);
   });
   find("pause-all").addEventListener("click", () => items.forEach(pause));
-  find("resume-all").addEventListener("click", () => items.filter((item) => item.state === "paused").forEach(again));
-  find("retry-all").addEventListener("click", () => items.filter(canRetry).forEach(again));
+  find("resume-all").addEventListener("click", () => items.filter((item) => item.state === "paused").forEach(enqueue));
+  find("retry-all").addEventListener("click", () => items.filter(canRetry).forEach(enqueue));
 
   const picker = (folder) => {
     const input = document.createElement("input");
@@ -203,36 +203,36 @@ function start(root) {
   };
   find("choose").addEventListener("click", () => picker(false));
   find("choose-folder").addEventListener("click", () => picker(true));
-  // Browsers that are driven, and people who know it, may still use the plain field.
+  // Automated browsers may still use the plain file input.
   root.querySelector("#upload-files").addEventListener("change", (event) => {
     add([...event.target.files].map((file) => ({ file, directory: "" })));
     event.target.value = "";
   });
 
   let depth = 0;
-  const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+  const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
   document.addEventListener("dragenter", (event) => {
-    if (!carries(event)) return;
+    if (!hasFiles(event)) return;
     depth += 1;
     document.body.classList.add("is-dropping");
   });
   document.addEventListener("dragleave", (event) => {
-    if (!carries(event)) return;
+    if (!hasFiles(event)) return;
     depth = Math.max(0, depth - 1);
     if (depth === 0) document.body.classList.remove("is-dropping");
   });
   document.addEventListener("dragover", (event) => {
-    if (carries(event)) event.preventDefault();
+    if (hasFiles(event)) event.preventDefault();
   });
   document.addEventListener("drop", async (event) => {
-    if (!carries(event)) return;
+    if (!hasFiles(event)) return;
     event.preventDefault();
     depth = 0;
     document.body.classList.remove("is-dropping");
-    // Entries must be taken before the first await: the list is emptied after it.
+    // Entries must be read before the first await, because the browser then clears the list.
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     const loose = [...event.dataTransfer.files];
-    const found = entries.length > 0 ? await walk(entries) : loose.map((file) => ({ file, directory: "" }));
+    const found = entries.length > 0 ? await listFiles(entries) : loose.map((file) => ({ file, directory: "" }));
     if (found.length > 0) add(found);
   });
 
@@ -241,11 +241,11 @@ function start(root) {
   });
 
   if (target) {
-    const told = root.querySelector("[data-target]");
+    const targetText = root.querySelector("[data-target]");
     target.addEventListener("submit", (event) => event.preventDefault());
     target.addEventListener("input", () => {
-      const where = place();
-      told.textContent = `${target.elements.bucket.value}/${where.prefix}`;
+      const destination = currentDestination();
+      targetText.textContent = `${target.elements.bucket.value}/${destination.prefix}`;
     });
   }
 }
