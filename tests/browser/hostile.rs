@@ -1,4 +1,4 @@
-//! Names and files of strangers: shown as they are, and nothing of them runs.
+//! Hostile names and files are displayed but never executed.
 
 use bytes::Bytes;
 use larder::domain::actor::Role;
@@ -22,7 +22,7 @@ const CONTENT: &[u8] =
     <svg xmlns='http://www.w3.org/2000/svg' onload='top.ran = 1'><script>top.ran = 1</script></svg></body></html>";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hostile_names_and_files_run_nothing_on_any_page() {
+async fn no_page_executes_hostile_names_or_files() {
     let app = TestApp::start().await;
     let rules = app.rules_known().await;
     let browser = signed_in(&app, Role::Admin, Settings::default()).await;
@@ -45,7 +45,7 @@ async fn hostile_names_and_files_run_nothing_on_any_page() {
     for page in pages {
         browser.goto(&format!("{}{page}", app.base)).await;
         let ran = browser.client.execute("return window.ran ?? null", Vec::new()).await.unwrap();
-        assert!(ran.is_null(), "something ran on {page}");
+        assert!(ran.is_null(), "a script ran on {page}");
         let reports: Vec<String> = browser.console_errors().await.into_iter().filter(|line| line.contains("Security Policy")).collect();
         assert_eq!(reports, Vec::<String>::new(), "{page}");
     }

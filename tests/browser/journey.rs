@@ -1,4 +1,4 @@
-//! The whole journey: set up, sign in, make a bucket, upload, look, download, delete, sign out.
+//! The whole user journey: setup, sign-in, create a bucket, upload, view, download, delete, sign out.
 
 use std::path::PathBuf;
 
@@ -29,50 +29,48 @@ async fn journey(script: bool) {
     browser.click("summary.button.primary").await;
     browser.fill("#bucket-name", "Journey").await;
     browser.click("form[action='/buckets'] button.primary").await;
-    eventually("the rule that was broken stands beside the field", async || {
-        browser.text("#bucket-name-why").await.contains("Capital letters")
-    })
-    .await;
+    eventually("the violated rule is shown next to the field", async || browser.text("#bucket-name-why").await.contains("Capital letters"))
+        .await;
     browser.fill("#bucket-name", &bucket).await;
     browser.click("form[action='/buckets'] button.primary").await;
     eventually("the new bucket opens", async || browser.text("h1").await == bucket).await;
 
-    // Journeys that run at once share a directory of downloads.
+    // Concurrent journeys share a download directory.
     let photo_name = format!("photo-{}.bin", if script { "live" } else { "plain" });
     upload(&app, &browser, (&bucket, &photo_name), script).await;
-    let place = format!("{}/buckets/{bucket}", app.base);
-    browser.goto(&place).await;
+    let browse_url = format!("{}/buckets/{bucket}", app.base);
+    browser.goto(&browse_url).await;
     let names = browser.client.find_all(Locator::Css("tbody .row-link")).await.unwrap();
     assert_eq!(names.len(), 2);
 
-    browser.goto(&format!("{place}/object?key=notes.txt")).await;
+    browser.goto(&format!("{browse_url}/object?key=notes.txt")).await;
     eventually("the text is shown", async || browser.text("pre").await.contains("Hello from the journey")).await;
     let file = browser.downloads().join(&photo_name);
-    // A page that cannot be shown is a download; the browser stays where it was.
-    let _ = browser.client.goto(&format!("{place}/download?key={photo_name}")).await;
-    eventually("the download is whole", async || std::fs::read(&file).is_ok_and(|bytes| bytes == photo())).await;
+    // The browser downloads the file and stays on the current page.
+    let _ = browser.client.goto(&format!("{browse_url}/download?key={photo_name}")).await;
+    eventually("the download is complete", async || std::fs::read(&file).is_ok_and(|bytes| bytes == photo())).await;
 
-    browser.goto(&place).await;
+    browser.goto(&browse_url).await;
     for mark in browser.client.find_all(Locator::Css("input[name=pair]")).await.unwrap() {
         mark.click().await.unwrap();
     }
     browser.click("[data-delete]").await;
     browser.find("form.confirm").await;
-    eventually("the page names what goes", async || {
+    eventually("the page lists the objects to delete", async || {
         let page = browser.text("form.confirm").await;
         page.contains("notes.txt") && page.contains(&photo_name)
     })
     .await;
     browser.click("button.danger-solid").await;
     eventually("the result is shown", async || browser.text("main").await.contains("Deleted")).await;
-    browser.goto(&place).await;
-    eventually("the bucket is empty", async || browser.text("main").await.contains("Nothing in")).await;
+    browser.goto(&browse_url).await;
+    eventually("the bucket is empty", async || browser.text("main").await.contains("is empty")).await;
 
     assert_eq!(browser.unexpected_errors().await, Vec::<String>::new());
     browser.click("summary.person").await;
     browser.click("form[action='/session/end'] button").await;
     eventually("the sign-in page is back", async || browser.client.current_url().await.unwrap().path() == "/session").await;
-    browser.goto(&place).await;
+    browser.goto(&browse_url).await;
     assert_eq!(browser.client.current_url().await.unwrap().path(), "/session");
     browser.close().await;
 }
@@ -88,7 +86,7 @@ async fn set_up_and_sign_in(app: &TestApp, browser: &Browser) {
     browser.fill("[name=email]", "mara@example.com").await;
     browser.fill("[name=password]", "not the password").await;
     browser.click("form button.primary").await;
-    eventually("it is refused in words", async || browser.text("main").await.contains("is wrong")).await;
+    eventually("the sign-in is rejected with a message", async || browser.text("main").await.contains("Incorrect")).await;
     browser.fill("[name=email]", "mara@example.com").await;
     browser.fill("[name=password]", PASSWORD).await;
     browser.click("form button.primary").await;
@@ -99,7 +97,7 @@ fn photo() -> Vec<u8> {
     (0..3_000_000_u32).map(|at| (at % 253) as u8).collect()
 }
 
-/// Two files through the form of the bucket.
+/// Uploads two files through the form.
 async fn upload(app: &TestApp, browser: &Browser, (bucket, photo_name): (&str, &str), script: bool) {
     let directory = tempfile::tempdir().unwrap();
     let files: [(PathBuf, Vec<u8>); 2] =
@@ -110,7 +108,7 @@ async fn upload(app: &TestApp, browser: &Browser, (bucket, photo_name): (&str, &
     browser.goto(&format!("{}/uploads/new?bucket={bucket}", app.base)).await;
     if script {
         browser.find(".actions[data-live]:not([hidden])").await;
-        // The file input is there for script too, only not to be seen.
+        // With scripts the file input still exists but is hidden.
         let show = "const input = document.querySelector('input[type=file]'); input.closest('[data-plain]').hidden = false;";
         browser.client.execute(show, Vec::new()).await.unwrap();
     }

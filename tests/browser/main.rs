@@ -1,6 +1,6 @@
-//! The console in Chromium, with script and without.
+//! The console in Chromium, with and without scripts.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where it stopped")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic in a test shows where it failed")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -14,12 +14,12 @@ mod resume;
 use larder::domain::actor::Role;
 use support::{Browser, PASSWORD, Settings, TestApp};
 
-/// A browser in which a new person with this role is signed in.
+/// A browser signed in as a new user with this role.
 async fn signed_in(app: &TestApp, role: Role, settings: Settings) -> Browser {
     signed_in_at(app, &app.base, role, settings).await
 }
 
-/// As `signed_in`, by another address.
+/// Like `signed_in`, under another base address.
 async fn signed_in_at(app: &TestApp, base: &str, role: Role, settings: Settings) -> Browser {
     let email = app.new_user(role).await;
     let browser = Browser::open(settings).await;

@@ -1,5 +1,5 @@
-//! Every page in both themes and two widths: no rule of accessibility broken, no error in the console, and a
-//! picture of each in `target/tmp/pictures`.
+//! Every page in both themes and several widths: no accessibility violations, no console errors, and a screenshot of
+//! each in `target/tmp/pictures`.
 
 use bytes::Bytes;
 use larder::console::paths;
@@ -9,8 +9,8 @@ use larder::stores::s3::{Part, PutOptions};
 use crate::signed_in;
 use crate::support::{Browser, Settings, TestApp, eventually};
 
-/// A house in which every page has something to show.
-async fn furnish(app: &TestApp) {
+/// Creates data for every page.
+async fn create_data(app: &TestApp) {
     app.rules_known().await;
     let editor = app.sign_in(Role::Editor).await;
     for (name, content) in [
@@ -31,7 +31,7 @@ async fn furnish(app: &TestApp) {
     }
 }
 
-/// Keys as applications have them.
+/// Creates keys like those of applications.
 async fn fill_the_cache(app: &TestApp) {
     let own = |name: &str| [app.ctx.redis.prefix().as_bytes(), name.as_bytes()].concat();
     // A long command in the slow log.
@@ -58,8 +58,8 @@ async fn pages(app: &TestApp, admin: &crate::support::Client) -> Vec<(&'static s
     let bucket = &app.bucket;
     fill_the_cache(app).await;
     let prefix = app.ctx.redis.prefix();
-    let walk = admin.post("/cache/keys/deletions", &[("match", &format!("{prefix}cache:*"))]).await.location().to_owned();
-    eventually("the keys are counted", async || admin.get(&walk).await.text_of("main .badge").contains("Done")).await;
+    let scan = admin.post("/cache/keys/deletions", &[("match", &format!("{prefix}cache:*"))]).await.location().to_owned();
+    eventually("the keys are counted", async || admin.get(&scan).await.text_of("main .badge").contains("Done")).await;
     let batch = admin.upload(bucket, "rate-card.json", "third").await.location().to_owned();
     vec![
         ("overview", "/".into()),
@@ -89,7 +89,7 @@ async fn pages(app: &TestApp, admin: &crate::support::Client) -> Vec<(&'static s
         ("cache-key-hash", key_page(app, "cache:object-meta:site-plan")),
         ("cache-key-json", key_page(app, "cache:listing:sme-files:contracts/2026/quarter-1/site-plan-hall-B.png")),
         ("cache-biggest", "/cache/biggest".into()),
-        ("cache-walk", walk),
+        ("cache-scan", scan),
         ("audit", "/audit".into()),
         ("users", "/users".into()),
         ("health", "/health".into()),
@@ -100,8 +100,8 @@ async fn pages(app: &TestApp, admin: &crate::support::Client) -> Vec<(&'static s
     ]
 }
 
-/// Thirty days of health, a quarter of an hour a row, with a bad one now and then.
-async fn remember(app: &TestApp) {
+/// Creates 30 days of health history in 15-minute rows with occasional failures.
+async fn create_history(app: &TestApp) {
     let sql = app.sql().await;
     sql.batch_execute(
         "INSERT INTO health_minutes
@@ -119,7 +119,7 @@ async fn remember(app: &TestApp) {
     .unwrap();
 }
 
-async fn look(browser: &Browser, app: &TestApp, name: &str, path: &str, settings: Settings) {
+async fn check_page(browser: &Browser, app: &TestApp, name: &str, path: &str, settings: Settings) {
     browser.goto(&format!("{}{path}", app.base)).await;
     let theme = if settings.dark { "dark" } else { "light" };
     browser.picture(&format!("{name}-{theme}-{}", settings.width)).await;
@@ -133,50 +133,50 @@ async fn look(browser: &Browser, app: &TestApp, name: &str, path: &str, settings
 async fn every_page(dark: bool, width: u32) {
     let first = TestApp::start_with(|config| {
         config.s3.buckets.push(format!("{}-two", config.s3.buckets[0]));
-        // Nothing listens there.
+        // No server listens on this port.
         config.qdrant_url = Some("http://127.0.0.1:1".into());
     })
     .await;
-    furnish(&first).await;
-    remember(&first).await;
-    // It reads the whole past when it starts.
+    create_data(&first).await;
+    create_history(&first).await;
+    // A replica reads the whole history at startup.
     let app = first.replica().await;
     app.rules_known().await;
     let settings = Settings { dark, width, ..Settings::default() };
     let visitor = Browser::open(settings).await;
     for (name, path) in [("sign-in", "/session"), ("health-public", "/health")] {
-        look(&visitor, &app, name, path, settings).await;
+        check_page(&visitor, &app, name, path, settings).await;
     }
     visitor.close().await;
     let admin = app.sign_in(Role::Admin).await;
     let browser = signed_in(&app, Role::Admin, settings).await;
     for (name, path) in pages(&app, &admin).await {
-        look(&browser, &app, name, &path, settings).await;
+        check_page(&browser, &app, name, &path, settings).await;
     }
     browser.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn light_and_wide() {
+async fn light_theme_on_a_desktop() {
     every_page(false, 1280).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dark_and_wide() {
+async fn dark_theme_on_a_desktop() {
     every_page(true, 1280).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn light_on_a_phone() {
+async fn light_theme_on_a_phone() {
     every_page(false, 390).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dark_on_a_phone() {
+async fn dark_theme_on_a_phone() {
     every_page(true, 390).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn narrow_as_at_four_hundred_per_cent() {
+async fn narrow_viewport_as_with_400_percent_zoom() {
     every_page(false, 320).await;
 }

@@ -1,4 +1,4 @@
-//! Large files in the browser: paused, gone on with after a reload and after a restart of Larder, refused when changed.
+//! Large uploads in the browser: pause, resume after a reload and after a restart of Larder, rejection of changed files.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,18 +11,18 @@ use crate::signed_in_at;
 use crate::support::{Browser, Settings, TcpSwitch, TestApp, eventually, eventually_within};
 
 const PART: usize = 8 << 20;
-/// Of a file that does not arrive before a busy machine takes its next step.
-const MANY: usize = 12;
+/// Parts of a file that is large enough not to finish uploading before the next step on a busy machine.
+const MANY_PARTS: usize = 12;
 
-/// Somebody at a browser, with files to upload.
-struct Desk {
+/// A signed-in browser and a directory of files to upload.
+struct Uploader {
     browser: Browser,
     directory: tempfile::TempDir,
     /// The upload page.
     page: String,
 }
 
-impl Desk {
+impl Uploader {
     async fn new(app: &TestApp, base: &str) -> Self {
         Self::with(app, base, Settings::default()).await
     }
@@ -39,7 +39,7 @@ impl Desk {
         path
     }
 
-    /// Opens the upload page anew and chooses a file.
+    /// Opens a new upload page and selects a file.
     async fn choose(&self, path: &Path) {
         self.browser.goto(&self.page).await;
         self.browser.find(".actions[data-live]:not([hidden])").await;
@@ -48,7 +48,7 @@ impl Desk {
         self.browser.choose("#upload-files", &[path]).await;
     }
 
-    /// Bytes a second that the browser may send; without, as many as it can.
+    /// Limits the bytes per second that the browser sends; `None` removes the limit.
     async fn throttle(&self, bytes: Option<u64>) {
         let speed = bytes.map_or(json!(-1), |bytes| json!(bytes));
         self.browser.devtools("Network.enable", json!({})).await;
@@ -69,7 +69,7 @@ impl Desk {
     }
 }
 
-/// How many parts of it have arrived, also where it has been stored meanwhile.
+/// The number of parts received, also after the file was stored.
 async fn parts(app: &TestApp, key: &str) -> i64 {
     let query = "SELECT coalesce(max(parts_done), 0)::bigint FROM files WHERE object_key = $1";
     app.sql().await.query_one(query, &[&key]).await.unwrap().get(0)
@@ -87,187 +87,192 @@ fn digest(path: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_and_a_restart_cost_no_more_than_a_part() {
+async fn a_reload_loses_at_most_the_current_parts() {
     let app = TestApp::start().await;
-    let desk = Desk::new(&app, &app.base).await;
-    let path = desk.file("big.bin", MANY * PART + 1_000);
-    desk.throttle(Some(2 << 20)).await;
-    desk.choose(&path).await;
-    eventually_within(Duration::from_secs(60), "a part has arrived", async || parts(&app, "big.bin").await >= 1).await;
-    // The page is left in the middle, as by a reload.
+    let uploader = Uploader::new(&app, &app.base).await;
+    let path = uploader.file("big.bin", MANY_PARTS * PART + 1_000);
+    uploader.throttle(Some(2 << 20)).await;
+    uploader.choose(&path).await;
+    eventually_within(Duration::from_secs(60), "a part was received", async || parts(&app, "big.bin").await >= 1).await;
+    // Leave the page during the upload, as a reload does.
     let before = parts(&app, "big.bin").await;
-    desk.choose(&path).await;
-    eventually_within(Duration::from_secs(60), "it goes on", async || parts(&app, "big.bin").await > before).await;
+    uploader.choose(&path).await;
+    eventually_within(Duration::from_secs(60), "the upload resumes", async || parts(&app, "big.bin").await > before).await;
     let recorded = "SELECT count(*)::bigint, count(DISTINCT number)::bigint FROM upload_parts";
     let row = app.sql().await.query_one(recorded, &[]).await.unwrap();
     assert_eq!(row.get::<_, i64>(0), row.get::<_, i64>(1), "no part was recorded twice");
-    desk.throttle(None).await;
-    desk.is_stored().await;
-    assert_eq!(ready(&app, "big.bin").await, (MANY * PART + 1_000, digest(&path)));
-    let text = desk.browser.text(".queue-row.is-stored").await;
+    uploader.throttle(None).await;
+    uploader.is_stored().await;
+    assert_eq!(ready(&app, "big.bin").await, (MANY_PARTS * PART + 1_000, digest(&path)));
+    let text = uploader.browser.text(".queue-row.is-stored").await;
     assert!(text.contains("checksum matches") && text.contains(&digest(&path)[..8]), "{text}");
-    // The page asks before it is left in the middle, which a browser that nobody has touched does not let it.
-    let errors = desk.browser.unexpected_errors().await;
+    // The page asks before it is left during an upload, which browsers block without user interaction.
+    let errors = uploader.browser.unexpected_errors().await;
     assert!(errors.iter().all(|error| error.contains("beforeunload")), "{errors:?}");
-    desk.browser.close().await;
+    uploader.browser.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_upload_goes_on_and_a_changed_file_starts_over() {
+async fn a_paused_upload_resumes_and_a_changed_file_starts_over() {
     let app = TestApp::start().await;
-    let desk = Desk::new(&app, &app.base).await;
-    let path = desk.file("film.bin", MANY * PART);
-    desk.throttle(Some(2 << 20)).await;
-    desk.choose(&path).await;
-    eventually_within(Duration::from_secs(60), "a part has arrived", async || parts(&app, "film.bin").await >= 1).await;
-    desk.browser.click("[data-pause]").await;
-    // Bytes of a part that is cut off are not kept, so they are not said to be.
+    let uploader = Uploader::new(&app, &app.base).await;
+    let path = uploader.file("film.bin", MANY_PARTS * PART);
+    uploader.throttle(Some(2 << 20)).await;
+    uploader.choose(&path).await;
+    eventually_within(Duration::from_secs(60), "a part was received", async || parts(&app, "film.bin").await >= 1).await;
+    uploader.browser.click("[data-pause]").await;
+    // Bytes of an incomplete part are discarded, so they must not be shown as kept.
     let shown = async || {
-        let row = desk.browser.text(".queue-row").await;
-        (1..MANY).find(|parts| {
+        let row = uploader.browser.text(".queue-row").await;
+        (1..MANY_PARTS).find(|parts| {
             let kept = format!("{:.1}\u{202f}MB", (parts * PART) as f64 / 1e6);
-            let words =
-                [format!("{kept} of 100.7\u{202f}MB"), format!("Paused at {}\u{202f}%", parts * 100 / MANY), format!("{kept} kept until")];
+            let words = [
+                format!("{kept} of 100.7\u{202f}MB"),
+                format!("Paused at {}\u{202f}%", parts * 100 / MANY_PARTS),
+                format!("{kept} kept until"),
+            ];
             words.iter().all(|words| row.contains(words))
         })
     };
-    eventually("it is paused and says what is kept", async || shown().await.is_some()).await;
+    eventually("the upload is paused and shows what is kept", async || shown().await.is_some()).await;
     let before = parts(&app, "film.bin").await;
-    assert!(i64::try_from(shown().await.unwrap()).unwrap() <= before, "no more is said to be kept than is");
-    desk.browser.picture("upload-paused").await;
-    desk.browser.click("[data-resume]").await;
-    eventually_within(Duration::from_secs(60), "it goes on", async || {
-        desk.shows(".queue-row:not(.is-paused)").await && parts(&app, "film.bin").await > before
+    assert!(i64::try_from(shown().await.unwrap()).unwrap() <= before, "no more is shown as kept than was received");
+    uploader.browser.picture("upload-paused").await;
+    uploader.browser.click("[data-resume]").await;
+    eventually_within(Duration::from_secs(60), "the upload resumes", async || {
+        uploader.shows(".queue-row:not(.is-paused)").await && parts(&app, "film.bin").await > before
     })
     .await;
 
-    // The same name, other bytes: said, and not mixed.
-    let path = desk.file("film.bin", 2 * PART);
-    desk.throttle(None).await;
-    desk.choose(&path).await;
-    eventually("it is refused", async || desk.browser.text(".queue-row").await.contains("another file")).await;
-    desk.browser.click("[data-anew]").await;
-    desk.is_stored().await;
+    // The same name with different content is rejected, not mixed.
+    let path = uploader.file("film.bin", 2 * PART);
+    uploader.throttle(None).await;
+    uploader.choose(&path).await;
+    eventually("the changed file is rejected", async || uploader.browser.text(".queue-row").await.contains("different file")).await;
+    uploader.browser.click("[data-anew]").await;
+    uploader.is_stored().await;
     assert_eq!(ready(&app, "film.bin").await, (2 * PART, digest(&path)));
-    desk.browser.close().await;
+    uploader.browser.close().await;
 }
 
-/// The browser goes through one address, behind which one Larder ends and another takes its place.
+/// The browser uses one address, behind which one Larder instance is replaced by another.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_outlives_the_larder_that_it_began_at() {
+async fn an_upload_survives_the_instance_that_started_it() {
     let app = TestApp::start().await;
     let other = app.replica().await;
-    let switch = TcpSwitch::start(&app.base).await;
-    let desk = Desk::new(&app, &switch.base).await;
-    let path = desk.file("long.bin", MANY * PART);
-    desk.throttle(Some(2 << 20)).await;
-    desk.choose(&path).await;
-    eventually_within(Duration::from_secs(60), "a part has arrived", async || parts(&other, "long.bin").await >= 1).await;
-    switch.switch_to(&other.base);
+    let door = Door::open(&app.base).await;
+    let uploader = Uploader::new(&app, &door.base).await;
+    let path = uploader.file("long.bin", MANY_PARTS * PART);
+    uploader.throttle(Some(2 << 20)).await;
+    uploader.choose(&path).await;
+    eventually_within(Duration::from_secs(60), "a part was received", async || parts(&other, "long.bin").await >= 1).await;
+    door.lead_to(&other.base);
     app.stop().await;
-    desk.throttle(None).await;
-    desk.is_stored().await;
-    assert_eq!(ready(&other, "long.bin").await, (MANY * PART, digest(&path)));
-    desk.browser.close().await;
+    uploader.throttle(None).await;
+    uploader.is_stored().await;
+    assert_eq!(ready(&other, "long.bin").await, (MANY_PARTS * PART, digest(&path)));
+    uploader.browser.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_for_the_connection_goes_on_as_soon_as_it_is_back() {
+async fn an_upload_waiting_for_the_connection_resumes_immediately() {
     let app = TestApp::start().await;
-    let switch = TcpSwitch::start(&app.base).await;
-    let desk = Desk::new(&app, &switch.base).await;
-    let path = desk.file("far.bin", MANY * PART);
-    desk.throttle(Some(2 << 20)).await;
-    desk.choose(&path).await;
-    eventually_within(Duration::from_secs(60), "a part has arrived", async || parts(&app, "far.bin").await >= 1).await;
-    // Left to itself it would wait for minutes.
-    let patient = "const plain = window.setTimeout;
+    let door = Door::open(&app.base).await;
+    let uploader = Uploader::new(&app, &door.base).await;
+    let path = uploader.file("far.bin", MANY_PARTS * PART);
+    uploader.throttle(Some(2 << 20)).await;
+    uploader.choose(&path).await;
+    eventually_within(Duration::from_secs(60), "a part was received", async || parts(&app, "far.bin").await >= 1).await;
+    // Without a trigger it would wait for minutes.
+    let slow_timers = "const plain = window.setTimeout;
                    window.setTimeout = (run, wait) => plain(run, wait >= 900 ? wait * 200 : wait);";
-    desk.browser.client.execute(patient, Vec::new()).await.unwrap();
-    let waits = async || desk.browser.text(".queue-row").await.contains("Waiting for the connection");
+    uploader.browser.client.execute(slow_timers, Vec::new()).await.unwrap();
+    let waits = async || uploader.browser.text(".queue-row").await.contains("Waiting for the connection");
     for (round, again) in ["document.querySelector('[data-now]').click()", "window.dispatchEvent(new Event('online'))"].iter().enumerate() {
         let before = parts(&app, "far.bin").await;
-        switch.switch_to("http://127.0.0.1:1");
-        switch.close_connections();
-        eventually("it waits", waits).await;
-        eventually("it can be hurried", async || desk.shows("[data-now]:not([hidden])").await).await;
-        desk.browser.picture(&format!("upload-waits-{round}")).await;
-        switch.switch_to(&app.base);
-        // Of two parts that travel, one may hear of its broken connection later than the other.
-        eventually_within(Duration::from_secs(30), "it goes on", async || {
-            desk.browser.client.execute(again, Vec::new()).await.unwrap();
+        door.lead_to("http://127.0.0.1:1");
+        door.cut();
+        eventually("the upload waits", waits).await;
+        eventually("an immediate retry is offered", async || uploader.shows("[data-now]:not([hidden])").await).await;
+        uploader.browser.picture(&format!("upload-waits-{round}")).await;
+        door.lead_to(&app.base);
+        // Of two parts in transit, one may notice the broken connection later than the other.
+        eventually_within(Duration::from_secs(30), "the upload resumes", async || {
+            uploader.browser.client.execute(again, Vec::new()).await.unwrap();
             parts(&app, "far.bin").await > before
         })
         .await;
     }
-    desk.throttle(None).await;
-    desk.is_stored().await;
-    assert_eq!(ready(&app, "far.bin").await, (MANY * PART, digest(&path)));
-    desk.browser.close().await;
+    uploader.throttle(None).await;
+    uploader.is_stored().await;
+    assert_eq!(ready(&app, "far.bin").await, (MANY_PARTS * PART, digest(&path)));
+    uploader.browser.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_line_of_a_row_fits_a_phone() {
+async fn upload_rows_fit_on_a_phone() {
     let app = TestApp::start().await;
-    let desk = Desk::with(&app, &app.base, Settings { width: 390, ..Settings::default() }).await;
+    let uploader = Uploader::with(&app, &app.base, Settings { width: 390, ..Settings::default() }).await;
     let fits = async |name: &str| {
-        desk.browser.picture(name).await;
+        uploader.browser.picture(name).await;
         let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-        assert_eq!(desk.browser.client.execute(overflow, Vec::new()).await.unwrap(), 0, "{name}");
-        assert_eq!(desk.browser.axe_violations().await, Vec::<String>::new(), "{name}");
+        assert_eq!(uploader.browser.client.execute(overflow, Vec::new()).await.unwrap(), 0, "{name}");
+        assert_eq!(uploader.browser.axe_violations().await, Vec::<String>::new(), "{name}");
     };
-    desk.choose(&desk.file("framework-agreement-2026-v7-final.pdf", 2 * PART)).await;
-    desk.is_stored().await;
+    uploader.choose(&uploader.file("framework-agreement-2026-v7-final.pdf", 2 * PART)).await;
+    uploader.is_stored().await;
     fits("upload-stored-390").await;
-    desk.throttle(Some(2 << 20)).await;
-    desk.choose(&desk.file("film.bin", MANY * PART)).await;
-    eventually_within(Duration::from_secs(60), "a part has arrived", async || parts(&app, "film.bin").await >= 1).await;
-    desk.browser.click("[data-pause]").await;
-    eventually("it is paused", async || desk.browser.text(".queue-row").await.contains("kept until")).await;
+    uploader.throttle(Some(2 << 20)).await;
+    uploader.choose(&uploader.file("film.bin", MANY_PARTS * PART)).await;
+    eventually_within(Duration::from_secs(60), "a part was received", async || parts(&app, "film.bin").await >= 1).await;
+    uploader.browser.click("[data-pause]").await;
+    eventually("the upload is paused", async || uploader.browser.text(".queue-row").await.contains("kept until")).await;
     fits("upload-paused-390").await;
     for (page, name) in
         [("/uploads".to_owned(), "uploads-waiting-390"), (format!("/buckets/{}/unfinished", app.bucket), "unfinished-waiting-390")]
     {
         app.sql().await.execute("UPDATE files SET heartbeat_at = now() - interval '2 minutes'", &[]).await.unwrap();
-        desk.browser.goto(&format!("{}{page}", app.base)).await;
-        assert!(desk.browser.text("tbody tr").await.contains("Waiting to be resumed"));
+        uploader.browser.goto(&format!("{}{page}", app.base)).await;
+        assert!(uploader.browser.text("tbody tr").await.contains("Waiting to be resumed"));
         fits(name).await;
-        // The badge does not touch the words after it.
+        // The badge does not touch the text after it.
         let between = "const badge = document.querySelector('.badge').getBoundingClientRect();
                        const words = document.querySelector('.badge + .where').getBoundingClientRect();
                        return words.left - badge.right >= 4 || words.top - badge.bottom >= 0;";
-        assert_eq!(desk.browser.client.execute(between, Vec::new()).await.unwrap(), true, "{name}");
+        assert_eq!(uploader.browser.client.execute(between, Vec::new()).await.unwrap(), true, "{name}");
     }
-    desk.browser.close().await;
+    uploader.browser.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_thousand_files_do_not_fill_the_document() {
+async fn a_queue_of_5000_files_renders_only_visible_rows() {
     let app = TestApp::start().await;
-    let desk = Desk::new(&app, &app.base).await;
-    let first = desk.file("first.txt", 10);
-    desk.choose(&first).await;
-    desk.is_stored().await;
+    let uploader = Uploader::new(&app, &app.base).await;
+    let first = uploader.file("first.txt", 10);
+    uploader.choose(&first).await;
+    uploader.is_stored().await;
     let add = "const chosen = new DataTransfer();
                for (let at = 0; at < 5000; at += 1) chosen.items.add(new File([`file ${at}`], `file-${String(at).padStart(4, '0')}.txt`));
                const input = document.querySelector('#upload-files');
                input.files = chosen.files;
                input.dispatchEvent(new Event('change'));";
-    desk.browser.client.execute(add, Vec::new()).await.unwrap();
-    let rows = async || desk.browser.client.find_all(Locator::Css(".queue-row")).await.unwrap().len();
-    eventually("the list is shown", async || desk.browser.text("[data-count]").await == "5,001 files").await;
+    uploader.browser.client.execute(add, Vec::new()).await.unwrap();
+    let rows = async || uploader.browser.client.find_all(Locator::Css(".queue-row")).await.unwrap().len();
+    eventually("the list is shown", async || uploader.browser.text("[data-count]").await == "5,001 files").await;
     assert!((5..80).contains(&rows().await), "{}", rows().await);
-    eventually_within(Duration::from_secs(60), "some are stored", async || desk.browser.text("[data-sums]").await.contains("0 stored"))
-        .await;
-    std::fs::write("target/tmp/pictures/upload-many.png", desk.browser.client.screenshot().await.unwrap()).unwrap();
-    desk.browser.client.execute("window.scrollTo(0, document.body.scrollHeight)", Vec::new()).await.unwrap();
-    eventually("the last row is there", async || desk.browser.text("[data-list]").await.contains("file-4999.txt")).await;
+    eventually_within(Duration::from_secs(60), "some files are stored", async || {
+        uploader.browser.text("[data-sums]").await.contains("0 stored")
+    })
+    .await;
+    std::fs::write("target/tmp/pictures/upload-many.png", uploader.browser.client.screenshot().await.unwrap()).unwrap();
+    uploader.browser.client.execute("window.scrollTo(0, document.body.scrollHeight)", Vec::new()).await.unwrap();
+    eventually("the last row is shown", async || uploader.browser.text("[data-list]").await.contains("file-4999.txt")).await;
     assert!(rows().await < 80, "{}", rows().await);
-    desk.browser.click("[data-pause-all]").await;
-    eventually("all pause", async || desk.browser.text("[data-sums]").await.contains("paused")).await;
-    desk.browser.client.execute("window.scrollTo(0, 0)", Vec::new()).await.unwrap();
-    desk.browser.click("[data-cancel-all]").await;
-    eventually("all are cancelled", async || desk.browser.text("[data-sums]").await.contains("cancelled")).await;
-    assert_eq!(desk.browser.unexpected_errors().await, Vec::<String>::new());
-    desk.browser.close().await;
+    uploader.browser.click("[data-pause-all]").await;
+    eventually("all uploads are paused", async || uploader.browser.text("[data-sums]").await.contains("paused")).await;
+    uploader.browser.client.execute("window.scrollTo(0, 0)", Vec::new()).await.unwrap();
+    uploader.browser.click("[data-cancel-all]").await;
+    eventually("all uploads are cancelled", async || uploader.browser.text("[data-sums]").await.contains("cancelled")).await;
+    assert_eq!(uploader.browser.unexpected_errors().await, Vec::<String>::new());
+    uploader.browser.close().await;
 }

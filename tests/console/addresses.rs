@@ -1,4 +1,4 @@
-//! Requests that no page of ours leads to: each gets a sentence, none a fault.
+//! Requests that no page links to: each is answered with a clear error, none with a server error.
 
 use std::io::Read;
 
@@ -7,12 +7,12 @@ use reqwest::Method;
 
 use crate::support::{Client, Page, TestApp, eventually};
 
-async fn ask(client: &Client, method: &str, path: &str, accept: &str) -> Page {
+async fn request(client: &Client, method: &str, path: &str, accept: &str) -> Page {
     client.send(client.request(Method::from_bytes(method.as_bytes()).unwrap(), path).header("accept", accept)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_another_version_finds_styles_and_keeps_none() {
+async fn a_page_of_another_version_finds_styles_and_does_not_cache_them() {
     let app = TestApp::start().await;
     let visitor = app.visitor();
     let own = visitor.get("/session").await.attributes("link[rel=stylesheet]", "href").remove(0);
@@ -30,7 +30,7 @@ async fn a_page_of_another_version_finds_styles_and_keeps_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn numbers_and_names_that_are_made_up_get_a_sentence() {
+async fn invalid_numbers_and_names_are_explained() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;
     admin.upload(&app.bucket, "a.txt", "x").await.expect_status(303);
@@ -63,20 +63,20 @@ async fn numbers_and_names_that_are_made_up_get_a_sentence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_programs_ask_is_refused_as_pages_are() {
+async fn endpoints_reject_methods_like_pages() {
     let app = TestApp::start().await;
     let visitor = app.visitor();
     let icon = larder::console::assets::url("icon.svg");
     for path in ["/livez", "/readyz", "/health", "/health/redis", &icon] {
         for method in ["PUT", "POST", "OPTIONS", "DELETE"] {
-            let page = ask(&visitor, method, path, "text/html").await.expect_status(405);
+            let page = request(&visitor, method, path, "text/html").await.expect_status(405);
             assert_eq!((page.header("allow"), page.has("h1")), (Some("GET, HEAD"), true), "{method} {path}");
-            let problem = ask(&visitor, method, path, "application/json").await.expect_status(405);
+            let problem = request(&visitor, method, path, "application/json").await.expect_status(405);
             assert_eq!(problem.header("content-type"), Some("application/problem+json"), "{method} {path}");
         }
-        eventually("it has been checked", async || visitor.get(path).await.status == 200).await;
+        eventually("the check has run", async || visitor.get(path).await.status == 200).await;
         for accept in ["text/html", "application/json"] {
-            let (got, head) = (ask(&visitor, "GET", path, accept).await, ask(&visitor, "HEAD", path, accept).await);
+            let (got, head) = (request(&visitor, "GET", path, accept).await, request(&visitor, "HEAD", path, accept).await);
             assert_eq!((got.status, head.status, head.body.len()), (200, 200, 0), "{path}");
             assert_eq!(got.header("content-type"), head.header("content-type"), "{path}");
         }
@@ -89,7 +89,7 @@ async fn what_programs_ask_is_refused_as_pages_are() {
     assert_eq!(visitor.get(&icon).await.header("content-type"), Some("image/svg+xml"));
 }
 
-fn unpacked(page: &Page) -> String {
+fn gunzipped(page: &Page) -> String {
     assert_eq!(page.header("content-encoding"), Some("gzip"), "{}", page.path);
     let mut text = String::new();
     flate2::read::GzDecoder::new(page.body.as_slice()).read_to_string(&mut text).unwrap();
@@ -97,7 +97,7 @@ fn unpacked(page: &Page) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_browsers_take_packed_is_the_same_and_shorter() {
+async fn compressed_responses_have_the_same_content() {
     let app = TestApp::start().await;
     let viewer = app.sign_in(Role::Viewer).await;
     let get = async |path: &str, site: &str, encodings: &str| {
@@ -106,14 +106,14 @@ async fn what_browsers_take_packed_is_the_same_and_shorter() {
     };
     for (name, _) in larder::console::assets::FILES {
         let path = larder::console::assets::url(name);
-        let (plain, packed) = (viewer.get(&path).await, get(&path, "cross-site", "gzip, br").await);
+        let (plain, compressed) = (viewer.get(&path).await, get(&path, "cross-site", "gzip, br").await);
         assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("accept-encoding")), "{name}");
-        assert_eq!((plain.header("content-type"), plain.text()), (packed.header("content-type"), unpacked(&packed)));
-        assert!(packed.body.len() < plain.body.len() && packed.header("vary") == Some("accept-encoding"), "{name}");
+        assert_eq!((plain.header("content-type"), plain.text()), (compressed.header("content-type"), gunzipped(&compressed)));
+        assert!(compressed.body.len() < plain.body.len() && compressed.header("vary") == Some("accept-encoding"), "{name}");
         viewer.get(&format!("{path}.gz")).await.expect_status(404);
     }
     let page = get("/buckets", "same-origin", "gzip").await;
-    assert!(unpacked(&page).contains("<h1>Buckets</h1>") && page.header("vary").unwrap().contains("sec-fetch-site"));
+    assert!(gunzipped(&page).contains("<h1>Buckets</h1>") && page.header("vary").unwrap().contains("sec-fetch-site"));
     for (site, encodings) in [("cross-site", "gzip"), ("same-site", "gzip"), ("none", "identity")] {
         let page = get("/buckets", site, encodings).await;
         assert!(page.header("content-encoding").is_none() && page.text_of("h1") == "Buckets", "{site} {encodings}");
@@ -121,22 +121,22 @@ async fn what_browsers_take_packed_is_the_same_and_shorter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_details_of_health_are_kept_by_nobody_else() {
+async fn health_details_are_not_cached_for_others() {
     let app = TestApp::start().await;
     let viewer = app.sign_in(Role::Viewer).await;
-    let page = ask(&viewer, "GET", "/health", "application/json").await;
+    let page = request(&viewer, "GET", "/health", "application/json").await;
     assert!(page.header("cache-control").unwrap().starts_with("private, max-age="), "{:?}", page.header("cache-control"));
     for client in [&viewer, &app.visitor()] {
         for accept in ["text/html", "application/json"] {
-            assert_eq!(ask(client, "GET", "/health", accept).await.header("vary"), Some("Accept, Cookie"));
+            assert_eq!(request(client, "GET", "/health", accept).await.header("vary"), Some("Accept, Cookie"));
         }
     }
-    let page = ask(&app.visitor(), "GET", "/health", "application/json").await;
+    let page = request(&app.visitor(), "GET", "/health", "application/json").await;
     assert!(page.header("cache-control").unwrap().starts_with("max-age="));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_anybody_may_point_here_sends_no_forms() {
+async fn forms_from_a_rebound_host_name_are_rejected() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;
     let rebound = |site: Option<&str>| {

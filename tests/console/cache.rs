@@ -1,4 +1,4 @@
-//! The keys of Redis: found, looked at, changed, and those that nobody may see.
+//! The key browser: search, view, change and delete keys; protected keys stay hidden.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use redis::AsyncCommands;
 
 use crate::support::{Client, Page, TestApp, eventually_within};
 
-/// A key of this test's own, as bytes.
+/// A key with the prefix of this test, as bytes.
 pub fn own(app: &TestApp, name: impl AsRef<[u8]>) -> Vec<u8> {
     [app.ctx.redis.prefix().as_bytes(), name.as_ref()].concat()
 }
@@ -26,14 +26,14 @@ pub async fn search(admin: &Client, pattern: &str) -> Page {
     admin.get(&format!("/cache/keys?match={}", larder::console::paths::encode(pattern))).await.expect_status(200)
 }
 
-/// Names that a table shows, as their links have them.
+/// The key names in a table, from their links.
 pub fn listed(page: &Page) -> Vec<Vec<u8>> {
     let names = page.attributes("tbody a", "href").into_iter();
     names.filter_map(|url| URL_SAFE_NO_PAD.decode(url.strip_prefix("/cache/key?k=")?).ok()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_of_any_bytes_are_found_shown_and_deleted_and_no_other() {
+async fn keys_with_arbitrary_bytes_are_found_shown_and_deleted_exactly() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;
     let mut redis = app.redis_connection().await;
@@ -63,25 +63,25 @@ async fn names_of_any_bytes_are_found_shown_and_deleted_and_no_other() {
     for name in &names {
         let page = admin.get(&key_url(name)).await.expect_status(200);
         assert!(page.text_of("pre").contains('1'), "{:?}", page.text());
-        // What the page shows of a name finds just that one.
+        // Searching for the displayed name finds exactly that key.
         let again = search(&admin, page.attribute("[data-copy]", "data-copy").replace('*', r"\*").as_str()).await;
         if !name.contains(&b'*') {
             assert_eq!(listed(&again), std::slice::from_ref(name), "{:?}", again.text_of("main"));
         }
     }
-    let asked = admin.post("/cache/key/deletion", &[("k", &field(&names[3]))]).await.expect_status(200);
-    assert!(asked.text_of("main").contains("cannot be brought back"));
-    assert!(redis.exists::<_, bool>(&names[3]).await.unwrap(), "asked first");
+    let confirmation = admin.post("/cache/key/deletion", &[("k", &field(&names[3]))]).await.expect_status(200);
+    assert!(confirmation.text_of("main").contains("cannot be undone"));
+    assert!(redis.exists::<_, bool>(&names[3]).await.unwrap(), "nothing is deleted before the confirmation");
     admin.post("/cache/key/deletion", &[("k", &field(&names[3])), ("confirm", "1")]).await.expect_status(303);
     let left: Vec<bool> = redis::pipe().exists(&names[3]).exists(&names[4]).exists(&names[5]).query_async(&mut redis).await.unwrap();
-    assert_eq!(left, [false, true, true], "a star in a name is no wildcard");
+    assert_eq!(left, [false, true, true], "an asterisk in a name is not a wildcard");
     admin.get(&key_url(&names[3])).await.expect_status(404);
     let events = admin.get("/audit?action=key.delete").await.text();
     assert!(events.contains("x:a*b"), "{events}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_of_each_type_is_shown_page_by_page() {
+async fn values_of_each_type_are_paginated() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;
     let mut redis = app.redis_connection().await;
@@ -118,7 +118,7 @@ async fn a_value_of_each_type_is_shown_page_by_page() {
         }
         assert!(rows.len() >= 250 && rows.iter().any(|row| row.contains(last)), "{kind}: {} rows", rows.len());
         assert!(page.text_of("main").contains("250"), "{kind}");
-        assert_eq!(whole.len(), usize::from(kind == "hash"), "what is cut can be downloaded");
+        assert_eq!(whole.len(), usize::from(kind == "hash"), "truncated elements can be downloaded");
     }
     let cut = admin.get(&format!("/cache/key/download?k={}&field={}", field(&name("hash")), field(b"field-7"))).await.expect_status(200);
     assert_eq!(cut.body.len(), "<b>\u{1b}".len() * 2_000);
@@ -131,7 +131,7 @@ async fn a_value_of_each_type_is_shown_page_by_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_is_set_changed_and_taken_away() {
+async fn an_expiry_is_set_changed_and_removed() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;
     let mut redis = app.redis_connection().await;
@@ -162,7 +162,7 @@ async fn an_end_is_set_changed_and_taken_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_larder_keeps_for_itself_is_neither_shown_nor_touched() {
+async fn the_own_keys_of_larder_are_neither_shown_nor_changed() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;
     let mut redis = app.redis_connection().await;
@@ -180,20 +180,20 @@ async fn what_larder_keeps_for_itself_is_neither_shown_nor_touched() {
     let all = search(&admin, &format!("{}*", app.ctx.redis.prefix())).await;
     assert!(
         listed(&all).iter().all(|name| !String::from_utf8_lossy(name).contains("larder:"))
-            && all.text_of("main").contains("keeps for itself")
+            && all.text_of("main").contains("Larder's own keys")
     );
     let note = async |name: &str| {
         let page = search(&admin, &format!("{}blacklist:token:{name}*", app.ctx.redis.prefix())).await;
         page.text_of(".scan-note").split_once(" ms").map(|(_, words)| words.to_owned())
     };
-    assert!(note("j").await.is_some_and(|words| words.contains("keeps for itself")));
-    assert_eq!(note("j").await, note("x").await, "whether a hidden one begins so is not told");
+    assert!(note("j").await.is_some_and(|words| words.contains("Larder's own keys")));
+    assert_eq!(note("j").await, note("x").await, "the note does not reveal whether hidden keys match");
     delete_matching(&app, &admin, &format!("{}*", app.ctx.redis.prefix())).await;
     assert!(!redis.exists::<_, bool>(own(&app, "seen")).await.unwrap());
-    assert!(redis.exists::<_, bool>(own(&app, "larder:session:abc")).await.unwrap(), "deletions by pattern leave them alone");
+    assert!(redis.exists::<_, bool>(own(&app, "larder:session:abc")).await.unwrap(), "deletions by pattern skip protected keys");
 }
 
-/// Counts, types the pattern, deletes, and waits for the end; the last page.
+/// Counts, confirms with the pattern, deletes and waits for the end. Returns the last page.
 async fn delete_matching(app: &TestApp, admin: &Client, pattern: &str) -> Page {
     let counting = admin.post("/cache/keys/deletions", &[("match", pattern)]).await.expect_status(303).location().to_owned();
     ended(admin, &counting).await;
@@ -206,17 +206,17 @@ async fn delete_matching(app: &TestApp, admin: &Client, pattern: &str) -> Page {
     ended(admin, &deleting).await
 }
 
-pub async fn ended(admin: &Client, walk: &str) -> Page {
-    // Of hundreds of thousands of keys, beside whatever else the machine does.
-    eventually_within(Duration::from_secs(120), "the walk ends", async || {
-        !admin.get(walk).await.text_of("main .badge").contains("Under way")
+pub async fn ended(admin: &Client, scan: &str) -> Page {
+    // Hundreds of thousands of keys on a busy machine.
+    eventually_within(Duration::from_secs(120), "the scan ends", async || {
+        !admin.get(scan).await.text_of("main .badge").contains("Running")
     })
     .await;
-    admin.get(walk).await.expect_status(200)
+    admin.get(scan).await.expect_status(200)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pattern_is_counted_first_and_deletes_no_more_than_it_matches() {
+async fn a_pattern_is_counted_first_and_deletes_only_matching_keys() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;
     let mut redis = app.redis_connection().await;
@@ -234,7 +234,7 @@ async fn a_pattern_is_counted_first_and_deletes_no_more_than_it_matches() {
     let _: () = redis.set(own(&app, "line\nbreak "), 1).await.unwrap();
     let page = delete_matching(&app, &admin, &format!(r"{}line\x0a*k\x20", app.ctx.redis.prefix())).await;
     assert!(page.text_of(".kv b") == "1" && !redis.exists::<_, bool>(own(&app, "line\nbreak ")).await.unwrap());
-    assert_eq!(admin.get("/audit?action=key.delete_matching").await.count("tbody tr"), 4, "beginning and end of both");
+    assert_eq!(admin.get("/audit?action=key.delete_matching").await.count("tbody tr"), 4, "start and end of both");
     let empty = admin.post("/cache/keys/deletions", &[("match", "")]).await.expect_status(303);
     assert!(admin.get(empty.location()).await.text_of("main").contains("Write a pattern"));
     let uncounted = uuid::Uuid::now_v7().to_string();
@@ -242,15 +242,15 @@ async fn a_pattern_is_counted_first_and_deletes_no_more_than_it_matches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_is_stopped_leaves_the_rest_and_another_has_to_wait_for_it() {
+async fn a_stopped_deletion_keeps_the_rest_and_only_one_scan_runs() {
     let app = TestApp::with_own_servers().await;
     let admin = app.sign_in(Role::Admin).await;
     let fill = "for i = 1, 400000 do redis.call('SET', 'many:' .. i, i) end";
     let _: () = redis::Script::new(fill).invoke_async(&mut app.redis_connection().await).await.unwrap();
     let counting = admin.post("/cache/keys/deletions", &[("match", "many:*")]).await.expect_status(303).location().to_owned();
     let again = admin.post("/cache/biggest", &[]).await.expect_status(303);
-    assert_eq!(again.location(), "/cache/biggest", "one at a time");
-    assert!(admin.get("/cache/biggest").await.text_of("main").contains("under way"));
+    assert_eq!(again.location(), "/cache/biggest", "only one scan at a time");
+    assert!(admin.get("/cache/biggest").await.text_of("main").contains("View the running scan"));
     ended(&admin, &counting).await;
     let form = [("match", "many:*"), ("counted", counting.rsplit('/').next().unwrap()), ("confirm", "many:*")];
     let deleting = admin.post("/cache/keys/deletions", &form).await.expect_status(303).location().to_owned();
@@ -263,25 +263,25 @@ async fn a_deletion_that_is_stopped_leaves_the_rest_and_another_has_to_wait_for_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_walk_that_has_lost_its_lock_ends_and_leaves_the_lock_to_whoever_has_it() {
+async fn a_scan_that_lost_its_lock_ends_without_releasing_it() {
     let app = TestApp::with_own_servers().await;
     let admin = app.sign_in(Role::Admin).await;
     let fill = "for i = 1, 400000 do redis.call('SET', 'many:' .. i, i) end";
     let _: () = redis::Script::new(fill).invoke_async(&mut app.redis_connection().await).await.unwrap();
-    let walk = admin.post("/cache/biggest", &[]).await.expect_status(303).location().to_owned();
+    let scan = admin.post("/cache/biggest", &[]).await.expect_status(303).location().to_owned();
     let lock = format!("{}larder:lock:walk", app.ctx.redis.prefix());
     app.redis(&["SET", &lock, "another", "PX", "600000"]).await;
-    let page = ended(&admin, &walk).await;
+    let page = ended(&admin, &scan).await;
     assert!(page.text_of("main").contains("Another walk began"), "{}", page.text_of("main"));
     assert_eq!(app.redis(&["GET", &lock]).await, "another");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_searches_are_told_so() {
+async fn invalid_searches_are_explained() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;
     assert!(admin.get("/cache/keys?match=a&type=zebra").await.expect_status(422).text_of("#type-why").contains("list"));
-    assert!(admin.get("/cache/keys?match=a*&cursor=x").await.expect_status(422).text_of("#match-why").contains("anew"));
+    assert!(admin.get("/cache/keys?match=a*&cursor=x").await.expect_status(422).text_of("#match-why").contains("Start the search again"));
     let long = "a".repeat(9_000);
     assert!(admin.get(&format!("/cache/keys?match={long}")).await.expect_status(422).text_of("#match-why").contains("8 KiB"));
     let far = u64::MAX.to_string();
@@ -289,7 +289,7 @@ async fn bad_searches_are_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_stops_within_its_budget_and_goes_on_until_all_was_seen() {
+async fn a_search_stops_within_its_limits_and_continues_to_the_end() {
     let app = TestApp::with_own_servers().await;
     let admin = app.sign_in(Role::Admin).await;
     let mut redis = app.redis_connection().await;
@@ -304,10 +304,10 @@ async fn a_search_stops_within_its_budget_and_goes_on_until_all_was_seen() {
         }
         pages += 1;
     }
-    // 20,000 keys a page; fewer where its quarter of a second is over sooner.
+    // 20,000 keys per page, or fewer if 250 ms pass sooner.
     assert!(found == [b"needle".to_vec()] && pages >= 3, "{pages} pages, {}", page.text_of(".scan-head"));
     let exact = search(&admin, "needle").await.text_of(".scan-head");
-    assert!(exact.contains("One key has this name"), "{exact}");
+    assert!(exact.contains("1 key has this name"), "{exact}");
     let all = search(&admin, "*").await;
     assert!((90..=700).contains(&listed(&all).len()) && all.has("a[rel=next]"));
 }

@@ -1,4 +1,4 @@
-//! What Redis says about itself: figures, slow commands, clients, namespaces; and keys that are too large.
+//! Redis metrics, slow log, clients and namespaces; very large keys.
 
 use larder::domain::actor::Role;
 use larder::domain::cache as computed;
@@ -8,7 +8,7 @@ use crate::cache::{ended, field, key_url, own};
 use crate::support::{TestApp, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_figures_know_what_traffic_there_was() {
+async fn the_metrics_reflect_the_traffic() {
     let app = TestApp::with_own_servers().await;
     let (viewer, admin) = (app.sign_in(Role::Viewer).await, app.sign_in(Role::Admin).await);
     let mut redis = app.redis_connection().await;
@@ -21,12 +21,12 @@ async fn the_figures_know_what_traffic_there_was() {
     };
     sampled(1).await;
     let mut reads = redis::pipe();
-    reads.set("there", 1).ignore();
+    reads.set("existing", 1).ignore();
     for _ in 0..6_000 {
-        reads.get("there").ignore();
+        reads.get("existing").ignore();
     }
     for at in 0..2_000 {
-        reads.get(format!("not there {at}")).ignore();
+        reads.get(format!("missing {at}")).ignore();
     }
     let _: () = reads.query_async(&mut redis).await.unwrap();
     sampled(2).await;
@@ -34,7 +34,7 @@ async fn the_figures_know_what_traffic_there_was() {
     let ratio: f64 = page.texts(".figure")[0].split_whitespace().next().unwrap().parse().unwrap();
     assert!((73.0..77.0).contains(&ratio), "6,000 of 8,000: {ratio}");
     assert!(
-        page.text_of("main").contains("asked Redis") && page.count(".tile") > 15 && page.count(".area") == 3,
+        page.text_of("main").contains("This page sent Redis") && page.count(".tile") > 15 && page.count(".area") == 3,
         "{}",
         page.text_of("main")
     );
@@ -45,10 +45,10 @@ async fn the_figures_know_what_traffic_there_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_commands_keep_their_values_to_themselves_until_somebody_asks() {
+async fn values_of_slow_commands_are_hidden_until_requested() {
     let app = TestApp::with_own_servers().await;
     let admin = app.sign_in(Role::Admin).await;
-    assert!(admin.get("/cache/slowlog").await.expect_status(200).text_of("main").contains("No command was slow"));
+    assert!(admin.get("/cache/slowlog").await.expect_status(200).text_of("main").contains("No slow commands"));
     app.redis(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]).await;
     app.redis(&["SET", "customer:7", "his secret"]).await;
     app.redis(&["SET", &format!("{}larder:session:abc", app.ctx.redis.prefix()), "token of somebody"]).await;
@@ -58,8 +58,11 @@ async fn slow_commands_keep_their_values_to_themselves_until_somebody_asks() {
     assert!(text.contains("customer:7") && text.contains("1 argument hidden"), "{text}");
     assert!(!text.contains("his secret") && !text.contains("token of somebody") && !text.contains("larder:session"));
     assert_eq!(admin.get("/audit?action=cache.slowlog").await.texts("tbody code").len(), 0);
-    let asked = admin.get("/cache/slowlog?values=1").await.expect_status(200).text_of("main");
-    assert!(asked.contains("his secret") && !asked.contains("token of somebody") && !asked.contains("larder:session"), "{asked}");
+    let with_values = admin.get("/cache/slowlog?values=1").await.expect_status(200).text_of("main");
+    assert!(
+        with_values.contains("his secret") && !with_values.contains("token of somebody") && !with_values.contains("larder:session"),
+        "{with_values}"
+    );
     assert!(admin.get("/audit?action=cache.slowlog").await.text().contains("cache.slowlog"));
 }
 
@@ -72,19 +75,19 @@ async fn clients_and_settings_are_shown_without_passwords() {
     let settings = admin.get("/cache/settings").await.expect_status(200).text_of("main");
     let url = &app.servers().urls().redis_url;
     let password = url.split("pass=").nth(1).unwrap();
-    assert!(settings.contains("set, and not shown") && settings.contains("maxmemory-policy") && !settings.contains(password));
+    assert!(settings.contains("set (hidden)") && settings.contains("maxmemory-policy") && !settings.contains(password));
     let filtered = admin.get("/cache/settings?q=Slowlog").await.expect_status(200);
     assert_eq!(filtered.count("tbody tr"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_forbids_is_said_with_the_name_of_the_user() {
+async fn a_missing_permission_names_the_redis_user() {
     let app = TestApp::with_own_servers().await;
     let admin = app.sign_in(Role::Admin).await;
     app.redis(&["ACL", "SETUSER", "larder-browse", "-slowlog|get", "-client|list", "-config|get", "-memory|usage", "-slowlog|len"]).await;
     for path in ["/cache/slowlog", "/cache/clients", "/cache/settings"] {
         let page = admin.get(path).await.expect_status(200).text_of("main");
-        assert!(page.contains("Not permitted to the user larder-browse"), "{path}: {page}");
+        assert!(page.contains("Not permitted for the Redis user larder-browse"), "{path}: {page}");
     }
     app.redis(&["SET", "seen", "1"]).await;
     assert!(admin.get("/cache/keys?match=seen").await.expect_status(200).text_of("tbody").contains("not permitted"));
@@ -95,7 +98,7 @@ async fn what_a_server_forbids_is_said_with_the_name_of_the_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_is_frozen_or_gone_is_told_within_its_time() {
+async fn an_unresponsive_redis_is_reported_within_the_timeout() {
     let app = TestApp::with_own_servers().await;
     let admin = app.sign_in(Role::Admin).await;
     admin.get("/cache/keys").await.expect_status(200);
@@ -110,7 +113,7 @@ async fn a_redis_that_is_frozen_or_gone_is_told_within_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn very_large_keys_hold_nobody_up() {
+async fn very_large_keys_do_not_block_other_clients() {
     let app = TestApp::with_own_servers().await;
     let admin = app.sign_in(Role::Admin).await;
     let mut redis = app.redis_connection().await;
@@ -126,8 +129,8 @@ async fn very_large_keys_hold_nobody_up() {
     assert!(admin.get(&key_url(b"wide")).await.expect_status(200).text_of("main").contains("does not read elements"));
     let downloaded = admin.get(&format!("/cache/key/download?k={}", field(b"large"))).await.expect_status(200);
     assert_eq!(downloaded.body.len(), 200 << 20);
-    let walk = admin.post("/cache/biggest", &[]).await.expect_status(303).location().to_owned();
-    let found = ended(&admin, &walk).await;
+    let scan = admin.post("/cache/biggest", &[]).await.expect_status(303).location().to_owned();
+    let found = ended(&admin, &scan).await;
     assert!(found.texts("tbody tr")[0].contains("large"), "{:?}", found.texts("tbody tr"));
     for key in [&b"hash"[..], b"large", b"wide"] {
         admin.post("/cache/key/deletion", &[("k", &field(key)), ("confirm", "1")]).await.expect_status(303);
@@ -141,7 +144,7 @@ async fn very_large_keys_hold_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn namespaces_are_counted_and_one_is_cleared_without_another() {
+async fn namespaces_are_counted_and_cleared_separately() {
     let app = TestApp::with_own_servers().await;
     let (admin, viewer) = (app.sign_in(Role::Admin).await, app.sign_in(Role::Viewer).await);
     let mut redis = app.redis_connection().await;
@@ -154,16 +157,16 @@ async fn namespaces_are_counted_and_one_is_cleared_without_another() {
     viewer.post("/cache/namespaces/samples", &[]).await.expect_status(303);
     let first: String = redis.get(own(&app, "larder:key-sample")).await.unwrap();
     viewer.post("/cache/namespaces/samples", &[]).await.expect_status(303);
-    assert_eq!(redis.get::<_, String>(own(&app, "larder:key-sample")).await.unwrap(), first, "not twice within seconds");
+    assert_eq!(redis.get::<_, String>(own(&app, "larder:key-sample")).await.unwrap(), first, "not sampled twice within seconds");
     let page = viewer.get("/cache/namespaces").await.expect_status(200);
     let names = page.texts("tbody tr td:first-child");
-    assert!(names.len() == computed::namespaces().len() && names.iter().all(|name| name.contains("Larder's")), "no other names: {names:?}");
+    assert!(names.len() == computed::namespaces().len() && names.iter().all(|name| name.contains("Larder")), "no other names: {names:?}");
     assert!(page.has("tbody tr") && !page.has("form[action$=clearings]") && !page.has(".groups"));
     let page = admin.get("/cache/namespaces").await.expect_status(200);
     let row = |name: &str| page.texts("tbody tr").into_iter().find(|row| row.starts_with(name)).unwrap_or_default();
     assert!(row("a another").is_empty() && row("a ").contains("40") && row("ab").contains("under an hour"), "{:?}", page.texts("tbody tr"));
-    assert!(row("overview-today").contains("Larder's") && page.has(".groups"), "{}", row("overview-today"));
-    assert!(page.text_of("main").contains("all of them were looked at") && page.text_of("main").contains("keeps for itself"));
+    assert!(row("overview-today").contains("Larder") && page.has(".groups"), "{}", row("overview-today"));
+    assert!(page.text_of("main").contains("all keys sampled") && page.text_of("main").contains("keys of Larder itself"));
     let counting = admin.post("/cache/namespaces/clearings", &[("namespace", "a")]).await.expect_status(303).location().to_owned();
     let counted = ended(&admin, &counting).await;
     assert!(counted.text_of(".kv").contains("40"), "{}", counted.text_of("main"));
@@ -174,8 +177,8 @@ async fn namespaces_are_counted_and_one_is_cleared_without_another() {
     assert!(
         !redis.exists::<_, bool>(own(&app, "cache:a:7")).await.unwrap() && redis.exists::<_, bool>(own(&app, "cache:ab:7")).await.unwrap()
     );
-    let asked = admin.post("/cache/namespaces/clearings", &[("namespace", "overview-today")]).await.expect_status(200);
-    assert!(asked.text_of("h1").contains("Clear overview-today?"));
+    let with_values = admin.post("/cache/namespaces/clearings", &[("namespace", "overview-today")]).await.expect_status(200);
+    assert!(confirmation.text_of("h1").contains("Clear overview-today?"));
     admin.post("/cache/namespaces/clearings", &[("namespace", "overview-today"), ("confirm", "1")]).await.expect_status(303);
     assert!(admin.get("/audit?action=cache.clear").await.text().contains("overview"));
     let refused = admin.post("/cache/namespaces/clearings", &[("namespace", "sessions")]).await.expect_status(303);

@@ -1,4 +1,4 @@
-//! A store that is down or frozen: pages that need it say so in time, the others answer as always.
+//! A store that is down or frozen: pages that need it return 503 in time, all others work.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ async fn timed(client: &Client, path: &str) -> (Page, Duration) {
     (page, started.elapsed())
 }
 
-async fn says_503_in_time(client: &Client, path: &str, sentence: &str) {
+async fn returns_503_in_time(client: &Client, path: &str, sentence: &str) {
     let (page, took) = timed(client, path).await;
     let page = page.expect_status(503);
     assert!(took < Duration::from_secs(5), "{path}: {took:?}");
@@ -27,7 +27,7 @@ async fn works(client: &Client, path: &str) {
     assert!(took < Duration::from_secs(5), "{path}: {took:?}");
 }
 
-async fn back_in_time(client: &Client, path: &str) {
+async fn recovers_in_time(client: &Client, path: &str) {
     eventually_within(Duration::from_secs(10), "the page is back", async || client.get(path).await.status == 200).await;
 }
 
@@ -44,7 +44,7 @@ async fn with(fault: &str, server: &Server, during: impl AsyncFnOnce()) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_object_store_only_what_needs_it_waits_for_it() {
+async fn without_the_object_store_only_pages_that_need_it_fail() {
     let app = TestApp::with_own_servers().await;
     let editor = app.sign_in(Role::Admin).await;
     editor.upload(&app.bucket, "a.txt", "content").await.expect_status(303);
@@ -53,7 +53,7 @@ async fn without_the_object_store_only_what_needs_it_waits_for_it() {
     for fault in ["frozen", "stopped"] {
         with(fault, app.servers().s3(), async || {
             for path in [browser.as_str(), &object, "/buckets", &format!("{browser}/download?key=a.txt")] {
-                says_503_in_time(&editor, path, "object store").await;
+                returns_503_in_time(&editor, path, "object store").await;
             }
             for path in ["/uploads", "/audit", "/users", "/health", "/"] {
                 works(&editor, path).await;
@@ -61,19 +61,19 @@ async fn without_the_object_store_only_what_needs_it_waits_for_it() {
             assert_eq!(editor.upload(&app.bucket, "b.txt", "x").await.status, 503, "{fault}");
         })
         .await;
-        back_in_time(&editor, &object).await;
+        recovers_in_time(&editor, &object).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_postgres_the_health_page_opens_and_the_rest_says_why_not() {
+async fn without_postgres_the_health_page_opens_and_the_rest_explains_the_outage() {
     let app = TestApp::with_own_servers().await;
     let admin = app.sign_in(Role::Admin).await;
     for fault in ["frozen", "stopped"] {
         with(fault, app.servers().postgres(), async || {
             assert_eq!(admin.get("/").await.status, 503);
             for path in ["/uploads", "/audit"] {
-                says_503_in_time(&admin, path, "database").await;
+                returns_503_in_time(&admin, path, "database").await;
             }
             works(&admin, "/health").await;
             works(&app.visitor(), "/health").await;
@@ -82,7 +82,7 @@ async fn without_postgres_the_health_page_opens_and_the_rest_says_why_not() {
             assert_eq!(app.visitor().post("/session", &[("email", "a@example.com"), ("password", "x")]).await.status, 503);
         })
         .await;
-        back_in_time(&admin, "/audit").await;
+        recovers_in_time(&admin, "/audit").await;
     }
 }
 
@@ -103,14 +103,14 @@ async fn without_redis_everything_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_all_three_down_the_health_page_says_so() {
+async fn with_all_stores_down_the_health_page_shows_it() {
     let app = TestApp::with_own_servers().await;
     let servers = app.servers();
     for server in [servers.postgres(), servers.redis(), servers.s3()] {
         server.freeze();
     }
     let visitor = app.visitor();
-    eventually_within(Duration::from_secs(15), "all are seen to be down", async || {
+    eventually_within(Duration::from_secs(15), "all stores are shown as down", async || {
         visitor.get("/health").await.expect_status(200).text_of("main").matches("Down").count() >= 3
     })
     .await;
@@ -121,7 +121,7 @@ async fn with_all_three_down_the_health_page_says_so() {
     for server in [servers.postgres(), servers.redis(), servers.s3()] {
         server.thaw();
     }
-    eventually_within(Duration::from_secs(10), "all are up again", async || {
+    eventually_within(Duration::from_secs(10), "all stores are up again", async || {
         let mut up = 0;
         for name in ["postgres", "redis", "s3"] {
             up += usize::from(visitor.get(&format!("/health/{name}")).await.status == 200);

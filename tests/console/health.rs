@@ -1,4 +1,4 @@
-//! The page of health, live and by hand, and the word that other pages have for what is down.
+//! The health page, manual checks, and the banners of other pages during an outage.
 
 use std::time::{Duration, Instant};
 
@@ -17,13 +17,13 @@ pub async fn all_up(app: &TestApp) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_signed_in_sees_the_details_and_others_the_state() {
+async fn signed_in_users_see_details_and_others_only_the_state() {
     let app = TestApp::start().await;
     all_up(&app).await;
     let viewer = app.sign_in(Role::Viewer).await;
-    let words = ["3 of 3 services answer", "p95", "Uptime", "of 20 in use", "Consoles at work", "all 10", "16 bytes", "Incidents"];
-    // A closer look that fails on a busy machine is taken again 15 checks later.
-    eventually_within(Duration::from_secs(40), "the closer look is told of", async || {
+    let words = ["3 of 3 services are up", "p95", "Uptime", "of 20 in use", "Instances", "all 10", "16 bytes", "Incidents"];
+    // A detailed probe that fails on a busy machine is repeated 15 checks later.
+    eventually_within(Duration::from_secs(40), "the details are shown", async || {
         let text = viewer.get("/health").await.expect_status(200).text_of("main");
         words.iter().all(|words| text.contains(words))
     })
@@ -32,22 +32,22 @@ async fn whoever_is_signed_in_sees_the_details_and_others_the_state() {
     assert!(page.has("[data-live]") && page.has("form[action='/health/checks'] button"));
     let public = app.visitor().get("/health").await.expect_status(200);
     let text = public.text_of("main");
-    assert!(text.contains("Postgres") && text.contains("Up") && text.contains("Needed for"), "{text}");
-    for kept_back in ["ms", "Pool", "Uptime", "p95", "Memory", "Incidents", "connections", &app.bucket] {
-        assert!(!text.contains(kept_back), "{kept_back}: {text}");
+    assert!(text.contains("Postgres") && text.contains("Up") && text.contains("Required for"), "{text}");
+    for hidden in ["ms", "Pool", "Uptime", "p95", "Memory", "Incidents", "connections", &app.bucket] {
+        assert!(!text.contains(hidden), "{hidden}: {text}");
     }
     assert!(!public.has("[data-live]") && !public.has("form[action='/health/checks']") && !public.has("script[src*=live]"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_has_a_page_of_its_own() {
+async fn each_service_has_its_own_page() {
     let app = TestApp::start().await;
     all_up(&app).await;
     let viewer = app.sign_in(Role::Viewer).await;
     for range in ["", "?range=day", "?range=month", "?range=nonsense"] {
         for name in ["postgres", "redis", "s3"] {
             let page = viewer.get(&format!("/health/services/{name}{range}")).await.expect_status(200);
-            assert!(page.text_of("main").contains("Time to answer") && page.text_of("h1").contains("Up"), "{name}");
+            assert!(page.text_of("main").contains("Response time") && page.text_of("h1").contains("Up"), "{name}");
         }
     }
     for missing in ["qdrant", "nothing", "redis%00"] {
@@ -56,10 +56,10 @@ async fn a_service_has_a_page_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_by_hand_is_made_at_once_and_not_twice_in_five_seconds() {
+async fn a_manual_check_runs_immediately_and_at_most_every_five_seconds() {
     let app = TestApp::start_with(|config| config.probe_period = Duration::from_secs(3600)).await;
-    // The one look may have been before there was a bucket.
-    eventually("all answer", async || app.ctx.health.all().iter().filter(|one| one.healthy).count() == 3).await;
+    // The first check may have run before the bucket existed.
+    eventually("all services are healthy", async || app.ctx.health.all().iter().filter(|one| one.healthy).count() == 3).await;
     let viewer = app.sign_in(Role::Viewer).await;
     let checked_at = || app.ctx.health.one(Service::Redis).checked_at;
     let before = checked_at();
@@ -67,20 +67,20 @@ async fn a_check_by_hand_is_made_at_once_and_not_twice_in_five_seconds() {
     assert_eq!(answer.location(), "/health/services/redis");
     assert!(checked_at() > before);
     let flash = |page: crate::support::Page| page.text_of(".flash");
-    assert_eq!(flash(viewer.get("/health").await), "Checked just now: Redis answers.");
+    assert_eq!(flash(viewer.get("/health").await), "Checked: Redis is up.");
     let once = checked_at();
     viewer.post("/health/checks", &[("service", "redis")]).await.expect_status(303);
     assert_eq!(checked_at(), once);
-    assert!(flash(viewer.get("/health").await).contains("a moment ago"));
+    assert!(flash(viewer.get("/health").await).contains("less than 5 seconds ago"));
     viewer.post("/health/checks", &[("service", "nothing")]).await.expect_status(422);
     let answer = viewer.post("/health/checks", &[]).await.expect_status(303);
     assert_eq!(answer.location(), "/health");
-    assert_eq!(checked_at(), once, "of all, only those that may be");
-    assert_eq!(flash(viewer.get("/health").await), "Checked just now: Postgres, S3 answer.", "and names no other");
+    assert_eq!(checked_at(), once, "a check of all services skips those checked recently");
+    assert_eq!(flash(viewer.get("/health").await), "Checked: Postgres, S3 are up.", "the message names only the checked services");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_by_hand_waits_no_longer_than_two_seconds() {
+async fn a_manual_check_waits_at_most_two_seconds() {
     let app = TestApp::with_own_servers().await;
     all_up(&app).await;
     let viewer = app.sign_in(Role::Viewer).await;
@@ -88,35 +88,35 @@ async fn a_check_by_hand_waits_no_longer_than_two_seconds() {
     let began = Instant::now();
     viewer.post("/health/checks", &[("service", "s3")]).await.expect_status(303);
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
-    let told = viewer.get("/health").await.text_of(".flash");
-    assert!(told.contains("S3 does not answer as it should") || told.contains("S3 has not answered within two seconds"), "{told}");
+    let flash = viewer.get("/health").await.text_of(".flash");
+    assert!(flash.contains("S3 is unhealthy") || flash.contains("S3 has not responded within two seconds"), "{flash}");
     app.servers().s3().thaw();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_console_that_only_shows_checks_all_the_same() {
+async fn a_read_only_console_allows_manual_checks() {
     let app = TestApp::start_with(|config| config.read_only = true).await;
     all_up(&app).await;
     app.sign_in(Role::Viewer).await.post("/health/checks", &[("service", "postgres")]).await.expect_status(303);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_has_been_seen_is_known_while_every_store_is_frozen() {
+async fn recent_sessions_stay_signed_in_while_every_store_is_frozen() {
     let app = TestApp::with_own_servers().await;
     all_up(&app).await;
     let viewer = app.sign_in(Role::Viewer).await;
     viewer.get("/buckets").await.expect_status(200);
-    let leaver = app.visitor();
+    let signed_out = app.visitor();
     let email = app.new_user(Role::Viewer).await;
-    let entered = leaver.post("/session", &[("email", &email), ("password", crate::support::PASSWORD)]).await.expect_status(303);
+    let entered = signed_out.post("/session", &[("email", &email), ("password", crate::support::PASSWORD)]).await.expect_status(303);
     let cookie = entered.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     let as_before = async || {
         let visitor = app.visitor();
         visitor.send(visitor.request(Method::GET, "/health").header("cookie", &cookie)).await.text_of("main")
     };
     assert!(as_before().await.contains("p95"));
-    leaver.post("/session/end", &[]).await.expect_status(303);
-    assert!(!as_before().await.contains("p95"), "whoever has left is not known any more");
+    signed_out.post("/session/end", &[]).await.expect_status(303);
+    assert!(!as_before().await.contains("p95"), "the ended session is no longer accepted");
     let servers = [app.servers().postgres(), app.servers().redis(), app.servers().s3()];
     servers.iter().for_each(|server| server.freeze());
     let detailed = async || {
@@ -127,14 +127,14 @@ async fn whoever_has_been_seen_is_known_while_every_store_is_frozen() {
     };
     detailed().await;
     for service in [Service::Postgres, Service::Redis, Service::S3] {
-        eventually_within(Duration::from_secs(10), "it is down", async || app.ctx.health.one(service).state == State::Down).await;
+        eventually_within(Duration::from_secs(10), "the service is down", async || app.ctx.health.one(service).state == State::Down).await;
     }
     detailed().await;
     servers.iter().for_each(|server| server.thaw());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_needs_what_is_down_says_so() {
+async fn a_page_that_needs_an_unavailable_service_shows_a_banner() {
     let app = TestApp::with_own_servers().await;
     all_up(&app).await;
     let viewer = app.sign_in(Role::Viewer).await;
@@ -148,26 +148,26 @@ async fn a_page_that_needs_what_is_down_says_so() {
     let health = viewer.get("/health").await.expect_status(200);
     let text = health.text_of("main");
     for words in [
-        "2 of 3 services answer",
-        "The connection was refused: nothing listens at this address.",
+        "2 of 3 services are up",
+        "Nothing listens there: the connection was refused.",
         "Not affected",
         "What to do",
         "S3_ENDPOINT_URL",
-        "Lasts",
+        "Ongoing",
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert!(health.text_of(".sidebar").contains("1 down"));
     let detail = viewer.get("/health/services/s3").await.expect_status(200);
-    assert!(detail.text_of("h1").contains("Down") && detail.text_of("main").contains("Lasts"));
+    assert!(detail.text_of("h1").contains("Down") && detail.text_of("main").contains("Ongoing"));
     app.servers().s3().start().unwrap();
     eventually_within(Duration::from_secs(20), "the store is back", async || app.ctx.health.one(Service::S3).state == State::Up).await;
     assert!(!viewer.get("/uploads").await.expect_status(200).has(".banner"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_may_have_every_model_called() {
-    let gateway = HttpStub::new(|asked| match asked.path.as_str() {
+async fn an_admin_can_call_every_model() {
+    let gateway = Peer::new(|asked| match asked.path.as_str() {
         "/health" => Reply::Json(
             200,
             serde_json::json!({"healthy_endpoints": [{"model": "openai/a"}], "unhealthy_endpoints": [{"model": "openai/<b>", "error": "sk-secret"}],
@@ -184,7 +184,7 @@ async fn an_admin_may_have_every_model_called() {
     assert!(text.contains("may cost money") && text.contains("1.2.3"), "{text}");
     admin.post("/health/models", &[]).await.expect_status(303);
     let page = admin.get("/health/services/litellm").await;
-    assert_eq!(page.text_of(".flash"), "1 of 2 models answered. Not: openai/<b>.");
+    assert_eq!(page.text_of(".flash"), "1 of 2 models responded. Failed: openai/<b>.");
     let audit = admin.get("/audit").await.text_of("main");
     assert!(audit.contains("models.call litellm"), "{audit}");
     let viewer = app.sign_in(Role::Viewer).await;
@@ -196,8 +196,8 @@ async fn an_admin_may_have_every_model_called() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_hostile_server_says_of_itself_stays_short_and_in_its_place() {
-    let gateway = HttpStub::new(|asked| {
+async fn hostile_server_responses_are_truncated_and_escaped() {
+    let gateway = Peer::new(|asked| {
         let word = "\r\rretry: 1\rid: evil\u{202e}<script>alert(1)</script>";
         match asked.path.as_str() {
             "/v1/models" => {
@@ -208,7 +208,7 @@ async fn what_a_hostile_server_says_of_itself_stays_short_and_in_its_place() {
         }
     });
     let app = TestApp::start_with(|config| config.litellm_url = Some(gateway.base.clone())).await;
-    eventually_within(Duration::from_secs(20), "its models are known", async || app.ctx.health.one(Service::LiteLlm).detail.is_some())
+    eventually_within(Duration::from_secs(20), "its models are listed", async || app.ctx.health.one(Service::LiteLlm).detail.is_some())
         .await;
     let viewer = app.sign_in(Role::Viewer).await;
     let page = viewer.get("/health").await.expect_status(200);
@@ -220,23 +220,24 @@ async fn what_a_hostile_server_says_of_itself_stays_short_and_in_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_postgres_is_away_whoever_was_seen_sees_why_and_may_check() {
+async fn without_postgres_recent_sessions_see_the_reason_and_can_check() {
     let app = TestApp::with_own_servers().await;
     all_up(&app).await;
     let viewer = app.sign_in(Role::Viewer).await;
     viewer.get("/health").await.expect_status(200);
     app.servers().postgres().stop();
-    eventually_within(Duration::from_secs(20), "it is down", async || app.ctx.health.one(Service::Postgres).state == State::Down).await;
-    // For longer than Redis remembers the session.
-    let remembered = app.redis(&["DBSIZE"]).await;
-    assert_eq!(app.redis(&["FLUSHALL"]).await, "OK", "{remembered}");
+    eventually_within(Duration::from_secs(20), "the service is down", async || app.ctx.health.one(Service::Postgres).state == State::Down)
+        .await;
+    // Longer than Redis caches the session.
+    let keys = app.redis(&["DBSIZE"]).await;
+    assert_eq!(app.redis(&["FLUSHALL"]).await, "OK", "{keys}");
     let text = viewer.get("/health").await.expect_status(200).text_of("main");
     assert!(text.contains("Nothing listens there") && text.contains("DATABASE_URL"), "{text}");
     let text = viewer.get("/health/services/postgres").await.expect_status(200).text_of("main");
-    assert!(text.contains("Postgres, which keeps the history, does not answer"), "{text}");
+    assert!(text.contains("History is unavailable because Postgres is not responding"), "{text}");
     assert_eq!(viewer.post("/health/checks", &[("service", "postgres")]).await.expect_status(303).location(), "/health");
     let events = streamed(&viewer, "/health/events", |text| text.contains("Nothing listens there")).await;
     assert!(events.contains("data-key=\"postgres\""));
-    let stranger = app.visitor().get("/health").await.expect_status(200).text_of("main");
-    assert!(stranger.contains("Nobody can sign in until Postgres is back") && !stranger.contains("DATABASE_URL"), "{stranger}");
+    let visitor = app.visitor().get("/health").await.expect_status(200).text_of("main");
+    assert!(visitor.contains("Sign-in is unavailable until Postgres responds") && !visitor.contains("DATABASE_URL"), "{visitor}");
 }

@@ -1,4 +1,4 @@
-//! Bodies that no browser sends: whatever comes, nothing short is ever published.
+//! Malformed request bodies: no incomplete file is ever published.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::{Client, PASSWORD, TestApp, eventually};
 
 const BOUNDARY: &str = "----larder-test";
 
-/// A part of a form as it travels.
+/// An encoded part of a form.
 fn part(headers: &str, content: &[u8]) -> Vec<u8> {
     [format!("--{BOUNDARY}\r\n{headers}\r\n\r\n").as_bytes(), content, b"\r\n"].concat()
 }
@@ -36,7 +36,7 @@ async fn send(client: &Client, path: &str, body: Vec<u8>) -> (u16, String) {
     (page.status, String::from_utf8_lossy(&page.body).into_owned())
 }
 
-/// Every key, without what the probe of the store may still be writing.
+/// All keys, after the feature probe of the store has finished.
 async fn keys(app: &TestApp) -> Vec<String> {
     app.rules_known().await;
     app.ctx.s3.list(&app.bucket, "", false, None, 1000).await.unwrap().objects.into_iter().map(|object| object.key).collect()
@@ -47,7 +47,7 @@ async fn states(app: &TestApp) -> Vec<(String, i64)> {
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// The cookie header of somebody who may upload.
+/// The cookie header of an editor.
 async fn cookie(app: &TestApp) -> String {
     let email = app.new_user(Role::Editor).await;
     let visitor = Actor::anonymous("visitor", None, "test");
@@ -57,7 +57,7 @@ async fn cookie(app: &TestApp) -> String {
     }
 }
 
-/// A request head for `body` as a raw connection sends it.
+/// The head of a raw upload request.
 fn head(app: &TestApp, cookie: &str, length: usize) -> Vec<u8> {
     let host = app.base.trim_start_matches("http://");
     format!(
@@ -73,7 +73,7 @@ async fn connect(app: &TestApp) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_is_cut_anywhere_publishes_nothing() {
+async fn a_body_truncated_anywhere_publishes_nothing() {
     let app = TestApp::start().await;
     let cookie = cookie(&app).await;
     let content = vec![b'x'; 40_000];
@@ -83,7 +83,7 @@ async fn a_body_that_is_cut_anywhere_publishes_nothing() {
         socket.write_all(&head(&app, &cookie, body.len())).await.unwrap();
         socket.write_all(&body[..cut]).await.unwrap();
         if round % 2 == 0 {
-            // RST: what is unread is thrown away.
+            // RST: unread data is discarded.
             socket.set_zero_linger().unwrap();
             drop(socket);
         } else {
@@ -93,13 +93,13 @@ async fn a_body_that_is_cut_anywhere_publishes_nothing() {
             assert!(!answer.starts_with(b"HTTP/1.1 2"), "cut at {cut}: {}", String::from_utf8_lossy(&answer));
         }
     }
-    eventually("every attempt is over", async || states(&app).await.iter().all(|(state, _)| state != "pending")).await;
+    eventually("every attempt has ended", async || states(&app).await.iter().all(|(state, _)| state != "pending")).await;
     assert_eq!(keys(&app).await, Vec::<String>::new());
     assert!(states(&app).await.iter().all(|(state, _)| state == "failed"), "{:?}", states(&app).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cut_in_the_second_part_leaves_no_multipart_upload_and_the_old_object() {
+async fn an_interruption_in_the_second_part_keeps_the_old_object() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     editor.upload(&app.bucket, "cut.txt", "old").await.expect_status(303);
@@ -117,14 +117,14 @@ async fn a_cut_in_the_second_part_leaves_no_multipart_upload_and_the_old_object(
     .await;
     socket.set_zero_linger().unwrap();
     drop(socket);
-    eventually("the attempt is over", async || states(&app).await.iter().all(|(state, _)| state != "pending")).await;
+    eventually("the attempt has ended", async || states(&app).await.iter().all(|(state, _)| state != "pending")).await;
     let head = app.ctx.s3.head(&app.bucket, "cut.txt", None).await.unwrap();
     assert_eq!(head.size, 3);
     assert_eq!(states(&app).await, [("failed".to_owned(), 1), ("ready".to_owned(), 1)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forms_that_are_no_forms_get_a_sentence() {
+async fn malformed_forms_are_explained() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     let path = format!("/buckets/{}/uploads", app.bucket);
@@ -154,7 +154,7 @@ async fn forms_that_are_no_forms_get_a_sentence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_name_is_a_name_and_never_a_path() {
+async fn a_file_name_is_never_a_path() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     let path = format!("/buckets/{}/uploads?prefix=in", app.bucket);
@@ -170,21 +170,21 @@ async fn a_file_name_is_a_name_and_never_a_path() {
         assert_eq!(status, 201, "{name}: {text}");
         assert!(keys(&app).await.contains(&key.to_owned()), "{name}: {:?}", keys(&app).await);
     }
-    // SeaweedFS would take the backslash for a slash, and so for another object.
+    // SeaweedFS would treat the backslash as a slash and write another object.
     let (status, text) = send(&editor, &path, form(&[file("a\\b.txt", b"content")])).await;
     let kept = keys(&app).await.contains(&"in/a\\b.txt".to_owned());
     assert!(if kept { status == 201 } else { status == 422 && text.contains("backslash") }, "{status} {text}");
     let before = keys(&app).await;
     for (name, expected) in [("..", 422), ("a\0b", 400), (long.as_str(), 201)] {
         let (status, text) = send(&editor, &path, form(&[file(name, b"content")])).await;
-        // A store may refuse a segment of 1,000 bytes; it is then a sentence, not a fault.
+        // A store may reject a segment of 1,000 bytes, which must not be a server error.
         assert!(status == expected || (name.len() == 1000 && status == 422), "{name:?}: {status} {text}");
     }
     assert!(keys(&app).await.len() <= before.len() + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_bad_file_does_not_harm_the_others_of_its_form() {
+async fn an_invalid_file_does_not_affect_the_others_of_its_form() {
     let app = TestApp::start_with(|config| config.upload.max_size = 1000).await;
     let editor = app.sign_in(Role::Editor).await;
     editor.upload(&app.bucket, "there.txt", "old").await.expect_status(303);
@@ -199,8 +199,8 @@ async fn one_bad_file_does_not_harm_the_others_of_its_form() {
         .request(Method::POST, &format!("/buckets/{}/uploads", app.bucket))
         .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"))
         .body(body);
-    let place = editor.send(request).await.expect_status(303).location().to_owned();
-    let result = editor.get(&place).await.expect_status(200);
+    let result_url = editor.send(request).await.expect_status(303).location().to_owned();
+    let result = editor.get(&result_url).await.expect_status(200);
     let text = result.text_of("main");
     for sentence in ["first.txt", "last.txt", "there.txt is there already", "larger than", "A file needs a name"] {
         assert!(text.contains(sentence), "{sentence}: {text}");
@@ -210,7 +210,7 @@ async fn one_bad_file_does_not_harm_the_others_of_its_form() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_is_not_there_is_said_before_the_body_is_read() {
+async fn a_missing_bucket_is_reported_before_the_body_is_read() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     let (status, text) = send(&editor, "/buckets/no-such-bucket-here/uploads", form(&[file("a.txt", b"x")])).await;
@@ -222,7 +222,7 @@ async fn a_bucket_that_is_not_there_is_said_before_the_body_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_falls_silent_is_closed_after_half_a_minute() {
+async fn an_idle_body_is_closed_after_30_seconds() {
     let app = TestApp::start().await;
     let cookie = cookie(&app).await;
     let body = form(&[file("silent.txt", &[b'x'; 50_000])]);
@@ -233,12 +233,12 @@ async fn a_body_that_falls_silent_is_closed_after_half_a_minute() {
     let reading = tokio::time::timeout(Duration::from_secs(45), socket.read_to_end(&mut answer)).await;
     assert!(reading.is_ok(), "still open after 45 s");
     assert!(!answer.starts_with(b"HTTP/1.1 2"));
-    eventually("the attempt is over", async || states(&app).await == [("failed".to_owned(), 1)]).await;
+    eventually("the attempt has ended", async || states(&app).await == [("failed".to_owned(), 1)]).await;
     assert_eq!(keys(&app).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn programs_hear_of_every_file_of_their_form() {
+async fn api_clients_receive_the_result_of_every_file() {
     let app = TestApp::start_with(|config| config.upload.max_size = 1000).await;
     let editor = app.sign_in(Role::Editor).await;
     editor.upload(&app.bucket, "there.txt", "old").await.expect_status(303);

@@ -1,4 +1,4 @@
-//! Starting without a store, stopping with work under way, and what every answer carries.
+//! Startup without a store, shutdown during an upload, and the headers of every response.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use crate::support::{Set, TestApp, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_carries_the_headers_that_keep_browsers_safe() {
+async fn every_response_has_the_security_headers() {
     let app = TestApp::start_with(|config| config.public_url = Some("https://larder.example.com".into())).await;
     let visitor = app.visitor();
     let mut paths: Vec<String> =
@@ -47,11 +47,11 @@ async fn every_answer_carries_the_headers_that_keep_browsers_safe() {
     }
     let icon = sign_in.attributes("link[rel=icon]", "href").remove(0);
     let icon = visitor.get(&icon).await.expect_status(200);
-    assert!(icon.header("content-security-policy").is_some(), "a picture can be opened by itself");
+    assert!(icon.header("content-security-policy").is_some(), "an image can be opened directly");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_https_the_cookie_is_for_this_host_alone() {
+async fn over_https_the_cookie_is_bound_to_the_host() {
     let app = TestApp::start_with(|config| config.public_url = Some("https://larder.example.com".into())).await;
     let email = app.new_user(Role::Viewer).await;
     let body = form_urlencoded::Serializer::new(String::new())
@@ -74,7 +74,7 @@ async fn over_https_the_cookie_is_for_this_host_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_paths_of_ours_are_followed_after_signing_in() {
+async fn sign_in_redirects_only_to_own_paths() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Viewer).await;
     for (next, place) in
@@ -87,7 +87,7 @@ async fn only_paths_of_ours_are_followed_after_signing_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_console_refuses_every_change() {
+async fn a_read_only_console_rejects_every_change() {
     let app = TestApp::start_with(|config| config.read_only = true).await;
     let admin = app.sign_in(Role::Admin).await;
     for route in ROUTES.iter().filter(|route| route.method == "POST") {
@@ -100,7 +100,7 @@ async fn a_read_only_console_refuses_every_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_without_the_store_serves_pages_and_makes_the_buckets_when_it_is_back() {
+async fn without_the_store_pages_are_served_and_buckets_are_created_later() {
     let set = Set::own().await;
     set.servers().s3().stop();
     let app = TestApp::on(set, |_| {}).await;
@@ -108,11 +108,11 @@ async fn a_start_without_the_store_serves_pages_and_makes_the_buckets_when_it_is
     admin.get("/users").await.expect_status(200);
     admin.get("/health").await.expect_status(200);
     app.servers().s3().start().unwrap();
-    eventually("the bucket is made", async || app.ctx.s3.head_bucket(&app.bucket).await.is_ok()).await;
-    eventually("it opens", async || admin.get(&format!("/buckets/{}", app.bucket)).await.status == 200).await;
+    eventually("the bucket is created", async || app.ctx.s3.head_bucket(&app.bucket).await.is_ok()).await;
+    eventually("the bucket opens", async || admin.get(&format!("/buckets/{}", app.bucket)).await.status == 200).await;
 }
 
-/// A store that lets our key do nothing with buckets but look at them.
+/// A store that allows only HEAD requests for buckets.
 pub async fn forbidding_store() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -139,7 +139,7 @@ pub async fn forbidding_store() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_listing_buckets_is_denied_the_configured_ones_are_shown() {
+async fn if_listing_buckets_is_denied_the_configured_ones_are_shown() {
     let endpoint = forbidding_store().await;
     let app = TestApp::start_with(|config| {
         config.s3.endpoint = Some(endpoint);
@@ -150,14 +150,14 @@ async fn where_listing_buckets_is_denied_the_configured_ones_are_shown() {
     let page = viewer.get("/buckets").await.expect_status(200);
     assert_eq!(page.texts("table .name-cell"), ["invoices", "scans"]);
     let text = page.text_of("main");
-    assert!(text.contains("not known") && text.contains("S3_BUCKETS") && !text.contains("0 B0"), "{text}");
+    assert!(text.contains("not counted") && text.contains("S3_BUCKETS") && !text.contains("0 B0"), "{text}");
     let refused = viewer.get("/buckets/scans").await.expect_status(403);
-    assert!(refused.text_of("main").contains("refused"), "{}", refused.text_of("main"));
+    assert!(refused.text_of("main").contains("denied access"), "{}", refused.text_of("main"));
 }
 
-/// Proxies keep theirs for a minute and longer, and would lose what they send just as it ends.
+/// Proxies keep idle connections for a minute or more. A request sent while the server closes the connection would be lost.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_on_which_nothing_is_asked_stays() {
+async fn an_idle_connection_stays_open() {
     let app = TestApp::start().await;
     let mut connection = TcpStream::connect(app.base.trim_start_matches("http://")).await.unwrap();
     let mut answer = [0; 4096];
@@ -167,28 +167,32 @@ async fn a_connection_on_which_nothing_is_asked_stays() {
         assert!(answer[..length].starts_with(b"HTTP/1.1 200"), "{round}: {}", String::from_utf8_lossy(&answer[..length]));
         if round == 0 {
             let end = tokio::time::timeout(Duration::from_secs(8), connection.read(&mut answer)).await;
-            assert!(end.is_err(), "it has ended, or said what nobody had asked: {end:?}");
+            assert!(end.is_err(), "the connection was closed or received unexpected data: {end:?}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_lets_an_upload_finish_and_takes_no_new_requests() {
+async fn shutdown_finishes_uploads_and_accepts_no_new_requests() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
-    let (send, hear) = tokio::sync::mpsc::channel::<Result<bytes::Bytes, std::io::Error>>(1);
-    let body = reqwest::Body::wrap_stream(futures_util::stream::unfold(hear, |mut hear| async move { Some((hear.recv().await?, hear)) }));
+    let (send, receive) = tokio::sync::mpsc::channel::<Result<bytes::Bytes, std::io::Error>>(1);
+    let body =
+        reqwest::Body::wrap_stream(futures_util::stream::unfold(
+            receive,
+            |mut receive| async move { Some((receive.recv().await?, receive)) },
+        ));
     let form = reqwest::multipart::Form::new().part("file", reqwest::multipart::Part::stream(body).file_name("slow.txt"));
     let path = format!("/buckets/{}/uploads", app.bucket);
     let (ready, ctx, bucket, base) = (app.ready(), app.ctx.clone(), app.bucket.clone(), app.base.clone());
     let uploading = tokio::spawn(async move { editor.post_files(&path, form).await });
-    // So much that its row stands.
+    // Enough data that the row of the upload is written.
     send.send(Ok(vec![b'x'; 100_000].into())).await.unwrap();
     let sql = app.sql().await;
-    eventually("the upload has begun", async || !sql.query("SELECT 1 FROM files WHERE state = 'pending'", &[]).await.unwrap().is_empty())
+    eventually("the upload has started", async || !sql.query("SELECT 1 FROM files WHERE state = 'pending'", &[]).await.unwrap().is_empty())
         .await;
     let stopping = tokio::spawn(app.stop());
-    eventually("it is not ready any more", async || !ready.get()).await;
+    eventually("the instance is no longer ready", async || !ready.get()).await;
     send.send(Ok("second half".into())).await.unwrap();
     drop(send);
     uploading.await.unwrap().expect_status(303);

@@ -1,4 +1,4 @@
-//! Whoever asks for too many pages is told how long to wait; nobody else is.
+//! The rate limit: clients that request too many pages receive 429, others are not affected.
 
 use larder::domain::actor::Role;
 use reqwest::Method;
@@ -14,7 +14,7 @@ async fn get_json(client: &Client, path: &str) -> Page {
     client.send(client.request(Method::GET, path).header(ACCEPT, "application/json")).await
 }
 
-/// The number after `name=` in one of the fields.
+/// The value of a parameter of a structured header field.
 fn parameter(page: &Page, field: &str, name: &str) -> u64 {
     let value = page.header(field).unwrap_or_else(|| panic!("{}: no {field}", page.path));
     let value = value.split(';').find_map(|part| part.strip_prefix(&format!("{name}="))).unwrap();
@@ -22,13 +22,13 @@ fn parameter(page: &Page, field: &str, name: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_page_says_how_many_are_left_and_too_many_are_refused() {
+async fn every_page_reports_the_remaining_requests_and_too_many_are_rejected() {
     let app = with_limit(10).await;
     let (viewer, other) = (app.sign_in(Role::Viewer).await, app.sign_in(Role::Viewer).await);
-    for asked in 1..=10 {
+    for count in 1..=10 {
         let page = viewer.get("/uploads").await.expect_status(200);
         assert_eq!(page.header("ratelimit-policy"), Some("\"pages\";q=10;w=60"));
-        assert_eq!(parameter(&page, "ratelimit", "r"), 10 - asked);
+        assert_eq!(parameter(&page, "ratelimit", "r"), 10 - count);
         assert!((1..=60).contains(&parameter(&page, "ratelimit", "t")));
     }
     let refused = viewer.get("/uploads").await.expect_status(429);
@@ -38,7 +38,7 @@ async fn every_page_says_how_many_are_left_and_too_many_are_refused() {
     let problem = get_json(&viewer, "/uploads").await.expect_status(429);
     assert_eq!(problem.header("content-type"), Some("application/problem+json"));
     assert!(problem.json()["status"] == 429 && problem.header("retry-after").is_some());
-    assert_eq!(viewer.get("/session").await.status, 429, "pages that are open to all are counted too");
+    assert_eq!(viewer.get("/session").await.status, 429, "public pages are counted too");
     other.get("/uploads").await.expect_status(200);
     for open in ["/health", "/livez", "/readyz", "/health/redis", "/static/nothing"] {
         let page = viewer.get(open).await;
@@ -57,11 +57,11 @@ async fn uploads_are_not_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_are_counted_by_address_and_unknown_tokens_with_them() {
+async fn anonymous_requests_and_unknown_tokens_are_counted_by_address() {
     let app = with_limit(12).await;
     let viewer = app.sign_in(Role::Viewer).await;
     let visitor = app.visitor();
-    // Signing in was one of them.
+    // Signing in counts as one request.
     for _ in 0..5 {
         visitor.get("/session").await.expect_status(200);
     }
@@ -76,7 +76,7 @@ async fn strangers_are_counted_by_address_and_unknown_tokens_with_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_zero_nothing_is_counted() {
+async fn a_limit_of_zero_disables_counting() {
     let app = with_limit(0).await;
     let viewer = app.sign_in(Role::Viewer).await;
     for _ in 0..20 {
@@ -85,7 +85,7 @@ async fn with_zero_nothing_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_redis_everybody_is_let_through() {
+async fn without_redis_all_requests_are_allowed() {
     let app = TestApp::with_own_servers().await;
     let viewer = app.sign_in(Role::Viewer).await;
     assert!(viewer.get("/uploads").await.expect_status(200).header("ratelimit").is_some());
@@ -94,5 +94,5 @@ async fn without_redis_everybody_is_let_through() {
         assert!(viewer.get("/uploads").await.expect_status(200).header("ratelimit").is_none());
     }
     app.servers().redis().thaw();
-    eventually("it counts again", async || viewer.get("/uploads").await.header("ratelimit").is_some()).await;
+    eventually("requests are counted again", async || viewer.get("/uploads").await.header("ratelimit").is_some()).await;
 }

@@ -1,6 +1,6 @@
-//! Floor 3, HTML: every page, as a person's client sees it.
+//! The HTML console over HTTP.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a test that fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -27,7 +27,7 @@ mod transfers;
 mod unfinished;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_signs_in_and_sees_the_overview() {
+async fn a_user_signs_in_and_sees_the_overview() {
     let app = TestApp::start().await;
     let visitor = app.visitor();
     assert_eq!(visitor.get("/").await.expect_status(303).location(), "/session");

@@ -1,4 +1,4 @@
-//! The first page: kept for a moment, and never kept too long.
+//! The overview: cached briefly, never outdated for long.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reqwest::Method;
 
 use crate::support::{PASSWORD, Page, TestApp, eventually, eventually_within};
 
-/// Far less than the minutes in which somebody would notice by themselves, far more than the second that is promised.
+/// Well above the guaranteed second, to allow for a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
 struct Person<'a> {
@@ -29,13 +29,13 @@ impl<'a> Person<'a> {
         Person { app, email: self.email.clone(), cookie: self.cookie.clone() }
     }
 
-    async fn ask(&self, method: Method, path: &str) -> Page {
+    async fn request(&self, method: Method, path: &str) -> Page {
         let visitor = self.app.visitor();
         visitor.send(visitor.request(method, path).header("cookie", &self.cookie).body("")).await
     }
 
     async fn overview(&self) -> Page {
-        self.ask(Method::GET, "/").await
+        self.request(Method::GET, "/").await
     }
 
     async fn upload(&self, name: &str) {
@@ -45,13 +45,13 @@ impl<'a> Person<'a> {
         visitor.send(request.multipart(reqwest::multipart::Form::new().part("file", file))).await.expect_status(303);
     }
 
-    /// Until the page is shown without looking up its figures.
-    async fn finds_it_kept(&self) {
+    /// Waits until the page is served from the render cache.
+    async fn waits_until_cached(&self) {
         let lookups = || {
             let figures = self.app.ctx.cache.stats();
             figures.iter().find(|(name, _)| *name == "overview-stored").map_or(0, |(_, figures)| figures.lookups().count)
         };
-        eventually("the page is kept", async || {
+        eventually("the page is cached", async || {
             let before = lookups();
             self.overview().await.expect_status(200);
             lookups() == before
@@ -61,7 +61,7 @@ impl<'a> Person<'a> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_did_something_sees_it_at_once_and_others_soon() {
+async fn users_see_their_own_actions_immediately_and_others_soon() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let editor = Person::sign_in(&app, Role::Editor).await;
@@ -69,16 +69,16 @@ async fn whoever_did_something_sees_it_at_once_and_others_soon() {
     let elsewhere = viewer.at(&replica);
     for (at, name) in ["one.txt", "two.txt", "three.txt"].into_iter().enumerate() {
         for person in [&elsewhere, &viewer, &editor] {
-            person.finds_it_kept().await;
+            person.waits_until_cached().await;
         }
         editor.upload(name).await;
-        let tells = |page: Page| {
+        let shows = |page: Page| {
             let text = page.expect_status(200).text_of("main");
             text.contains(name) && text.contains(&format!("{} file", at + 1))
         };
-        assert!(tells(editor.overview().await), "{name}");
+        assert!(shows(editor.overview().await), "{name}");
         for person in [&viewer, &elsewhere] {
-            eventually_within(SOON, "it is told of", async || tells(person.overview().await)).await;
+            eventually_within(SOON, "the upload is shown", async || shows(person.overview().await)).await;
         }
     }
 }
@@ -88,66 +88,66 @@ async fn each_role_sees_its_own_page() {
     let app = TestApp::start().await;
     let people = [Person::sign_in(&app, Role::Admin).await, Person::sign_in(&app, Role::Viewer).await];
     for (person, is_admin) in people.iter().zip([true, false]).cycle().take(6) {
-        person.finds_it_kept().await;
+        person.waits_until_cached().await;
         assert_eq!(person.overview().await.has("main a[href='/audit']"), is_admin);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_ends_ends_here_at_once_and_soon_at_another_console() {
+async fn a_session_ends_here_immediately_and_soon_on_other_instances() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let viewer = Person::sign_in(&app, Role::Viewer).await;
     let elsewhere = viewer.at(&replica);
     for person in [&elsewhere, &viewer] {
-        person.finds_it_kept().await;
+        person.waits_until_cached().await;
     }
-    viewer.ask(Method::POST, "/session/end").await.expect_status(303);
+    viewer.request(Method::POST, "/session/end").await.expect_status(303);
     viewer.overview().await.expect_status(303);
-    elsewhere.ask(Method::GET, "/uploads").await.expect_status(303);
-    eventually_within(SOON, "it ends there", async || elsewhere.overview().await.status == 303).await;
+    elsewhere.request(Method::GET, "/uploads").await.expect_status(303);
+    eventually_within(SOON, "the session has ended there", async || elsewhere.overview().await.status == 303).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_role_and_a_lock_out_count_at_once() {
+async fn role_changes_and_disabling_take_effect_immediately() {
     let app = TestApp::start().await;
     let system = Actor::system("Tests");
     let person = Person::sign_in(&app, Role::Admin).await;
     let user = users::find_by_email(&app.ctx, &system, &person.email).await.unwrap();
     for (role, is_admin) in [(Role::Viewer, false), (Role::Admin, true), (Role::Editor, false)] {
-        person.finds_it_kept().await;
-        // So that there is another admin.
+        person.waits_until_cached().await;
+        // One other admin must remain.
         app.new_user(Role::Admin).await;
         users::set_role(&app.ctx, &system, user.id, role).await.unwrap();
         assert_eq!(person.overview().await.expect_status(200).has("main a[href='/audit']"), is_admin);
     }
-    person.finds_it_kept().await;
+    person.waits_until_cached().await;
     users::disable(&app.ctx, &system, user.id).await.unwrap();
     person.overview().await.expect_status(303);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_limit_holds_for_it_too() {
+async fn the_rate_limit_applies_to_the_overview() {
     let app = TestApp::start_with(|config| config.rate_limit_per_minute = 40).await;
     let viewer = Person::sign_in(&app, Role::Viewer).await;
     let mut left = Vec::new();
     loop {
-        // Every other one is a page that Redis hears of at once.
-        let page = viewer.ask(Method::GET, if left.len() % 4 == 3 { "/uploads" } else { "/" }).await;
+        // Some requests are for a page that Redis counts immediately.
+        let page = viewer.request(Method::GET, if left.len() % 4 == 3 { "/uploads" } else { "/" }).await;
         if page.status == 429 {
             break;
         }
         let value = page.expect_status(200).header("ratelimit").unwrap().to_owned();
         left.push(value.split(';').find_map(|part| part.strip_prefix("r=")).unwrap().parse::<usize>().unwrap());
     }
-    // What another page says may be some too many until Redis has heard of all.
+    // The remaining count of another page may be slightly too high until Redis has counted all requests.
     assert!(left.len() >= 40 && left.len() <= 41 && left.last() == Some(&0), "{left:?}");
-    viewer.ask(Method::GET, "/uploads").await.expect_status(429);
+    viewer.request(Method::GET, "/uploads").await.expect_status(429);
     viewer.overview().await.expect_status(429);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_hears_of_all_that_were_let_through() {
+async fn redis_counts_all_allowed_requests() {
     let app = TestApp::start_with(|config| config.rate_limit_per_minute = 100).await;
     let replica = app.replica().await;
     let viewer = Person::sign_in(&app, Role::Viewer).await;

@@ -1,4 +1,4 @@
-//! What a program hears where it asked in a wrong way: which field, which header, which file.
+//! Error responses for API clients: they name the field, the header or the file.
 
 use larder::domain::actor::Role;
 use reqwest::Method;
@@ -14,8 +14,8 @@ async fn detail(page: Page, status: u16) -> String {
     page.expect_status(status).json()["detail"].as_str().unwrap().to_owned()
 }
 
-/// Begins an upload of one small part, and sends it; where it is.
-async fn begun(client: &Client, app: &TestApp, fields: &[(&str, &str)], content: &[u8]) -> String {
+/// Starts an upload and sends its only part. Returns the path of the upload.
+async fn started(client: &Client, app: &TestApp, fields: &[(&str, &str)], content: &[u8]) -> String {
     let base = format!("/buckets/{}/uploads", app.bucket);
     let upload = post(client, &format!("{base}/resumable"), fields).await.expect_status(200).json();
     let path = format!("{base}/{}", upload["id"].as_str().unwrap());
@@ -28,84 +28,84 @@ async fn without_body(client: &Client, path: &str) -> Page {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_form_refuses_is_a_problem_for_a_program_and_its_page_for_a_person() {
+async fn a_rejected_form_is_a_problem_document_for_api_clients_and_a_page_for_browsers() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;
     for (name, status, why) in [(app.bucket.as_str(), 409, "already"), ("NO", 422, "Capital")] {
-        let told = post(&admin, "/buckets", &[("name", name)]).await;
-        assert_eq!(told.header("content-type"), Some("application/problem+json"));
+        let problem = post(&admin, "/buckets", &[("name", name)]).await;
+        assert_eq!(problem.header("content-type"), Some("application/problem+json"));
         let shown = admin.post("/buckets", &[("name", name)]).await.expect_status(status).text_of("main");
-        let told = detail(told, status).await;
-        assert!(told.contains(why) && shown.contains(&told), "{told}: {shown}");
+        let problem = detail(problem, status).await;
+        assert!(problem.contains(why) && shown.contains(&problem), "{problem}: {shown}");
     }
     let email = app.new_user(Role::Viewer).await;
     let wrong = [("email", email.as_str()), ("password", "not this one")];
-    assert!(detail(post(&app.visitor(), "/session", &wrong).await, 422).await.contains("is wrong"));
+    assert!(detail(post(&app.visitor(), "/session", &wrong).await, 422).await.contains("Incorrect"));
     let mut waits = post(&app.visitor(), "/session", &wrong).await;
     for _ in 0..10 {
         waits = post(&app.visitor(), "/session", &wrong).await;
     }
     assert!(waits.header("retry-after").is_some_and(|wait| wait != "1"), "{:?}", waits.header("retry-after"));
-    assert!(detail(waits, 429).await.contains("Too many wrong passwords"));
+    assert!(detail(waits, 429).await.contains("Too many failed attempts"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_field_is_named() {
+async fn an_invalid_field_is_named() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
-    let begin = format!("/buckets/{}/uploads/resumable", app.bucket);
+    let create = format!("/buckets/{}/uploads/resumable", app.bucket);
     let long = "f".repeat(201);
     for fingerprint in ["", &long] {
         let fields = [("name", "a"), ("length", "5"), ("fingerprint", fingerprint)];
-        let answer = post(&editor, &begin, &fields).await.expect_status(422).json();
+        let answer = post(&editor, &create, &fields).await.expect_status(422).json();
         assert!(answer["detail"].as_str().unwrap().contains("fingerprint"), "{answer}");
-        assert_eq!(answer.get("changed"), None, "nothing has changed: {answer}");
+        assert_eq!(answer.get("changed"), None, "the file has not changed: {answer}");
     }
     for (length, why) in [("", "a whole number"), ("abc", "a whole number"), ("-1", "0 or more"), ("99999999999999999999", "smaller")] {
-        let why_not = detail(post(&editor, &begin, &[("name", "a"), ("length", length), ("fingerprint", "f")]).await, 400).await;
-        assert!(why_not.starts_with("The field length must be") && why_not.contains(why), "{why_not}");
+        let reason = detail(post(&editor, &create, &[("name", "a"), ("length", length), ("fingerprint", "f")]).await, 400).await;
+        assert!(reason.starts_with("The field length must be") && reason.contains(why), "{reason}");
     }
-    assert_eq!(detail(post(&editor, &begin, &[("name", "a")]).await, 400).await, "The field length is missing.");
+    assert_eq!(detail(post(&editor, &create, &[("name", "a")]).await, 400).await, "The field length is missing.");
 
-    let path = begun(&editor, &app, &[("name", "a"), ("length", "5"), ("fingerprint", "f")], b"bytes").await;
+    let path = started(&editor, &app, &[("name", "a"), ("length", "5"), ("fingerprint", "f")], b"bytes").await;
     assert_eq!(detail(without_body(&editor, &format!("{path}/parts")).await, 400).await, "The parameter number is missing.");
-    let why_not = detail(part(&editor, &path, "x", b"bytes", None).await, 400).await;
-    assert_eq!(why_not, "The parameter number must be a whole number.");
+    let reason = detail(part(&editor, &path, "x", b"bytes", None).await, 400).await;
+    assert_eq!(reason, "The parameter number must be a whole number.");
     let html = editor.get("/uploads/00000000-0000-7000-8000-000000000009?from=x").await.expect_status(400);
     assert!(html.text_of("main").contains("The parameter from must be a whole number"), "{}", html.text_of("main"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_of_another_kind_hears_what_is_expected_and_an_empty_one_is_a_form() {
+async fn a_wrong_content_type_is_explained_and_an_empty_body_is_a_form() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
-    let path = begun(&editor, &app, &[("name", "a"), ("length", "5"), ("fingerprint", "f")], b"bytes").await;
+    let path = started(&editor, &app, &[("name", "a"), ("length", "5"), ("fingerprint", "f")], b"bytes").await;
     let completion = format!("{path}/completion");
     for media in [JSON, "text/plain"] {
         let request = editor.request(Method::POST, &completion).header("accept", JSON).header("content-type", media);
-        let why_not = detail(editor.send(request.body("{\"overwrite\":1}")).await, 400).await;
-        assert!(why_not.contains(FORM) && why_not.contains(media), "{why_not}");
+        let reason = detail(editor.send(request.body("{\"overwrite\":1}")).await, 400).await;
+        assert!(reason.contains(FORM) && reason.contains(media), "{reason}");
     }
     let request = editor.request(Method::POST, &completion).header("accept", JSON).body("overwrite=1");
     assert!(detail(editor.send(request).await, 400).await.contains(FORM));
     let file = without_body(&editor, &completion).await.expect_status(200).json()["files"][0].clone();
     assert_eq!((&file["status"], &file["code"]), (&json!("stored"), &Value::Null));
     without_body(&editor, &completion).await.expect_status(200);
-    // Not a form at all, but called one of another kind: nothing of it is read.
+    // An empty body is accepted with any Content-Type.
     let request = editor.request(Method::POST, &completion).header("accept", JSON).header("content-type", JSON);
     editor.send(request).await.expect_status(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_completion_that_says_nothing_of_it_replaces_only_what_the_begin_was_to_replace() {
+async fn a_completion_without_overwrite_uses_the_value_of_the_start() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     editor.upload(&app.bucket, "a", "older").await.expect_status(303);
     let fields = [("name", "a"), ("length", "5"), ("fingerprint", "f"), ("overwrite", "1")];
-    let path = begun(&editor, &app, &fields, b"newer").await;
+    let path = started(&editor, &app, &fields, b"newer").await;
     let completion = format!("{path}/completion");
     post(&editor, &completion, &[("overwrite", "0")]).await.expect_status(409);
-    // Gone on with by somebody who would not replace it: that counts, not what was said before.
+    // Resuming without overwrite resets the earlier value.
     let again = post(&editor, &format!("/buckets/{}/uploads/resumable", app.bucket), &fields[..3]).await.expect_status(200);
     assert_eq!(again.json()["parts"].as_array().unwrap().len(), 1);
     without_body(&editor, &completion).await.expect_status(409);
@@ -115,7 +115,7 @@ async fn a_completion_that_says_nothing_of_it_replaces_only_what_the_begin_was_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_that_is_cut_says_what_had_arrived_whole_and_every_failure_has_a_word() {
+async fn a_truncated_form_reports_complete_files_and_every_failure_has_a_code() {
     let app = TestApp::start_with(|config| config.upload.max_size = 1000).await;
     let editor = app.sign_in(Role::Editor).await;
     let file = |name: &str, content: &str| {
@@ -145,9 +145,9 @@ async fn a_form_that_is_cut_says_what_had_arrived_whole_and_every_failure_has_a_
     let answer = send(mixed.concat()).await.expect_status(201).json();
     let expected = [pair("failed", "exists"), pair("failed", "name"), pair("failed", "too_large"), pair("stored", "-")];
     assert_eq!(codes(&answer), expected, "{answer}");
-    // The audit says of each whether it was refused or has failed.
+    // The audit log records whether each was refused or failed.
     let query = "SELECT split_part(resource, '/', 4), outcome FROM audit.events WHERE action = 'upload.fail' ORDER BY 1";
-    eventually("each is in the audit", async || app.sql().await.query(query, &[]).await.unwrap().len() == 4).await;
+    eventually("each result is in the audit log", async || app.sql().await.query(query, &[]).await.unwrap().len() == 4).await;
     let rows = app.sql().await.query(query, &[]).await.unwrap();
     let outcomes: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let expected = [pair("..", "refused"), pair("cut.txt", "failed"), pair("large.txt", "refused"), pair("whole.txt", "refused")];
@@ -158,7 +158,7 @@ async fn a_form_that_is_cut_says_what_had_arrived_whole_and_every_failure_has_a_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_session_a_program_hears_401_and_a_browser_is_led_to_the_sign_in_page() {
+async fn without_a_session_api_clients_receive_401_and_browsers_are_redirected() {
     let app = TestApp::start().await;
     let visitor = app.visitor();
     let path = format!("/buckets/{}/download?key=a", app.bucket);
@@ -174,7 +174,7 @@ async fn without_a_session_a_program_hears_401_and_a_browser_is_led_to_the_sign_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_without_an_origin_is_told_so() {
+async fn a_missing_origin_is_explained() {
     let app = TestApp::start().await;
     for origin in [None, Some("https://elsewhere.example")] {
         let request = reqwest::Client::new().post(format!("{}/session", app.base)).header("accept", JSON);
@@ -182,6 +182,6 @@ async fn a_program_without_an_origin_is_told_so() {
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), 403);
         let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-        assert!(answer["detail"].as_str().unwrap().contains("header Origin is missing, or is not"), "{answer}");
+        assert!(answer["detail"].as_str().unwrap().contains("header Origin is missing or is not"), "{answer}");
     }
 }

@@ -1,4 +1,4 @@
-//! Uploads in parts as a program sends them, and forms of many files.
+//! Resumable uploads through the API, and forms with many files.
 
 use larder::domain::actor::Role;
 use reqwest::{Method, multipart};
@@ -31,16 +31,16 @@ fn content_digest(body: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_sends_a_file_in_parts_and_hears_how_far_it_is() {
+async fn an_api_client_uploads_a_file_in_parts_and_reads_the_progress() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     let sent: Vec<u8> = (0..PART + 3).map(|at| (at % 251) as u8).collect();
     let base = format!("/buckets/{}/uploads", app.bucket);
     let length = sent.len().to_string();
     let fields = [("name", "film.mp4"), ("prefix", "a/b"), ("type", "video/mp4"), ("length", length.as_str()), ("fingerprint", "f1")];
-    let begun = json_of(&post(&editor, &format!("{base}/resumable"), &fields).await.expect_status(200));
-    assert_eq!((&begun["key"], &begun["part_size"], &begun["parts"]), (&json!("a/b/film.mp4"), &json!(PART), &json!([])));
-    let path = format!("{base}/{}", begun["id"].as_str().unwrap());
+    let started = json_of(&post(&editor, &format!("{base}/resumable"), &fields).await.expect_status(200));
+    assert_eq!((&started["key"], &started["part_size"], &started["parts"]), (&json!("a/b/film.mp4"), &json!(PART), &json!([])));
+    let path = format!("{base}/{}", started["id"].as_str().unwrap());
 
     let wrong = part(&editor, &path, "1", &sent[..PART], Some(&content_digest(b"other"))).await.expect_status(422);
     assert_eq!(wrong.header("content-type"), Some("application/problem+json"));
@@ -52,16 +52,16 @@ async fn a_program_sends_a_file_in_parts_and_hears_how_far_it_is() {
     assert_eq!(json_of(&first)["size"], json!(PART));
     post(&editor, &format!("{path}/completion"), &[]).await.expect_status(422);
 
-    // Asked again, it is the same upload; another file under its name is not.
+    // A repeated request returns the same upload; a different file with that name is rejected.
     let again = json_of(&post(&editor, &format!("{base}/resumable"), &fields).await.expect_status(200));
-    assert_eq!((&again["id"], again["parts"].as_array().unwrap().len()), (&begun["id"], 1));
+    assert_eq!((&again["id"], again["parts"].as_array().unwrap().len()), (&started["id"], 1));
     let other = [("name", "film.mp4"), ("prefix", "a/b"), ("length", "5"), ("fingerprint", "f2")];
     let changed = post(&editor, &format!("{base}/resumable"), &other).await.expect_status(422);
     assert_eq!(json_of(&changed)["changed"], json!(true));
     let page = editor.get("/uploads").await.expect_status(200);
     assert!(page.text_of("main").contains("kept until"), "{}", page.text_of("main"));
-    let stranger = app.sign_in(Role::Editor).await;
-    stranger.get(&path).await.expect_status(404);
+    let other_user = app.sign_in(Role::Editor).await;
+    other_user.get(&path).await.expect_status(404);
 
     part(&editor, &path, "2", &sent[PART..], None).await.expect_status(200);
     let done = json_of(&post(&editor, &format!("{path}/completion"), &[]).await.expect_status(200));
@@ -74,7 +74,7 @@ async fn a_program_sends_a_file_in_parts_and_hears_how_far_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_upload_is_said_to_be_none() {
+async fn invalid_uploads_are_rejected() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     let base = format!("/buckets/{}/uploads", app.bucket);
@@ -99,12 +99,12 @@ async fn what_is_no_upload_is_said_to_be_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_of_very_many_files_is_stored_and_listed_page_by_page() {
+async fn a_form_with_many_files_is_stored_and_listed_in_pages() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     let mut form = multipart::Form::new();
     for n in 0..700 {
-        // One name comes twice, and one cannot be.
+        // One name is used twice, and one is invalid.
         let name = match n {
             600 => "file-0001.txt".to_owned(),
             601 => "..".to_owned(),
@@ -117,27 +117,31 @@ async fn a_form_of_very_many_files_is_stored_and_listed_page_by_page() {
     assert_eq!(result.text_of("h1"), "698 of 700 files stored");
     assert_eq!(result.texts("tbody tr").len(), 500);
     let first = result.texts("tbody tr").swap_remove(0);
-    assert!(first.contains("Failed"), "what failed stands first: {first}");
+    assert!(first.contains("Failed"), "failed files are listed first: {first}");
     let rest = editor.get(&format!("{}?from=500", page.location())).await.expect_status(200);
     assert_eq!(rest.texts("tbody tr").len(), 200);
     let kept = editor.get(&format!("/buckets/{}/download?key=file-0001.txt", app.bucket)).await.expect_status(200);
-    assert_eq!(kept.body, b"content 1", "the first of one name is kept");
+    assert_eq!(kept.body, b"content 1", "the first file with a name is kept");
     let events = app.sql().await.query_one("SELECT count(*) FROM audit.events WHERE action = 'object.upload'", &[]).await.unwrap();
     assert_eq!(events.get::<_, i64>(0), 698);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_house_is_a_503_that_says_when_to_come_back() {
+async fn too_many_concurrent_uploads_are_a_503_with_retry_after() {
     let app = TestApp::start_with(|config| config.upload.at_once_each = 1).await;
     let editor = app.sign_in(Role::Editor).await;
-    let (send, hear) = tokio::sync::mpsc::channel::<Result<bytes::Bytes, std::io::Error>>(1);
-    let body = reqwest::Body::wrap_stream(futures_util::stream::unfold(hear, |mut hear| async move { Some((hear.recv().await?, hear)) }));
+    let (send, receive) = tokio::sync::mpsc::channel::<Result<bytes::Bytes, std::io::Error>>(1);
+    let body =
+        reqwest::Body::wrap_stream(futures_util::stream::unfold(
+            receive,
+            |mut receive| async move { Some((receive.recv().await?, receive)) },
+        ));
     let form = multipart::Form::new().part("file", multipart::Part::stream(body).file_name("long.txt"));
     let path = format!("/buckets/{}/uploads", app.bucket);
     let long = editor.request(Method::POST, &path).multipart(form);
     let long = tokio::spawn(async move { long.send().await.unwrap().status().as_u16() });
-    send.send(Ok("begun".into())).await.unwrap();
-    eventually("it is under way", async || app.ctx.upload_memory.under_way() == 1).await;
+    send.send(Ok("start".into())).await.unwrap();
+    eventually("the upload is in progress", async || app.ctx.budget.under_way() == 1).await;
     let refused = editor.upload(&app.bucket, "other.txt", "x").await.expect_status(503);
     assert_eq!(refused.header("retry-after"), Some("10"));
     assert!(refused.text_of("main").contains("one person may have"), "{}", refused.text_of("main"));

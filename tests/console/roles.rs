@@ -1,4 +1,4 @@
-//! Who may ask for what. The list below is read by people; a route that it does not name fails the test.
+//! The role that each route requires. The list below is reviewed by hand; a route that is missing from it fails the test.
 
 use larder::console::{Access, ROUTES};
 use larder::domain::actor::Role;
@@ -88,20 +88,24 @@ fn every_route_has_been_reviewed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_role_opens_what_it_may_and_nothing_else() {
+async fn each_role_has_access_to_its_routes_only() {
     let app = TestApp::start().await;
     let mut people = vec![(None, app.visitor())];
     for role in Role::ALL {
         people.push((Some(role), app.sign_in(role).await));
     }
-    let nobody = uuid::Uuid::now_v7().to_string();
+    let unknown_id = uuid::Uuid::now_v7().to_string();
     for route in ROUTES {
-        // The one ends the session, the others answer for a minute: tests/console/streams.rs has them.
+        // The first ends the session, the others stream for a minute: see tests/console/streams.rs.
         if route.pattern == "/session/end" || route.pattern.ends_with("/events") {
             continue;
         }
-        let path =
-            route.pattern.replace("{bucket}", &app.bucket).replace("{id}", &nobody).replace("{batch}", &nobody).replace("{name}", "redis");
+        let path = route
+            .pattern
+            .replace("{bucket}", &app.bucket)
+            .replace("{id}", &unknown_id)
+            .replace("{batch}", &unknown_id)
+            .replace("{name}", "redis");
         for (role, client) in &people {
             let method = Method::from_bytes(route.method.as_bytes()).unwrap();
             let page = client.send(client.request(method, &path)).await;
@@ -135,7 +139,7 @@ async fn a_form_from_another_site_does_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_method_that_a_page_does_not_have_is_405_and_an_unknown_address_404() {
+async fn an_unsupported_method_is_405_and_an_unknown_path_404() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;
     for route in ROUTES {

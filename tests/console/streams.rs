@@ -1,4 +1,4 @@
-//! What the pages of health are sent while they are open.
+//! Live updates of the health pages.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use reqwest::Method;
 use crate::health::all_up;
 use crate::support::{Client, TestApp};
 
-/// The pieces of the stream until `enough` says so.
+/// Reads the stream until `enough` returns true.
 pub async fn streamed(client: &Client, address: &str, enough: impl Fn(&str) -> bool) -> String {
     let mut answer = client.request(Method::GET, address).header("accept", "text/event-stream").send().await.unwrap().bytes_stream();
     let mut text = String::new();
@@ -26,7 +26,7 @@ pub async fn streamed(client: &Client, address: &str, enough: impl Fn(&str) -> b
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changes_is_sent_to_whoever_looks_and_nobody_else() {
+async fn live_updates_are_sent_to_signed_in_users_only() {
     let app = TestApp::with_own_servers().await;
     all_up(&app).await;
     let viewer = app.sign_in(Role::Viewer).await;
@@ -35,12 +35,12 @@ async fn what_changes_is_sent_to_whoever_looks_and_nobody_else() {
     let text = streamed(&viewer, "/health/events", |text| text.matches("\n\n").count() >= 2).await;
     assert!(text.starts_with("retry: 2000\n\n") && text.contains("data: <section class=\"card\" data-key=\"redis\""), "{text}");
     app.servers().redis().stop();
-    let text = streamed(&viewer, "/health/events", |text| text.contains("Stopped by it")).await;
+    let text = streamed(&viewer, "/health/events", |text| text.contains("Affected")).await;
     assert!(text.lines().all(|line| line.is_empty() || line.starts_with("data: ") || line.starts_with("retry: ")), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_a_service_is_sent_as_it_changes() {
+async fn the_page_of_a_service_receives_live_updates() {
     let app = TestApp::with_own_servers().await;
     all_up(&app).await;
     let viewer = app.sign_in(Role::Viewer).await;
@@ -56,19 +56,19 @@ async fn the_page_of_a_service_is_sent_as_it_changes() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(!text.contains("data-key=\"s3\"") && text.contains("Time to answer"), "{text}");
+    assert!(!text.contains("data-key=\"s3\"") && text.contains("Response time"), "{text}");
     app.servers().redis().stop();
-    let text = streamed(&viewer, address, |text| text.contains("Lasts")).await;
+    let text = streamed(&viewer, address, |text| text.contains("Ongoing")).await;
     assert!(text.contains("data-down=\"1\"") && text.contains("What to do"), "{text}");
-    // Without Postgres there is no history, and all the rest; one stream sees it go and come back.
+    // Without Postgres only the history is missing; one stream receives the outage and the recovery.
     app.servers().postgres().stop();
-    let (gone, told) = ("Postgres, which keeps the history, does not answer", "Time to answer");
+    let (unavailable, available) = ("History is unavailable because Postgres is not responding", "Response time");
     let started = std::cell::Cell::new(false);
     let text = streamed(&viewer, address, |text| {
-        if text.contains(gone) && !started.replace(true) {
+        if text.contains(unavailable) && !started.replace(true) {
             app.servers().postgres().start().unwrap();
         }
-        text.rfind(told) > text.rfind(gone) && text.contains(gone)
+        text.rfind(available) > text.rfind(unavailable) && text.contains(unavailable)
     })
     .await;
     assert!(text.contains("data-key=\"facts\""), "{text}");
@@ -78,7 +78,7 @@ async fn the_page_of_a_service_is_sent_as_it_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_do_not_keep_a_console_from_stopping() {
+async fn open_streams_do_not_delay_a_shutdown() {
     let app = TestApp::start().await;
     let viewer = app.sign_in(Role::Viewer).await;
     let mut stream = viewer.request(Method::GET, "/health/events").send().await.unwrap().bytes_stream();

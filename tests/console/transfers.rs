@@ -1,4 +1,4 @@
-//! Downloads as browsers and curl ask for them, previews that can do nothing, links.
+//! Downloads, previews and temporary links.
 
 use larder::domain::actor::Role;
 use larder::stores::s3::PutOptions;
@@ -22,7 +22,7 @@ async fn get(client: &Client, path: &str, headers: &[(&str, &str)]) -> Page {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_download_has_every_header_that_resuming_needs() {
+async fn downloads_support_ranges_and_conditions() {
     let app = TestApp::start().await;
     let viewer = app.sign_in(Role::Viewer).await;
     let content: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
@@ -53,7 +53,7 @@ async fn a_download_has_every_header_that_resuming_needs() {
     assert_eq!(get(&viewer, &url, &[("range", "bytes=0-0")]).await.expect_status(206).body, &content[..1]);
     let outside = get(&viewer, &url, &[("range", "bytes=100000-")]).await.expect_status(416);
     assert_eq!(outside.header("content-range"), Some("bytes */100000"));
-    // A Range that cannot be read is ignored, as RFC 9110 lets a server do.
+    // An invalid Range is ignored, as RFC 9110 permits.
     assert_eq!(get(&viewer, &url, &[("range", "bytes=5-1")]).await.expect_status(200).body.len(), content.len());
     get(&viewer, &url, &[("range", "bytes=5-9"), ("if-range", &quoted)]).await.expect_status(206);
     get(&viewer, &url, &[("range", "bytes=5-9"), ("if-range", &modified)]).await.expect_status(206);
@@ -73,7 +73,7 @@ async fn a_download_has_every_header_that_resuming_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_preview_is_decided_by_the_bytes_and_can_run_nothing() {
+async fn previews_depend_on_the_content_and_execute_nothing() {
     let app = TestApp::start().await;
     let viewer = app.sign_in(Role::Viewer).await;
     let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x02\0\0\0\x03\x08\x06\0\0\0";
@@ -107,7 +107,7 @@ async fn a_preview_is_decided_by_the_bytes_and_can_run_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_downloads_without_a_session_and_stands_in_the_audit() {
+async fn a_link_downloads_without_a_session_and_is_audited() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     put(&app, "a/plan.html", b"<script>", "text/html").await;
@@ -129,7 +129,7 @@ async fn a_link_downloads_without_a_session_and_stands_in_the_audit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_way_to_the_bytes_stands_in_the_audit() {
+async fn every_download_is_audited() {
     let app = TestApp::start().await;
     let viewer = app.sign_in(Role::Viewer).await;
     let etag = format!("\"{}\"", put(&app, "secret.bin", b"0123456789", "text/plain").await);

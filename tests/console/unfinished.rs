@@ -1,4 +1,4 @@
-//! Unfinished uploads of a bucket: all of them, whoever began them, and aborting one.
+//! The unfinished uploads of a bucket, of Larder and of other applications, and aborting one.
 
 use bytes::Bytes;
 use larder::console::paths;
@@ -14,9 +14,9 @@ fn path(app: &TestApp) -> String {
     format!("/buckets/{}/unfinished", app.bucket)
 }
 
-/// By another program, with one part of so many bytes.
-async fn begin(app: &TestApp, key: &str, length: usize) -> String {
-    let upload = app.ctx.s3.create_multipart(&app.bucket, key, &TEXT).await.unwrap();
+/// Starts an upload outside Larder, with one part.
+async fn start_multipart(app: &TestApp, key: &str, length: usize) -> String {
+    let upload = app.ctx.s3.begin_multipart(&app.bucket, key, &TEXT).await.unwrap();
     let part = Part { number: 1, body: Bytes::from(vec![b'x'; length]) };
     app.ctx.s3.put_part(&app.bucket, key, &upload, part).await.unwrap();
     upload
@@ -26,45 +26,49 @@ async fn is_open(app: &TestApp, key: &str, upload: &str) -> bool {
     !matches!(app.ctx.s3.list_parts(&app.bucket, key, upload, None, 1).await, Err(Error::NoSuchUpload))
 }
 
-/// A form that has sent its first part and goes on when it is told to.
+/// A form that has sent its first part and continues on request.
 struct Slow {
     send: tokio::sync::mpsc::Sender<Result<Bytes, std::io::Error>>,
     answer: tokio::task::JoinHandle<Page>,
 }
 
 async fn slow(app: &TestApp, editor: Client, name: &str) -> Slow {
-    let (send, hear) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
-    let body = reqwest::Body::wrap_stream(futures_util::stream::unfold(hear, |mut hear| async move { Some((hear.recv().await?, hear)) }));
+    let (send, receive) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+    let body =
+        reqwest::Body::wrap_stream(futures_util::stream::unfold(
+            receive,
+            |mut receive| async move { Some((receive.recv().await?, receive)) },
+        ));
     let form = reqwest::multipart::Form::new().part("file", reqwest::multipart::Part::stream(body).file_name(name.to_owned()));
     let target = format!("/buckets/{}/uploads", app.bucket);
     let answer = tokio::spawn(async move { editor.post_files(&target, form).await });
     send.send(Ok(Bytes::from(vec![b'x'; 9 << 20]))).await.unwrap();
     let sql = app.sql().await;
-    let begun = "SELECT 1 FROM files WHERE s3_upload_id IS NOT NULL AND state = 'pending'";
-    eventually("a part is on its way", async || !sql.query(begun, &[]).await.unwrap().is_empty()).await;
+    let query = "SELECT 1 FROM files WHERE s3_upload_id IS NOT NULL AND state = 'pending'";
+    eventually("a part is being uploaded", async || !sql.query(query, &[]).await.unwrap().is_empty()).await;
     Slow { send, answer }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_of_ours_and_of_others_are_listed_with_what_has_arrived() {
+async fn own_and_foreign_uploads_are_listed_with_their_progress() {
     let app = TestApp::start().await;
     app.rules_known().await;
     let viewer = app.sign_in(Role::Viewer).await;
     let empty = viewer.get(&path(&app)).await.expect_status(200);
-    assert!(empty.text_of("main").contains("Nothing is unfinished"), "{}", empty.text_of("main"));
-    begin(&app, "in/ü <b>.bin", 1_500).await;
+    assert!(empty.text_of("main").contains("No unfinished uploads"), "{}", empty.text_of("main"));
+    start_multipart(&app, "in/ü <b>.bin", 1_500).await;
     let uploading = slow(&app, app.sign_in(Role::Editor).await, "ours.bin").await;
-    eventually("the first part of ours has arrived", async || {
+    eventually("the first part was received", async || {
         viewer.get(&path(&app)).await.texts("tbody tr").iter().any(|row| row.contains("ours.bin") && row.contains("8.4 MB"))
     })
     .await;
     let page = viewer.get(&path(&app)).await.expect_status(200);
     let row = |name: &str| page.texts("tbody tr").into_iter().find(|row| row.contains(name)).unwrap_or_default();
     let theirs = row("ü <b>.bin");
-    assert!(theirs.contains("another program") && theirs.contains("Not ours") && theirs.contains("1.5"), "{theirs}");
+    assert!(theirs.contains("another application") && theirs.contains("Other application") && theirs.contains("1.5"), "{theirs}");
     let ours = row("ours.bin");
     assert!(ours.contains("Tess Test") && ours.contains("Uploading") && ours.contains("1 part"), "{ours}");
-    assert!(!page.has("form[action$='/unfinished/deletion']"), "a viewer aborts nothing");
+    assert!(!page.has("form[action$='/unfinished/deletion']"), "a viewer cannot abort uploads");
     assert!(viewer.get("/uploads").await.has(&format!("a[href='{}']", path(&app))));
     assert!(viewer.get(&format!("/buckets/{}/settings", app.bucket)).await.has(&format!("a[href='{}']", path(&app))));
     assert!(viewer.get(&format!("/buckets/{}", app.bucket)).await.has(&format!("a[href='{}']", path(&app))));
@@ -74,20 +78,20 @@ async fn uploads_of_ours_and_of_others_are_listed_with_what_has_arrived() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn aborting_asks_once_and_takes_only_what_was_named() {
+async fn aborting_asks_once_and_affects_only_the_named_upload() {
     let app = TestApp::start().await;
     app.rules_known().await;
     let editor = app.sign_in(Role::Editor).await;
-    let (one, other) = (begin(&app, "same.bin", 10).await, begin(&app, "same.bin", 10).await);
+    let (one, other) = (start_multipart(&app, "same.bin", 10).await, start_multipart(&app, "same.bin", 10).await);
     let target = format!("{}/deletion", path(&app));
     let k = paths::field("same.bin");
-    let asked = editor.post(&target, &[("k", &k), ("upload", &one)]).await.expect_status(200);
-    assert!(asked.text_of("form.confirm").contains("same.bin") && is_open(&app, "same.bin", &one).await);
+    let confirmation = editor.post(&target, &[("k", &k), ("upload", &one)]).await.expect_status(200);
+    assert!(confirmation.text_of("form.confirm").contains("same.bin") && is_open(&app, "same.bin", &one).await);
     let done = editor.post(&target, &[("k", &k), ("upload", &one), ("confirm", "1")]).await.expect_status(303);
     assert_eq!(done.location(), path(&app));
     assert!(!is_open(&app, "same.bin", &one).await && is_open(&app, "same.bin", &other).await);
     assert!(editor.get(&path(&app)).await.text_of(".flash").contains("aborted"));
-    // Over already: said, and nothing to confirm.
+    // Already ended: nothing to confirm.
     assert_eq!(editor.post(&target, &[("k", &k), ("upload", &one)]).await.expect_status(303).location(), path(&app));
     assert!(editor.get(&path(&app)).await.text_of(".flash").contains("over already"));
     let audit = app.sign_in(Role::Admin).await.get("/audit?action=upload.abort").await.expect_status(200);
@@ -102,7 +106,7 @@ async fn aborting_asks_once_and_takes_only_what_was_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_of_ours_that_is_aborted_counts_as_failed_and_stores_nothing() {
+async fn an_aborted_own_upload_counts_as_failed_and_stores_nothing() {
     let app = TestApp::start().await;
     app.rules_known().await;
     let editor = app.sign_in(Role::Editor).await;
@@ -112,7 +116,7 @@ async fn an_upload_of_ours_that_is_aborted_counts_as_failed_and_stores_nothing()
     let upload: String = row.get(0);
     let target = format!("{}/deletion", path(&app));
     let k = paths::field("ours.bin");
-    // Not while it is being made an object.
+    // Not while the object is being published.
     sql.execute("UPDATE files SET publishing = true WHERE state = 'pending'", &[]).await.unwrap();
     editor.post(&target, &[("k", &k), ("upload", &upload), ("confirm", "1")]).await.expect_status(303);
     assert!(editor.get(&path(&app)).await.text_of(".flash").contains("being stored"));
@@ -131,7 +135,7 @@ async fn an_upload_of_ours_that_is_aborted_counts_as_failed_and_stores_nothing()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_are_paged_and_none_is_missed() {
+async fn many_uploads_are_listed_in_pages() {
     let app = TestApp::start().await;
     app.rules_known().await;
     let viewer = app.sign_in(Role::Viewer).await;
@@ -155,15 +159,15 @@ async fn many_are_paged_and_none_is_missed() {
     assert_eq!((seen, pages), (expected, 3));
 }
 
-/// MinIO keeps its list of all in memory.
+/// MinIO keeps its list of uploads in memory.
 #[tokio::test(flavor = "multi_thread")]
-async fn ours_are_listed_even_where_the_store_has_forgotten_them_in_its_list() {
+async fn own_uploads_are_listed_even_if_the_store_omits_them() {
     let app = TestApp::with_own_servers().await;
     app.rules_known().await;
     let editor = app.sign_in(Role::Editor).await;
     editor.upload(&app.bucket, "ours.bin", "x").await.expect_status(303);
-    let upload = begin(&app, "ours.bin", 2_500).await;
-    let over = begin(&app, "over.bin", 10).await;
+    let upload = start_multipart(&app, "ours.bin", 2_500).await;
+    let over = start_multipart(&app, "over.bin", 10).await;
     editor.upload(&app.bucket, "over.bin", "x").await.expect_status(303);
     let sql = app.sql().await;
     for (name, upload) in [("ours.bin", &upload), ("over.bin", &over)] {
@@ -180,7 +184,7 @@ async fn ours_are_listed_even_where_the_store_has_forgotten_them_in_its_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_store_the_page_says_so_in_time() {
+async fn without_the_store_the_page_is_a_503_in_time() {
     let app = TestApp::with_own_servers().await;
     app.rules_known().await;
     let viewer = app.sign_in(Role::Viewer).await;
@@ -193,43 +197,43 @@ async fn without_the_store_the_page_says_so_in_time() {
     eventually("the page is back", async || viewer.get(&path(&app)).await.status == 200).await;
 }
 
-/// An upload in parts: where it is for the program that sends it, and its id at the store.
+/// Starts a resumable upload. Returns its path and its id in the store.
 async fn in_parts(app: &TestApp, editor: &Client, name: &str, length: usize) -> (String, String) {
     let base = format!("/buckets/{}/uploads", app.bucket);
     let fields = [("name", name), ("length", &length.to_string()), ("fingerprint", "f")];
-    let begun = post(editor, &format!("{base}/resumable"), &fields).await.expect_status(200).json();
-    let id = begun["id"].as_str().unwrap();
+    let started = post(editor, &format!("{base}/resumable"), &fields).await.expect_status(200).json();
+    let id = started["id"].as_str().unwrap();
     let query = "SELECT s3_upload_id FROM files WHERE id::text = $1";
     (format!("{base}/{id}"), app.sql().await.query_one(query, &[&id]).await.unwrap().get(0))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_page_says_the_same_of_what_an_upload_does_at_this_moment() {
+async fn every_page_shows_the_same_activity_of_an_upload() {
     let app = TestApp::start().await;
     app.rules_known().await;
     let editor = app.sign_in(Role::Editor).await;
     let (at, upload) = in_parts(&app, &editor, "film.bin", PART + 3).await;
     part(&editor, &at, "1", &vec![b'x'; PART], None).await.expect_status(200);
-    let says = async |word: &str, consequence: &str| {
+    let shows = async |label: &str, consequence: &str| {
         for page in ["/uploads", &path(&app)] {
             let row = editor.get(page).await.expect_status(200).texts("tbody tr").swap_remove(0);
-            assert!(row.contains("film.bin") && row.contains(word), "{page}: {row}");
+            assert!(row.contains("film.bin") && row.contains(label), "{page}: {row}");
         }
-        let asked = editor.post(&format!("{}/deletion", path(&app)), &[("k", &paths::field("film.bin")), ("upload", &upload)]).await;
-        let asked = asked.expect_status(200).text_of("form.confirm");
-        assert!(asked.contains(consequence), "{asked}");
+        let confirmation = editor.post(&format!("{}/deletion", path(&app)), &[("k", &paths::field("film.bin")), ("upload", &upload)]).await;
+        let confirmation = confirmation.expect_status(200).text_of("form.confirm");
+        assert!(confirmation.contains(consequence), "{confirmation}");
     };
-    says("Uploading", "being sent at this moment").await;
+    shows("Uploading", "The upload is in progress").await;
     let sql = app.sql().await;
     sql.execute("UPDATE files SET heartbeat_at = now() - interval '61 seconds'", &[]).await.unwrap();
-    says("Waiting to be resumed", "Nobody is sending it at this moment").await;
+    shows("Waiting to be resumed", "The upload is not in progress").await;
     part(&editor, &at, "2", b"end", None).await.expect_status(200);
-    says("Waiting for completion", "All its parts are there").await;
+    shows("Waiting for completion", "All parts were received").await;
     post(&editor, &format!("{at}/completion"), &[]).await.expect_status(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_its_sender_cancels_is_cancelled_and_has_not_failed() {
+async fn an_upload_cancelled_by_its_sender_is_not_a_failure() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     let (at, _) = in_parts(&app, &editor, "film.bin", 5).await;
@@ -250,7 +254,7 @@ async fn an_upload_that_its_sender_cancels_is_cancelled_and_has_not_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_result_of_one_file_speaks_of_one_file() {
+async fn the_result_of_a_single_file_is_in_the_singular() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     let result = async |content: &str| {
@@ -258,6 +262,6 @@ async fn the_result_of_one_file_speaks_of_one_file() {
         let page = editor.get(sent.location()).await.expect_status(200);
         (page.text_of("h1"), page.text_of(".page-head .context"))
     };
-    assert_eq!(result("1").await, ("1 file stored".into(), "It was stored whole; its SHA-256 is kept beside it.".into()));
-    assert_eq!(result("2").await, ("The file was not stored".into(), "Why stands below its name.".into()));
+    assert_eq!(result("1").await, ("1 file stored".into(), "The file was stored completely and its SHA-256 was recorded.".into()));
+    assert_eq!(result("2").await, ("The file was not stored".into(), "See the reason below.".into()));
 }
