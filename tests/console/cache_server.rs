@@ -177,7 +177,7 @@ async fn namespaces_are_counted_and_cleared_separately() {
     assert!(
         !redis.exists::<_, bool>(own(&app, "cache:a:7")).await.unwrap() && redis.exists::<_, bool>(own(&app, "cache:ab:7")).await.unwrap()
     );
-    let with_values = admin.post("/cache/namespaces/clearings", &[("namespace", "overview-today")]).await.expect_status(200);
+    let confirmation = admin.post("/cache/namespaces/clearings", &[("namespace", "overview-today")]).await.expect_status(200);
     assert!(confirmation.text_of("h1").contains("Clear overview-today?"));
     admin.post("/cache/namespaces/clearings", &[("namespace", "overview-today"), ("confirm", "1")]).await.expect_status(303);
     assert!(admin.get("/audit?action=cache.clear").await.text().contains("overview"));
