@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# One binary, everything it serves inside. The dependencies are built in a layer of their own, which only a change of
-# Cargo.lock builds anew.
+# One binary that contains everything it serves. The dependencies are built in a separate layer, which is rebuilt only when
+# Cargo.lock changes.
 FROM rust:1.90-bookworm AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
@@ -11,7 +11,7 @@ RUN mkdir -p src benches/transfers benches/cache \
     && cargo build --locked --release \
     && rm -rf src
 COPY . .
-# Files that were copied are older than what was built of their place-holders.
+# The copied files are older than the build output of their placeholders.
 RUN touch src/main.rs src/lib.rs && cargo build --locked --release --bin larder && strip target/release/larder
 
 FROM gcr.io/distroless/cc-debian12:nonroot

@@ -1,4 +1,4 @@
-# `make run` and `make test` are all that a newcomer needs. What they do stands in .ci/.
+# `make run` and `make test` are all that most people need. The scripts are in .ci/.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -7,15 +7,15 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help run test faults audit minio bench bench-transfers bench-cache bench-pages
 
 help:
-	@echo "make run    installs what is missing, builds, and starts Larder with servers of its own under ./data"
-	@echo "make test   installs what the tests need, then checks formatting and lints and runs every test"
-	@echo "make faults kills, cuts and starves Larder and its stores for longer than make test does (about 6 minutes)"
-	@echo "make audit  looks for unused and unwelcome dependencies, and checks what is shipped in deploy/"
-	@echo "make minio  builds MinIO into .cache, for LARDER_TEST_S3=minio make test (about 3 minutes)"
-	@echo "make bench  measures all of these, one after the other (about 45 minutes); each alone takes ARGS=--help:"
-	@echo "make bench-transfers  transfers against the store itself and nginx: STORE=minio|weed"
-	@echo "make bench-cache  what looking at ten million keys costs, and a cached value (needs 3 GiB of memory)"
-	@echo "make bench-pages  the health page in outages, starts, memory, the weight of pages, and the overview"
+	@echo "make run    install what is missing, build, and start Larder with private servers under ./data"
+	@echo "make test   install the test tools, check formatting and lints, run all tests"
+	@echo "make faults run the long fault tests: kills, interrupted requests, failing stores (about 6 minutes)"
+	@echo "make audit  check dependencies, licenses and advisories, and validate the files in deploy/"
+	@echo "make minio  build MinIO into .cache, for LARDER_TEST_S3=minio make test (about 3 minutes)"
+	@echo "make bench  run all benchmarks below (about 45 minutes); each accepts ARGS=--help:"
+	@echo "make bench-transfers  transfers compared with the store itself and nginx: STORE=minio|weed"
+	@echo "make bench-cache  the cost of browsing ten million keys and of a cached value (needs 3 GiB of memory)"
+	@echo "make bench-pages  the health page during outages, startup, memory, page weight, the overview"
 
 run:
 	@.ci/install run
@@ -36,9 +36,9 @@ minio:
 
 STORE ?= minio
 
-# One at a time, however many jobs make may run: each wants the machine for itself.
+# One at a time, even with make -j: each benchmark needs the whole machine.
 bench:
-	@missed=0; for part in transfers cache pages; do $(MAKE) bench-$$part ARGS= || missed=1; done; exit $$missed
+	@failed=0; for part in transfers cache pages; do $(MAKE) bench-$$part ARGS= || failed=1; done; exit $$failed
 
 bench-cache:
 	@.ci/install run

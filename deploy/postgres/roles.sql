@@ -1,12 +1,12 @@
--- Three users instead of one, each with what it needs. Run it in Larder's own database, as a superuser or as the first
--- user of a managed server, before the first `larder migrate`: psql -d larder -f roles.sql. It may be run again.
--- Then give each a password, which no log sees: \password larder_owner, \password larder_app, \password larder_read.
+-- Three users with separate permissions. Run this file in Larder's database, as a superuser or as the administrator of a
+-- managed server, before the first `larder migrate`: psql -d larder -f roles.sql. It can be run again.
+-- Then set the passwords, which are not logged: \password larder_owner, \password larder_app, \password larder_read.
 --
---   larder_owner  owns what is in the database: `larder migrate`
+--   larder_owner  owns all objects in the database: `larder migrate`
 --   larder_app    reads and writes rows: `larder serve` with MIGRATE_ON_START=false, and every other command
 --   larder_read   reads: pg_dump
 --
--- Where Larder has run with a user of another name before, first: REASSIGN OWNED BY that_user TO larder_owner.
+-- If Larder was run with another user before, first run: REASSIGN OWNED BY that_user TO larder_owner.
 DO $$
 DECLARE
     role text;
@@ -16,7 +16,7 @@ BEGIN
             EXECUTE format('CREATE ROLE %I LOGIN', role);
         END IF;
     END LOOP;
-    -- Who is no superuser must be a member to give something away in its name.
+    -- A user who is not a superuser must be a member of larder_owner to transfer ownership to it.
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         EXECUTE format('GRANT larder_owner TO %I', current_user);
     END IF;
@@ -30,22 +30,22 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO larder_owner;
 GRANT USAGE ON SCHEMA public TO larder_app, larder_read;
 
--- As the migrations would make it; here, so that the application may read it and not write it.
+-- Same as in the migrations, created here so that the application can only read it.
 CREATE TABLE IF NOT EXISTS public.__diesel_schema_migrations (
     version varchar(50) PRIMARY KEY NOT NULL,
     run_on timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP
 );
 ALTER TABLE public.__diesel_schema_migrations OWNER TO larder_owner;
 
--- What migrations make from now on. In every schema rows are read and added, in `public` also changed and deleted:
--- what stands in `audit` stays. Its numbers come from an identity column, which needs no right to a sequence.
+-- Objects that migrations create from now on. Rows can be read and inserted in every schema, but updated and deleted only
+-- in `public`: audit events are immutable. Their sequence is an identity column, which needs no sequence privilege.
 ALTER DEFAULT PRIVILEGES FOR ROLE larder_owner GRANT USAGE ON SCHEMAS TO larder_app, larder_read;
 ALTER DEFAULT PRIVILEGES FOR ROLE larder_owner GRANT SELECT, INSERT ON TABLES TO larder_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE larder_owner IN SCHEMA public GRANT UPDATE, DELETE ON TABLES TO larder_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE larder_owner GRANT SELECT ON TABLES TO larder_read;
 ALTER DEFAULT PRIVILEGES FOR ROLE larder_owner GRANT SELECT ON SEQUENCES TO larder_read;
 
--- What was there before.
+-- Existing objects.
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO larder_app;
 REVOKE INSERT, UPDATE, DELETE ON public.__diesel_schema_migrations FROM larder_app;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO larder_read;
