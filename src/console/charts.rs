@@ -100,13 +100,13 @@ pub fn area(values: &[Option<f64>], bottom: f64, top: f64) -> Option<Area> {
     let y = |value: f64| 98.0 - (value.clamp(bottom, top) - bottom) / height * 96.0;
     let mut area = Area { line: String::new(), fill: String::new(), end: None };
     for run in values.chunk_by(|a, b| a.is_some() == b.is_some()).scan(0, |at, run| {
-        let begin = *at;
+        let start = *at;
         *at += run.len();
-        Some((begin, run))
+        Some((start, run))
     }) {
-        let (begin, run) = run;
+        let (start, run) = run;
         let mut points: Vec<(f64, f64)> =
-            run.iter().enumerate().filter_map(|(at, value)| Some(((begin + at) as f64 * width, y((*value)?)))).collect();
+            run.iter().enumerate().filter_map(|(at, value)| Some(((start + at) as f64 * width, y((*value)?)))).collect();
         let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else { continue };
         if points.len() == 1 {
             points.push((first.0 + width / 2.0, first.1));

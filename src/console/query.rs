@@ -109,8 +109,8 @@ impl<T: DeserializeOwned> Form<T> {
 
 /// Only UTF-8 is accepted, which every page of Larder sends.
 fn is_form(media: &str) -> bool {
-    let mut words = media.split(';').map(str::trim);
-    words.next() == Some(FORM) && words.all(|word| word.strip_prefix("charset=").is_none_or(|name| name.trim_matches('"') == "utf-8"))
+    let mut parts = media.split(';').map(str::trim);
+    parts.next() == Some(FORM) && parts.all(|part| part.strip_prefix("charset=").is_none_or(|name| name.trim_matches('"') == "utf-8"))
 }
 
 /// The bucket in the path. An invalid name is a 404.

@@ -20,9 +20,9 @@ pub fn name(range: Range) -> &'static str {
 
 /// Label, URL, and whether the range is selected.
 pub fn links(base: &str, shown: Range) -> [(&'static str, String, bool); 3] {
-    NAMES.map(|(range, name, words)| {
+    NAMES.map(|(range, name, label)| {
         let url = if range == Range::default() { base.to_owned() } else { format!("{base}?range={name}") };
-        (words, url, range == shown)
+        (label, url, range == shown)
     })
 }
 

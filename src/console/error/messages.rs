@@ -29,7 +29,7 @@ impl Error {
             Self::SignIn { .. } => message("Not signed in", "Sign in first", "You must be signed in to view this page."),
             Self::BadRequest(why) => message("Bad request", "Invalid request", why),
             Self::Forbidden(why) => message("Not allowed", "You are not allowed to do this", why),
-            Self::NotFound(why) => message("Not found", "Page not found", why),
+            Self::NotFound(why) => message("Not found", "Not found", why),
             Self::MethodNotAllowed { .. } => {
                 message("Method not allowed", "Method not allowed", "This address does not support this HTTP method. Nothing was done.")
             }

@@ -54,13 +54,13 @@ impl Tabs {
     /// Label, URL, and whether the tab is selected.
     pub fn list(&self) -> Vec<(&'static str, &'static str, bool)> {
         let may = |needs_admin: bool| self.admin || !needs_admin;
-        Tab::ALL.iter().filter(|tab| may(tab.3)).map(|(tab, word, url, _)| (*word, *url, self.open == Some(*tab))).collect()
+        Tab::ALL.iter().filter(|tab| may(tab.3)).map(|(tab, label, url, _)| (*label, *url, self.open == Some(*tab))).collect()
     }
 }
 
 /// The layout and the tab bar of the page behind a tab.
 fn tab_layout(person: &SignedIn, tab: Tab) -> (Layout, Tabs) {
-    let title = Tab::ALL.iter().find(|(known, ..)| *known == tab).map_or("", |(_, word, ..)| word);
+    let title = Tab::ALL.iter().find(|(known, ..)| *known == tab).map_or("", |(_, label, ..)| label);
     let layout = person.layout(title, Section::Cache).with_parents([crumb()]);
     let tabs = Tabs::of(&layout, Some(tab));
     (layout, tabs)
@@ -77,6 +77,6 @@ fn parents(tab: &str, url: &str) -> [(String, String); 2] {
 
 /// "6 commands in 1.4 ms".
 fn cost_text(cost: Cost) -> String {
-    let word = if cost.commands == 1 { "command" } else { "commands" };
-    format!("{} {word} in {:.1}{}ms", units::count_text(cost.commands as u64), cost.time.as_secs_f64() * 1000.0, units::THIN_SPACE)
+    let noun = if cost.commands == 1 { "command" } else { "commands" };
+    format!("{} {noun} in {:.1}{}ms", units::count_text(cost.commands as u64), cost.time.as_secs_f64() * 1000.0, units::THIN_SPACE)
 }

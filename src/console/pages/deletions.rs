@@ -84,7 +84,7 @@ pub struct ResultPage {
     pub layout: Layout,
     pub bucket: BucketName,
     pub kept: Vec<(String, String)>,
-    pub gone: Vec<String>,
+    pub deleted: Vec<String>,
 }
 
 impl ResultPage {
@@ -93,10 +93,9 @@ impl ResultPage {
     }
 
     pub fn of(layout: Layout, bucket: BucketName, fates: Vec<(String, DeleteOutcome)>) -> Self {
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            fates.into_iter().partition(|(_, fate)| matches!(fate, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted));
+        let (deleted, kept): (Vec<_>, Vec<_>) = fates.into_iter().partition(|(_, fate)| matches!(fate, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted));
         let kept = kept.into_iter().map(|(key, fate)| (key, reason(&fate))).collect();
-        Self { layout, bucket, kept, gone: gone.into_iter().map(|(key, _)| key).collect() }
+        Self { layout, bucket, kept, deleted: deleted.into_iter().map(|(key, _)| key).collect() }
     }
 }
 

@@ -136,8 +136,8 @@ pub async fn check(viewer: Viewer, ctx: web::Data<Context>, form: Form<CheckFiel
         .into_iter()
         .filter(|service| ctx.health.is_configured(*service) && named.is_none_or(|named| named == *service))
         .collect();
-    let asked = join_all(services.iter().map(|service| ctx.health.check_now(*service))).await;
-    let checked = services.into_iter().zip(asked).map(|(service, asked)| (ctx.health.one(service), asked));
+    let outcome = join_all(services.iter().map(|service| ctx.health.check_now(*service))).await;
+    let checked = services.into_iter().zip(outcome).map(|(service, outcome)| (ctx.health.one(service), outcome));
     let back = named
         .filter(|_| !fields.here.is_empty())
         .map_or_else(|| "/health".to_owned(), |service| format!("/health/services/{}", service.slug()));
@@ -147,23 +147,23 @@ pub async fn check(viewer: Viewer, ctx: web::Data<Context>, form: Form<CheckFiel
 /// A summary of the checks that names each service once.
 fn check_summary(checked: Vec<(Snapshot, Asked)>) -> Flash {
     let names = |found: &dyn Fn(&Snapshot, Asked) -> bool| {
-        let found: Vec<&str> = checked.iter().filter(|(one, asked)| found(one, *asked)).map(|(one, _)| one.service.name()).collect();
+        let found: Vec<&str> = checked.iter().filter(|(one, outcome)| found(one, *outcome)).map(|(one, _)| one.service.name()).collect();
         (found.join(", "), found.len())
     };
-    let (good, goods) = names(&|one, asked| asked == Asked::Checked && one.failures == 0);
-    let (bad, bads) = names(&|one, asked| asked == Asked::Checked && one.failures > 0);
-    let (late, lates) = names(&|_, asked| asked == Asked::Running);
+    let (up, up_count) = names(&|one, outcome| outcome == Asked::Checked && one.failures == 0);
+    let (unhealthy, unhealthy_count) = names(&|one, outcome| outcome == Asked::Checked && one.failures > 0);
+    let (late, late_count) = names(&|_, outcome| outcome == Asked::Running);
     let mut sentences = Vec::new();
-    if goods > 0 {
-        sentences.push(format!("{good} {} up.", if goods == 1 { "is" } else { "are" }));
+    if up_count > 0 {
+        sentences.push(format!("{up} {} up.", if up_count == 1 { "is" } else { "are" }));
     }
-    if bads > 0 {
-        sentences.push(format!("{bad} {} unhealthy.", if bads == 1 { "is" } else { "are" }));
+    if unhealthy_count > 0 {
+        sentences.push(format!("{unhealthy} {} unhealthy.", if unhealthy_count == 1 { "is" } else { "are" }));
     }
-    if lates > 0 {
-        sentences.push(format!("{late} {} not responded within two seconds.", if lates == 1 { "has" } else { "have" }));
+    if late_count > 0 {
+        sentences.push(format!("{late} {} not responded within two seconds.", if late_count == 1 { "has" } else { "have" }));
     }
-    match (sentences.is_empty(), bads + lates) {
+    match (sentences.is_empty(), unhealthy_count + late_count) {
         (true, _) => Flash::warn("The last manual check was less than 5 seconds ago. Try again in 5 seconds."),
         (false, 0) => Flash::done(format!("Checked: {}", sentences.join(" "))),
         (false, _) => Flash::bad(format!("Checked: {}", sentences.join(" "))),

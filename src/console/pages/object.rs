@@ -101,8 +101,8 @@ impl ShowPage {
         LIFETIMES
     }
 
-    fn is(&self, kind: &MediaKind, word: &str) -> bool {
-        word == match kind {
+    fn is(&self, kind: &MediaKind, name: &str) -> bool {
+        name == match kind {
             MediaKind::Image => "image",
             MediaKind::Audio => "audio",
             MediaKind::Video => "video",

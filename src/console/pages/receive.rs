@@ -144,8 +144,8 @@ impl FilesReader {
             next = match self.intake.meanwhile(form.next_chunk()).await {
                 Ok(next) => next,
                 Err(error) => {
-                    let cut = uploads::cut("The connection was interrupted before the file was complete.");
-                    self.intake.give_up(upload, cut).await;
+                    let interrupted = uploads::cut("The connection was interrupted before the file was complete.");
+                    self.intake.give_up(upload, interrupted).await;
                     return Err(form_error(error));
                 }
             };

@@ -105,7 +105,7 @@ fn server_pages() -> Vec<(&'static str, String)> {
     vec![
         ("cache-slowlog", slow(Ok(server::SlowRow::all(vec![entry]))).render().unwrap()),
         ("cache-slowlog-none", slow(Ok(Vec::new())).render().unwrap()),
-        ("cache-slowlog-untold", slow(Err(HOSTILE.into())).render().unwrap()),
+        ("cache-slowlog-not-permitted", slow(Err(HOSTILE.into())).render().unwrap()),
         ("cache-clients", clients.render().unwrap()),
         ("cache-settings", settings.render().unwrap()),
     ]
@@ -152,7 +152,7 @@ pub fn pages() -> Vec<(&'static str, String)> {
         ("cache-walk-biggest", scan(ScanKind::Biggest, ScanState::Running)),
         ("cache-biggest", biggest.render().unwrap()),
         ("cache", metrics(full, Some(vec![point, Point::default(), point]))),
-        ("cache-untold", metrics("", None)),
+        ("cache-not-permitted", metrics("", None)),
         ("cache-namespaces", namespaces_page(false)),
         ("cache-namespaces-whole", namespaces_page(true)),
         ("cache-clear", clear.render().unwrap()),

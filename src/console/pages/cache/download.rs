@@ -49,8 +49,8 @@ pub async fn show(_admin: Admin, ctx: web::Data<Context>, query: Query) -> Resul
 
 /// A shortened key name: file systems reject names of 8 KiB, and proxies reject headers that contain one twice.
 fn file_name(name: &Name) -> String {
-    let begin: String = name.to_string().replace(['/', '\\'], "_").chars().take(100).collect();
-    format!("{begin}.bin")
+    let start: String = name.to_string().replace(['/', '\\'], "_").chars().take(100).collect();
+    format!("{start}.bin")
 }
 
 /// Each chunk is read when the previous one has been sent. An error closes the connection, so that the client does not

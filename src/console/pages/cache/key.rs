@@ -118,10 +118,10 @@ impl ShowPage {
                 (vec!["Field", "Value"], fields.iter().map(row).collect())
             }
             Elements::List(values) => {
-                let begin: u64 = self.query.from.parse().unwrap_or(0);
+                let start: u64 = self.query.from.parse().unwrap_or(0);
                 let whole = |index: &str| paths::cache_key_download(self.name(), &[("index", index)]);
                 let row = |(at, value): (usize, &Vec<u8>)| {
-                    let index = (begin + at as u64).to_string();
+                    let index = (start + at as u64).to_string();
                     Listing { download: Some(whole(&index)), ..row(vec![index.as_bytes(), value]) }
                 };
                 (vec!["Index", "Value"], values.iter().enumerate().map(row).collect())
@@ -243,11 +243,11 @@ pub async fn expire(admin: Admin, ctx: web::Data<Context>, form: Form<ExpiryForm
     };
     match outcome {
         Ok(life) => {
-            let words = match life {
+            let message = match life {
                 Some(life) => format!("{name} expires in {}.", ttl_text(Ttl::Remaining(life))),
                 None => format!("{name} no longer expires."),
             };
-            Ok(admin.redirect(&paths::cache_key(name.as_bytes(), &[]), Flash::done(words)))
+            Ok(admin.redirect(&paths::cache_key(name.as_bytes(), &[]), Flash::done(message)))
         }
         Err(refusal) => {
             let again = page(&admin, &ctx, ShowQuery { k: form.k.clone(), ..ShowQuery::default() }).await?;
@@ -288,10 +288,10 @@ pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeleteForm
         let layout = admin.layout("Delete key?", Section::Cache).with_parents(parents("Keys", "/cache/keys"));
         return ok(&ConfirmPage { layout, viewed });
     }
-    let words = if keyspace::delete(&ctx, &admin.actor, &name).await? {
+    let message = if keyspace::delete(&ctx, &admin.actor, &name).await? {
         Flash::done(format!("{name} deleted."))
     } else {
         Flash::warn(format!("{name} had already been deleted."))
     };
-    Ok(admin.redirect("/cache/keys", words))
+    Ok(admin.redirect("/cache/keys", message))
 }

@@ -73,16 +73,16 @@ impl ShowPage {
 
 fn charts(metrics: &RedisMetrics, points: &[Point]) -> Vec<Chart> {
     let times = ranges::axis_labels(metrics.range);
-    let chart = |title, values: Vec<Option<f64>>, floor: f64, least_top: f64, say: &dyn Fn(f64) -> String, note: String| {
+    let chart = |title, values: Vec<Option<f64>>, floor: f64, least_top: f64, format_value: &dyn Fn(f64) -> String, note: String| {
         let known = || values.iter().copied().flatten();
         let top = known().fold(least_top, f64::max);
         let last = known().next_back();
         Chart {
             title,
-            now: last.map_or_else(|| "unknown".to_owned(), say),
+            now: last.map_or_else(|| "unknown".to_owned(), format_value),
             note,
             area: charts::area(&values, floor, top),
-            levels: [top, f64::midpoint(top, floor), floor].map(say),
+            levels: [top, f64::midpoint(top, floor), floor].map(format_value),
             times: times.clone(),
         }
     };

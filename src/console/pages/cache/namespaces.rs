@@ -81,15 +81,15 @@ impl IndexPage {
     /// The most common class of remaining TTLs.
     fn most_common_ttl(group: &Group) -> &'static str {
         let most = group.lives.iter().enumerate().max_by_key(|(_, count)| **count).map_or(0, |(at, _)| at);
-        LIVES.get(most).map_or("no expiry", |(_, words)| words)
+        LIVES.get(most).map_or("no expiry", |(_, label)| label)
     }
 
     /// The classes of remaining TTLs with their shares.
     fn ttls(group: &Group) -> String {
-        let words = LIVES.iter().map(|(_, words)| *words).chain(["no expiry"]);
-        let shares = words.zip(group.lives).filter(|(_, count)| *count > 0);
+        let labels = LIVES.iter().map(|(_, label)| *label).chain(["no expiry"]);
+        let shares = labels.zip(group.lives).filter(|(_, count)| *count > 0);
         let text: Vec<String> =
-            shares.map(|(words, count)| format!("{words} {}", percent(100.0 * count as f64 / group.keys.max(1) as f64))).collect();
+            shares.map(|(label, count)| format!("{label} {}", percent(100.0 * count as f64 / group.keys.max(1) as f64))).collect();
         text.join(", ")
     }
 
@@ -161,8 +161,8 @@ pub async fn clear(admin: Admin, ctx: web::Data<Context>, form: Form<ClearForm>)
             Err(error) => Err(error),
         },
         (true, true) => namespaces::clear(&ctx, &admin.actor, &namespace).await.map(|count| {
-            let words = format!("{namespace} is cleared: {} values are gone.", units::count_text(count));
-            admin.redirect("/cache/namespaces", Flash::done(words))
+            let message = format!("{namespace} cleared: {} values deleted.", units::count_text(count));
+            admin.redirect("/cache/namespaces", Flash::done(message))
         }),
     };
     match outcome {

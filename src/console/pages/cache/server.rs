@@ -120,7 +120,7 @@ impl ClientsPage {
         client.flags.contains('b')
     }
 
-    fn lasting(seconds: &u64) -> String {
+    fn duration_text(seconds: &u64) -> String {
         units::duration_text(i64::try_from(*seconds).unwrap_or(i64::MAX))
     }
 }
@@ -155,7 +155,7 @@ impl SettingsPage {
 
     /// Hides passwords.
     fn value(&self, name: &str, value: &str) -> String {
-        let secret = ["pass", "masterauth", "masteruser"].iter().any(|word| name.contains(word));
+        let secret = ["pass", "masterauth", "masteruser"].iter().any(|part| name.contains(part));
         match (secret, value) {
             (_, "") => "–".to_owned(),
             (true, _) => "set (hidden)".to_owned(),

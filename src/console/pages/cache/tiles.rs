@@ -166,12 +166,12 @@ fn memory(info: &Info) -> Tile {
             80.0.. => Tone::Warn,
             _ => Tone::Ok,
         };
-        let words = match (share >= 95.0, policy == "noeviction") {
+        let label = match (share >= 95.0, policy == "noeviction") {
             (true, true) => "Almost full",
             (true, false) => "Above 95 %",
             (false, _) => "Above 80 %",
         };
-        let tile = tile.line(format!("{} of {}", percent(share), memory_text(limit))).with_status(tone, words);
+        let tile = tile.line(format!("{} of {}", percent(share), memory_text(limit))).with_status(tone, label);
         Tile { meter: Some(share), ..tile }
     } else {
         let total =

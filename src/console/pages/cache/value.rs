@@ -11,13 +11,13 @@ const BYTES_PER_LINE: usize = 16;
 pub struct Cell {
     pub shown: Vec<u8>,
     /// The full length, if the element is truncated.
-    pub cut: Option<usize>,
+    pub full_length: Option<usize>,
 }
 
 impl Cell {
     pub fn of(bytes: &[u8]) -> Self {
         let shown = &bytes[..bytes.len().min(MAX_ELEMENT_BYTES)];
-        Self { shown: shown.to_vec(), cut: (shown.len() < bytes.len()).then_some(bytes.len()) }
+        Self { shown: shown.to_vec(), full_length: (shown.len() < bytes.len()).then_some(bytes.len()) }
     }
 }
 

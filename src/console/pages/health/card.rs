@@ -92,7 +92,7 @@ impl Card {
     }
 
     /// The reason why the service is not simply up.
-    pub fn trouble(&self) -> Option<String> {
+    pub fn note(&self) -> Option<String> {
         match self.status.state {
             State::Degraded => self.snapshot.trouble.as_ref().map(|failure| failure.why.clone()),
             State::Failing => {
@@ -136,8 +136,8 @@ impl Card {
 
     /// "312 failed checks".
     pub fn failed_checks(&self) -> String {
-        let word = if self.snapshot.failures == 1 { "check" } else { "checks" };
-        format!("{} failed {word}", units::count_text(u64::from(self.snapshot.failures)))
+        let noun = if self.snapshot.failures == 1 { "check" } else { "checks" };
+        format!("{} failed {noun}", units::count_text(u64::from(self.snapshot.failures)))
     }
 
     /// The time until the next check.
@@ -158,8 +158,8 @@ impl Card {
     pub fn bars_label(&self) -> String {
         let (seen, whole) =
             (self.bars.iter().filter(|bar| bar.tone != "none").count(), self.bars.iter().filter(|bar| bar.tone == "ok").count());
-        let word = if seen == 1 { "day" } else { "days" };
-        format!("Uptime by day: {whole} of {seen} {word} without a failed check, in the last 30 days")
+        let noun = if seen == 1 { "day" } else { "days" };
+        format!("Uptime by day: {whole} of {seen} {noun} without a failed check, in the last 30 days")
     }
 
     pub fn last_failure(&self) -> String {

@@ -32,7 +32,7 @@ pub enum ViewKey {
 
 struct Entry {
     at: Instant,
-    /// ViewKey the board.
+    /// The change counter of the board.
     changes: u64,
     fragment: Fragment,
 }

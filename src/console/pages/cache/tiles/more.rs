@@ -122,14 +122,14 @@ fn fragmentation(info: &Info) -> Tile {
     if used < MIN_MEMORY {
         return tile.line("too little data to evaluate").with_explanation(FORMULA, FIELDS, ADVICE);
     }
-    let (tone, words) = if ratio < 1.0 && used > 64 << 20 {
+    let (tone, label) = if ratio < 1.0 && used > 64 << 20 {
         (Tone::Bad, "Swapping?")
     } else if (ratio > 1.4 && bytes > 10 * MIB) || allocator.is_some_and(|(ratio, bytes)| ratio > 1.1 && bytes > 10 * MIB) {
         (Tone::Warn, "High")
     } else {
         (Tone::Ok, "")
     };
-    tile.with_status(tone, words).with_explanation(FORMULA, FIELDS, ADVICE)
+    tile.with_status(tone, label).with_explanation(FORMULA, FIELDS, ADVICE)
 }
 
 const FORMULA: &str = "resident memory ÷ used memory";
