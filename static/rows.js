@@ -151,7 +151,7 @@ function stateText(item, share) {
 function detailText(item) {
   if (item.state === "stored") {
     const checked = item.matches === true ? ", checksum matches" : item.matches === false ? ", changed locally since" : "";
-    return `in ${seconds((item.ended - item.began) / 1000)}${checked}, SHA-256\u00a0${item.sha256.slice(0, 8)}…`;
+    return `in ${seconds((item.ended - item.started) / 1000)}${checked}, SHA-256\u00a0${item.sha256.slice(0, 8)}…`;
   }
   if (item.state === "paused" || item.state === "failed") {
     if (!item.upload || !item.keptUntil) return "";

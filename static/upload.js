@@ -65,7 +65,7 @@ function start(root) {
     const disclosure = document.querySelector("[data-upload-here]");
     if (disclosure) disclosure.open = true;
     rows.arrange();
-    pump();
+    startNext();
     announce();
   }
 
@@ -77,7 +77,7 @@ function start(root) {
     announce();
   }
 
-  function pump() {
+  function startNext() {
     while (running < MAX_PARALLEL && next < items.length) {
       const item = items[next];
       next += 1;
@@ -88,9 +88,9 @@ function start(root) {
   async function run(item) {
     running += 1;
     setState(item, "sending");
-    Object.assign(item, { began: performance.now(), speed: 0, from: 0, mark: { at: performance.now(), sent: item.sent } });
+    Object.assign(item, { started: performance.now(), speed: 0, from: 0, mark: { at: performance.now(), sent: item.sent } });
     const ended = await send(item, () => {
-      measure(item);
+      updateSpeed(item);
       rows.changed(item);
       summary();
     });
@@ -99,10 +99,10 @@ function start(root) {
     // A stored file stays stored, even if it was paused or cancelled at the last moment.
     if (ended === "stored" || (ended === "failed" && item.state === "sending")) setState(item, ended);
     rows.changed(item);
-    pump();
+    startNext();
   }
 
-  function measure(item) {
+  function updateSpeed(item) {
     const now = performance.now();
     if (now - item.mark.at <= 500) return;
     // Exclude bytes that were uploaded in an earlier attempt.
@@ -117,7 +117,7 @@ function start(root) {
     if (!item.upload) item.sent = 0;
     setState(item, "waiting");
     next = Math.min(next, items.indexOf(item));
-    pump();
+    startNext();
   }
 
   function pause(item) {

@@ -56,13 +56,13 @@ async fn a_folder_can_be_paged_forwards_and_backwards() {
 async fn the_uploader_is_shown_only_for_unchanged_objects() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
-    editor.upload(&app.bucket, "ours.txt", "1").await.expect_status(303);
+    editor.upload(&app.bucket, "own.txt", "1").await.expect_status(303);
     editor.upload(&app.bucket, "changed.txt", "1").await.expect_status(303);
     put(&app, "changed.txt", b"by another application").await;
     put(&app, "theirs.txt", b"1").await;
     let page = editor.get(&format!("/buckets/{}", app.bucket)).await.expect_status(200);
     let row = |name: &str| page.texts("tbody tr").into_iter().find(|row| row.contains(name)).unwrap_or_default();
-    assert!(row("ours.txt").contains("Tess Test"), "{}", row("ours.txt"));
+    assert!(row("own.txt").contains("Tess Test"), "{}", row("own.txt"));
     assert!(row("theirs.txt").to_lowercase().contains("outside larder"), "{}", row("theirs.txt"));
     assert!(row("changed.txt").to_lowercase().contains("outside larder") && !row("changed.txt").contains("Tess"), "{}", row("changed.txt"));
     let object = editor.get(&format!("/buckets/{}/object?key=changed.txt", app.bucket)).await.expect_status(200);

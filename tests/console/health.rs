@@ -85,9 +85,9 @@ async fn a_manual_check_waits_at_most_two_seconds() {
     all_up(&app).await;
     let viewer = app.sign_in(Role::Viewer).await;
     app.servers().s3().freeze();
-    let began = Instant::now();
+    let started = Instant::now();
     viewer.post("/health/checks", &[("service", "s3")]).await.expect_status(303);
-    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
     let flash = viewer.get("/health").await.text_of(".flash");
     assert!(flash.contains("S3 is unhealthy") || flash.contains("S3 has not responded within two seconds"), "{flash}");
     app.servers().s3().thaw();
@@ -120,9 +120,9 @@ async fn recent_sessions_stay_signed_in_while_every_store_is_frozen() {
     let servers = [app.servers().postgres(), app.servers().redis(), app.servers().s3()];
     servers.iter().for_each(|server| server.freeze());
     let detailed = async || {
-        let began = Instant::now();
+        let started = Instant::now();
         let page = viewer.get("/health").await.expect_status(200);
-        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+        assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
         assert!(page.text_of("main").contains("p95"), "details");
     };
     detailed().await;
@@ -167,7 +167,7 @@ async fn a_page_that_needs_an_unavailable_service_shows_a_banner() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_can_call_every_model() {
-    let gateway = Peer::new(|asked| match asked.path.as_str() {
+    let gateway = Peer::new(|request| match request.path.as_str() {
         "/health" => Reply::Json(
             200,
             serde_json::json!({"healthy_endpoints": [{"model": "openai/a"}], "unhealthy_endpoints": [{"model": "openai/<b>", "error": "sk-secret"}],
@@ -197,9 +197,9 @@ async fn an_admin_can_call_every_model() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_server_responses_are_truncated_and_escaped() {
-    let gateway = Peer::new(|asked| {
+    let gateway = Peer::new(|request| {
         let word = "\r\rretry: 1\rid: evil\u{202e}<script>alert(1)</script>";
-        match asked.path.as_str() {
+        match request.path.as_str() {
             "/v1/models" => {
                 let models: Vec<_> = (0..20_000).map(|at| serde_json::json!({"id": format!("{at}{word}{}", "x".repeat(100))})).collect();
                 Reply::Json(200, serde_json::json!({"data": models}))

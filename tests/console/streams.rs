@@ -83,7 +83,7 @@ async fn open_streams_do_not_delay_a_shutdown() {
     let viewer = app.sign_in(Role::Viewer).await;
     let mut stream = viewer.request(Method::GET, "/health/events").send().await.unwrap().bytes_stream();
     stream.next().await.unwrap().unwrap();
-    let began = Instant::now();
+    let started = Instant::now();
     app.stop().await;
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }

@@ -57,24 +57,24 @@ async fn own_and_foreign_uploads_are_listed_with_their_progress() {
     let empty = viewer.get(&path(&app)).await.expect_status(200);
     assert!(empty.text_of("main").contains("No unfinished uploads"), "{}", empty.text_of("main"));
     start_multipart(&app, "in/ü <b>.bin", 1_500).await;
-    let uploading = slow(&app, app.sign_in(Role::Editor).await, "ours.bin").await;
+    let uploading = slow(&app, app.sign_in(Role::Editor).await, "own.bin").await;
     eventually("the first part was received", async || {
-        viewer.get(&path(&app)).await.texts("tbody tr").iter().any(|row| row.contains("ours.bin") && row.contains("8.4 MB"))
+        viewer.get(&path(&app)).await.texts("tbody tr").iter().any(|row| row.contains("own.bin") && row.contains("8.4 MB"))
     })
     .await;
     let page = viewer.get(&path(&app)).await.expect_status(200);
     let row = |name: &str| page.texts("tbody tr").into_iter().find(|row| row.contains(name)).unwrap_or_default();
     let theirs = row("ü <b>.bin");
     assert!(theirs.contains("another application") && theirs.contains("Other application") && theirs.contains("1.5"), "{theirs}");
-    let ours = row("ours.bin");
-    assert!(ours.contains("Tess Test") && ours.contains("Uploading") && ours.contains("1 part"), "{ours}");
+    let own = row("own.bin");
+    assert!(own.contains("Tess Test") && own.contains("Uploading") && own.contains("1 part"), "{own}");
     assert!(!page.has("form[action$='/unfinished/deletion']"), "a viewer cannot abort uploads");
     assert!(viewer.get("/uploads").await.has(&format!("a[href='{}']", path(&app))));
     assert!(viewer.get(&format!("/buckets/{}/settings", app.bucket)).await.has(&format!("a[href='{}']", path(&app))));
     assert!(viewer.get(&format!("/buckets/{}", app.bucket)).await.has(&format!("a[href='{}']", path(&app))));
     drop(uploading.send);
     uploading.answer.await.unwrap().expect_status(303);
-    assert!(!viewer.get(&path(&app)).await.text_of("main").contains("ours.bin"));
+    assert!(!viewer.get(&path(&app)).await.text_of("main").contains("own.bin"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,17 +110,17 @@ async fn an_aborted_own_upload_counts_as_failed_and_stores_nothing() {
     let app = TestApp::start().await;
     app.rules_known().await;
     let editor = app.sign_in(Role::Editor).await;
-    let uploading = slow(&app, app.sign_in(Role::Editor).await, "ours.bin").await;
+    let uploading = slow(&app, app.sign_in(Role::Editor).await, "own.bin").await;
     let sql = app.sql().await;
     let row = sql.query_one("SELECT s3_upload_id FROM files WHERE state = 'pending'", &[]).await.unwrap();
     let upload: String = row.get(0);
     let target = format!("{}/deletion", path(&app));
-    let k = paths::field("ours.bin");
+    let k = paths::field("own.bin");
     // Not while the object is being published.
     sql.execute("UPDATE files SET publishing = true WHERE state = 'pending'", &[]).await.unwrap();
     editor.post(&target, &[("k", &k), ("upload", &upload), ("confirm", "1")]).await.expect_status(303);
     assert!(editor.get(&path(&app)).await.text_of(".flash").contains("being stored"));
-    assert!(is_open(&app, "ours.bin", &upload).await);
+    assert!(is_open(&app, "own.bin", &upload).await);
     sql.execute("UPDATE files SET publishing = false WHERE state = 'pending'", &[]).await.unwrap();
 
     editor.post(&target, &[("k", &k), ("upload", &upload), ("confirm", "1")]).await.expect_status(303);
@@ -129,7 +129,7 @@ async fn an_aborted_own_upload_counts_as_failed_and_stores_nothing() {
     drop(uploading.send);
     let answer = uploading.answer.await.unwrap();
     assert!(answer.status >= 300, "{}", answer.status);
-    assert!(app.ctx.s3.head(&app.bucket, "ours.bin", None).await.is_err());
+    assert!(app.ctx.s3.head(&app.bucket, "own.bin", None).await.is_err());
     let row = sql.query_one("SELECT error FROM files", &[]).await.unwrap();
     assert_eq!(row.get::<_, String>(0), "Aborted by Tess Test.");
 }
@@ -165,21 +165,21 @@ async fn own_uploads_are_listed_even_if_the_store_omits_them() {
     let app = TestApp::with_own_servers().await;
     app.rules_known().await;
     let editor = app.sign_in(Role::Editor).await;
-    editor.upload(&app.bucket, "ours.bin", "x").await.expect_status(303);
-    let upload = start_multipart(&app, "ours.bin", 2_500).await;
-    let over = start_multipart(&app, "over.bin", 10).await;
-    editor.upload(&app.bucket, "over.bin", "x").await.expect_status(303);
+    editor.upload(&app.bucket, "own.bin", "x").await.expect_status(303);
+    let upload = start_multipart(&app, "own.bin", 2_500).await;
+    let ended = start_multipart(&app, "ended.bin", 10).await;
+    editor.upload(&app.bucket, "ended.bin", "x").await.expect_status(303);
     let sql = app.sql().await;
-    for (name, upload) in [("ours.bin", &upload), ("over.bin", &over)] {
+    for (name, upload) in [("own.bin", &upload), ("ended.bin", &ended)] {
         let set = "UPDATE files SET state = 'pending', lease = gen_random_uuid(), heartbeat_at = now(), s3_upload_id = $2 WHERE name = $1";
         sql.execute(set, &[&name, upload]).await.unwrap();
     }
-    app.ctx.s3.abort_multipart(&app.bucket, "over.bin", &over).await.unwrap();
+    app.ctx.s3.abort_multipart(&app.bucket, "ended.bin", &ended).await.unwrap();
     app.servers().s3().stop();
     app.servers().s3().start().unwrap();
     eventually("the store is back", async || app.ctx.s3.head_bucket(&app.bucket).await.is_ok()).await;
     let page = editor.get(&path(&app)).await.expect_status(200);
-    assert_eq!(page.texts("tbody .row-name"), ["ours.bin"]);
+    assert_eq!(page.texts("tbody .row-name"), ["own.bin"]);
     assert!(page.text_of("tbody tr").contains("2.5"), "{}", page.text_of("tbody tr"));
 }
 
