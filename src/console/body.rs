@@ -1,4 +1,4 @@
-//! A request body that may not fall silent or crawl: actix sets no limit of its own.
+//! Timeouts for request bodies, because actix has none.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,15 +11,15 @@ use actix_web::web::Bytes;
 use futures_util::Stream;
 use tokio::time::{Instant, Sleep};
 
-/// No byte for this long ends the request.
+/// The longest time without any data before the request is aborted.
 const IDLE: Duration = Duration::from_secs(30);
-/// Less than [`MIN_BYTES`] bytes within so much waiting ends it too.
+/// The request is also aborted if less than [`MIN_BYTES`] arrive within this time of waiting.
 const WINDOW: Duration = Duration::from_secs(60);
 const MIN_BYTES: usize = 60_000;
 
-/// The request with its body watched.
+/// Adds the timeouts to the body of a request.
 pub fn with_timeouts(mut req: ServiceRequest) -> ServiceRequest {
-    // A GET has no body; watching it would only cost.
+    // Safe methods have no body.
     if req.method().is_safe() {
         return req;
     }
@@ -33,9 +33,9 @@ pub fn with_timeouts(mut req: ServiceRequest) -> ServiceRequest {
 struct TimedBody {
     inner: Payload,
     idle: Pin<Box<Sleep>>,
-    /// Since when the sender keeps us waiting. Time in which nobody asked for more is not the sender's.
+    /// Since when this stream has been waiting for the client. Time in which the handler does not read is not counted.
     waiting_since: Option<Instant>,
-    /// Waited for the sender within this window, and what came.
+    /// Time spent waiting for the client within this window, and bytes received.
     waited: Duration,
     in_window: usize,
     ended: bool,
@@ -46,16 +46,16 @@ fn too_slow(why: &str) -> PayloadError {
 }
 
 impl TimedBody {
-    /// Whether the sender has crawled for a whole window.
-    fn is_too_slow(&mut self, came: usize) -> bool {
+    /// Whether the client was too slow for a whole window.
+    fn is_too_slow(&mut self, received: usize) -> bool {
         self.waited += self.waiting_since.take().map(|since| since.elapsed()).unwrap_or_default();
-        self.in_window += came;
+        self.in_window += received;
         if self.waited < WINDOW {
             return false;
         }
-        let crawls = self.in_window < MIN_BYTES;
+        let too_slow = self.in_window < MIN_BYTES;
         (self.waited, self.in_window) = (Duration::ZERO, 0);
-        crawls
+        too_slow
     }
 }
 
@@ -72,7 +72,7 @@ impl Stream for TimedBody {
                 if !this.is_too_slow(chunk.len()) {
                     return Poll::Ready(Some(Ok(chunk)));
                 }
-                "less than 1 kB a second for a minute"
+                "less than 1 kB per second for one minute"
             }
             Poll::Ready(other) => {
                 this.ended = true;
@@ -87,7 +87,7 @@ impl Stream for TimedBody {
                 if this.idle.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
-                "nothing for 30 seconds"
+                "no data for 30 seconds"
             }
         };
         this.ended = true;

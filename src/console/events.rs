@@ -6,7 +6,7 @@ use super::paths;
 use crate::domain::audit::Event;
 use crate::domain::names::{BucketName, ObjectKey};
 
-/// What a sentence names, with its page where it has one.
+/// An object, bucket or user named in a sentence, with the URL of its page.
 pub struct Target {
     pub text: String,
     pub url: Option<String>,
@@ -20,30 +20,27 @@ pub struct EventSummary {
     pub subject: Option<Target>,
     pub preposition: &'static str,
     pub place: Option<Target>,
-    /// Where the request came from, or what Larder did by itself.
+    /// The client address, or "Larder" for actions of Larder itself.
     pub source: String,
-    /// `refused` or `failed`, where it did not succeed.
+    /// Set if the action was refused or failed.
     pub failure: Option<&'static str>,
 }
 
 impl EventSummary {
     pub fn of(event: &Event) -> Self {
-        let (phrase, preposition) = phrase(&event.action, &event.outcome);
+        let (phrase, preposition) = phrase(&event.action);
         let (subject, place) = targets(&event.action, &event.resource);
         Self {
             at: event.at,
             actor: event.actor_label.clone(),
             phrase: match (event.action.as_str(), &subject) {
-                ("session.refuse", None) => "Was not let in".to_owned(),
+                ("session.refuse", None) => "Sign-in refused".to_owned(),
                 (action, _) => phrase.unwrap_or(action).to_owned(),
             },
             preposition: if place.is_some() { preposition } else { "" },
             subject,
             place,
-            source: event
-                .address
-                .clone()
-                .unwrap_or_else(|| if event.actor_kind == "system" { "Larder itself".to_owned() } else { String::new() }),
+            source: event.address.clone().unwrap_or_else(|| if event.actor_kind == "system" { "Larder".to_owned() } else { String::new() }),
             failure: match event.outcome.as_str() {
                 "refused" => Some("Refused"),
                 "failed" => Some("Failed"),
@@ -57,44 +54,43 @@ impl EventSummary {
     }
 }
 
-fn phrase(action: &str, outcome: &str) -> (Option<&'static str>, &'static str) {
+fn phrase(action: &str) -> (Option<&'static str>, &'static str) {
     let (phrase, preposition) = match action {
-        "bucket.create" => ("Made the bucket", ""),
-        "bucket.delete" => ("Deleted the bucket", ""),
-        "file.reconcile" => ("Corrected what was known of", "in"),
-        "folder.create" => ("Made the folder", "in"),
-        "cache.clear" => ("Cleared the namespace", ""),
-        "cache.slowlog" => ("Read the values in the slow log", ""),
-        "key.delete" => ("Deleted the key", ""),
-        "key.delete_matching" => ("Deleted keys like", ""),
-        "key.expire" => ("Set the expiry of the key", ""),
-        "models.call" => ("Had every model called by", ""),
+        "bucket.create" => ("Created bucket", ""),
+        "bucket.delete" => ("Deleted bucket", ""),
+        "file.reconcile" => ("Corrected the record of", "in"),
+        "folder.create" => ("Created folder", "in"),
+        "cache.clear" => ("Cleared namespace", ""),
+        "cache.slowlog" => ("Viewed slow log values", ""),
+        "key.delete" => ("Deleted key", ""),
+        "key.delete_matching" => ("Deleted keys matching", ""),
+        "key.expire" => ("Changed the expiry of key", ""),
+        "models.call" => ("Called every model of", ""),
         "object.delete" => ("Deleted", "from"),
         "object.download" => ("Downloaded", "from"),
         "object.preview" => ("Previewed", "in"),
-        "object.share" => ("Made a link to", "in"),
+        "object.share" => ("Created a link to", "in"),
         "object.upload" => ("Uploaded", "to"),
-        "store.probe" => ("Tried what the store can do in", ""),
+        "store.probe" => ("Checked store features in", ""),
         "upload.abort" => ("Aborted the upload of", "to"),
-        "upload.fail" if outcome == "refused" => ("Tried to upload", "to"),
-        "upload.fail" => ("Did not finish uploading", "to"),
+        "upload.fail" => ("Attempted to upload", "to"),
         "token.revoke" => ("Revoked a token", ""),
         "session.begin" => ("Signed in", ""),
         "session.end" => ("Signed out", ""),
-        "session.refuse" => ("Was not let in as", ""),
-        "setup.complete" => ("Set Larder up as", ""),
-        "user.create" => ("Added", ""),
-        "user.disable" => ("Disabled", ""),
-        "user.enable" => ("Enabled", ""),
+        "session.refuse" => ("Sign-in refused for", ""),
+        "setup.complete" => ("Set up Larder as", ""),
+        "user.create" => ("Added user", ""),
+        "user.disable" => ("Disabled user", ""),
+        "user.enable" => ("Enabled user", ""),
         "user.password" => ("Set the password of", ""),
         "user.role" => ("Changed the role of", ""),
-        "audit.export" => ("Exported the audit", ""),
+        "audit.export" => ("Exported the audit log", ""),
         _ => return (None, ""),
     };
     (Some(phrase), preposition)
 }
 
-/// What `resource` names: an object and its folder, a bucket, a person, or nothing worth saying.
+/// The targets in `resource`: an object and its folder, a bucket, a user, or none.
 fn targets(action: &str, resource: &str) -> (Option<Target>, Option<Target>) {
     if let Some(rest) = resource.strip_prefix("s3://") {
         let (name, key) = rest.split_once('/').unwrap_or((rest, ""));
@@ -121,8 +117,8 @@ fn targets(action: &str, resource: &str) -> (Option<Target>, Option<Target>) {
     if let Some(name) = resource.strip_prefix("redis:").filter(|name| !name.is_empty()) {
         return (Some(Target { text: name.to_owned(), url: None }), None);
     }
-    let said = matches!(resource, "" | "redis:" | "session" | "audit" | "setup" | "token");
-    ((!said).then(|| Target { text: resource.to_owned(), url: None }), None)
+    let is_implied = matches!(resource, "" | "redis:" | "session" | "audit" | "setup" | "token");
+    ((!is_implied).then(|| Target { text: resource.to_owned(), url: None }), None)
 }
 
 #[cfg(test)]
@@ -139,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_has_no_link() {
+    fn deleted_targets_have_no_link() {
         assert!(targets("object.delete", "s3://sme-files/a").0.unwrap().url.is_none());
         assert!(targets("bucket.delete", "s3://sme-files").0.unwrap().url.is_none());
         assert!(targets("session.begin", "session").0.is_none());

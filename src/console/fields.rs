@@ -1,4 +1,4 @@
-//! Fields of a form and parameters of an address, read so that a refusal names the one that it is about.
+//! Deserialization of form fields and query parameters with errors that name the field.
 
 use std::fmt;
 use std::num::{IntErrorKind, ParseIntError};
@@ -6,14 +6,14 @@ use std::num::{IntErrorKind, ParseIntError};
 use serde::de::value::MapDeserializer;
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 
-/// A sentence about one of them; `what` is what they are called: "field", "parameter".
+/// Errors are sentences; `what` is the noun in them: "field" or "parameter".
 pub fn read<T: DeserializeOwned>(what: &str, pairs: Vec<(String, String)>) -> Result<T, String> {
     let pairs = pairs.into_iter().map(|(name, text)| (name.clone(), Field { name, text }));
     T::deserialize(MapDeserializer::<_, FieldError>::new(pairs)).map_err(|error| match error {
         FieldError::Missing(name) => format!("The {what} {name} is missing."),
-        FieldError::Twice(name) => format!("The {what} {name} comes twice."),
+        FieldError::Twice(name) => format!("The {what} {name} is given twice."),
         FieldError::Wrong { name, must } => format!("The {what} {name} must be {must}."),
-        FieldError::Other => format!("A {what} cannot be read."),
+        FieldError::Other => format!("A {what} is invalid."),
     })
 }
 
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_read() {
+    fn present_fields_are_read() {
         let found = sample(&[("name", "a"), ("more", "x"), ("length", "18446744073709551615"), ("number", "-3")]).unwrap();
         assert_eq!(found, Sample { name: "a".into(), length: u64::MAX, number: Some(-3) });
         let pairs: Vec<(String, String)> = read("field", vec![("k".into(), "1".into()), ("k".into(), "2".into())]).unwrap();
@@ -132,14 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_field() {
+    fn an_error_names_the_field() {
         for (fields, why) in [
             (&[("name", "a")][..], "The field length is missing."),
             (&[("name", "a"), ("length", "abc")], "The field length must be a whole number, 0 or more."),
             (&[("name", "a"), ("length", "-1")], "The field length must be a whole number, 0 or more."),
             (&[("name", "a"), ("length", "18446744073709551616")], "The field length must be a smaller number."),
             (&[("name", "a"), ("length", "1"), ("number", "")], "The field number must be a whole number."),
-            (&[("name", "a"), ("name", "b"), ("length", "1")], "The field name comes twice."),
+            (&[("name", "a"), ("name", "b"), ("length", "1")], "The field name is given twice."),
         ] {
             assert_eq!(sample(fields), Err(why.to_owned()));
         }

@@ -1,4 +1,4 @@
-//! How often one person may ask: what is counted, and what every answer says of it.
+//! The rate limit: which requests are counted, and the headers that report it.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use actix_web::{HttpMessage, HttpRequest};
 use super::error::{Error, Result};
 use crate::domain::limits::{Policy, Standing};
 
-/// Uploads have limits of their own, and one of 5,000 files is as many requests; the health page opens for everybody, and
-/// what it asks for is limited by itself.
+/// Uploads have separate limits, and an upload of 5,000 files is 5,000 requests. The health pages are available to everyone,
+/// and manual checks and streams have separate limits.
 pub(super) fn is_counted(path: &str) -> bool {
     let is_upload = || {
         let mut segments = path.strip_prefix("/buckets/").unwrap_or_default().split('/');
@@ -19,13 +19,13 @@ pub(super) fn is_counted(path: &str) -> bool {
     !matches!(path, "/health" | "/health/checks") && !is_stream() && !is_upload()
 }
 
-/// What has to open while no store answers.
+/// Pages that must open while no store responds.
 pub(super) fn is_health(path: &str) -> bool {
     path == "/health" || path.starts_with("/health/")
 }
 
-/// Opened often, and shows only what is up and what has happened: it may hear a second late that somebody's session was
-/// ended at another console.
+/// The overview is opened often and only shows data, so it may notice up to a second late that a session was ended at another
+/// instance.
 pub(super) fn tolerates_stale_session(path: &str) -> bool {
     path == "/"
 }
@@ -36,11 +36,11 @@ pub(super) fn check(standing: &Standing) -> Result<()> {
     }
     let Policy { limit, .. } = standing.policy;
     let seconds = standing.next.as_secs().max(1);
-    let why = format!("That was more than {limit} pages in a minute. In {seconds} s it goes on.");
+    let why = format!("You requested more than {limit} pages per minute. Try again in {seconds} seconds.");
     Err(Error::TooManyRequests { why, retry_after: Duration::from_secs(seconds) })
 }
 
-/// The fields of draft-ietf-httpapi-ratelimit-headers, where this request was counted.
+/// Sets the headers of draft-ietf-httpapi-ratelimit-headers if this request was counted.
 pub(super) fn set_headers(req: &HttpRequest, headers: &mut HeaderMap) {
     let Some(standing) = req.extensions().get::<Standing>().copied() else { return };
     let Policy { name, limit, window } = standing.policy;

@@ -1,5 +1,5 @@
-//! The outermost middleware: request id, access log, the check of where a form came from, security headers,
-//! a body that may not fall silent, and an answer even where a handler panics.
+//! The outermost middleware: request id, access log, origin check of forms, security headers, body timeouts, and a response
+//! if a handler panics.
 
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,14 +22,14 @@ use super::{assets, body};
 use crate::domain::Context;
 use crate::meter::Meter;
 
-/// Everything from our own origin, nothing inline, nothing framed; media and previews come from us too.
+/// Allows resources, including media and previews, from our own origin only; no inline code, no framing.
 const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; frame-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
 
-/// Of what is no page, should somebody open it as one.
+/// For styles and scripts that are opened directly.
 const ASSET_CSP: &str = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Forms that a read-only console takes: they change nothing behind it.
+/// Forms that a read-only console accepts, because they change no data in the stores.
 const ALLOWED_WHEN_READ_ONLY: [&str; 6] = ["/session", "/session/end", "/theme", "/setup", "/counts", "/health/checks"];
 
 pub async fn request_middleware(
@@ -53,11 +53,11 @@ pub async fn request_middleware(
     let meter = req.app_data::<web::Data<Meter>>().cloned();
     let _in_flight = meter.as_ref().map(|meter| meter.begin());
     let format = ErrorFormat::of(req.request());
-    let answering = async {
+    let handling = async {
         match origin_check {
             Err(error) => Ok(req.into_response(format.answer(&error.into_error(format.is_json())))),
             Ok(()) if read_only => {
-                let why = "This console is read-only: it shows and downloads, and changes nothing.";
+                let why = "This console is read-only. Browsing and downloading still work.";
                 Ok(req.into_response(format.answer(&Error::Forbidden(why.to_owned()))))
             }
             Ok(()) => {
@@ -72,8 +72,8 @@ pub async fn request_middleware(
             }
         }
     };
-    // The request is lost with a handler that panics; such an answer travels as an error.
-    let mut answer = match request::CURRENT.scope(id.0.clone(), answering).await {
+    // A panicking handler drops the request, so its response is passed on as an error.
+    let mut answer = match request::CURRENT.scope(id.0.clone(), handling).await {
         Ok(response) => Ok(response),
         Err(error) => Err((error.error_response(), error)),
     };
@@ -99,19 +99,19 @@ pub async fn request_middleware(
     answer.map_err(|(response, error)| InternalError::from_response(error, response).into())
 }
 
-/// What a handler said when it panicked.
+/// The message of a panic.
 fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-/// What an answer is to a browser.
+/// How a browser uses a response.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ResponseKind {
-    /// Something to open, or an error.
+    /// A page, a download or an error.
     Page,
-    /// A picture of ours, which may be opened by itself.
+    /// An image of Larder, which can be opened directly.
     Image,
-    /// Styles or a script of ours: what it may do is said by the page that it is part of.
+    /// A style or script of Larder. The policy of the page that uses it applies.
     Asset,
 }
 
@@ -127,7 +127,7 @@ impl ResponseKind {
     }
 }
 
-/// Headers that every answer has; a handler that set its own keeps it.
+/// Sets the headers of every response. Headers set by the handler take precedence.
 fn set_security_headers(headers: &mut HeaderMap, id: &str, https: bool, kind: ResponseKind) {
     let mut set = |name: HeaderName, value: &str| {
         if !headers.contains_key(&name)
@@ -139,7 +139,7 @@ fn set_security_headers(headers: &mut HeaderMap, id: &str, https: bool, kind: Re
     set(HeaderName::from_static("x-request-id"), id);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    // `no-referrer` would make browsers send `Origin: null` with our own forms.
+    // With `no-referrer`, browsers would send `Origin: null` with Larder's own forms.
     set(header::REFERRER_POLICY, "same-origin");
     if kind == ResponseKind::Asset {
         set(header::CONTENT_SECURITY_POLICY, ASSET_CSP);
@@ -168,11 +168,11 @@ mod tests {
     use super::*;
 
     async fn panics() -> HttpResponse {
-        panic!("a row that cannot be")
+        panic!("an impossible row")
     }
 
     #[actix_web::test]
-    async fn a_handler_that_panics_is_a_page_with_its_reference() {
+    async fn a_panic_is_answered_with_an_error_page_and_a_reference() {
         let app = test::init_service(App::new().wrap(from_fn(request_middleware)).route("/", web::get().to(panics))).await;
         for (accept, kind) in [("text/html", "text/html; charset=utf-8"), ("application/json", "application/problem+json")] {
             let request = test::TestRequest::get().uri("/").insert_header((header::ACCEPT, accept)).to_request();
@@ -184,12 +184,12 @@ mod tests {
             let reference = answer.headers().get("x-request-id").unwrap().to_str().unwrap().to_owned();
             assert!(answer.headers().contains_key(header::CONTENT_SECURITY_POLICY));
             let body = String::from_utf8(to_bytes(answer.into_body()).await.unwrap().to_vec()).unwrap();
-            assert!(body.contains(&reference) && !body.contains("a row that"), "{body}");
+            assert!(body.contains(&reference) && !body.contains("an impossible"), "{body}");
         }
     }
 
     #[actix_web::test]
-    async fn after_a_panic_the_next_request_is_answered() {
+    async fn requests_after_a_panic_are_handled() {
         let fine = web::get().to(HttpResponse::NoContent);
         let app =
             test::init_service(App::new().wrap(from_fn(request_middleware)).route("/", web::get().to(panics)).route("/fine", fine)).await;

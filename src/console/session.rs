@@ -1,4 +1,4 @@
-//! Who asks. The role a handler needs is the type of its first argument, so it cannot be forgotten.
+//! Session extractors. The role a handler requires is the type of its first argument, so the check cannot be forgotten.
 
 use std::ops::Deref;
 use std::pin::Pin;
@@ -17,10 +17,10 @@ use crate::domain::health::{Service, State};
 use crate::domain::sessions::{self, Session};
 use crate::domain::{Context, limits};
 
-/// How long a page that is open to all waits to learn who looks at it.
+/// The longest wait for the session on a public page.
 const SESSION_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// The name of the session cookie. `__Host-` makes browsers refuse it from another host or without https.
+/// The name of the session cookie. With `__Host-`, browsers reject the cookie from other hosts and without https.
 pub fn cookie_name(config: &Config) -> &'static str {
     if config.is_https() { "__Host-larder" } else { "larder" }
 }
@@ -40,12 +40,12 @@ fn build(config: &Config, value: String) -> actix_web::cookie::CookieBuilder<'st
     Cookie::build(cookie_name(config), value).path("/").http_only(true).same_site(SameSite::Lax).secure(config.is_https())
 }
 
-/// The opaque token of this request, if it brings one.
+/// The session token of this request, if any.
 pub fn token(req: &HttpRequest, config: &Config) -> Option<String> {
     req.cookie(cookie_name(config)).map(|cookie| cookie.value().to_owned()).filter(|token| !token.is_empty())
 }
 
-/// Somebody who is signed in, and the page around them.
+/// A signed-in user, with the frame of the page.
 pub struct SignedIn {
     pub session: Session,
     pub actor: Actor,
@@ -57,21 +57,21 @@ impl SignedIn {
         Layout::new(title, section, Some(Person::of(&self.session)), self.frame.clone())
     }
 
-    /// 303, with a sentence for the next page.
+    /// 303 with a flash message for the next page.
     pub fn redirect(&self, path: &str, flash: Flash) -> HttpResponse {
         HttpResponse::SeeOther().insert_header((LOCATION, path)).cookie(flash.cookie(self.frame.https)).finish()
     }
 }
 
-/// 303 without a word.
+/// 303 without a flash message.
 pub fn see_other(path: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
 }
 
-/// Anybody: pages that are open to all.
+/// A visitor of a public page, signed in or not.
 pub struct Visitor {
     pub session: Option<Session>,
-    /// Anonymous where nobody is signed in.
+    /// Anonymous without a session.
     pub actor: Actor,
     pub token: Option<String>,
     pub frame: Frame,
@@ -103,7 +103,7 @@ fn actor_of(session: &Session, req: &HttpRequest, config: &Config) -> Actor {
     }
 }
 
-/// Whose token this is. An error where they ask too often; how they stand goes with the request either way.
+/// The session of a token. An error if the rate limit is exceeded. The state of the limit is attached to the request.
 async fn session_of(ctx: &Context, req: &HttpRequest, token: Option<&str>) -> Result<Option<Session>> {
     let path = req.path();
     let in_outage = || ctx.health.state(Service::Postgres) == State::Down;
@@ -129,13 +129,16 @@ async fn signed_in(req: HttpRequest, needed: Role) -> Result<SignedIn> {
     let ctx = context(&req)?;
     let token = token(&req, &ctx.config);
     let Some(session) = session_of(&ctx, &req, token.as_deref()).await? else {
-        // Whoever sent a form while signed out starts again at the form, not at its answer.
+        // After signing in, a user who submitted a form returns to the overview, not to the URL of the submission.
         let next = if req.method().is_safe() { req.uri().path_and_query().map_or("/", |path| path.as_str()) } else { "/" };
         return Err(Error::SignIn { next: next.to_owned() });
     };
     if session.role < needed {
         let role = session.role.as_str();
-        return Err(Error::Forbidden(format!("Your role is {role}, and this needs {}. An admin can change your role.", needed.as_str())));
+        return Err(Error::Forbidden(format!(
+            "This requires the role {}, but your role is {role}. An admin can change your role.",
+            needed.as_str()
+        )));
     }
     let actor = actor_of(&session, &req, &ctx.config);
     let frame = Frame::of(&req, &ctx.config, ctx.health.down());
@@ -168,11 +171,11 @@ macro_rules! roles {
 }
 
 roles! {
-    /// Sees and downloads.
+    /// Can browse and download.
     Viewer
-    /// Uploads and deletes objects as well.
+    /// Can also upload and delete objects.
     Editor
-    /// Buckets, users and audit as well.
+    /// Can also manage buckets, users and the audit log.
     Admin
 }
 
@@ -185,10 +188,10 @@ impl FromRequest for Visitor {
         Box::pin(async move {
             let ctx = context(&req)?;
             let token = token(&req, &ctx.config);
-            // These pages open even when sessions cannot be looked up; the person counts as signed out.
+            // These pages open even if the session lookup fails; the visitor then counts as signed out.
             let session = match tokio::time::timeout(SESSION_TIMEOUT, session_of(&ctx, &req, token.as_deref())).await {
                 Ok(Err(error @ Error::TooManyRequests { .. })) => return Err(error),
-                looked => looked.ok().and_then(Result::ok).flatten(),
+                result => result.ok().and_then(Result::ok).flatten(),
             };
             let address = request::client_address(&req, &ctx.config.trusted_proxies);
             let actor = match &session {

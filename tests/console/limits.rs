@@ -34,7 +34,7 @@ async fn every_page_reports_the_remaining_requests_and_too_many_are_rejected() {
     let refused = viewer.get("/uploads").await.expect_status(429);
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait) && parameter(&refused, "ratelimit", "r") == 0);
-    assert!(refused.text().contains("more than 10 pages in a minute"), "{}", refused.text());
+    assert!(refused.text().contains("more than 10 pages per minute"), "{}", refused.text());
     let problem = get_json(&viewer, "/uploads").await.expect_status(429);
     assert_eq!(problem.header("content-type"), Some("application/problem+json"));
     assert!(problem.json()["status"] == 429 && problem.header("retry-after").is_some());

@@ -153,8 +153,8 @@ async fn a_truncated_form_reports_complete_files_and_every_failure_has_a_code() 
     let expected = [pair("..", "refused"), pair("cut.txt", "failed"), pair("large.txt", "refused"), pair("whole.txt", "refused")];
     assert_eq!(outcomes, expected);
     let events = editor.get("/").await.expect_status(200).text_of(".events tbody");
-    assert!(events.contains("Refused Tried to upload whole.txt"), "{events}");
-    assert!(events.contains("Failed Did not finish uploading cut.txt"), "{events}");
+    assert!(events.contains("Refused Attempted to upload whole.txt"), "{events}");
+    assert!(events.contains("Failed Attempted to upload cut.txt"), "{events}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
