@@ -93,7 +93,8 @@ impl ResultPage {
     }
 
     pub fn of(layout: Layout, bucket: BucketName, fates: Vec<(String, DeleteOutcome)>) -> Self {
-        let (deleted, kept): (Vec<_>, Vec<_>) = fates.into_iter().partition(|(_, fate)| matches!(fate, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted));
+        let (deleted, kept): (Vec<_>, Vec<_>) =
+            fates.into_iter().partition(|(_, fate)| matches!(fate, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted));
         let kept = kept.into_iter().map(|(key, fate)| (key, reason(&fate))).collect();
         Self { layout, bucket, kept, deleted: deleted.into_iter().map(|(key, _)| key).collect() }
     }

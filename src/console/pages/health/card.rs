@@ -127,7 +127,9 @@ impl Card {
             Some(ErrorClass::Tls) => {
                 "Check that the server's certificate matches its host name and that this machine trusts its issuer.".to_owned()
             }
-            Some(ErrorClass::Timeout) => "Check whether the server is overloaded or hanging, and whether a firewall drops packets.".to_owned(),
+            Some(ErrorClass::Timeout) => {
+                "Check whether the server is overloaded or hanging, and whether a firewall drops packets.".to_owned()
+            }
             Some(ErrorClass::Auth) => format!("Check {credentials}."),
             Some(ErrorClass::Protocol) => format!("Check that {address} points to the right kind of server, and check the server's log."),
             Some(ErrorClass::Degraded) | None => "Check the server's log.".to_owned(),
