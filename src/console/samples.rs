@@ -110,7 +110,7 @@ fn bucket_pages() -> Vec<(&'static str, String)> {
 }
 
 fn deletion_pages() -> Vec<(&'static str, String)> {
-    let chosen = deletions::Chosen { doomed: ObjectToDelete { key: key(HOSTILE), etag: HOSTILE.into() }, size: Some(5) };
+    let chosen = deletions::Chosen { target: ObjectToDelete { key: key(HOSTILE), etag: HOSTILE.into() }, size: Some(5) };
     let confirm = |count| deletions::ConfirmPage {
         layout: layout(HOSTILE, Some(Role::Editor)),
         bucket: bucket(),
@@ -118,7 +118,7 @@ fn deletion_pages() -> Vec<(&'static str, String)> {
         typed: HOSTILE.into(),
         refusal: refusal("name"),
     };
-    let fates = vec![
+    let outcomes = vec![
         (HOSTILE.to_owned(), DeleteOutcome::Deleted),
         (HOSTILE.to_owned(), DeleteOutcome::Failed(HOSTILE.into())),
         ("a".to_owned(), DeleteOutcome::Changed),
@@ -127,7 +127,7 @@ fn deletion_pages() -> Vec<(&'static str, String)> {
     vec![
         ("deletion", confirm(1).render().unwrap()),
         ("deletions", confirm(214).render().unwrap()),
-        ("deletions-result", deletions::ResultPage::of(layout("Deleted", Some(Role::Editor)), bucket(), fates).render().unwrap()),
+        ("deletions-result", deletions::ResultPage::of(layout("Deleted", Some(Role::Editor)), bucket(), outcomes).render().unwrap()),
         (
             "links",
             links::ShowPage { layout: layout("Link", Some(Role::Editor)), bucket: bucket(), key: key(HOSTILE), link }.render().unwrap(),

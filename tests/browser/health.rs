@@ -105,27 +105,27 @@ async fn the_page_of_a_service_updates_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_shows_that_live_updates_stopped_and_reconnects() {
     let app = TestApp::start().await;
-    let door = Door::open(&app.base).await;
-    let browser = signed_in_at(&app, &door.base, Role::Viewer, Settings::default()).await;
-    browser.goto(&format!("{}/health", door.base)).await;
+    let switch = TcpSwitch::start(&app.base).await;
+    let browser = signed_in_at(&app, &switch.base, Role::Viewer, Settings::default()).await;
+    browser.goto(&format!("{}/health", switch.base)).await;
     let stalled = async || browser.text("main").await.contains("Live updates stopped");
     assert!(!stalled().await);
-    let proxy = Peer::always(Reply::page(503, "content-type: text/html\r\n", "no"));
-    door.lead_to(&proxy.base);
-    door.cut();
+    let proxy = HttpStub::always(Reply::page(503, "content-type: text/html\r\n", "no"));
+    switch.switch_to(&proxy.base);
+    switch.close_connections();
     eventually_within(LIMIT, "the page shows the interruption", stalled).await;
-    door.lead_to(&app.base);
+    switch.switch_to(&app.base);
     eventually_within(LIMIT, "the page has reconnected", async || !stalled().await).await;
     // Connection refused: the browser retries forever.
-    door.lead_to("http://127.0.0.1:1");
-    door.cut();
+    switch.switch_to("http://127.0.0.1:1");
+    switch.close_connections();
     eventually_within(LIMIT, "the page shows the second interruption", stalled).await;
-    door.lead_to(&app.base);
+    switch.switch_to(&app.base);
     eventually_within(LIMIT, "the page has reconnected again", async || !stalled().await).await;
     // The connection stays open without any data.
-    let silent = Peer::always(Reply::Freeze("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"));
-    door.lead_to(&silent.base);
-    door.cut();
+    let silent = HttpStub::always(Reply::Freeze("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"));
+    switch.switch_to(&silent.base);
+    switch.close_connections();
     eventually_within(LIMIT * 2, "the page detects the missing heartbeats", stalled).await;
     browser.close().await;
 }

@@ -29,8 +29,10 @@ async fn journey(script: bool) {
     browser.click("summary.button.primary").await;
     browser.fill("#bucket-name", "Journey").await;
     browser.click("form[action='/buckets'] button.primary").await;
-    eventually("the violated rule is shown next to the field", async || browser.text("#bucket-name-why").await.contains("Capital letters"))
-        .await;
+    eventually("the violated rule is shown next to the field", async || {
+        browser.text("#bucket-name-why").await.contains("Uppercase letters")
+    })
+    .await;
     browser.fill("#bucket-name", &bucket).await;
     browser.click("form[action='/buckets'] button.primary").await;
     eventually("the new bucket opens", async || browser.text("h1").await == bucket).await;

@@ -160,13 +160,13 @@ async fn a_paused_upload_resumes_and_a_changed_file_starts_over() {
 async fn an_upload_survives_the_instance_that_started_it() {
     let app = TestApp::start().await;
     let other = app.replica().await;
-    let door = Door::open(&app.base).await;
-    let uploader = Uploader::new(&app, &door.base).await;
+    let switch = TcpSwitch::start(&app.base).await;
+    let uploader = Uploader::new(&app, &switch.base).await;
     let path = uploader.file("long.bin", MANY_PARTS * PART);
     uploader.throttle(Some(2 << 20)).await;
     uploader.choose(&path).await;
     eventually_within(Duration::from_secs(60), "a part was received", async || parts(&other, "long.bin").await >= 1).await;
-    door.lead_to(&other.base);
+    switch.switch_to(&other.base);
     app.stop().await;
     uploader.throttle(None).await;
     uploader.is_stored().await;
@@ -177,8 +177,8 @@ async fn an_upload_survives_the_instance_that_started_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_waiting_for_the_connection_resumes_immediately() {
     let app = TestApp::start().await;
-    let door = Door::open(&app.base).await;
-    let uploader = Uploader::new(&app, &door.base).await;
+    let switch = TcpSwitch::start(&app.base).await;
+    let uploader = Uploader::new(&app, &switch.base).await;
     let path = uploader.file("far.bin", MANY_PARTS * PART);
     uploader.throttle(Some(2 << 20)).await;
     uploader.choose(&path).await;
@@ -190,12 +190,12 @@ async fn an_upload_waiting_for_the_connection_resumes_immediately() {
     let waits = async || uploader.browser.text(".queue-row").await.contains("Waiting for the connection");
     for (round, again) in ["document.querySelector('[data-now]').click()", "window.dispatchEvent(new Event('online'))"].iter().enumerate() {
         let before = parts(&app, "far.bin").await;
-        door.lead_to("http://127.0.0.1:1");
-        door.cut();
+        switch.switch_to("http://127.0.0.1:1");
+        switch.close_connections();
         eventually("the upload waits", waits).await;
         eventually("an immediate retry is offered", async || uploader.shows("[data-now]:not([hidden])").await).await;
         uploader.browser.picture(&format!("upload-waits-{round}")).await;
-        door.lead_to(&app.base);
+        switch.switch_to(&app.base);
         // Of two parts in transit, one may notice the broken connection later than the other.
         eventually_within(Duration::from_secs(30), "the upload resumes", async || {
             uploader.browser.client.execute(again, Vec::new()).await.unwrap();

@@ -94,7 +94,7 @@ async fn bucket_names_are_validated_and_deletion_requires_the_name() {
     let app = TestApp::start().await;
     app.rules_known().await;
     let admin = app.sign_in(Role::Admin).await;
-    for (name, sentence) in [("Scans", "Capital"), ("ab", "3 to 63"), ("a..b", "dot"), ("192.168.1.1", "IP address"), ("", "3 to 63")] {
+    for (name, sentence) in [("Scans", "Uppercase"), ("ab", "3 to 63"), ("a..b", "dot"), ("192.168.1.1", "IP address"), ("", "3 to 63")] {
         let page = admin.post("/buckets", &[("name", name)]).await.expect_status(422);
         assert!(page.text_of("#bucket-name-why").contains(sentence), "{name}: {}", page.text_of("#bucket-name-why"));
         assert_eq!(page.attribute("#bucket-name", "value"), name);

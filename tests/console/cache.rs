@@ -145,9 +145,9 @@ async fn an_expiry_is_set_changed_and_removed() {
     assert!(admin.get(&key_url(&name)).await.text_of("main").contains("47 hours"));
     for (bad, words) in [
         ("-1", "whole number"),
-        ("0", "At least one second"),
+        ("0", "at least one second"),
         ("99999999999999999999", "whole number"),
-        ("9999999999999", "A hundred years"),
+        ("9999999999999", "100 years"),
         ("x", "whole number"),
     ] {
         let page = set(bad, "seconds").await.expect_status(422);
@@ -236,7 +236,7 @@ async fn a_pattern_is_counted_first_and_deletes_only_matching_keys() {
     assert!(page.text_of(".kv b") == "1" && !redis.exists::<_, bool>(own(&app, "line\nbreak ")).await.unwrap());
     assert_eq!(admin.get("/audit?action=key.delete_matching").await.count("tbody tr"), 4, "start and end of both");
     let empty = admin.post("/cache/keys/deletions", &[("match", "")]).await.expect_status(303);
-    assert!(admin.get(empty.location()).await.text_of("main").contains("Write a pattern"));
+    assert!(admin.get(empty.location()).await.text_of("main").contains("Enter a pattern"));
     let uncounted = uuid::Uuid::now_v7().to_string();
     admin.post("/cache/keys/deletions", &[("match", &pattern), ("counted", &uncounted), ("confirm", &pattern)]).await.expect_status(404);
 }
@@ -272,7 +272,7 @@ async fn a_scan_that_lost_its_lock_ends_without_releasing_it() {
     let lock = format!("{}larder:lock:walk", app.ctx.redis.prefix());
     app.redis(&["SET", &lock, "another", "PX", "600000"]).await;
     let page = ended(&admin, &scan).await;
-    assert!(page.text_of("main").contains("Another walk began"), "{}", page.text_of("main"));
+    assert!(page.text_of("main").contains("Another scan started"), "{}", page.text_of("main"));
     assert_eq!(app.redis(&["GET", &lock]).await, "another");
 }
 

@@ -182,5 +182,5 @@ async fn namespaces_are_counted_and_cleared_separately() {
     admin.post("/cache/namespaces/clearings", &[("namespace", "overview-today"), ("confirm", "1")]).await.expect_status(303);
     assert!(admin.get("/audit?action=cache.clear").await.text().contains("overview"));
     let refused = admin.post("/cache/namespaces/clearings", &[("namespace", "sessions")]).await.expect_status(303);
-    assert!(admin.get(refused.location()).await.text_of("main").contains("end by themselves"));
+    assert!(admin.get(refused.location()).await.text_of("main").contains("expire after a few seconds"));
 }

@@ -149,7 +149,7 @@ async fn a_page_that_needs_an_unavailable_service_shows_a_banner() {
     let text = health.text_of("main");
     for words in [
         "2 of 3 services are up",
-        "Nothing listens there: the connection was refused.",
+        "The connection was refused: nothing listens at this address.",
         "Not affected",
         "What to do",
         "S3_ENDPOINT_URL",
@@ -167,7 +167,7 @@ async fn a_page_that_needs_an_unavailable_service_shows_a_banner() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_can_call_every_model() {
-    let gateway = Peer::new(|request| match request.path.as_str() {
+    let gateway = HttpStub::new(|request| match request.path.as_str() {
         "/health" => Reply::Json(
             200,
             serde_json::json!({"healthy_endpoints": [{"model": "openai/a"}], "unhealthy_endpoints": [{"model": "openai/<b>", "error": "sk-secret"}],
@@ -197,7 +197,7 @@ async fn an_admin_can_call_every_model() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_server_responses_are_truncated_and_escaped() {
-    let gateway = Peer::new(|request| {
+    let gateway = HttpStub::new(|request| {
         let word = "\r\rretry: 1\rid: evil\u{202e}<script>alert(1)</script>";
         match request.path.as_str() {
             "/v1/models" => {
@@ -232,11 +232,11 @@ async fn without_postgres_recent_sessions_see_the_reason_and_can_check() {
     let keys = app.redis(&["DBSIZE"]).await;
     assert_eq!(app.redis(&["FLUSHALL"]).await, "OK", "{keys}");
     let text = viewer.get("/health").await.expect_status(200).text_of("main");
-    assert!(text.contains("Nothing listens there") && text.contains("DATABASE_URL"), "{text}");
+    assert!(text.contains("nothing listens at this address") && text.contains("DATABASE_URL"), "{text}");
     let text = viewer.get("/health/services/postgres").await.expect_status(200).text_of("main");
     assert!(text.contains("History is unavailable because Postgres is not responding"), "{text}");
     assert_eq!(viewer.post("/health/checks", &[("service", "postgres")]).await.expect_status(303).location(), "/health");
-    let events = streamed(&viewer, "/health/events", |text| text.contains("Nothing listens there")).await;
+    let events = streamed(&viewer, "/health/events", |text| text.contains("nothing listens at this address")).await;
     assert!(events.contains("data-key=\"postgres\""));
     let visitor = app.visitor().get("/health").await.expect_status(200).text_of("main");
     assert!(visitor.contains("Sign-in is unavailable until Postgres responds") && !visitor.contains("DATABASE_URL"), "{visitor}");

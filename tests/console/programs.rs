@@ -31,7 +31,7 @@ async fn without_body(client: &Client, path: &str) -> Page {
 async fn a_rejected_form_is_a_problem_document_for_api_clients_and_a_page_for_browsers() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;
-    for (name, status, why) in [(app.bucket.as_str(), 409, "already"), ("NO", 422, "Capital")] {
+    for (name, status, why) in [(app.bucket.as_str(), 409, "already"), ("NO", 422, "Uppercase")] {
         let problem = post(&admin, "/buckets", &[("name", name)]).await;
         assert_eq!(problem.header("content-type"), Some("application/problem+json"));
         let shown = admin.post("/buckets", &[("name", name)]).await.expect_status(status).text_of("main");

@@ -16,7 +16,7 @@ fn path(app: &TestApp) -> String {
 
 /// Starts an upload outside Larder, with one part.
 async fn start_multipart(app: &TestApp, key: &str, length: usize) -> String {
-    let upload = app.ctx.s3.begin_multipart(&app.bucket, key, &TEXT).await.unwrap();
+    let upload = app.ctx.s3.create_multipart(&app.bucket, key, &TEXT).await.unwrap();
     let part = Part { number: 1, body: Bytes::from(vec![b'x'; length]) };
     app.ctx.s3.put_part(&app.bucket, key, &upload, part).await.unwrap();
     upload

@@ -146,7 +146,7 @@ async fn a_right_password_during_an_outage_is_not_counted_as_wrong() {
         futures_util::join!(trying, freezing);
     }
     eventually("Postgres answers again, and nothing is counted", async || {
-        if app.ctx.db.answers().await.is_err() {
+        if app.ctx.db.check_available().await.is_err() {
             return false;
         }
         let rows = app.sql().await.query_one("SELECT count(*) FROM sign_in_failures", &[]).await;

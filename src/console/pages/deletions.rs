@@ -68,13 +68,13 @@ impl ConfirmPage {
 /// A selected object with the ETag that the user saw. The size is for display only.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    pub doomed: ObjectToDelete,
+    pub target: ObjectToDelete,
     pub size: Option<u64>,
 }
 
 impl Chosen {
     fn field(&self) -> String {
-        paths::field(self.doomed.key.as_str())
+        paths::field(self.target.key.as_str())
     }
 }
 
@@ -92,16 +92,16 @@ impl ResultPage {
         paths::bucket(&self.bucket)
     }
 
-    pub fn of(layout: Layout, bucket: BucketName, fates: Vec<(String, DeleteOutcome)>) -> Self {
+    pub fn of(layout: Layout, bucket: BucketName, outcomes: Vec<(String, DeleteOutcome)>) -> Self {
         let (deleted, kept): (Vec<_>, Vec<_>) =
-            fates.into_iter().partition(|(_, fate)| matches!(fate, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted));
-        let kept = kept.into_iter().map(|(key, fate)| (key, reason(&fate))).collect();
+            outcomes.into_iter().partition(|(_, outcome)| matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted));
+        let kept = kept.into_iter().map(|(key, outcome)| (key, reason(&outcome))).collect();
         Self { layout, bucket, kept, deleted: deleted.into_iter().map(|(key, _)| key).collect() }
     }
 }
 
-fn reason(fate: &DeleteOutcome) -> String {
-    match fate {
+fn reason(outcome: &DeleteOutcome) -> String {
+    match outcome {
         DeleteOutcome::Changed => "The object was changed after you opened the page.".to_owned(),
         DeleteOutcome::Failed(why) => why.clone(),
         DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted => String::new(),
@@ -118,7 +118,7 @@ fn bytes(chosen: &[Chosen]) -> Option<u64> {
 }
 
 fn folder_of(bucket: &BucketName, chosen: &[Chosen]) -> String {
-    paths::folder(bucket, chosen.first().map_or("", |chosen| chosen.doomed.key.folder()))
+    paths::folder(bucket, chosen.first().map_or("", |chosen| chosen.target.key.folder()))
 }
 
 /// The fields of the form: alternating `k` and `etag`, or checkboxes with both.
@@ -143,7 +143,7 @@ impl DeletionForm {
                 "pair" if !only => form.chosen.push(Self::pair(&value)?),
                 "k" if !only && waiting.is_none() => waiting = Some(query::key_of_field(&value)?),
                 "etag" if !only => match waiting.take() {
-                    Some(key) => form.chosen.push(Chosen { doomed: ObjectToDelete { key, etag: etag(&value)? }, size: None }),
+                    Some(key) => form.chosen.push(Chosen { target: ObjectToDelete { key, etag: etag(&value)? }, size: None }),
                     None => return Err(missing_etag()),
                 },
                 "k" if !only => return Err(missing_etag()),
@@ -164,7 +164,7 @@ impl DeletionForm {
         match (parts.next(), parts.next()) {
             (Some(key), Some(seen)) if !seen.is_empty() => {
                 let size = parts.next().and_then(|size| size.parse().ok());
-                Ok(Chosen { doomed: ObjectToDelete { key: query::key_of_field(key)?, etag: etag(seen)? }, size })
+                Ok(Chosen { target: ObjectToDelete { key: query::key_of_field(key)?, etag: etag(seen)? }, size })
             }
             _ => Err(missing_etag()),
         }
@@ -201,25 +201,25 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
         page.typed = form.typed;
         return super::unprocessable(&page);
     }
-    let doomed: Vec<ObjectToDelete> = page.chosen.iter().map(|chosen| chosen.doomed.clone()).collect();
-    let fates = objects::delete(&ctx, &editor.actor, &page.bucket, &doomed).await?;
-    match fates.as_slice() {
-        [(only, fate)] => one(&editor, &page, only, fate),
-        _ => match objects::keep_deletion_result(&ctx, &editor.actor, &fates).await {
+    let target: Vec<ObjectToDelete> = page.chosen.iter().map(|chosen| chosen.target.clone()).collect();
+    let outcomes = objects::delete(&ctx, &editor.actor, &page.bucket, &targets).await?;
+    match outcomes.as_slice() {
+        [(only, outcome)] => one(&editor, &page, only, outcome),
+        _ => match objects::keep_deletion_result(&ctx, &editor.actor, &outcomes).await {
             Some(id) => Ok(see_other(&paths::deletion_result(&page.bucket, id))),
             // Without Redis the result cannot be stored under its own URL and is shown directly.
             None => {
-                let fates = fates.into_iter().map(|(doomed, fate)| (doomed.key.to_string(), fate)).collect();
-                super::ok(&result_page(&editor, page.bucket, fates))
+                let outcomes = outcomes.into_iter().map(|(target, outcome)| (target.key.to_string(), outcome)).collect();
+                super::ok(&result_page(&editor, page.bucket, outcomes))
             }
         },
     }
 }
 
 /// The response for a single object.
-fn one(editor: &SignedIn, page: &ConfirmPage, object: &ObjectToDelete, fate: &DeleteOutcome) -> Result<HttpResponse> {
+fn one(editor: &SignedIn, page: &ConfirmPage, object: &ObjectToDelete, outcome: &DeleteOutcome) -> Result<HttpResponse> {
     let name = name_markup::plain(object.key.name());
-    match fate {
+    match outcome {
         DeleteOutcome::Deleted => Ok(editor.redirect(&page.folder_url(), Flash::done(format!("Deleted {name}.")))),
         DeleteOutcome::AlreadyDeleted => Ok(editor.redirect(&page.folder_url(), Flash::warn(format!("{name} had already been deleted.")))),
         DeleteOutcome::Changed => Err(Error::Conflict(format!(
@@ -231,10 +231,10 @@ fn one(editor: &SignedIn, page: &ConfirmPage, object: &ObjectToDelete, fate: &De
 
 fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>) -> ConfirmPage {
     let title = match chosen.as_slice() {
-        [one] => format!("Delete {}?", name_markup::plain(one.doomed.key.name())),
+        [one] => format!("Delete {}?", name_markup::plain(one.target.key.name())),
         many => format!("Delete {} from {bucket}?", object_count(many.len())),
     };
-    let (folder, mut parents) = super::bucket::crumbs(&bucket, chosen.first().map_or("", |chosen| chosen.doomed.key.folder()));
+    let (folder, mut parents) = super::bucket::crumbs(&bucket, chosen.first().map_or("", |chosen| chosen.target.key.folder()));
     parents.push((folder, folder_of(&bucket, &chosen)));
     ConfirmPage {
         layout: editor.layout(title, Section::Buckets).with_parents(parents),
@@ -247,14 +247,14 @@ fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>) -> C
 
 pub async fn show(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, query: Query) -> Result<HttpResponse> {
     let ShowQuery { id } = query.read()?;
-    let fates = objects::deletion_result(&ctx, &editor.actor, id).await;
-    let fates = fates.ok_or_else(|| Error::NotFound("This result has expired. The audit log shows what was deleted.".to_owned()))?;
-    super::ok(&result_page(&editor, bucket.0, fates))
+    let outcomes = objects::deletion_result(&ctx, &editor.actor, id).await;
+    let outcomes = outcomes.ok_or_else(|| Error::NotFound("This result has expired. The audit log shows what was deleted.".to_owned()))?;
+    super::ok(&result_page(&editor, bucket.0, outcomes))
 }
 
-fn result_page(editor: &SignedIn, bucket: BucketName, fates: Vec<(String, DeleteOutcome)>) -> ResultPage {
+fn result_page(editor: &SignedIn, bucket: BucketName, outcomes: Vec<(String, DeleteOutcome)>) -> ResultPage {
     let parents = [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(&bucket))];
-    ResultPage::of(editor.layout("Deleted", Section::Buckets).with_parents(parents), bucket, fates)
+    ResultPage::of(editor.layout("Deleted", Section::Buckets).with_parents(parents), bucket, outcomes)
 }
 
 #[cfg(test)]
@@ -266,7 +266,7 @@ mod tests {
     }
 
     fn chosen(form: &DeletionForm) -> Vec<(&str, &str)> {
-        form.chosen.iter().map(|one| (one.doomed.key.as_str(), one.doomed.etag.as_str())).collect()
+        form.chosen.iter().map(|one| (one.target.key.as_str(), one.target.etag.as_str())).collect()
     }
 
     #[test]
