@@ -201,7 +201,7 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
         page.typed = form.typed;
         return super::unprocessable(&page);
     }
-    let target: Vec<ObjectToDelete> = page.chosen.iter().map(|chosen| chosen.target.clone()).collect();
+    let targets: Vec<ObjectToDelete> = page.chosen.iter().map(|chosen| chosen.target.clone()).collect();
     let outcomes = objects::delete(&ctx, &editor.actor, &page.bucket, &targets).await?;
     match outcomes.as_slice() {
         [(only, outcome)] => one(&editor, &page, only, outcome),
