@@ -19,7 +19,7 @@ mod publish;
 pub mod reaper;
 mod receiver;
 pub mod resume;
-mod row;
+pub(super) mod row;
 mod send_rate;
 mod target;
 

@@ -1,13 +1,15 @@
 //! Deleting only what the person saw.
 
 use bytes::Bytes;
+use larder::domain::Error;
 use larder::domain::actor::{Actor, Role};
 use larder::domain::audit;
 use larder::domain::names::{BucketName, ObjectKey};
 use larder::domain::objects::{self, DeleteOutcome, ObjectToDelete};
 use larder::stores::s3::PutOptions;
 
-use crate::support::TestApp;
+use crate::support::{TestApp, eventually};
+use crate::uploads::upload;
 
 fn actor() -> Actor {
     Actor { role: Role::Editor, ..Actor::system("Tests") }
@@ -118,4 +120,43 @@ async fn nothing_is_changed_at_the_store_that_could_not_be_recorded() {
     assert!(app.ctx.s3.head(&app.bucket, "seen", None).await.is_ok());
     assert!(app.ctx.s3.head(&app.bucket, "never/", None).await.is_err());
     assert!(app.ctx.s3.head_bucket("never-made").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_and_deletions_of_one_key_at_the_same_moment_leave_one_truth() {
+    let app = TestApp::start_with(|config| config.upload.at_once_each = 100).await;
+    let replica = app.replica().await;
+    app.rules_known().await;
+    let bucket = BucketName::parse(&app.bucket).unwrap();
+    for round in 0..5 {
+        let key = format!("raced-{round}");
+        let deletions = async {
+            for at in 0..40 {
+                let ctx = if at % 2 == 0 { &app.ctx } else { &replica.ctx };
+                let Ok(head) = ctx.s3.head(&app.bucket, &key, None).await else { continue };
+                // Half of them carry the ETag of an object that was replaced long ago.
+                let etag = if at % 4 < 2 { head.etag } else { "0".repeat(32) };
+                objects::delete(ctx, &actor(), &bucket, &[ObjectToDelete { key: ObjectKey::parse(&key).unwrap(), etag }]).await.unwrap();
+            }
+        };
+        let uploads = futures_util::future::join_all((0..40_u32).map(|at| {
+            let (app, key) = (if at % 2 == 0 { &app } else { &replica }, &key);
+            async move { upload(app, key, &vec![b'x'; 1 + at as usize * 7_000], true).await }
+        }));
+        let (outcomes, ()) = futures_util::join!(uploads, deletions);
+        for outcome in outcomes {
+            // Waiting for a turn may take too long; anything else is an error of ours.
+            assert!(matches!(outcome, Ok(_) | Err(Error::Busy { .. } | Error::Conflict(_))), "{:?}", outcome.err());
+        }
+        let sql = app.sql().await;
+        eventually("nothing is in progress", async || {
+            let query = "SELECT count(*) FROM files WHERE object_key = $1 AND state IN ('pending', 'deleting')";
+            sql.query_one(query, &[&key]).await.unwrap().get::<_, i64>(0) == 0
+        })
+        .await;
+        let rows = sql.query("SELECT etag FROM files WHERE object_key = $1 AND state = 'ready'", &[&key]).await.unwrap();
+        let ready: Vec<Option<String>> = rows.iter().map(|row| row.get(0)).collect();
+        let stored = app.ctx.s3.head(&app.bucket, &key, None).await.ok().map(|head| head.etag);
+        assert_eq!(ready, stored.clone().map(Some).into_iter().collect::<Vec<_>>(), "the store has {stored:?}");
+    }
 }

@@ -13,6 +13,7 @@ use super::unfinished;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::names::{BucketName, ObjectKey};
+use crate::domain::uploads::row::lock_keys;
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
 use crate::stores::s3;
@@ -164,6 +165,7 @@ async fn settle(
         .within(async {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
+                lock_keys(conn, bucket.as_str(), vec![target.key.as_str()]).await?;
                 match row {
                     Row::Deleting(file) if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted) => {
                         unfinished::end(conn, *file).await?

@@ -15,6 +15,7 @@ use super::ObjectToDelete;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::names::BucketName;
+use crate::domain::uploads::row::lock_keys;
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
 use crate::stores::s3;
@@ -138,6 +139,7 @@ async fn settle(ctx: &Context, row: ExpiredDeletion) -> Result<()> {
         .within(async {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
+                lock_keys(conn, &row.bucket, vec![&row.object_key]).await?;
                 let held = files::table.find(row.id).filter(files::lease.eq(row.lease)).filter(files::state.eq("deleting"));
                 if held.select(files::id).for_update().first::<Uuid>(conn).await.optional()?.is_none() {
                     return Ok(());

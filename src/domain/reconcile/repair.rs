@@ -12,6 +12,7 @@ use super::Repair;
 use super::rows::Row;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
+use crate::domain::uploads::row::lock_keys;
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
 use crate::stores::s3::Head;
@@ -58,6 +59,7 @@ async fn repair(ctx: &Context, row: &Row, change: Change<'_>, detail: Value) -> 
         .within(async {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
+                lock_keys(conn, &row.bucket, vec![&row.object_key]).await?;
                 if !lock_unchanged(conn, row).await? {
                     return Ok(Repair::Outdated);
                 }

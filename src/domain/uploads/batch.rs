@@ -179,6 +179,10 @@ async fn commit_all(ctx: &Context, actor: &Actor, placed: Vec<(usize, Placed)>) 
 }
 
 async fn commit(conn: &mut AsyncPgConnection, actor: &Actor, placed: &[(usize, Placed)]) -> diesel::QueryResult<Vec<Uuid>> {
+    if let Some((_, first)) = placed.first() {
+        let keys = placed.iter().map(|(_, one)| one.attempt.target.key.as_str()).collect();
+        row::lock_keys(conn, &first.attempt.target.bucket, keys).await?;
+    }
     let (ids, leases): (Vec<Uuid>, Vec<Uuid>) = placed.iter().map(|(_, one)| (one.attempt.lease.file, one.attempt.lease.lease)).unzip();
     let held = "SELECT f.id FROM files f JOIN unnest($1, $2) AS ours (id, lease) ON f.id = ours.id AND f.lease = ours.lease
                 WHERE f.state = 'pending' AND f.publishing ORDER BY f.id FOR UPDATE OF f";

@@ -210,6 +210,18 @@ pub(super) async fn release(ctx: &Context, lease: Lease) -> Result<()> {
         .map(|_| ())
 }
 
+/// Makes the transactions that decide which row of a key is `ready` run one after the other: uploads, and deletions that
+/// left the object as it was.
+pub(in crate::domain) async fn lock_keys(conn: &mut AsyncPgConnection, bucket: &str, keys: Vec<&str>) -> diesel::QueryResult<()> {
+    // In one order, so that two batches do not wait for each other.
+    let query = diesel::sql_query(
+        "SELECT pg_advisory_xact_lock(id) FROM (
+             SELECT DISTINCT hashtextextended($1 || '/' || key, 20261125) AS id FROM unnest($2) AS key ORDER BY id
+         ) AS ids",
+    );
+    query.bind::<Text, _>(bucket).bind::<Array<Text>, _>(keys).execute(conn).await.map(|_| ())
+}
+
 /// `ready`, the row that it replaces `superseded`, and the audit, in one transaction.
 pub(super) async fn commit(
     ctx: &Context,
@@ -226,6 +238,7 @@ pub(super) async fn commit(
         .within(async {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
+                lock_keys(conn, &target.bucket, vec![&target.key]).await?;
                 let replaced = files::table
                     .filter(files::bucket.eq(&target.bucket))
                     .filter(files::object_key.eq(&target.key))
