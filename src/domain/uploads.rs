@@ -8,6 +8,7 @@ mod attempt;
 mod batch;
 mod engine;
 mod failure;
+mod fair_pool;
 mod history;
 mod intake;
 mod memory_limit;
@@ -34,6 +35,7 @@ pub(super) use history::known;
 pub use history::{BATCH_PAGE, Batch, Filter, Page, batch, list};
 pub use intake::Intake;
 pub use memory_limit::MemoryLimit;
+pub use part_buffer::or_release;
 pub use parts::largest;
 pub use receiver::{Ended, Receiver};
 

@@ -141,7 +141,7 @@ impl FilesReader {
                 self.intake.give_up(upload, error).await;
                 return self.skip(form).await;
             }
-            next = match self.intake.meanwhile(form.next_chunk()).await {
+            next = match self.intake.meanwhile(uploads::or_release(form.next_chunk(), || upload.release_unused())).await {
                 Ok(next) => next,
                 Err(error) => {
                     let interrupted = uploads::cut("The connection was interrupted before the file was complete.");

@@ -19,8 +19,8 @@ use crate::console::multipart::drain_payload;
 use crate::console::query::{Bucket, Form, Query};
 use crate::console::request;
 use crate::console::session::Editor;
-use crate::domain::uploads::Receiver;
 use crate::domain::uploads::resume::{self, Resumable, Wanted};
+use crate::domain::uploads::{self, Receiver};
 use crate::domain::{self, Context};
 
 #[derive(Deserialize)]
@@ -132,7 +132,7 @@ pub async fn receive(editor: Editor, ctx: web::Data<Context>, target: (Bucket, I
             return Err(error);
         }
     };
-    while let Some(chunk) = body.next().await {
+    while let Some(chunk) = uploads::or_release(body.next(), || part.release_unused()).await {
         let chunk = chunk.map_err(|_| Error::BadRequest("The part was incomplete. Send it again.".to_owned()))?;
         if let Err(error) = part.write(chunk).await {
             drain_payload(&mut body).await;

@@ -73,6 +73,13 @@ impl Upload {
         }
     }
 
+    /// The sender has fallen silent: memory that it has not filled is returned.
+    pub fn release_unused(&mut self) {
+        if let Some(Stage::Large(parts)) = &mut self.stage {
+            parts.release_unused();
+        }
+    }
+
     /// The row stands before the first byte is stored, and what must not be replaced is looked for before that.
     async fn begin_large(&mut self) -> Result<&mut Parts> {
         receiver::look_first(&self.ctx, &self.target).await?;

@@ -8,14 +8,13 @@ use std::time::Duration;
 use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::fair_pool::{FairPool, Grant, Person, UNIT};
 use super::part_buffer::SpareBuffers;
 use crate::config::UploadConfig;
 use crate::domain::actor::Actor;
 use crate::domain::slots::{Slot, Slots};
 use crate::domain::{Error, Result};
 
-/// Permits count kibibytes: a semaphore holds no more than 2^29 of them on 32-bit machines.
-const UNIT: usize = 1024;
 /// How long an upload waits for memory before it is told to come back.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -26,33 +25,18 @@ struct Shared {
     /// Kibibytes in all.
     total: u32,
     /// For parts of senders that fill them fast.
-    parts: Pool,
+    parts: FairPool,
     /// For what slow senders have sent so far.
-    steps: Pool,
+    steps: FairPool,
     /// For small files that wait for company: an eighth beside the rest, so that they never wait for large ones.
-    small: Pool,
+    small: Arc<Semaphore>,
     waiting: AtomicUsize,
     spare: Mutex<SpareBuffers>,
     slots: Slots,
     max_each: usize,
 }
 
-struct Pool {
-    semaphore: Arc<Semaphore>,
-    size: u32,
-}
-
-impl Pool {
-    fn new(size: u32) -> Self {
-        Self { semaphore: Arc::new(Semaphore::new(size as usize)), size }
-    }
-
-    fn in_use(&self) -> usize {
-        (self.size as usize - self.semaphore.available_permits()) * UNIT
-    }
-}
-
-/// Memory that is given back when this is dropped.
+/// Memory that is returned when this is dropped.
 pub(super) struct Reserved(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 /// Counts one who waits, for as long as it waits.
@@ -69,9 +53,9 @@ impl MemoryLimit {
         let total = u32::try_from(config.memory / UNIT).unwrap_or(u32::MAX).max(4);
         Self(Arc::new(Shared {
             total,
-            parts: Pool::new(total - total / 4),
-            steps: Pool::new(total / 4),
-            small: Pool::new(total / 8),
+            parts: FairPool::new(total - total / 4),
+            steps: FairPool::new(total / 4),
+            small: Arc::new(Semaphore::new(total as usize / 8)),
             waiting: AtomicUsize::new(0),
             spare: Mutex::default(),
             slots: Slots::new("uploads", config.at_once),
@@ -89,28 +73,27 @@ impl MemoryLimit {
         self.0.slots.count()
     }
 
-    /// Memory for a whole part; waits its turn, first come first served, at most a minute.
-    pub(super) async fn whole(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+    /// Memory for a whole part; waits for its turn, at most a minute.
+    pub(super) async fn whole(&self, person: Person, bytes: usize) -> Result<Grant> {
         self.0.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&self.0.waiting);
-        wait(&self.0.parts, bytes).await
+        self.0.parts.take(person, bytes, WAIT_TIMEOUT).await.ok_or_else(too_many)
     }
 
-    /// Memory for a little of a part, where there is some now.
-    pub(super) fn try_step(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let wanted = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
-        Arc::clone(&self.0.steps.semaphore).try_acquire_many_owned(wanted).ok()
+    /// Memory for a little of a part, if some is free now.
+    pub(super) fn try_step(&self, person: Person, bytes: usize) -> Option<Grant> {
+        self.0.steps.try_take(person, bytes)
     }
 
     /// Memory for a little of a part; waits for it as [`Self::whole`] does.
-    pub(super) async fn step(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
-        wait(&self.0.steps, bytes).await
+    pub(super) async fn step(&self, person: Person, bytes: usize) -> Result<Grant> {
+        self.0.steps.take(person, bytes, WAIT_TIMEOUT).await.ok_or_else(too_many)
     }
 
     /// Memory to collect small files in, where there is some now.
     pub(super) fn reserve_small(&self, bytes: usize) -> Option<Reserved> {
         let wanted = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
-        Arc::clone(&self.0.small.semaphore).try_acquire_many_owned(wanted).ok().map(Reserved)
+        Arc::clone(&self.0.small).try_acquire_many_owned(wanted).ok().map(Reserved)
     }
 
     /// Memory of this size, perhaps used before.
@@ -136,16 +119,13 @@ impl MemoryLimit {
 
     /// Bytes in use now.
     pub fn in_use(&self) -> usize {
-        self.0.parts.in_use() + self.0.steps.in_use() + self.0.small.in_use()
+        let small = self.0.total as usize / 8 - self.0.small.available_permits();
+        self.0.parts.in_use() + self.0.steps.in_use() + small * UNIT
     }
 }
 
-async fn wait(pool: &Pool, bytes: usize) -> Result<OwnedSemaphorePermit> {
-    let wanted = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, pool.size);
-    match tokio::time::timeout(WAIT_TIMEOUT, Arc::clone(&pool.semaphore).acquire_many_owned(wanted)).await {
-        Ok(Ok(permit)) => Ok(permit),
-        _ => Err(busy("Too many files are arriving at this moment. Try again in a minute.")),
-    }
+fn too_many() -> Error {
+    busy("Too many files are arriving at this moment. Try again in a minute.")
 }
 
 pub(super) fn busy(why: &str) -> Error {

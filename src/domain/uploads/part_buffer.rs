@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use memmap2::MmapMut;
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::fair_pool::{Grant, Person};
 use super::memory_limit::{MemoryLimit, busy};
 use super::send_rate::SendRate;
 use crate::domain::{Error, Result};
@@ -15,20 +15,37 @@ use crate::domain::{Error, Result};
 const STEP: usize = 128 << 10;
 /// While others wait for memory, nobody may take longer than this to fill a whole part.
 const FILLING: Duration = Duration::from_secs(20);
+/// How long a sender may be silent before it keeps only the memory that it has filled.
+pub(super) const IDLE: Duration = Duration::from_secs(2);
 /// Only buffers of the usual size are worth keeping, and only so many.
 const USUAL: usize = 8 << 20;
 const SPARE: usize = 4;
 
 pub(super) struct PartBuffer {
     limit: MemoryLimit,
+    person: Person,
     memory: Memory,
     /// Bytes that have come.
     len: usize,
     /// Bytes of the whole part.
     share: usize,
-    permit: Option<OwnedSemaphorePermit>,
+    grants: Vec<Grant>,
     /// Since when memory for the whole part is held.
     whole_since: Option<Instant>,
+    /// When the speed of the sender was last checked, and how many bytes had arrived then.
+    checked: (Instant, usize),
+}
+
+/// Awaits the next bytes of a sender; after two seconds of silence calls `release`, once.
+pub async fn or_release<T>(next: impl Future<Output = T>, release: impl FnOnce()) -> T {
+    let mut next = std::pin::pin!(next);
+    match tokio::time::timeout(IDLE, &mut next).await {
+        Ok(next) => next,
+        Err(_) => {
+            release();
+            next.await
+        }
+    }
 }
 
 /// Zeroed as far as it is not used.
@@ -54,8 +71,17 @@ impl Memory {
 }
 
 impl PartBuffer {
-    pub fn new(limit: &MemoryLimit, share: usize) -> Self {
-        Self { limit: limit.clone(), memory: Memory::Steps(Vec::new()), len: 0, share, permit: None, whole_since: None }
+    pub fn new(limit: &MemoryLimit, person: Person, share: usize) -> Self {
+        Self {
+            limit: limit.clone(),
+            person,
+            memory: Memory::Steps(Vec::new()),
+            len: 0,
+            share,
+            grants: Vec::new(),
+            whole_since: None,
+            checked: (Instant::now(), 0),
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -76,6 +102,10 @@ impl PartBuffer {
             if self.whole_since.is_some_and(|since| since.elapsed() > FILLING) && self.limit.is_short() {
                 return Err(busy("It arrived too slowly while others were waiting. Try again when less is being uploaded."));
             }
+            self.check_speed();
+            if self.len == self.memory.bytes().len() {
+                continue;
+            }
             let room = &mut self.memory.bytes_mut()[self.len..];
             let taken = chunk.split_to(chunk.len().min(room.len()));
             room[..taken.len()].copy_from_slice(&taken);
@@ -92,27 +122,45 @@ impl PartBuffer {
             && !fast
         {
             let step = STEP.min(self.share - bytes.len());
-            let more = match self.limit.try_step(step) {
-                None if send_rate.is_slow() => Some(self.limit.step(step).await?),
+            let more = match self.limit.try_step(self.person, step) {
+                None if send_rate.is_slow() => Some(self.limit.step(self.person, step).await?),
                 more => more,
             };
             if let Some(more) = more {
-                match &mut self.permit {
-                    Some(permit) => permit.merge(more),
-                    None => self.permit = Some(more),
-                }
+                self.grants.push(more);
                 bytes.reserve_exact(step);
                 bytes.resize(bytes.len() + step, 0);
                 return Ok(());
             }
         }
-        let permit = self.limit.whole(self.share).await?;
+        let grant = self.limit.whole(self.person, self.share).await?;
         let mut whole = self.limit.spare(self.share)?;
         whole[..self.len].copy_from_slice(&self.memory.bytes()[..self.len]);
         self.memory = Memory::Whole(whole);
-        self.permit = Some(permit);
-        self.whole_since = Some(Instant::now());
+        self.grants = vec![grant];
+        (self.whole_since, self.checked) = (Some(Instant::now()), (Instant::now(), self.len));
         Ok(())
+    }
+
+    /// Every two seconds: while others wait, a sender of less than a step in that time keeps only what it has filled.
+    fn check_speed(&mut self) {
+        let (at, len) = self.checked;
+        if self.whole_since.is_some() && at.elapsed() > IDLE {
+            if self.len - len < STEP && self.limit.is_short() {
+                self.release_unused();
+            }
+            self.checked = (Instant::now(), self.len);
+        }
+    }
+
+    /// Returns the memory that is not filled yet, for a sender that has fallen silent.
+    pub fn release_unused(&mut self) {
+        let Memory::Whole(whole) = &self.memory else { return };
+        let filled = Memory::Steps(whole[..self.len].to_vec());
+        // Not kept for others: its pages would stay in use.
+        drop(std::mem::replace(&mut self.memory, filled));
+        self.grants.iter_mut().for_each(|grant| grant.shrink(self.len));
+        self.whole_since = None;
     }
 
     pub fn freeze(self) -> Bytes {
@@ -128,7 +176,7 @@ impl AsRef<[u8]> for PartBuffer {
 
 impl Drop for PartBuffer {
     fn drop(&mut self) {
-        drop(self.permit.take());
+        self.grants.clear();
         if let Memory::Whole(bytes) = std::mem::replace(&mut self.memory, Memory::Steps(Vec::new())) {
             self.limit.give_back(bytes);
         }

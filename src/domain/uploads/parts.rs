@@ -76,7 +76,7 @@ impl Parts {
         Self {
             part_size,
             share,
-            buffer: PartBuffer::new(&attempt.ctx.upload_memory, share),
+            buffer: PartBuffer::new(&attempt.ctx.upload_memory, attempt.actor.id, share),
             send_rate: SendRate::new(),
             attempt,
             hash: Some(Hash::Here(digest::Context::new(&digest::SHA256))),
@@ -98,6 +98,11 @@ impl Parts {
         }
         self.send_rate.ask();
         Ok(())
+    }
+
+    /// The sender has fallen silent: memory that it has not filled is returned.
+    pub fn release_unused(&mut self) {
+        self.buffer.release_unused();
     }
 
     /// Sends the rest, and waits until all of it is hashed and all parts are at the store.
@@ -142,7 +147,8 @@ impl Parts {
             )));
         }
         let upload = self.multipart().await?;
-        let body = std::mem::replace(&mut self.buffer, PartBuffer::new(&self.attempt.ctx.upload_memory, self.share)).freeze();
+        let body = std::mem::replace(&mut self.buffer, PartBuffer::new(&self.attempt.ctx.upload_memory, self.attempt.actor.id, self.share))
+            .freeze();
         let mut hash = self.hash_here().await?;
         let to_hash = body.clone();
         let attempt = &self.attempt;

@@ -57,7 +57,7 @@ pub async fn begin_part(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid, nu
         return Err(Error::Conflict("This upload has not begun at the store. Open it again.".into()));
     }
     row::touch(ctx, id).await?;
-    let buffer = PartBuffer::new(&ctx.upload_memory, size);
+    let buffer = PartBuffer::new(&ctx.upload_memory, actor.id, size);
     Ok(PartUpload {
         ctx: ctx.clone(),
         actor: actor.clone(),
@@ -84,6 +84,11 @@ impl PartUpload {
         let rest = self.buffer.fill(chunk, &self.send_rate).await?;
         self.send_rate.ask();
         if rest.is_empty() { Ok(()) } else { Err(self.wrong_size()) }
+    }
+
+    /// The sender has fallen silent: memory that it has not filled is returned.
+    pub fn release_unused(&mut self) {
+        self.buffer.release_unused();
     }
 
     /// Stores and records the part; `sha256` is what the sender says it is. Runs to its end even where the sender

@@ -1,0 +1,176 @@
+//! Memory of one kind, shared fairly: while several people upload, none of them holds more than a fair part of it, and
+//! everyone gets at least what one request needs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+/// Permits count kibibytes: a semaphore holds no more than 2^29 of them on 32-bit machines.
+pub(super) const UNIT: usize = 1024;
+
+/// A user; `None`: Larder itself.
+pub(super) type Person = Option<Uuid>;
+
+#[derive(Clone)]
+pub(super) struct FairPool(Arc<Shared>);
+
+struct Shared {
+    semaphore: Arc<Semaphore>,
+    /// Kibibytes.
+    size: u32,
+    /// Kibibytes that each person holds or waits for in turn.
+    held: Mutex<HashMap<Person, u32>>,
+    freed: Notify,
+}
+
+/// Memory that is returned when this is dropped.
+pub(super) struct Grant {
+    share: Share,
+    permit: OwnedSemaphorePermit,
+}
+
+/// Counts for one person.
+struct Share {
+    shared: Arc<Shared>,
+    person: Person,
+    units: u32,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shared.subtract(self.person, self.units);
+    }
+}
+
+impl Shared {
+    fn held(&self) -> MutexGuard<'_, HashMap<Person, u32>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn subtract(&self, person: Person, units: u32) {
+        let mut held = self.held();
+        if let Some(own) = held.get_mut(&person) {
+            *own -= units;
+            if *own == 0 {
+                held.remove(&person);
+            }
+        }
+        drop(held);
+        self.freed.notify_waiters();
+    }
+
+    /// Counts for the person, unless that would be more than a fair share: one part in as many as there are people, and
+    /// one part stays for whoever comes next.
+    fn try_count(self: &Arc<Self>, person: Person, units: u32) -> Option<Share> {
+        let mut held = self.held();
+        let own = held.get(&person).copied().unwrap_or(0);
+        let people = held.len() + usize::from(own == 0);
+        let fair = self.size / (u32::try_from(people).unwrap_or(u32::MAX - 1) + 1);
+        if own > 0 && own + units > fair {
+            return None;
+        }
+        held.insert(person, own + units);
+        Some(Share { shared: Arc::clone(self), person, units })
+    }
+}
+
+impl FairPool {
+    /// `size` in kibibytes.
+    pub fn new(size: u32) -> Self {
+        let semaphore = Arc::new(Semaphore::new(size as usize));
+        Self(Arc::new(Shared { semaphore, size, held: Mutex::default(), freed: Notify::new() }))
+    }
+
+    /// Bytes in use.
+    pub fn in_use(&self) -> usize {
+        (self.0.size as usize - self.0.semaphore.available_permits()) * UNIT
+    }
+
+    fn units(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.0.size)
+    }
+
+    /// Memory that is free now, and a fair share.
+    pub fn try_take(&self, person: Person, bytes: usize) -> Option<Grant> {
+        let units = self.units(bytes);
+        let share = self.0.try_count(person, units)?;
+        let permit = Arc::clone(&self.0.semaphore).try_acquire_many_owned(units).ok()?;
+        Some(Grant { share, permit })
+    }
+
+    /// Waits for its turn: first for a fair share, then for free memory, first come, first served. `None`: not in time.
+    pub async fn take(&self, person: Person, bytes: usize, timeout: Duration) -> Option<Grant> {
+        let units = self.units(bytes);
+        let taking = async {
+            let share = loop {
+                let freed = self.0.freed.notified();
+                tokio::pin!(freed);
+                // Before the look, so that nothing is missed between it and the wait.
+                freed.as_mut().enable();
+                if let Some(share) = self.0.try_count(person, units) {
+                    break share;
+                }
+                freed.await;
+            };
+            let permit = Arc::clone(&self.0.semaphore).acquire_many_owned(units).await.ok()?;
+            Some(Grant { share, permit })
+        };
+        tokio::time::timeout(timeout, taking).await.ok().flatten()
+    }
+}
+
+impl Grant {
+    /// Returns all but what `bytes` need.
+    pub fn shrink(&mut self, bytes: usize) {
+        let kept = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let Some(unused) = self.share.units.checked_sub(kept).filter(|unused| *unused > 0) else { return };
+        drop(self.permit.split(unused as usize));
+        self.share.units = kept;
+        self.share.shared.subtract(self.share.person, unused);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
+    async fn one_person_leaves_memory_for_the_next() {
+        let pool = FairPool::new(96);
+        let (one, other, third) = (Some(Uuid::now_v7()), Some(Uuid::now_v7()), Some(Uuid::now_v7()));
+        let kib = |units: usize| units * UNIT;
+        let mut held: Vec<Grant> = std::iter::from_fn(|| pool.try_take(one, kib(8))).collect();
+        assert_eq!(held.len(), 6, "half of it while nobody else uploads");
+        assert!(pool.take(one, kib(8), SHORT).await.is_none());
+        let others: Vec<Grant> = std::iter::from_fn(|| pool.try_take(other, kib(8))).collect();
+        assert_eq!(others.len(), 4, "a third of it while two upload");
+        assert!(pool.take(third, kib(16), SHORT).await.is_some(), "and there is some for a third");
+        // What silence returns is free for others at once, and for the person again when it is a fair share.
+        held.iter_mut().for_each(|grant| grant.shrink(kib(1)));
+        assert_eq!(pool.in_use(), kib(6 + 32));
+        assert!(pool.try_take(one, kib(8)).is_some());
+        drop((held, others));
+        assert_eq!(pool.in_use(), 0);
+        assert!(pool.0.held().is_empty());
+        let whole = pool.take(one, usize::MAX, SHORT).await.unwrap();
+        assert_eq!(pool.in_use(), kib(96), "one request gets what it needs, up to all there is");
+        drop(whole);
+    }
+
+    #[tokio::test]
+    async fn a_waiting_person_goes_on_when_its_own_memory_is_free() {
+        let pool = FairPool::new(16);
+        let one = Some(Uuid::now_v7());
+        let held = pool.try_take(one, 8 * UNIT).unwrap();
+        let (waited, ()) = tokio::join!(pool.take(one, 8 * UNIT, Duration::from_secs(10)), async {
+            tokio::time::sleep(SHORT).await;
+            drop(held);
+        });
+        assert!(waited.is_some());
+    }
+}
