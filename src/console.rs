@@ -33,7 +33,9 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::middleware::Next;
+use actix_web::web;
 
+use crate::domain::Context;
 use error::Error;
 use layout::Flash;
 use pages::{
@@ -117,9 +119,10 @@ pub async fn finish(req: ServiceRequest, next: Next<impl MessageBody + 'static>)
     }
     limit::set_headers(&req, response.headers_mut());
     let is_page = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-    if is_page && Flash::is_waiting(&req) {
+    let https = req.app_data::<web::Data<Context>>().is_some_and(|ctx| ctx.config.is_https());
+    if is_page && Flash::is_waiting(&req, https) {
         // If the cookie cannot be written, the flash message is only shown once more.
-        let _ = response.add_cookie(&Flash::removal());
+        let _ = response.add_cookie(&Flash::removal(https));
     }
     let response = compression::compress(&req, response);
     Ok(ServiceResponse::new(req, response))

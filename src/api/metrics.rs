@@ -1,7 +1,7 @@
 //! `/metrics`: the text format of Prometheus, for whoever has the token; without a token, for this machine alone, and nobody where
 //! browsers come from elsewhere.
 
-use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, FORWARDED, WWW_AUTHENTICATE};
+use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, FORWARDED, HOST, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use aws_lc_rs::constant_time;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -42,9 +42,21 @@ fn may_read(config: &Config, req: &HttpRequest) -> bool {
         None => {
             let passed_on =
                 [FORWARDED.as_str(), "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| req.headers().contains_key(*name));
-            !passed_on && !is_public(config) && req.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+            !passed_on
+                && !is_public(config)
+                && is_local_host(req)
+                && req.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
         }
     }
+}
+
+/// Whether the request was made for this machine by name. A page elsewhere whose host name resolves to a loopback address
+/// sends its own name.
+fn is_local_host(req: &HttpRequest) -> bool {
+    let Some(host) = req.headers().get(HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())).map_or(host, |(name, _)| name);
+    let name = name.trim_matches(['[', ']']);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Whether browsers reach it from elsewhere: then there is a proxy, which need not say so.

@@ -1,5 +1,7 @@
 //! Timeouts for request bodies, because actix has none.
 
+mod buffered;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use actix_web::error::PayloadError;
 use actix_web::web::Bytes;
 use futures_util::Stream;
 use tokio::time::{Instant, Sleep};
+
+pub use buffered::Unread;
 
 /// The longest time without any data before the request is aborted.
 const IDLE: Duration = Duration::from_secs(30);

@@ -10,7 +10,11 @@ use crate::config::{Config, Environment};
 use crate::domain::health::Service;
 use crate::domain::sessions::Session;
 
-const FLASH: &str = "larder-flash";
+/// `__Host-` makes browsers refuse the cookie from another host or without https.
+fn flash_name(https: bool) -> &'static str {
+    if https { "__Host-larder-flash" } else { "larder-flash" }
+}
+
 const THEME: &str = "theme";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,8 +113,8 @@ impl Flash {
         Self { tone: Tone::Bad, text: text.into() }
     }
 
-    pub fn of(req: &HttpRequest) -> Option<Self> {
-        let cookie = req.cookie(FLASH)?;
+    pub fn of(req: &HttpRequest, https: bool) -> Option<Self> {
+        let cookie = req.cookie(flash_name(https))?;
         let (tone, text) = cookie.value().split_once('.')?;
         let tone = [Tone::Ok, Tone::Warn, Tone::Bad].into_iter().find(|known| known.as_str() == tone)?;
         Some(Self { tone, text: String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()? })
@@ -120,15 +124,21 @@ impl Flash {
         // Browsers limit a cookie to about 4 KB.
         let text: String = self.text.chars().take(600).collect();
         let value = format!("{}.{}", self.tone.as_str(), URL_SAFE_NO_PAD.encode(text));
-        Cookie::build(FLASH, value).path("/").http_only(true).secure(https).same_site(SameSite::Lax).max_age(Duration::minutes(1)).finish()
+        Cookie::build(flash_name(https), value)
+            .path("/")
+            .http_only(true)
+            .secure(https)
+            .same_site(SameSite::Lax)
+            .max_age(Duration::minutes(1))
+            .finish()
     }
 
-    pub fn is_waiting(req: &HttpRequest) -> bool {
-        req.cookie(FLASH).is_some()
+    pub fn is_waiting(req: &HttpRequest, https: bool) -> bool {
+        req.cookie(flash_name(https)).is_some()
     }
 
-    pub fn removal() -> Cookie<'static> {
-        let mut cookie = Cookie::build(FLASH, "").path("/").finish();
+    pub fn removal(https: bool) -> Cookie<'static> {
+        let mut cookie = Cookie::build(flash_name(https), "").path("/").secure(https).finish();
         cookie.make_removal();
         cookie
     }
@@ -212,7 +222,7 @@ impl Frame {
         let current_url = if req.method().is_safe() { req.uri().path_and_query().map_or("/", |path| path.as_str()) } else { "/" };
         Self {
             theme: Theme::of(req),
-            flash: Flash::of(req),
+            flash: Flash::of(req, config.is_https()),
             current_url: current_url.to_owned(),
             down,
             host,

@@ -9,12 +9,17 @@ use actix_web::{FromRequest, HttpRequest, web};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
+use super::body::Unread;
 use super::error::{Error, Result};
 use super::fields;
 use crate::domain::names::{BucketName, ObjectKey};
 
-/// A thousand keys of 1,024 bytes in base64url, with their ETags, fit.
-const FORM_LIMIT: usize = 4 << 20;
+/// Bytes of a form. Before a session is known no more is ever buffered.
+pub const SMALL: usize = 16 << 10;
+/// Bytes of a form that names many objects: a thousand keys of 1,024 bytes in base64url, with their ETags, fit.
+pub const BULK: usize = 4 << 20;
+/// Fields of a form, so that its parts do not take more memory than the form.
+const MAX_FIELDS: usize = 20_000;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -73,15 +78,15 @@ fn decode(text: &str) -> Result<String> {
     }
 }
 
-/// The unread body of a form.
-pub struct Form<T> {
-    body: web::Payload,
+/// The unread body of a form of at most `LIMIT` bytes.
+pub struct Form<T, const LIMIT: usize = SMALL> {
+    body: Unread,
     /// The Content-Type of the body, if any.
     media: Option<String>,
     fields: PhantomData<T>,
 }
 
-impl<T> FromRequest for Form<T> {
+impl<T, const LIMIT: usize> FromRequest for Form<T, LIMIT> {
     type Error = Error;
     type Future = Ready<Result<Self>>;
 
@@ -89,19 +94,20 @@ impl<T> FromRequest for Form<T> {
         let media = req.headers().get(CONTENT_TYPE).map(|media| String::from_utf8_lossy(media.as_bytes()).to_ascii_lowercase());
         let body = web::Payload::from_request(req, payload).into_inner();
         let body = body.map_err(|_| Error::BadRequest("The body of this request is invalid.".to_owned()));
-        ready(body.map(|body| Self { body, media, fields: PhantomData }))
+        ready(body.map(|body| Self { body: Unread::new(req, body), media, fields: PhantomData }))
     }
 }
 
-impl<T: DeserializeOwned> Form<T> {
+impl<T: DeserializeOwned, const LIMIT: usize> Form<T, LIMIT> {
     /// An empty body is a form without fields, with any Content-Type.
     pub async fn read(self) -> Result<T> {
-        let too_large = |_| Error::TooLarge("This form is larger than 4 MB. Select fewer items.".to_owned());
-        let broken = |_| Error::BadRequest("The form was incomplete. Send it again.".to_owned());
-        let body = self.body.to_bytes_limited(FORM_LIMIT).await.map_err(too_large)?.map_err(broken)?;
+        let body = self.body.read(LIMIT).await?;
         if !body.is_empty() && !self.media.as_deref().is_some_and(is_form) {
             let found = self.media.map_or_else(|| "none".to_owned(), |media| media.chars().take(100).collect());
             return Err(Error::BadRequest(format!("The Content-Type of a form must be {FORM}, but this request has {found}.")));
+        }
+        if memchr::memchr_iter(b'&', &body).count() >= MAX_FIELDS {
+            return Err(Error::TooLarge(format!("This form has more than {MAX_FIELDS} fields. Select fewer items.")));
         }
         fields::read("field", form_urlencoded::parse(&body).into_owned().collect()).map_err(Error::BadRequest)
     }

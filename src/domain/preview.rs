@@ -12,6 +12,8 @@ pub const CSV_ROWS: usize = 200;
 /// Columns of it, and characters of a cell.
 const CSV_COLUMNS: usize = 100;
 const CSV_CELL: usize = 500;
+/// Pixels of the largest image that is shown: 400 MB in a browser.
+const MAX_PIXELS: u64 = 100_000_000;
 /// Enough for every magic number of the list and for the size of most pictures.
 const HEAD: usize = 8 << 10;
 
@@ -83,11 +85,12 @@ pub async fn of(ctx: &Context, bucket: &BucketName, key: &ObjectKey, size: u64) 
     if size == 0 {
         return Ok(Preview::Empty);
     }
-    let (head, whole) = read(ctx, bucket, key, |head| sniff(head).is_some() || looks_binary(head)).await?;
+    let (head, whole) = read(ctx, bucket, key, is_enough).await?;
     if let Some((kind, media)) = sniff(&head) {
-        let dimensions = (kind == MediaKind::Image).then(|| imagesize::blob_size(&head).ok()).flatten();
-        let dimensions = dimensions.and_then(|size| Some((u32::try_from(size.width).ok()?, u32::try_from(size.height).ok()?)));
-        return Ok(Preview::Media { kind, media, dimensions });
+        return Ok(match dimensions(kind, whole.as_deref().unwrap_or(&head)) {
+            Ok(dimensions) => Preview::Media { kind, media, dimensions },
+            Err(why) => Preview::None(why),
+        });
     }
     let Some(bytes) = whole else {
         return Ok(Preview::None("This kind of file has no preview. Download it to open it.".into()));
@@ -96,9 +99,39 @@ pub async fn of(ctx: &Context, bucket: &BucketName, key: &ObjectKey, size: u64) 
     worked.map_err(|error| Error::Internal(format!("the preview was cut off: {error}")))
 }
 
-/// The first bytes of an object, for `/preview` to decide what it may send.
-pub async fn head_of(ctx: &Context, bucket: &BucketName, key: &ObjectKey) -> Result<Vec<u8>> {
-    Ok(read(ctx, bucket, key, |_| true).await?.0)
+/// What `/preview` may send for an object. Refused where it has no preview.
+pub async fn media_of(ctx: &Context, bucket: &BucketName, key: &ObjectKey) -> Result<(MediaKind, &'static str)> {
+    let (head, more) = read(ctx, bucket, key, |head| sniff(head).is_none() || is_enough(head)).await?;
+    let refused = |why: String| Error::refused("key", why);
+    let (kind, media) = sniff(&head).ok_or_else(|| refused("This type of file has no preview. Download the file to open it.".into()))?;
+    dimensions(kind, more.as_deref().unwrap_or(&head)).map_err(refused)?;
+    Ok((kind, media))
+}
+
+/// Whether these first bytes of a file say what its preview is.
+fn is_enough(head: &[u8]) -> bool {
+    match sniff(head) {
+        Some((MediaKind::Image, _)) => imagesize::blob_size(head).is_ok(),
+        Some(_) => true,
+        None => looks_binary(head),
+    }
+}
+
+/// Width and height of an image. The sentence why it is not shown: browsers reserve memory for every pixel, whatever
+/// the size of the file.
+fn dimensions(kind: MediaKind, bytes: &[u8]) -> std::result::Result<Option<(u32, u32)>, String> {
+    if kind != MediaKind::Image {
+        return Ok(None);
+    }
+    let size = imagesize::blob_size(bytes).ok();
+    let size = size.and_then(|size| Some((u32::try_from(size.width).ok()?, u32::try_from(size.height).ok()?)));
+    match size {
+        Some((width, height)) if u64::from(width) * u64::from(height) <= MAX_PIXELS => Ok(Some((width, height))),
+        Some((width, height)) => {
+            Err(format!("This image has {width} × {height} pixels, which is too large for a preview. Download the file to open it."))
+        }
+        None => Err("The size of this image cannot be read, so there is no preview. Download the file to open it.".into()),
+    }
 }
 
 /// The first bytes, and the first mebibyte unless `enough` after them.

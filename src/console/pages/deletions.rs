@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Refusal, with_status};
 use crate::console::error::{Error, Result};
 use crate::console::layout::{Flash, Layout, Section};
-use crate::console::query::{self, Bucket, Form, Query};
+use crate::console::query::{self, BULK, Bucket, Form, Query};
 use crate::console::session::{Editor, SignedIn, see_other};
 use crate::console::{filters, name_markup, paths, units};
 use crate::domain::Context;
@@ -187,7 +187,12 @@ pub struct ShowQuery {
     id: Uuid,
 }
 
-pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, form: Form<Vec<(String, String)>>) -> Result<HttpResponse> {
+pub async fn create(
+    editor: Editor,
+    ctx: web::Data<Context>,
+    bucket: Bucket,
+    form: Form<Vec<(String, String)>, BULK>,
+) -> Result<HttpResponse> {
     let form = DeletionForm::read(form.read().await?)?;
     if form.chosen.is_empty() {
         return Ok(editor.redirect(&paths::bucket(&bucket.0), Flash::warn("No objects were selected. Nothing was deleted.")));

@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use crate::console::error::{Error, Result};
+use crate::console::error::Result;
 use crate::console::query::{self, Bucket, Query};
 use crate::console::session::Viewer;
 use crate::domain::Context;
@@ -51,10 +51,7 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Quer
 pub async fn preview(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Query), req: HttpRequest) -> Result<HttpResponse> {
     let (bucket, Named { key, .. }) = (target.0.0, target.1.read()?);
     let key = query::key(key)?;
-    let sniffed = preview::sniff(&preview::head_of(&ctx, &bucket, &key).await?);
-    let Some((kind, media)) = sniffed else {
-        return Err(Error::Unprocessable("This type of file has no preview. Download the file to open it.".into()));
-    };
+    let (kind, media) = preview::media_of(&ctx, &bucket, &key).await?;
     let purpose = if req.method() == Method::HEAD { Purpose::Head } else { Purpose::Preview };
     let conditions = conditions(req.headers());
     let request = DownloadRequest { bucket: &bucket, key: &key, version: None, conditions: &conditions, purpose };

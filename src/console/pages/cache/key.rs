@@ -12,7 +12,7 @@ use super::{cost_text, parents};
 use crate::console::error::{Error, Result};
 use crate::console::layout::{Flash, Layout, Section};
 use crate::console::pages::{Refusal, ok, unprocessable};
-use crate::console::query::{Form, Query};
+use crate::console::query::{BULK, Form, Query};
 use crate::console::session::{Admin, SignedIn};
 use crate::console::{filters, paths};
 use crate::domain::keyspace::{self, Name, Viewed};
@@ -230,7 +230,7 @@ impl ExpiryForm {
     }
 }
 
-pub async fn expire(admin: Admin, ctx: web::Data<Context>, form: Form<ExpiryForm>) -> Result<HttpResponse> {
+pub async fn expire(admin: Admin, ctx: web::Data<Context>, form: Form<ExpiryForm, BULK>) -> Result<HttpResponse> {
     let form = form.read().await?;
     let name = name(&form.k)?;
     let outcome = match form.ttl() {
@@ -280,7 +280,7 @@ impl ConfirmPage {
     }
 }
 
-pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeleteForm>) -> Result<HttpResponse> {
+pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeleteForm, BULK>) -> Result<HttpResponse> {
     let form = form.read().await?;
     let name = name(&form.k)?;
     if form.confirm != "1" {

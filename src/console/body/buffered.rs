@@ -1,0 +1,146 @@
+//! Request bodies that are held in memory whole: a limit for each, and a budget for all of them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use actix_web::HttpRequest;
+use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::web::{self, Bytes, BytesMut};
+use futures_util::StreamExt;
+
+use crate::console::error::{Error, Result};
+use crate::console::multipart::drain_payload;
+use crate::console::request;
+use crate::domain::Context;
+
+/// Bytes of all buffered bodies of the process.
+const TOTAL: usize = 32 << 20;
+/// Of these, from one address. Two of the largest forms fit.
+const TOTAL_OF_ADDRESS: usize = 8 << 20;
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What the buffered bodies of this process hold. A process has one memory, and so one budget.
+static BUDGET: LazyLock<Arc<Budget>> = LazyLock::new(Arc::default);
+
+#[derive(Default)]
+struct Budget(Mutex<Held>);
+
+#[derive(Default)]
+struct Held {
+    total: usize,
+    by_address: HashMap<Option<IpAddr>, usize>,
+}
+
+/// Bytes of the budget, until this is dropped.
+struct Reserved {
+    budget: Arc<Budget>,
+    address: Option<IpAddr>,
+    bytes: usize,
+}
+
+impl Budget {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reserved {
+    fn add(&mut self, bytes: usize) -> Result<()> {
+        let mut held = self.budget.held();
+        let own = held.by_address.get(&self.address).copied().unwrap_or(0);
+        if held.total + bytes > TOTAL || own + bytes > TOTAL_OF_ADDRESS {
+            let why = "Larder is receiving too many forms at the same time. Try again in a few seconds.".to_owned();
+            return Err(Error::Busy { why, retry_after: RETRY_AFTER });
+        }
+        held.total += bytes;
+        held.by_address.insert(self.address, own + bytes);
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let mut held = self.budget.held();
+        held.total -= self.bytes;
+        if let Some(own) = held.by_address.get_mut(&self.address) {
+            *own -= self.bytes;
+            if *own == 0 {
+                held.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// A body that has not been read yet, and who sends it.
+pub struct Unread {
+    payload: web::Payload,
+    address: Option<IpAddr>,
+    /// As the sender claims.
+    length: Option<u64>,
+}
+
+impl Unread {
+    pub fn new(req: &HttpRequest, payload: web::Payload) -> Self {
+        let trusted = req.app_data::<web::Data<Context>>().map(|ctx| ctx.config.trusted_proxies.clone()).unwrap_or_default();
+        let length = req.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        Self { payload, address: request::client_address(req, &trusted), length }
+    }
+
+    /// The whole body. TooLarge over `limit` bytes, before the rest of it is buffered; Busy while others hold the budget.
+    pub async fn read(mut self, limit: usize) -> Result<Bytes> {
+        let outcome = self.buffer(limit).await;
+        if outcome.is_err() {
+            // So that the sender receives the answer and not a reset connection.
+            drain_payload(&mut self.payload).await;
+        }
+        outcome
+    }
+
+    async fn buffer(&mut self, limit: usize) -> Result<Bytes> {
+        let too_large = || Error::TooLarge(format!("This form is larger than {}. Send less at once.", size_text(limit)));
+        if self.length.is_some_and(|length| length > limit as u64) {
+            return Err(too_large());
+        }
+        let mut reserved = Reserved { budget: Arc::clone(&BUDGET), address: self.address, bytes: 0 };
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.payload.next().await {
+            let chunk = chunk.map_err(|_| Error::BadRequest("The form was incomplete. Send it again.".to_owned()))?;
+            if body.len() + chunk.len() > limit {
+                return Err(too_large());
+            }
+            reserved.add(chunk.len())?;
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+}
+
+fn size_text(bytes: usize) -> String {
+    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_cannot_hold_the_budget_and_all_of_it_is_returned() {
+        let budget = Arc::<Budget>::default();
+        let holder = |last: u8| Reserved { budget: Arc::clone(&budget), address: Some(IpAddr::from([192, 0, 2, last])), bytes: 0 };
+        let mut one = holder(1);
+        one.add(TOTAL_OF_ADDRESS).unwrap();
+        assert!(holder(1).add(1).is_err());
+        let others: Vec<Reserved> = (2..5)
+            .map(|last| {
+                let mut other = holder(last);
+                other.add(TOTAL_OF_ADDRESS).unwrap();
+                other
+            })
+            .collect();
+        assert!(holder(9).add(1).is_err(), "the process holds as much as it may");
+        drop((one, others));
+        assert!(budget.held().total == 0 && budget.held().by_address.is_empty());
+    }
+}
