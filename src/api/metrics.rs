@@ -76,7 +76,7 @@ async fn state(ctx: &Context) -> prometheus::Result<Registry> {
     cache(ctx, &registry)?;
     traffic(ctx, &registry)?;
     redis(ctx, &registry).await?;
-    gauge(&registry, "larder_uploads_in_flight", "Uploads under way", ctx.upload_memory.under_way() as u64)?;
+    gauge(&registry, "larder_uploads_in_flight", "Uploads under way", ctx.upload_memory.in_progress() as u64)?;
     gauge(&registry, "larder_upload_memory_bytes", "Memory that uploads hold", ctx.upload_memory.in_use() as u64)?;
     Ok(registry)
 }

@@ -85,9 +85,9 @@ pub(super) fn unprocessable(page: &impl RefusedPage) -> Result<HttpResponse> {
 /// Tone, icon and label for the activity of an unfinished upload, the same on every page.
 fn activity_badge(activity: Activity) -> (&'static str, &'static str, &'static str) {
     match activity {
-        Activity::Arriving => ("off", "upload", "Uploading"),
+        Activity::Receiving => ("off", "upload", "Uploading"),
         Activity::Waiting => ("off", "pause", "Waiting to be resumed"),
-        Activity::Arrived => ("off", "check", "Waiting for completion"),
+        Activity::Received => ("off", "check", "Waiting for completion"),
         Activity::Publishing => ("ok", "check", "Storing"),
         Activity::Stopped => ("warn", "pause", "Stopped"),
     }

@@ -75,7 +75,7 @@ pub(super) fn not_found(error: s3::Error, bucket: &BucketName, key: &ObjectKey) 
 pub async fn find(ctx: &Context, bucket: &BucketName, key: &ObjectKey, version: Option<&str>) -> Result<Object> {
     check_key(ctx, key)?;
     let keys = [key.as_str()];
-    let (head, known) = futures_util::join!(ctx.s3.head(bucket.as_str(), key.as_str(), version), uploads::known(ctx, bucket, &keys));
+    let (head, known) = futures_util::join!(ctx.s3.head(bucket.as_str(), key.as_str(), version), uploads::records(ctx, bucket, &keys));
     let head = head.map_err(|error| not_found(error, bucket, key))?;
     // If Postgres is down, the origin is unknown, which is not the same as "not uploaded here".
     let known = known?;

@@ -1,7 +1,7 @@
-//! Uploads: receiving, publishing only what is whole, and what came in through Larder.
+//! Uploads: receiving files, publishing them only when complete, and their history.
 //!
-//! A `files` row stands before the first byte; the object is published whole or not at all; the row is `ready`,
-//! and audited, in one transaction after that. Whatever dies in between is found by [`reaper`].
+//! A `files` row is written before the first byte; the object is published completely or not at all; then the row
+//! becomes `ready` and is audited in one transaction. [`reaper`] finds uploads that crashed in between.
 
 mod activity;
 mod attempt;
@@ -31,13 +31,13 @@ pub use activity::Activity;
 pub use engine::Upload;
 pub(super) use failure::CANCELLED;
 pub use failure::{code, cut};
-pub(super) use history::known;
+pub(super) use history::records;
 pub use history::{BATCH_PAGE, Batch, Filter, Page, batch, list};
 pub use intake::Intake;
 pub use memory_limit::MemoryLimit;
 pub use part_buffer::or_release;
 pub use parts::largest;
-pub use receiver::{Ended, Receiver};
+pub use receiver::{FileOutcome, Receiver};
 
 /// One attempt to store a file.
 #[derive(Clone, Debug)]
@@ -52,23 +52,23 @@ pub struct File {
     pub sha256: Option<String>,
     pub etag: Option<String>,
     pub state: FileState,
-    /// While it is pending.
+    /// Only while pending.
     pub activity: Option<Activity>,
-    /// Pending, and may be gone on with.
+    /// Pending, and can be resumed.
     pub resumable: Option<Progress>,
     pub uploaded_by: String,
-    /// Why it failed, a sentence.
+    /// Why it failed, as a sentence.
     pub error: Option<String>,
     pub created_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
 }
 
-/// How far an upload has come that can be resumed; lengths in bytes.
+/// Progress of a resumable upload, in bytes.
 #[derive(Clone, Debug)]
 pub struct Progress {
     pub length: i64,
     pub received: i64,
-    /// When it is given up, unless another part comes.
+    /// When it is cancelled, unless another part arrives.
     pub kept_until: DateTime<Utc>,
 }
 
@@ -80,7 +80,7 @@ pub enum FileState {
     Deleting,
     Deleted,
     Failed,
-    /// By its own sender. The record says `failed`, and why.
+    /// Cancelled by its sender. The row says `failed`, with the reason.
     Cancelled,
 }
 
@@ -97,7 +97,7 @@ impl FileState {
         }
     }
 
-    /// Of a row; `error` is what the row says of why it failed.
+    /// The state of a row; `error` is its reason for the failure.
     fn of_row(state: &str, error: Option<&str>) -> Self {
         let found = [Self::Pending, Self::Ready, Self::Superseded, Self::Deleting, Self::Deleted];
         match found.into_iter().find(|known| known.as_str() == state) {
@@ -108,5 +108,5 @@ impl FileState {
     }
 }
 
-/// The metadata name under which an object carries the id of the row that made it.
+/// The object metadata that contains the ID of the row that created the object.
 pub(in crate::domain) const OWNER: &str = "larder-upload";

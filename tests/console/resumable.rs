@@ -141,7 +141,7 @@ async fn too_many_concurrent_uploads_are_a_503_with_retry_after() {
     let long = editor.request(Method::POST, &path).multipart(form);
     let long = tokio::spawn(async move { long.send().await.unwrap().status().as_u16() });
     send.send(Ok("start".into())).await.unwrap();
-    eventually("the upload is in progress", async || app.ctx.upload_memory.under_way() == 1).await;
+    eventually("the upload is in progress", async || app.ctx.upload_memory.in_progress() == 1).await;
     let refused = editor.upload(&app.bucket, "other.txt", "x").await.expect_status(503);
     assert_eq!(refused.header("retry-after"), Some("10"));
     assert!(refused.text_of("main").contains("one person may have"), "{}", refused.text_of("main"));

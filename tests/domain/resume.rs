@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use larder::domain::actor::{Actor, Role};
 use larder::domain::names::BucketName;
-use larder::domain::uploads::resume::{self, Resumable, StoredPart, Wanted};
+use larder::domain::uploads::resume::{self, Resumable, ResumeRequest, StoredPart};
 use larder::domain::uploads::{File, FileState, Receiver, reaper};
 use larder::domain::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -32,7 +32,7 @@ impl<'a> Sender<'a> {
 
     async fn open_with(&self, name: &str, length: usize, fingerprint: &str, anew: bool) -> Result<Resumable> {
         let receiver = Receiver::open(&self.app.ctx, &self.actor, BucketName::parse(&self.app.bucket).unwrap(), "", false).await?;
-        let wanted = Wanted { name, content_type: Some("text/plain"), length: length as u64, fingerprint, anew };
+        let wanted = ResumeRequest { name, content_type: Some("text/plain"), length: length as u64, fingerprint, anew };
         resume::open(&receiver, &wanted).await
     }
 
@@ -45,7 +45,7 @@ impl<'a> Sender<'a> {
     }
 
     async fn part_with(&self, upload: &Resumable, number: i32, body: &[u8], digest: Option<Vec<u8>>) -> Result<StoredPart> {
-        let mut part = resume::begin_part(&self.app.ctx, &self.actor, &self.app.bucket, upload.file.id, number).await?;
+        let mut part = resume::start_part(&self.app.ctx, &self.actor, &self.app.bucket, upload.file.id, number).await?;
         for chunk in body.chunks(100_000) {
             part.write(Bytes::copy_from_slice(chunk)).await?;
         }

@@ -255,9 +255,9 @@ async fn nobody_has_all_the_places_and_a_full_house_says_when_to_come_back() {
     let third = open(&person(2)).await.unwrap();
     let refused = open(&person(3)).await.map(|_| ());
     assert!(matches!(&refused, Err(Error::Busy { why, .. }) if why.contains("at once")), "{refused:?}");
-    assert_eq!(app.ctx.upload_memory.under_way(), 3);
+    assert_eq!(app.ctx.upload_memory.in_progress(), 3);
     drop(held);
     open(&person(3)).await.unwrap();
     drop(third);
-    assert_eq!(app.ctx.upload_memory.under_way(), 0);
+    assert_eq!(app.ctx.upload_memory.in_progress(), 0);
 }

@@ -69,7 +69,7 @@ impl ReceivedRequest {
 impl Reply {
     /// A head and a body, as a web server sends them.
     pub fn page(status: u16, headers: &str, body: &str) -> Self {
-        let head = format!("HTTP/1.1 {status} As-Wanted\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len());
+        let head = format!("HTTP/1.1 {status} As-ResumeRequest\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len());
         Self::Raw((head + body).into_bytes())
     }
 

@@ -13,7 +13,7 @@ use crate::console::multipart::{FormReader, PartHead, drain, drain_part, file_na
 use crate::console::query::{Bucket, Query};
 use crate::console::session::{Editor, see_other};
 use crate::console::{paths, request};
-use crate::domain::uploads::{self, Ended, File, FileState, Intake, Receiver};
+use crate::domain::uploads::{self, File, FileOutcome, FileState, Intake, Receiver};
 use crate::domain::{self, Context};
 
 /// Files per form.
@@ -105,7 +105,7 @@ struct FilesReader {
 impl FilesReader {
     /// Reads the form to its end. An error means that its end was not reached.
     async fn receive(&mut self, form: &mut FormReader) -> Result<()> {
-        while let Some(head) = self.intake.meanwhile(form.next_part()).await.map_err(form_error)? {
+        while let Some(head) = self.intake.next_or_flush(form.next_part()).await.map_err(form_error)? {
             let Some(name) = file_name(&head) else {
                 self.fields += 1;
                 if self.fields > MAX_FIELDS {
@@ -113,7 +113,7 @@ impl FilesReader {
                 }
                 continue;
             };
-            let first = self.intake.meanwhile(form.next_chunk()).await.map_err(form_error)?;
+            let first = self.intake.next_or_flush(form.next_chunk()).await.map_err(form_error)?;
             // What browsers send for a file input that was left empty.
             if name.is_empty() && first.is_none() {
                 continue;
@@ -138,14 +138,14 @@ impl FilesReader {
         let mut next = first;
         while let Some(chunk) = next {
             if let Err(error) = upload.write(chunk).await {
-                self.intake.give_up(upload, error).await;
+                self.intake.cancel(upload, error).await;
                 return self.skip(form).await;
             }
-            next = match self.intake.meanwhile(uploads::or_release(form.next_chunk(), || upload.release_unused())).await {
+            next = match self.intake.next_or_flush(uploads::or_release(form.next_chunk(), || upload.release_unused())).await {
                 Ok(next) => next,
                 Err(error) => {
                     let interrupted = uploads::cut("The connection was interrupted before the file was complete.");
-                    self.intake.give_up(upload, interrupted).await;
+                    self.intake.cancel(upload, interrupted).await;
                     return Err(form_error(error));
                 }
             };
@@ -157,14 +157,14 @@ impl FilesReader {
     /// The other files of the form are not affected: what is left of this one is read and dropped.
     async fn skip(&mut self, form: &mut FormReader) -> Result<()> {
         if !self.stops_early {
-            while self.intake.meanwhile(form.next_chunk()).await.map_err(form_error)?.is_some() {}
+            while self.intake.next_or_flush(form.next_chunk()).await.map_err(form_error)?.is_some() {}
         }
         Ok(())
     }
 }
 
 /// 201 if any file was stored, else a problem document with the status of the first failure.
-fn json_response(batch: Uuid, ended: Vec<Ended>) -> HttpResponse {
+fn json_response(batch: Uuid, ended: Vec<FileOutcome>) -> HttpResponse {
     let files = batch_json(batch, &ended);
     let stored = ended.iter().any(|ended| ended.error.is_none());
     let why = ended.first().and_then(|first| first.file.error.clone());
@@ -176,7 +176,7 @@ fn json_response(batch: Uuid, ended: Vec<Ended>) -> HttpResponse {
 }
 
 /// The result of each file.
-fn batch_json(batch: Uuid, ended: &[Ended]) -> Map<String, Value> {
+fn batch_json(batch: Uuid, ended: &[FileOutcome]) -> Map<String, Value> {
     let files: Vec<Value> = ended.iter().map(|ended| file_json(&ended.file, ended.error.as_ref())).collect();
     Map::from_iter([("batch".to_owned(), json!(batch)), ("files".to_owned(), json!(files))])
 }

@@ -19,7 +19,7 @@ use crate::console::multipart::drain_payload;
 use crate::console::query::{Bucket, Form, Query};
 use crate::console::request;
 use crate::console::session::Editor;
-use crate::domain::uploads::resume::{self, Resumable, Wanted};
+use crate::domain::uploads::resume::{self, Resumable, ResumeRequest};
 use crate::domain::uploads::{self, Receiver};
 use crate::domain::{self, Context};
 
@@ -94,12 +94,12 @@ fn is_one(flag: Option<&str>) -> bool {
 pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, form: Form<CreateForm>) -> Result<HttpResponse> {
     let form = form.read().await?;
     let receiver = Receiver::open(&ctx, &editor.actor, bucket.0, &form.prefix, is_one(form.overwrite.as_deref())).await?;
-    let wanted = Wanted {
+    let wanted = ResumeRequest {
         name: &form.name,
         content_type: form.media.as_deref(),
         length: form.length,
         fingerprint: &form.fingerprint,
-        anew: is_one(form.anew.as_deref()),
+        restart: is_one(form.anew.as_deref()),
     };
     match resume::open(&receiver, &wanted).await {
         Ok(upload) => Ok(HttpResponse::Ok().json(progress(&upload))),
@@ -123,7 +123,7 @@ pub async fn receive(editor: Editor, ctx: web::Data<Context>, target: (Bucket, I
     let Incoming { query, digest, mut body } = incoming;
     let started = async {
         let Number { number } = query.read()?;
-        Ok::<_, Error>((resume::begin_part(&ctx, &editor.actor, bucket.as_str(), id, number).await?, digest?))
+        Ok::<_, Error>((resume::start_part(&ctx, &editor.actor, bucket.as_str(), id, number).await?, digest?))
     };
     let (mut part, digest) = match started.await {
         Ok(started) => started,

@@ -15,7 +15,7 @@ use crate::console::session::{Editor, SignedIn, Viewer};
 use crate::console::{filters, name_markup, paths};
 use crate::domain::names::BucketName;
 use crate::domain::uploads::Activity;
-use crate::domain::uploads::multipart_list::{self, Open, Owner, Unfinished};
+use crate::domain::uploads::multipart_list::{self, MultipartUpload, Owner, Unfinished};
 use crate::domain::{self, Context};
 use crate::stores::s3::OpenMarker;
 
@@ -34,7 +34,7 @@ pub struct IndexPage {
 }
 
 pub struct Row {
-    pub open: Open,
+    pub open: MultipartUpload,
 }
 
 impl Row {
@@ -71,9 +71,9 @@ impl Row {
     /// The consequence of aborting the upload.
     pub fn consequence(&self) -> &'static str {
         match self.activity() {
-            Some(Activity::Arriving) => "The upload is in progress and will fail.",
+            Some(Activity::Receiving) => "The upload is in progress and will fail.",
             Some(Activity::Waiting) => "The upload is not in progress. To upload the file, the user must start over.",
-            Some(Activity::Arrived) => {
+            Some(Activity::Received) => {
                 "All parts were received, but the upload was not completed. To upload the file, the user must start over."
             }
             _ => "To upload the file, the user must start over.",
@@ -179,7 +179,7 @@ pub async fn delete(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
     }
 }
 
-fn confirm_page(editor: &SignedIn, bucket: BucketName, open: Open) -> ConfirmPage {
+fn confirm_page(editor: &SignedIn, bucket: BucketName, open: MultipartUpload) -> ConfirmPage {
     let title = format!("Abort the upload of {}?", name_markup::plain(open.key.name()));
     let mut parents: Vec<_> = parents(&bucket).into();
     parents.push(("Unfinished uploads".to_owned(), paths::unfinished(&bucket, &[])));

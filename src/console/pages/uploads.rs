@@ -32,7 +32,7 @@ const MAX_LINKS: usize = 5;
 pub struct IndexPage {
     pub layout: Layout,
     pub unfinished: Vec<Row>,
-    pub arrived: Vec<Row>,
+    pub finished: Vec<Row>,
     pub q: String,
     pub bucket: String,
     pub state: String,
@@ -50,7 +50,7 @@ impl IndexPage {
 
     /// No upload has ever finished.
     fn has_nothing(&self) -> bool {
-        self.arrived.is_empty() && !self.is_filtered() && self.first_url.is_none()
+        self.finished.is_empty() && !self.is_filtered() && self.first_url.is_none()
     }
 
     fn is_empty(&self) -> bool {
@@ -165,7 +165,7 @@ pub async fn index(viewer: Viewer, ctx: web::Data<Context>, query: Query) -> Res
     };
     let mut page = uploads::list(&ctx, &viewer.actor, &filter).await?;
     if refused {
-        (page.arrived, page.next) = (Vec::new(), None);
+        (page.finished, page.next) = (Vec::new(), None);
         let refusal = Refusal { field: "bucket", why: "This is not a valid bucket name.".to_owned() };
         let page = index_page(viewer.layout("Uploads", Section::Uploads), query, page);
         return super::unprocessable(&IndexPage { refusal, ..page });
@@ -178,7 +178,7 @@ pub fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
     IndexPage {
         layout,
         unfinished: page.unfinished.into_iter().map(Row::of).collect(),
-        arrived: page.arrived.into_iter().map(Row::of).collect(),
+        finished: page.finished.into_iter().map(Row::of).collect(),
         today_files: page.today_files,
         today_bytes: page.today_bytes,
         next_url: page.next.as_deref().map(at),

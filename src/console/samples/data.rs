@@ -11,7 +11,7 @@ use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{Entry, Folder, Listing, Origin};
 use crate::domain::sessions::Session;
 use crate::domain::uploads::Activity;
-use crate::domain::uploads::multipart_list::{Open, Owner, Progress};
+use crate::domain::uploads::multipart_list::{MultipartUpload, Owner, Progress};
 use crate::domain::uploads::{File, FileState};
 use crate::stores::s3::KeyRules;
 use chrono::{DateTime, Utc};
@@ -146,13 +146,13 @@ pub fn probed() -> Probed {
     Probed { abilities, bucket: HOSTILE.into(), at: noon() }
 }
 
-pub fn open_uploads() -> Vec<Open> {
-    use Activity::{Arrived, Arriving, Publishing, Stopped, Waiting};
+pub fn open_uploads() -> Vec<MultipartUpload> {
+    use Activity::{Publishing, Received, Receiving, Stopped, Waiting};
     let ours = |activity| Owner::Larder { by: HOSTILE.into(), activity, kept_until: None };
     let kept = |activity| Owner::Larder { by: HOSTILE.into(), activity: Some(activity), kept_until: Some(noon()) };
     let owners =
-        [ours(Some(Arriving)), ours(Some(Publishing)), ours(None), ours(Some(Stopped)), kept(Waiting), kept(Arrived), Owner::Other];
-    let open = |owner| Open {
+        [ours(Some(Receiving)), ours(Some(Publishing)), ours(None), ours(Some(Stopped)), kept(Waiting), kept(Received), Owner::Other];
+    let open = |owner| MultipartUpload {
         key: key(&format!("a/{HOSTILE}")),
         upload_id: HOSTILE.into(),
         initiated: Some(noon()),
@@ -160,8 +160,8 @@ pub fn open_uploads() -> Vec<Open> {
         owner,
         unreachable: None,
     };
-    let mut all: Vec<Open> = owners.map(open).into();
-    all.push(Open {
+    let mut all: Vec<MultipartUpload> = owners.map(open).into();
+    all.push(MultipartUpload {
         progress: None,
         initiated: None,
         unreachable: Some("The store would confuse it with another upload."),

@@ -57,7 +57,7 @@ pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Resu
         error => error.into(),
     })?;
     let keys: Vec<&str> = page.objects.iter().map(|object| object.key.as_str()).collect();
-    let known = uploads::known(ctx, bucket, &keys).await?;
+    let known = uploads::records(ctx, bucket, &keys).await?;
     let rules = ctx.s3.key_rules();
     let objects = page
         .objects

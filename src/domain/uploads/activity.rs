@@ -1,33 +1,32 @@
-//! What an upload that is not over does at this moment. For the eye only: the reaper and whoever publishes go by the
-//! database's clock.
+//! What a pending upload is currently doing. For display only: the reaper and the publisher use the database's clock.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Without a sign of life for so long, nothing is arriving.
+/// Without a heartbeat for this long, the upload counts as inactive.
 const RECENT: TimeDelta = TimeDelta::minutes(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
-    /// Bytes come, or came a moment ago.
-    Arriving,
-    /// It can be gone on with, and nobody does.
+    /// Bytes are arriving, or arrived a moment ago.
+    Receiving,
+    /// It can be resumed, but no one is sending.
     Waiting,
-    /// All its parts are there; nobody has asked yet that the file be stored.
-    Arrived,
-    /// The object is being made of what has arrived.
+    /// All parts are stored; the sender has not requested completion yet.
+    Received,
+    /// The object is being created from the received parts.
     Publishing,
-    /// Nobody sends, and nobody can go on.
+    /// No one is sending, and it cannot be resumed.
     Stopped,
 }
 
 impl Activity {
-    /// `beat`: the last sign of life. `missing`: how many bytes are missing, where the upload can be resumed.
-    pub(super) fn of(now: DateTime<Utc>, beat: Option<DateTime<Utc>>, publishing: bool, missing: Option<i64>) -> Self {
-        let recent = beat.is_some_and(|beat| now - beat <= RECENT);
+    /// `heartbeat`: the last heartbeat. `missing`: missing bytes of a resumable upload.
+    pub(super) fn of(now: DateTime<Utc>, heartbeat: Option<DateTime<Utc>>, publishing: bool, missing: Option<i64>) -> Self {
+        let recent = heartbeat.is_some_and(|heartbeat| now - heartbeat <= RECENT);
         match missing {
             _ if publishing => Self::Publishing,
-            Some(0) => Self::Arrived,
-            _ if recent => Self::Arriving,
+            Some(0) => Self::Received,
+            _ if recent => Self::Receiving,
             Some(_) => Self::Waiting,
             None => Self::Stopped,
         }
@@ -39,19 +38,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_still_is_not_called_arriving() {
+    fn an_inactive_upload_is_not_shown_as_arriving() {
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
-        let beat = |seconds| Some(now - TimeDelta::seconds(seconds));
-        for (beat, publishing, missing, expected) in [
-            (beat(5), false, Some(3), Activity::Arriving),
-            (beat(61), false, Some(3), Activity::Waiting),
+        let heartbeat = |seconds| Some(now - TimeDelta::seconds(seconds));
+        for (heartbeat, publishing, missing, expected) in [
+            (heartbeat(5), false, Some(3), Activity::Receiving),
+            (heartbeat(61), false, Some(3), Activity::Waiting),
             (None, false, Some(3), Activity::Waiting),
-            (beat(5), false, Some(0), Activity::Arrived),
-            (beat(5), false, None, Activity::Arriving),
-            (beat(61), false, None, Activity::Stopped),
-            (beat(61), true, Some(0), Activity::Publishing),
+            (heartbeat(5), false, Some(0), Activity::Received),
+            (heartbeat(5), false, None, Activity::Receiving),
+            (heartbeat(61), false, None, Activity::Stopped),
+            (heartbeat(61), true, Some(0), Activity::Publishing),
         ] {
-            assert_eq!(Activity::of(now, beat, publishing, missing), expected, "{beat:?} {publishing} {missing:?}");
+            assert_eq!(Activity::of(now, heartbeat, publishing, missing), expected, "{heartbeat:?} {publishing} {missing:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One attempt to store a file: its row, its lease, and how it is undone.
+//! One attempt to store a file: its row, its lease, and how to undo it.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
 use crate::domain::{Context, Error, Result};
 
-/// Everything that must be undone where the upload does not end well.
+/// Everything that must be undone if the upload fails.
 pub(super) struct Attempt {
     pub ctx: Context,
     pub actor: Actor,
@@ -28,7 +28,7 @@ impl Attempt {
         describe(&self.actor, &self.target, self.lease.file)
     }
 
-    /// Undoes what is stored and says why on the row. Never touches the object itself.
+    /// Undoes what is stored and records the reason on the row. Never touches the object itself.
     pub async fn undo(&self, failure: &Failure) -> Result<()> {
         if let Some(upload) = &self.multipart {
             self.ctx.s3.abort_multipart(&self.target.bucket, &self.target.key, upload).await?;
@@ -37,7 +37,7 @@ impl Attempt {
         row::fail(&self.ctx, &self.actor, self.lease, &self.target, failure).await
     }
 
-    /// As [`Self::undo`]; what cannot be undone now stays `pending`, and is the reaper's.
+    /// Like [`Self::undo`]; if this fails, the row stays `pending` and the reaper handles it.
     pub async fn fail(&self, failure: &Failure) {
         if let Err(error) = self.undo(failure).await {
             log::warn!("a failed upload could not be undone yet: {error}");
@@ -57,7 +57,7 @@ pub(super) fn describe(actor: &Actor, target: &Target, id: uuid::Uuid) -> File {
         sha256: None,
         etag: None,
         state: FileState::Pending,
-        activity: Some(Activity::Arriving),
+        activity: Some(Activity::Receiving),
         resumable: None,
         uploaded_by: actor.label.clone(),
         error: None,
@@ -67,7 +67,7 @@ pub(super) fn describe(actor: &Actor, target: &Target, id: uuid::Uuid) -> File {
 }
 
 impl File {
-    /// The same file, with the sentence that says why it is not stored.
+    /// The same file, with the reason why it is not stored.
     pub fn failed(mut self, error: &Error) -> Self {
         self.state = FileState::Failed;
         self.activity = None;
@@ -76,28 +76,28 @@ impl File {
     }
 }
 
-/// Tells everybody that somebody is at work on these attempts, until it is dropped.
-pub(super) struct Beating(AbortHandle);
+/// Sends heartbeats for these attempts until it is dropped.
+pub(super) struct Heartbeat(AbortHandle);
 
-impl Beating {
-    /// Beats often enough that one lost beat does no harm.
+impl Heartbeat {
+    /// The interval is short enough that one lost heartbeat does no harm.
     pub fn start(ctx: &Context, leases: Vec<Lease>) -> Self {
         let every = Duration::from_secs(15).min(ctx.config.upload.lease / 3);
         let ctx = ctx.clone();
         let runtime = ctx.runtime.clone();
-        let beating = runtime.spawn(async move {
+        let task = runtime.spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
-                if let Err(error) = row::beat(&ctx, &leases).await {
+                if let Err(error) = row::send_heartbeats(&ctx, &leases).await {
                     log::debug!("a heartbeat was lost: {error}");
                 }
             }
         });
-        Self(beating.abort_handle())
+        Self(task.abort_handle())
     }
 }
 
-impl Drop for Beating {
+impl Drop for Heartbeat {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -1,4 +1,4 @@
-//! Small files together: one statement records them all, one transaction makes them all `ready`.
+//! SmallFile files in batches: one statement inserts all rows, one transaction marks them all `ready`.
 
 use std::time::Instant;
 
@@ -10,10 +10,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::File;
-use super::attempt::{Attempt, Beating};
+use super::attempt::{Attempt, Heartbeat};
 use super::failure::Failure;
-use super::publish::{self, Whole, at_store, finished, is_uncertain};
-use super::row::{self, Digest, Lease, given_up};
+use super::publish::{self, Content, finished, is_uncertain, store_object};
+use super::row::{self, Digest, Lease, lease_lost};
 use super::target::Target;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
@@ -23,55 +23,56 @@ use crate::domain::{Context, Error, Result, overview};
 use crate::stores::postgres;
 use crate::stores::s3::StoredObject;
 
-/// Files of one batch that travel to the store at once.
-const AT_ONCE: usize = 16;
+/// Concurrent requests to the store per batch.
+const CONCURRENCY: usize = 16;
 
-/// A whole file in memory.
-pub(super) struct Small {
+/// A complete file in memory.
+pub(super) struct SmallFile {
     pub target: Target,
     pub body: Bytes,
     pub digest: Digest,
 }
 
-/// A file that the store has, and the row that does not say so yet.
-struct Placed {
+/// A file in the store whose row is not `ready` yet.
+struct StoredFile {
     attempt: Attempt,
     digest: Digest,
     stored: StoredObject,
 }
 
-/// Stores files of one form; what became of each, in their order. To be called where nothing cuts it off.
-pub(super) async fn store(ctx: &Context, actor: &Actor, files: Vec<Small>) -> Vec<Result<File>> {
+/// Stores files of one form and returns their outcomes in order. Must not be cancelled.
+pub(super) async fn store(ctx: &Context, actor: &Actor, files: Vec<SmallFile>) -> Vec<Result<File>> {
     let leases: Vec<Lease> = files.iter().map(|_| Lease::new()).collect();
     let claimed = match ctx.db.within(insert(ctx, actor, &files, &leases)).await {
         Ok(claimed) => claimed,
-        Err(error) => return for_each(error, files.len()),
+        Err(error) => return repeat_error(error, files.len()),
     };
     let claimed_at = Instant::now();
-    let beating = Beating::start(ctx, leases.clone());
+    let heartbeat = Heartbeat::start(ctx, leases.clone());
     let mut outcomes: Vec<(usize, Result<File>)> = Vec::with_capacity(files.len());
     let (mut ours, mut others) = (Vec::new(), Vec::new());
-    for ((at, small), lease) in files.into_iter().enumerate().zip(leases) {
-        if claimed.contains(&lease.file) { ours.push((at, small, lease)) } else { others.push((at, small)) }
+    for ((at, small_file), lease) in files.into_iter().enumerate().zip(leases) {
+        if claimed.contains(&lease.file) { ours.push((at, small_file, lease)) } else { others.push((at, small_file)) }
     }
-    let placing = ours.into_iter().map(|(at, small, lease)| async move { (at, place(ctx, actor, small, lease, claimed_at).await) });
-    let mut placing = futures_util::stream::iter(placing).buffer_unordered(AT_ONCE);
-    let mut placed = Vec::new();
-    while let Some((at, outcome)) = placing.next().await {
+    let storing =
+        ours.into_iter().map(|(at, small_file, lease)| async move { (at, store_one(ctx, actor, small_file, lease, claimed_at).await) });
+    let mut storing = futures_util::stream::iter(storing).buffer_unordered(CONCURRENCY);
+    let mut stored_files = Vec::new();
+    while let Some((at, outcome)) = storing.next().await {
         match outcome {
-            Ok(one) => placed.push((at, one)),
+            Ok(one) => stored_files.push((at, one)),
             Err(error) => outcomes.push((at, Err(error))),
         }
     }
-    outcomes.extend(commit_all(ctx, actor, placed).await);
-    drop(beating);
-    // Their keys are being published by others, perhaps by this very batch a moment ago.
-    for (at, Small { target, body, digest }) in others {
+    outcomes.extend(commit_all(ctx, actor, stored_files).await);
+    drop(heartbeat);
+    // Their keys are being published by other uploads, possibly by this batch.
+    for (at, SmallFile { target, body, digest }) in others {
         let stored = async {
             let lease = row::insert_pending(ctx, actor, &target).await?;
-            let _beating = Beating::start(ctx, vec![lease]);
+            let _heartbeat = Heartbeat::start(ctx, vec![lease]);
             let attempt = Attempt { ctx: ctx.clone(), actor: actor.clone(), lease, target, multipart: None };
-            publish::publish(attempt, Whole::Body(body), digest).await
+            publish::publish(attempt, Content::Body(body), digest).await
         };
         outcomes.push((at, stored.await));
     }
@@ -79,24 +80,24 @@ pub(super) async fn store(ctx: &Context, actor: &Actor, files: Vec<Small>) -> Ve
     outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-/// One fault of the database for every file of a batch.
-fn for_each(error: Error, count: usize) -> Vec<Result<File>> {
+/// Reports one database error for every file of a batch.
+fn repeat_error(error: Error, count: usize) -> Vec<Result<File>> {
     let why = error.to_string();
     let again = std::iter::repeat_with(|| Error::from(postgres::Error::Unreachable(why.clone())));
     std::iter::once(error).chain(again).take(count).map(Err).collect()
 }
 
-async fn place(ctx: &Context, actor: &Actor, small: Small, lease: Lease, claimed: Instant) -> Result<Placed> {
-    let Small { target, body, digest } = small;
+async fn store_one(ctx: &Context, actor: &Actor, small_file: SmallFile, lease: Lease, claimed: Instant) -> Result<StoredFile> {
+    let SmallFile { target, body, digest } = small_file;
     let attempt = Attempt { ctx: ctx.clone(), actor: actor.clone(), lease, target, multipart: None };
     let stored = async {
         crash_point("batch::rows_written")?;
-        let stored = at_store(&attempt, Whole::Body(body), claimed).await?;
+        let stored = store_object(&attempt, Content::Body(body), claimed).await?;
         crash_point("batch::stored")?;
         Ok(stored)
     };
     match stored.await {
-        Ok(stored) => Ok(Placed { attempt, digest, stored }),
+        Ok(stored) => Ok(StoredFile { attempt, digest, stored }),
         Err(error) => {
             if !is_uncertain(&error) {
                 attempt.fail(&Failure::of(&error)).await;
@@ -112,10 +113,10 @@ struct Id {
     id: Uuid,
 }
 
-/// A row and the lease on its key for each file; those whose key nobody else is publishing.
-async fn insert(ctx: &Context, actor: &Actor, files: &[Small], leases: &[Lease]) -> Result<Vec<Uuid>> {
+/// Inserts a row for each file and claims its key; returns the IDs of those whose key was free.
+async fn insert(ctx: &Context, actor: &Actor, files: &[SmallFile], leases: &[Lease]) -> Result<Vec<Uuid>> {
     let Some(first) = files.first() else { return Ok(Vec::new()) };
-    let column = |of: fn(&Small) -> &str| -> Vec<&str> { files.iter().map(of).collect() };
+    let column = |of: fn(&SmallFile) -> &str| -> Vec<&str> { files.iter().map(of).collect() };
     let mut conn = ctx.db.get().await?;
     let inserted: Vec<Id> = diesel::sql_query(
         "INSERT INTO files (id, lease, object_key, name, content_type, size, sha256, tenant_id, batch_id, bucket, overwrite,
@@ -143,15 +144,15 @@ async fn insert(ctx: &Context, actor: &Actor, files: &[Small], leases: &[Lease])
     Ok(inserted.into_iter().map(|row| row.id).collect())
 }
 
-async fn commit_all(ctx: &Context, actor: &Actor, placed: Vec<(usize, Placed)>) -> Vec<(usize, Result<File>)> {
-    if placed.is_empty() {
+async fn commit_all(ctx: &Context, actor: &Actor, stored_files: Vec<(usize, StoredFile)>) -> Vec<(usize, Result<File>)> {
+    if stored_files.is_empty() {
         return Vec::new();
     }
     let committed = ctx
         .db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            let done = conn.transaction(async |conn| commit(conn, actor, &placed).await).await;
+            let done = conn.transaction(async |conn| commit(conn, actor, &stored_files).await).await;
             let done = done.map_err(|error: diesel::result::Error| Error::from(error))?;
             crash_point("batch::committed")?;
             Ok(done)
@@ -159,36 +160,37 @@ async fn commit_all(ctx: &Context, actor: &Actor, placed: Vec<(usize, Placed)>) 
         .await;
     match committed {
         Ok(ids) => {
-            for (_, one) in placed.iter().filter(|(_, one)| ids.contains(&one.attempt.lease.file)) {
+            for (_, one) in stored_files.iter().filter(|(_, one)| ids.contains(&one.attempt.lease.file)) {
                 ctx.transfer_counters.stored(one.digest.size);
             }
             overview::uploads_changed(ctx, actor.tenant).await;
-            let mut settled = Vec::with_capacity(placed.len());
-            for (at, Placed { attempt, digest, stored }) in placed {
+            let mut settled = Vec::with_capacity(stored_files.len());
+            for (at, StoredFile { attempt, digest, stored }) in stored_files {
                 let file = attempt.lease.file;
-                let is_ready = ids.contains(&file) || row::is_settled(ctx, file, &stored.etag).await.unwrap_or_default();
-                settled.push((at, if is_ready { Ok(finished(&attempt, &digest, stored)) } else { Err(given_up()) }));
+                let is_ready = ids.contains(&file) || row::is_committed(ctx, file, &stored.etag).await.unwrap_or_default();
+                settled.push((at, if is_ready { Ok(finished(&attempt, &digest, stored)) } else { Err(lease_lost()) }));
             }
             settled
         }
         Err(error) => {
-            let count = placed.len();
-            placed.into_iter().map(|(at, _)| at).zip(for_each(error, count)).collect()
+            let count = stored_files.len();
+            stored_files.into_iter().map(|(at, _)| at).zip(repeat_error(error, count)).collect()
         }
     }
 }
 
-async fn commit(conn: &mut AsyncPgConnection, actor: &Actor, placed: &[(usize, Placed)]) -> diesel::QueryResult<Vec<Uuid>> {
-    if let Some((_, first)) = placed.first() {
-        let keys = placed.iter().map(|(_, one)| one.attempt.target.key.as_str()).collect();
+async fn commit(conn: &mut AsyncPgConnection, actor: &Actor, stored_files: &[(usize, StoredFile)]) -> diesel::QueryResult<Vec<Uuid>> {
+    if let Some((_, first)) = stored_files.first() {
+        let keys = stored_files.iter().map(|(_, one)| one.attempt.target.key.as_str()).collect();
         row::lock_keys(conn, &first.attempt.target.bucket, keys).await?;
     }
-    let (ids, leases): (Vec<Uuid>, Vec<Uuid>) = placed.iter().map(|(_, one)| (one.attempt.lease.file, one.attempt.lease.lease)).unzip();
+    let (ids, leases): (Vec<Uuid>, Vec<Uuid>) =
+        stored_files.iter().map(|(_, one)| (one.attempt.lease.file, one.attempt.lease.lease)).unzip();
     let held = "SELECT f.id FROM files f JOIN unnest($1, $2) AS ours (id, lease) ON f.id = ours.id AND f.lease = ours.lease
                 WHERE f.state = 'pending' AND f.publishing ORDER BY f.id FOR UPDATE OF f";
     let held: Vec<Id> = diesel::sql_query(held).bind::<Array<SqlUuid>, _>(&ids).bind::<Array<SqlUuid>, _>(&leases).load(conn).await?;
     let held: Vec<Uuid> = held.into_iter().map(|row| row.id).collect();
-    let ours: Vec<&Placed> = placed.iter().map(|(_, one)| one).filter(|one| held.contains(&one.attempt.lease.file)).collect();
+    let ours: Vec<&StoredFile> = stored_files.iter().map(|(_, one)| one).filter(|one| held.contains(&one.attempt.lease.file)).collect();
     let replaced = "UPDATE files old SET state = 'superseded', updated_at = now() FROM files new
                     WHERE new.id = ANY ($1) AND old.bucket = new.bucket AND old.object_key = new.object_key AND old.state = 'ready'";
     diesel::sql_query(replaced).bind::<Array<SqlUuid>, _>(&held).execute(conn).await?;

@@ -1,12 +1,12 @@
-//! One file as it arrives: a little of it in memory, then, where it is large, part by part to the store.
+//! The upload of one file: small files are kept in memory, large ones are sent to the store part by part.
 
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
 use super::attempt::{Attempt, describe};
-use super::batch::{self, Small};
+use super::batch::{self, SmallFile};
 use super::failure::{Failure, cut};
-use super::parts::{Parts, ReceivedFile, already_over, digest_of};
+use super::parts::{Parts, ReceivedFile, already_ended, digest_of};
 use super::publish;
 use super::receiver;
 use super::row;
@@ -17,18 +17,18 @@ use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
 use crate::domain::{Context, Error, Result};
 
-/// What an upload may hold without asking for memory: most small files never have to.
+/// Memory that an upload may use without a permit: enough for most small files.
 pub(super) const FREE: usize = 64 << 10;
 
-/// A file that is arriving. Dropped before [`Upload::finish`], it is undone in the background.
+/// A file being received. If it is dropped before [`Upload::finish`], it is undone in the background.
 pub struct Upload {
     ctx: Context,
     actor: Actor,
     target: Target,
-    /// Of the whole body that the file is in, as its sender says.
+    /// Length of the whole body that contains the file, as claimed by the sender.
     length: Option<u64>,
     size: u64,
-    /// `None` once it is over.
+    /// `None` after the upload has ended.
     stage: Option<Stage>,
 }
 
@@ -38,9 +38,9 @@ enum Stage {
     Large(Box<Parts>),
 }
 
-/// A file that has arrived whole.
-pub(super) enum Whole {
-    Small(Small),
+/// A file that was received completely.
+pub(super) enum ReceivedUpload {
+    Small(SmallFile),
     Large(Box<ReceivedFile>),
 }
 
@@ -53,9 +53,9 @@ impl Upload {
     /// Takes the next bytes; waits while memory or the store is busy.
     pub async fn write(&mut self, chunk: Bytes) -> Result<()> {
         self.size += chunk.len() as u64;
-        let most = self.ctx.config.upload.max_size;
-        if self.size > most {
-            return Err(Error::TooLarge(format!("The file is larger than the {most} bytes that Larder takes.")));
+        let max = self.ctx.config.upload.max_size;
+        if self.size > max {
+            return Err(Error::TooLarge(format!("The file is larger than the limit of {max} bytes.")));
         }
         match &mut self.stage {
             Some(Stage::Small(buffer)) if buffer.len() + chunk.len() <= FREE => {
@@ -63,26 +63,26 @@ impl Upload {
                 Ok(())
             }
             Some(Stage::Small(buffer)) => {
-                let begun = std::mem::take(buffer).freeze();
-                let parts = self.begin_large().await?;
-                parts.write(begun).await?;
+                let buffered = std::mem::take(buffer).freeze();
+                let parts = self.switch_to_parts().await?;
+                parts.write(buffered).await?;
                 parts.write(chunk).await
             }
             Some(Stage::Large(parts)) => parts.write(chunk).await,
-            None => Err(already_over()),
+            None => Err(already_ended()),
         }
     }
 
-    /// The sender has fallen silent: memory that it has not filled is returned.
+    /// Called when the sender is inactive: releases memory that it has not filled.
     pub fn release_unused(&mut self) {
         if let Some(Stage::Large(parts)) = &mut self.stage {
             parts.release_unused();
         }
     }
 
-    /// The row stands before the first byte is stored, and what must not be replaced is looked for before that.
-    async fn begin_large(&mut self) -> Result<&mut Parts> {
-        receiver::look_first(&self.ctx, &self.target).await?;
+    /// The row is written before the first byte is stored, after checking that no existing object would be replaced.
+    async fn switch_to_parts(&mut self) -> Result<&mut Parts> {
+        receiver::check_absent(&self.ctx, &self.target).await?;
         let lease = row::insert_pending(&self.ctx, &self.actor, &self.target).await?;
         let (ctx, actor, target) = (self.ctx.clone(), self.actor.clone(), self.target.clone());
         let parts = Parts::new(Attempt { ctx, actor, lease, target, multipart: None }, self.length);
@@ -90,19 +90,19 @@ impl Upload {
         crash_point("upload::row_written")?;
         match stage {
             Stage::Large(parts) => Ok(parts),
-            Stage::Small(_) => Err(Error::Internal("a large upload that is small".into())),
+            Stage::Small(_) => Err(Error::Internal("the upload is not in the large stage".into())),
         }
     }
 
-    /// Publishes the file; runs to its end even where the sender goes away now.
+    /// Publishes the file; runs to completion even if the sender disconnects.
     pub async fn finish(mut self) -> Result<File> {
-        let whole = self.whole().await?;
+        let received = self.receive_all().await?;
         let (ctx, actor) = (self.ctx.clone(), self.actor.clone());
-        self.ctx.run_to_completion(async move { whole.store(&ctx, &actor).await }).await
+        self.ctx.run_to_completion(async move { received.store(&ctx, &actor).await }).await
     }
 
-    /// Everything but the publishing. An upload that fails here is undone.
-    pub(super) async fn whole(&mut self) -> Result<Whole> {
+    /// All steps before publishing. If it fails, the upload is undone.
+    pub(super) async fn receive_all(&mut self) -> Result<ReceivedUpload> {
         if let Some(Stage::Large(parts)) = &mut self.stage
             && let Err(error) = parts.finish().await
         {
@@ -112,14 +112,14 @@ impl Upload {
         match self.stage.take() {
             Some(Stage::Small(buffer)) => {
                 let body = buffer.freeze();
-                Ok(Whole::Small(Small { digest: digest_of(&body), target: self.target.clone(), body }))
+                Ok(ReceivedUpload::Small(SmallFile { digest: digest_of(&body), target: self.target.clone(), body }))
             }
-            Some(Stage::Large(parts)) => Ok(Whole::Large(Box::new(parts.into_received(self.size)?))),
-            None => Err(already_over()),
+            Some(Stage::Large(parts)) => Ok(ReceivedUpload::Large(Box::new(parts.into_received(self.size)?))),
+            None => Err(already_ended()),
         }
     }
 
-    /// Undoes the upload and records why; the file as it failed.
+    /// Undoes the upload and records the reason; returns the failed file.
     pub async fn abandon(mut self, error: &Error) -> File {
         match self.undo(Failure::of(error)).await {
             Some(file) => file.failed(error),
@@ -127,13 +127,13 @@ impl Upload {
         }
     }
 
-    /// What is stored is undone and the reason recorded, even where whoever waits for it goes away.
+    /// Runs to completion even if the caller goes away.
     async fn undo(&mut self, failure: Failure) -> Option<File> {
         let undoing = undo(self.stage.take()?, &self.ctx, &self.actor, &self.target, failure);
         self.ctx.in_background(undoing).await.ok()
     }
 
-    /// The file as it stands before anything of it is stored.
+    /// The file before anything of it is stored.
     pub fn describe(&self) -> File {
         let id = match &self.stage {
             Some(Stage::Large(parts)) => parts.attempt.lease.file,
@@ -146,7 +146,7 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(stage) = self.stage.take() {
-            let failure = Failure::of(&cut("The connection closed before the whole file had arrived."));
+            let failure = Failure::of(&cut("The connection closed before the file was complete."));
             self.ctx.in_background(undo(stage, &self.ctx, &self.actor, &self.target, failure));
         }
     }
@@ -161,35 +161,35 @@ fn undo(stage: Stage, ctx: &Context, actor: &Actor, target: &Target, failure: Fa
                 attempt.fail(&failure).await;
                 attempt.describe()
             }
-            Stage::Small(_) => refuse(&ctx, &actor, target, failure).await,
+            Stage::Small(_) => reject(&ctx, &actor, target, failure).await,
         }
     }
 }
 
-impl Whole {
-    /// To be called where nothing cuts it off.
+impl ReceivedUpload {
+    /// Must not be cancelled.
     pub async fn store(self, ctx: &Context, actor: &Actor) -> Result<File> {
         match self {
             Self::Small(small) => {
                 let stored = batch::store(ctx, actor, vec![small]).await;
-                stored.into_iter().next().unwrap_or_else(|| Err(Error::Internal("a batch without its file".into())))
+                stored.into_iter().next().unwrap_or_else(|| Err(Error::Internal("the batch returned no outcome".into())))
             }
             Self::Large(arrived) => {
-                let ReceivedFile { attempt, whole, digest, held: _held } = *arrived;
-                publish::publish(attempt, whole, digest).await
+                let ReceivedFile { attempt, content, digest, heartbeat: _heartbeat } = *arrived;
+                publish::publish(attempt, content, digest).await
             }
         }
     }
 }
 
 /// Records a file of which nothing was stored, so that the page of its form can list it.
-pub(super) async fn refuse(ctx: &Context, actor: &Actor, target: Target, failure: Failure) -> File {
+pub(super) async fn reject(ctx: &Context, actor: &Actor, target: Target, failure: Failure) -> File {
     ctx.transfer_counters.count_upload(failure.outcome());
     let target = target.recordable();
     let id = match row::insert_refused(ctx, actor, &target, &failure).await {
         Ok(id) => id,
-        Err(fault) => {
-            log::warn!("a refused upload could not be recorded: {fault}");
+        Err(error) => {
+            log::warn!("a rejected upload could not be recorded: {error}");
             Uuid::now_v7()
         }
     };

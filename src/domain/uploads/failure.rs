@@ -1,4 +1,4 @@
-//! Why an upload did not end as a stored file: for people a sentence, for programs a word, for the audit its kind.
+//! Why an upload failed: a sentence for users, a code for programs, and an outcome for the audit log.
 
 use super::publish::sentence;
 use crate::domain::Error;
@@ -6,10 +6,10 @@ use crate::domain::audit::Outcome;
 use crate::domain::transfer_counters::UploadOutcome;
 use crate::stores::s3;
 
-/// What a row says that its own sender ended. Such a row counts as cancelled, not as failed.
+/// The errors of rows whose sender ended the upload. Such uploads count as cancelled, not failed.
 pub(in crate::domain) const CANCELLED: [&str; 2] = ["It was cancelled.", "It was started anew with another file."];
 
-/// As it is recorded.
+/// As recorded on the row.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub why: String,
@@ -18,14 +18,14 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// What Larder would not take was refused; what it could not store has failed.
+    /// Files that Larder rejects are `Refused`; files that could not be stored are `Failed`.
     pub fn of(error: &Error) -> Self {
         let refused = matches!(code(error), "exists" | "name" | "too_large");
         let outcome = if refused { Outcome::Refused } else { Outcome::Failed };
         Self { why: sentence(error), action: "upload.fail", outcome }
     }
 
-    /// By its own sender; `why` is one of [`CANCELLED`].
+    /// Cancelled by its sender; `why` is one of [`CANCELLED`].
     pub fn cancelled(why: &'static str) -> Self {
         Self { why: why.to_owned(), action: "upload.abort", outcome: Outcome::Ok }
     }
@@ -39,12 +39,12 @@ impl Failure {
     }
 }
 
-/// The bytes ended before the file did.
+/// The body ended before the file was complete.
 pub fn cut(why: &str) -> Error {
     Error::refused("body", why)
 }
 
-/// Why a file is not stored, in a word that stays the same.
+/// The reason as a stable code.
 pub fn code(error: &Error) -> &'static str {
     match error {
         Error::Conflict(_) | Error::S3(s3::Error::PreconditionFailed) => "exists",
@@ -65,19 +65,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_taken_is_refused_and_what_broke_has_failed() {
-        for (error, word, outcome) in [
-            (super::super::publish::exists("a"), "exists", Outcome::Refused),
+    fn rejected_files_are_refused_and_broken_uploads_have_failed() {
+        for (error, expected, outcome) in [
+            (super::super::publish::already_exists("a"), "exists", Outcome::Refused),
             (Error::S3(s3::Error::PreconditionFailed), "exists", Outcome::Refused),
-            (Error::refused("file", "A file needs a name."), "name", Outcome::Refused),
+            (Error::refused("file", "The file has no name."), "name", Outcome::Refused),
             (Error::TooLarge("Too large.".into()), "too_large", Outcome::Refused),
             (cut("The connection broke."), "cut", Outcome::Failed),
-            (super::super::row::given_up(), "given_up", Outcome::Failed),
+            (super::super::row::lease_lost(), "given_up", Outcome::Failed),
             (Error::S3(s3::Error::NoSpace), "no_space", Outcome::Failed),
             (Error::S3(s3::Error::Unreachable(String::new())), "store", Outcome::Failed),
             (Error::Internal(String::new()), "internal", Outcome::Failed),
         ] {
-            assert_eq!((code(&error), Failure::of(&error).outcome), (word, outcome), "{error}");
+            assert_eq!((code(&error), Failure::of(&error).outcome), (expected, outcome), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What came in through Larder.
+//! The history of uploads through Larder.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ const PAGE: i64 = 100;
 
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Beginning of the name or of the key.
+    /// Prefix of the name or the key.
     pub q: Option<String>,
     pub bucket: Option<String>,
     pub state: Option<FileState>,
@@ -33,7 +33,7 @@ pub struct Filter {
 pub struct Page {
     /// Newest first; only on the first page without a state filter.
     pub unfinished: Vec<File>,
-    pub arrived: Vec<File>,
+    pub finished: Vec<File>,
     pub next: Option<String>,
     pub today_files: i64,
     pub today_bytes: i64,
@@ -96,13 +96,13 @@ impl Row {
     }
 }
 
-/// When an upload that can be resumed is given up, after its last sign of life.
+/// When an inactive resumable upload is cancelled, based on its last heartbeat.
 pub(super) fn kept_until(ctx: &Context, last: DateTime<Utc>) -> DateTime<Utc> {
     last + TimeDelta::from_std(ctx.config.upload.keep).unwrap_or(TimeDelta::days(7))
 }
 
 #[derive(diesel::QueryableByName)]
-struct Today {
+struct TodayRow {
     #[diesel(sql_type = BigInt)]
     files: i64,
     #[diesel(sql_type = BigInt)]
@@ -129,26 +129,26 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
             };
             let unfinished: Vec<Row> =
                 if first_page { base().filter(files::state.eq("pending")).limit(PAGE).load(&mut conn).await? } else { Vec::new() };
-            let mut arrived = base().limit(PAGE + 1);
-            arrived = match filter.state {
+            let mut finished = base().limit(PAGE + 1);
+            finished = match filter.state {
                 Some(FileState::Failed) => {
-                    arrived.filter(files::state.eq("failed")).filter(files::error.is_null().or(files::error.ne_all(CANCELLED)))
+                    finished.filter(files::state.eq("failed")).filter(files::error.is_null().or(files::error.ne_all(CANCELLED)))
                 }
-                Some(FileState::Cancelled) => arrived.filter(files::state.eq("failed")).filter(files::error.eq_any(CANCELLED)),
-                Some(state) => arrived.filter(files::state.eq(state.as_str())),
-                None => arrived.filter(files::state.ne("pending")),
+                Some(FileState::Cancelled) => finished.filter(files::state.eq("failed")).filter(files::error.eq_any(CANCELLED)),
+                Some(state) => finished.filter(files::state.eq(state.as_str())),
+                None => finished.filter(files::state.ne("pending")),
             };
             if let Some(before) = before {
-                arrived = arrived.filter(files::id.lt(before));
+                finished = finished.filter(files::id.lt(before));
             }
-            let mut arrived: Vec<Row> = arrived.load(&mut conn).await?;
-            let more = i64::try_from(arrived.len()).is_ok_and(|found| found > PAGE);
+            let mut finished: Vec<Row> = finished.load(&mut conn).await?;
+            let more = i64::try_from(finished.len()).is_ok_and(|found| found > PAGE);
             if more {
-                arrived.pop();
+                finished.pop();
             }
-            let next = arrived.last().filter(|_| more).map(|row| row.id.to_string());
+            let next = finished.last().filter(|_| more).map(|row| row.id.to_string());
             let midnight = clock::now().date_naive().and_time(NaiveTime::MIN).and_utc();
-            let today: Today = diesel::sql_query(
+            let today: TodayRow = diesel::sql_query(
                 "SELECT count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes FROM files
                  WHERE tenant_id = $1 AND created_at >= $2 AND state NOT IN ('pending', 'failed')",
             )
@@ -157,25 +157,25 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
             .get_result(&mut conn)
             .await?;
             let files = |rows: Vec<Row>| rows.into_iter().map(|row| row.into_file(ctx)).collect();
-            Ok(Page { unfinished: files(unfinished), arrived: files(arrived), next, today_files: today.files, today_bytes: today.bytes })
+            Ok(Page { unfinished: files(unfinished), finished: files(finished), next, today_files: today.files, today_bytes: today.bytes })
         })
         .await
 }
 
-/// The files of one form, and how many of them there are.
+/// The files of one form, with counts.
 pub struct Batch {
-    /// Those that failed first, then in the order in which they came; at most [`BATCH_PAGE`].
+    /// Failed files first, then in the order of arrival; at most [`BATCH_PAGE`].
     pub files: Vec<File>,
     pub total: i64,
-    /// Also those that have been replaced or deleted since.
+    /// Including files that were replaced or deleted since.
     pub stored: i64,
     pub failed: i64,
 }
 
-/// Files of one form that a page shows.
+/// Files of one form per page.
 pub const BATCH_PAGE: i64 = 500;
 
-/// `NotFound` where there is no such form. `from`: how many files to pass over.
+/// `NotFound` if the form does not exist. `from`: number of files to skip.
 pub async fn batch(ctx: &Context, actor: &Actor, id: Uuid, from: i64) -> Result<Batch> {
     let of_batch = || files::table.filter(files::tenant_id.eq(actor.tenant)).filter(files::batch_id.eq(id));
     let (rows, counts): (Vec<Row>, Vec<(String, i64)>) = ctx
@@ -189,7 +189,7 @@ pub async fn batch(ctx: &Context, actor: &Actor, id: Uuid, from: i64) -> Result<
         })
         .await?;
     if counts.is_empty() {
-        return Err(Error::NotFound("There is no such upload. Nothing arrived under this address.".into()));
+        return Err(Error::NotFound("Upload not found. Nothing was received under this address.".into()));
     }
     let count = |wanted: &dyn Fn(&str) -> bool| counts.iter().filter(|(state, _)| wanted(state)).map(|(_, count)| count).sum();
     Ok(Batch {
@@ -200,7 +200,7 @@ pub async fn batch(ctx: &Context, actor: &Actor, id: Uuid, from: i64) -> Result<
     })
 }
 
-/// What Larder knows of an object that it once stored.
+/// Larder's record of an object that it stored.
 #[derive(Clone, Debug)]
 pub(in crate::domain) struct UploadRecord {
     etag: String,
@@ -210,22 +210,22 @@ pub(in crate::domain) struct UploadRecord {
 }
 
 impl UploadRecord {
-    /// Ours only while the ETag is.
+    /// The record applies only while the ETag is unchanged.
     pub fn origin(&self, etag: &str) -> Origin {
         if self.etag == etag { Origin::Larder { by: self.by.clone(), sha256: self.sha256.clone() } } else { Origin::Changed }
     }
 }
 
-type KnownRow = (String, Option<String>, String, Option<Vec<u8>>, Option<DateTime<Utc>>);
+type RecordRow = (String, Option<String>, String, Option<Vec<u8>>, Option<DateTime<Utc>>);
 
-/// By key, for those that have a `ready` row, or one whose object may be gone any moment.
-pub(in crate::domain) async fn known(ctx: &Context, bucket: &BucketName, keys: &[&str]) -> Result<HashMap<String, UploadRecord>> {
-    // Postgres keeps no NUL, so it knows no key that has one.
+/// Records by key, for keys with a `ready` row or one that is being deleted.
+pub(in crate::domain) async fn records(ctx: &Context, bucket: &BucketName, keys: &[&str]) -> Result<HashMap<String, UploadRecord>> {
+    // Postgres cannot store NUL, so no row has such a key.
     let keys: Vec<&str> = keys.iter().copied().filter(|key| !key.contains('\0')).collect();
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows: Vec<KnownRow> = ctx
+    let rows: Vec<RecordRow> = ctx
         .db
         .within(async {
             let mut conn = ctx.db.get().await?;
@@ -233,7 +233,7 @@ pub(in crate::domain) async fn known(ctx: &Context, bucket: &BucketName, keys: &
                 .filter(files::bucket.eq(bucket.as_str()))
                 .filter(files::object_key.eq_any(&keys))
                 .filter(files::state.eq_any(["deleting", "ready"]))
-                // In this order, so that of two rows of one key the ready one stays.
+                // In this order, so that of two rows with the same key the ready one is kept.
                 .order(files::state.asc())
                 .select((files::object_key, files::etag, files::uploaded_by_label, files::sha256, files::expires_at))
                 .load(&mut conn)

@@ -1,4 +1,4 @@
-//! The files of one form as they come: large ones on their own, small ones together.
+//! Receives the files of one form: large files are stored individually, small ones in batches.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -6,102 +6,102 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::batch::{self, Small};
-use super::engine::{FREE, Upload, Whole};
+use super::batch::{self, SmallFile};
+use super::engine::{FREE, ReceivedUpload, Upload};
 use super::memory_limit::Reserved;
-use super::receiver::{Ended, Receiver};
+use super::receiver::{FileOutcome, Receiver};
 use super::{File, FileState};
 use crate::domain::{Error, Result};
 
-/// Small files that wait for company: so many, or so many bytes.
-const COMPANY: usize = 64;
-const COMPANY_BYTES: usize = 1 << 20;
-/// How long they wait where nothing more comes.
-const LINGER: Duration = Duration::from_millis(50);
-/// Batches of one form that travel at once; no more of the form is read meanwhile.
+/// A batch is sent when it has this many files or bytes.
+const BATCH_FILES: usize = 64;
+const BATCH_BYTES: usize = 1 << 20;
+/// How long a batch waits for more files.
+const BATCH_DELAY: Duration = Duration::from_millis(50);
+/// Concurrent batches per form; no more of the form is read in the meantime.
 const IN_FLIGHT: usize = 3;
 
-/// Takes in the files of one form. Dropped, it still stores what has arrived whole.
+/// Receives the files of one form. If it is dropped, files received completely are still stored.
 pub struct Intake {
     receiver: Receiver,
-    /// In the order in which they came; `Pending` until it is known what became of one.
-    ended: Vec<Ended>,
-    waiting: Vec<(usize, Small)>,
+    /// In order of arrival; `Pending` until the outcome of a file is known.
+    outcomes: Vec<FileOutcome>,
+    waiting: Vec<(usize, SmallFile)>,
     waiting_bytes: usize,
     memory: Option<Reserved>,
     batches: VecDeque<BatchTask>,
 }
 
-/// A batch on its way: what became of each file, by its place among those of the form.
+/// A batch in progress: the outcome of each file, by its index in the form.
 type BatchTask = JoinHandle<Vec<(usize, Result<File>)>>;
 
 impl Intake {
     pub fn new(receiver: Receiver) -> Self {
-        Self { receiver, ended: Vec::new(), waiting: Vec::new(), waiting_bytes: 0, memory: None, batches: VecDeque::new() }
+        Self { receiver, outcomes: Vec::new(), waiting: Vec::new(), waiting_bytes: 0, memory: None, batches: VecDeque::new() }
     }
 
     pub fn batch(&self) -> uuid::Uuid {
         self.receiver.batch
     }
 
-    /// Files so far.
+    /// Number of files so far.
     pub fn count(&self) -> usize {
-        self.ended.len()
+        self.outcomes.len()
     }
 
-    /// Whether a file has failed already. Those that are still on their way do not count.
+    /// Whether a file has failed. Files in progress do not count.
     pub fn has_failed(&self) -> bool {
-        self.ended.iter().any(|ended| ended.error.is_some())
+        self.outcomes.iter().any(|outcomes| outcomes.error.is_some())
     }
 
-    /// A file that may begin; `None` where it was refused.
+    /// Starts a file; `None` if it was rejected.
     pub async fn begin(&mut self, name: &str, content_type: Option<&str>, length: Option<u64>) -> Option<Upload> {
         match self.receiver.begin(name, content_type, length).await {
             Ok(upload) => Some(upload),
             Err(refused) => {
-                self.ended.push(Ended { file: *refused.file, error: Some(refused.error) });
+                self.outcomes.push(FileOutcome { file: *refused.file, error: Some(refused.error) });
                 None
             }
         }
     }
 
-    /// A file that has arrived whole.
+    /// Ends a file that was received completely.
     pub async fn end(&mut self, mut upload: Upload) {
-        let at = self.ended.len();
-        self.ended.push(Ended { file: upload.describe(), error: None });
-        match upload.whole().await {
-            Ok(Whole::Small(small)) => self.keep(at, small).await,
+        let at = self.outcomes.len();
+        self.outcomes.push(FileOutcome { file: upload.describe(), error: None });
+        match upload.receive_all().await {
+            Ok(ReceivedUpload::Small(small)) => self.keep(at, small).await,
             Ok(large) => {
                 let (ctx, actor) = (self.receiver.ctx.clone(), self.receiver.actor.clone());
                 let stored = self.receiver.ctx.run_to_completion(async move { large.store(&ctx, &actor).await }).await;
-                self.settle(at, stored);
+                self.set_outcome(at, stored);
             }
-            Err(error) => self.settle(at, Err(error)),
+            Err(error) => self.set_outcome(at, Err(error)),
         }
     }
 
-    /// A file that cannot be stored.
-    pub async fn give_up(&mut self, upload: Upload, error: Error) {
+    /// Cancels a file that cannot be stored.
+    pub async fn cancel(&mut self, upload: Upload, error: Error) {
         let file = upload.abandon(&error).await;
-        self.ended.push(Ended { file, error: Some(error) });
+        self.outcomes.push(FileOutcome { file, error: Some(error) });
     }
 
-    fn settle(&mut self, at: usize, stored: Result<File>) {
-        let ended = &mut self.ended[at];
+    fn set_outcome(&mut self, at: usize, stored: Result<File>) {
+        let outcomes = &mut self.outcomes[at];
         match stored {
-            Ok(file) => ended.file = file,
-            Err(error) => *ended = Ended { file: ended.file.clone().failed(&error), error: Some(error) },
+            Ok(file) => outcomes.file = file,
+            Err(error) => *outcomes = FileOutcome { file: outcomes.file.clone().failed(&error), error: Some(error) },
         }
     }
 
-    /// Waits for what comes next of the form; where it keeps us waiting, small files do not wait for it.
-    pub async fn meanwhile<T>(&mut self, next: impl Future<Output = T>) -> T {
+    /// Waits for the next part of the form; if that takes too long, the collected small files are sent.
+    pub async fn next_or_flush<T>(&mut self, next: impl Future<Output = T>) -> T {
         if self.waiting.is_empty() {
             return next.await;
         }
         let mut next = pin!(next);
-        match tokio::time::timeout(LINGER, &mut next).await {
-            Ok(came) => came,
+        match tokio::time::timeout(BATCH_DELAY, &mut next).await {
+            Ok(next_part) => next_part,
             Err(_) => {
                 self.send();
                 next.await
@@ -109,28 +109,28 @@ impl Intake {
         }
     }
 
-    /// What became of each file, in the order in which they came.
-    pub async fn finish(mut self) -> Vec<Ended> {
+    /// The outcome of each file, in order of arrival.
+    pub async fn finish(mut self) -> Vec<FileOutcome> {
         self.send();
         while !self.batches.is_empty() {
             self.wait_for_oldest().await;
         }
-        for at in 0..self.ended.len() {
-            if self.ended[at].file.state == FileState::Pending {
-                self.settle(at, Err(Error::Internal("storing it was cut off".into())));
+        for at in 0..self.outcomes.len() {
+            if self.outcomes[at].file.state == FileState::Pending {
+                self.set_outcome(at, Err(Error::Internal("storing the file was aborted".into())));
             }
         }
-        std::mem::take(&mut self.ended)
+        std::mem::take(&mut self.outcomes)
     }
 
-    async fn keep(&mut self, at: usize, small: Small) {
+    async fn keep(&mut self, at: usize, small: SmallFile) {
         self.waiting_bytes += small.body.len();
         self.waiting.push((at, small));
         if self.memory.is_none() {
-            self.memory = self.receiver.ctx.upload_memory.reserve_small(COMPANY_BYTES + FREE);
+            self.memory = self.receiver.ctx.upload_memory.reserve_small(BATCH_BYTES + FREE);
         }
-        // Without memory to wait in they go at once.
-        if self.memory.is_none() || self.waiting.len() >= COMPANY || self.waiting_bytes >= COMPANY_BYTES {
+        // Without memory to wait in, the batch is sent immediately.
+        if self.memory.is_none() || self.waiting.len() >= BATCH_FILES || self.waiting_bytes >= BATCH_BYTES {
             self.send();
             while self.batches.len() >= IN_FLIGHT {
                 self.wait_for_oldest().await;
@@ -138,30 +138,30 @@ impl Intake {
         }
     }
 
-    /// Sends those that wait on their way.
+    /// Sends the collected files as a batch.
     fn send(&mut self) {
         if self.waiting.is_empty() {
             return;
         }
         self.waiting_bytes = 0;
         let memory = self.memory.take();
-        let (places, files): (Vec<usize>, Vec<Small>) = std::mem::take(&mut self.waiting).into_iter().unzip();
+        let (indexes, files): (Vec<usize>, Vec<SmallFile>) = std::mem::take(&mut self.waiting).into_iter().unzip();
         let (ctx, actor) = (self.receiver.ctx.clone(), self.receiver.actor.clone());
         self.batches.push_back(self.receiver.ctx.in_background(async move {
             let stored = batch::store(&ctx, &actor, files).await;
             drop(memory);
-            places.into_iter().zip(stored).collect()
+            indexes.into_iter().zip(stored).collect()
         }));
     }
 
-    /// Waits for the batch that has been under way longest.
+    /// Waits for the oldest batch.
     async fn wait_for_oldest(&mut self) {
         let Some(oldest) = self.batches.front_mut() else { return };
         let finished = oldest.await;
         self.batches.pop_front();
         match finished {
-            Ok(stored) => stored.into_iter().for_each(|(at, stored)| self.settle(at, stored)),
-            Err(error) => log::error!("a batch of small files was cut off: {error}"),
+            Ok(stored) => stored.into_iter().for_each(|(at, stored)| self.set_outcome(at, stored)),
+            Err(error) => log::error!("a batch of small files was aborted: {error}"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What every upload of the process shares: memory for parts, which stays flat however many upload at once, and
-//! places, of which nobody may have all.
+//! Limits shared by all uploads of the process: memory for parts, which stays constant however many uploads there
+//! are, and upload slots, which no user may use up.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,20 +15,20 @@ use crate::domain::actor::Actor;
 use crate::domain::slots::{Slot, Slots};
 use crate::domain::{Error, Result};
 
-/// How long an upload waits for memory before it is told to come back.
+/// How long an upload waits for memory before it is rejected.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
-pub struct MemoryLimit(Arc<Shared>);
+pub struct MemoryLimit(Arc<Inner>);
 
-struct Shared {
-    /// Kibibytes in all.
+struct Inner {
+    /// Total in kibibytes.
     total: u32,
-    /// For parts of senders that fill them fast.
+    /// For parts of fast senders.
     parts: FairPool,
-    /// For what slow senders have sent so far.
+    /// For the data received from slow senders.
     steps: FairPool,
-    /// For small files that wait for company: an eighth beside the rest, so that they never wait for large ones.
+    /// For small files waiting to be batched: an additional eighth, so that they never wait for large files.
     small: Arc<Semaphore>,
     waiting: AtomicUsize,
     spare: Mutex<SpareBuffers>,
@@ -36,13 +36,13 @@ struct Shared {
     max_each: usize,
 }
 
-/// Memory that is returned when this is dropped.
+/// Memory that is released on drop.
 pub(super) struct Reserved(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
-/// Counts one who waits, for as long as it waits.
-struct Waiting<'a>(&'a AtomicUsize);
+/// Counts a waiting upload until it is dropped.
+struct WaitingGuard<'a>(&'a AtomicUsize);
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -51,7 +51,7 @@ impl Drop for Waiting<'_> {
 impl MemoryLimit {
     pub fn new(config: &UploadConfig) -> Self {
         let total = u32::try_from(config.memory / UNIT).unwrap_or(u32::MAX).max(4);
-        Self(Arc::new(Shared {
+        Self(Arc::new(Inner {
             total,
             parts: FairPool::new(total - total / 4),
             steps: FairPool::new(total / 4),
@@ -63,61 +63,61 @@ impl MemoryLimit {
         }))
     }
 
-    /// A place among the uploads of the process and of the person; Busy where there is none.
+    /// Takes an upload slot of the process and of the user; Busy if none is free.
     pub fn enter(&self, actor: &Actor) -> Result<Slot> {
         self.0.slots.take_for(actor, self.0.max_each)
     }
 
-    /// Uploads under way.
-    pub fn under_way(&self) -> usize {
+    /// Uploads in progress.
+    pub fn in_progress(&self) -> usize {
         self.0.slots.count()
     }
 
     /// Memory for a whole part; waits for its turn, at most a minute.
     pub(super) async fn whole(&self, person: Person, bytes: usize) -> Result<Grant> {
         self.0.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.0.waiting);
+        let _waiting = WaitingGuard(&self.0.waiting);
         self.0.parts.take(person, bytes, WAIT_TIMEOUT).await.ok_or_else(too_many)
     }
 
-    /// Memory for a little of a part, if some is free now.
+    /// Memory for a step of a part, if available now.
     pub(super) fn try_step(&self, person: Person, bytes: usize) -> Option<Grant> {
         self.0.steps.try_take(person, bytes)
     }
 
-    /// Memory for a little of a part; waits for it as [`Self::whole`] does.
+    /// Memory for a step of a part; waits like [`Self::whole`].
     pub(super) async fn step(&self, person: Person, bytes: usize) -> Result<Grant> {
         self.0.steps.take(person, bytes, WAIT_TIMEOUT).await.ok_or_else(too_many)
     }
 
-    /// Memory to collect small files in, where there is some now.
+    /// Memory to batch small files, if available now.
     pub(super) fn reserve_small(&self, bytes: usize) -> Option<Reserved> {
         let wanted = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
         Arc::clone(&self.0.small).try_acquire_many_owned(wanted).ok().map(Reserved)
     }
 
-    /// Memory of this size, perhaps used before.
+    /// A buffer of this size, possibly reused.
     pub(super) fn spare(&self, size: usize) -> Result<MmapMut> {
         self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).take(size)
     }
 
-    /// Kept for the next part while anybody sends one.
-    pub(super) fn give_back(&self, bytes: MmapMut) {
+    /// Keeps the buffer for reuse while uploads are in progress.
+    pub(super) fn reclaim(&self, bytes: MmapMut) {
         let mut spare = self.0.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if self.in_use() == 0 { spare.clear() } else { spare.keep(bytes) }
     }
 
-    /// Whether somebody waits for memory for a part.
+    /// Whether an upload is waiting for memory for a part.
     pub(super) fn is_short(&self) -> bool {
         self.0.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Bytes in all.
+    /// Total in bytes.
     pub fn total(&self) -> usize {
         self.0.total as usize * UNIT
     }
 
-    /// Bytes in use now.
+    /// Bytes in use.
     pub fn in_use(&self) -> usize {
         let small = self.0.total as usize / 8 - self.0.small.available_permits();
         self.0.parts.in_use() + self.0.steps.in_use() + small * UNIT
@@ -125,7 +125,7 @@ impl MemoryLimit {
 }
 
 fn too_many() -> Error {
-    busy("Too many files are arriving at this moment. Try again in a minute.")
+    busy("Too many files are being uploaded. Try again in a minute.")
 }
 
 pub(super) fn busy(why: &str) -> Error {

@@ -1,5 +1,4 @@
-//! What is on its way into a bucket: every multipart upload that is open at the store, ours or another program's,
-//! and how one is aborted.
+//! Lists all multipart uploads in progress in a bucket, by Larder or other applications, and aborts them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -23,22 +22,23 @@ use crate::schema::files;
 use crate::stores::s3;
 use crate::stores::s3::OpenMarker;
 
-/// Rows of one page: each is asked for its parts.
+/// Uploads per page; the parts of each are requested.
 pub const PAGE: i32 = 20;
-/// Parts are asked for so many uploads at once, and all of them within this time.
-const AT_ONCE: usize = 6;
+/// Number of uploads whose parts are requested concurrently, and the time limit for all of them.
+const CONCURRENCY: usize = 6;
 const PARTS_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// One open upload.
+/// A multipart upload in progress.
 #[derive(Clone, Debug)]
-pub struct Open {
+pub struct MultipartUpload {
     pub key: ObjectKey,
     pub upload_id: String,
     pub initiated: Option<DateTime<Utc>>,
-    /// `None`: the store has not said in time.
+    /// `None`: the store did not respond in time.
     pub progress: Option<Progress>,
     pub owner: Owner,
-    /// The store would take this key for another, so nothing is done to it.
+    /// The store would apply actions on this key to a different object, so they are not offered. The reason, as a
+    /// sentence.
     pub unreachable: Option<&'static str>,
 }
 
@@ -52,44 +52,44 @@ pub struct Progress {
 pub enum Owner {
     Larder {
         by: String,
-        /// `None`: it has failed or was stored otherwise, and only its parts are left.
+        /// `None`: the upload has failed or was stored otherwise, and only its parts remain.
         activity: Option<Activity>,
-        /// It can be gone on with, and is given up then.
+        /// When it is cancelled, if it can be resumed.
         kept_until: Option<DateTime<Utc>>,
     },
-    /// No row of ours has its id.
+    /// No row has its ID.
     Other,
 }
 
 pub struct Unfinished {
-    pub uploads: Vec<Open>,
+    pub uploads: Vec<MultipartUpload>,
     pub next: Option<OpenMarker>,
-    /// Why the list may lack some, a sentence.
+    /// Why the list may be incomplete, as a sentence.
     pub incomplete: Option<&'static str>,
 }
 
-const DENIED: &str = "The store does not let Larder's key list unfinished uploads, so only those that Larder began are shown.";
-const LACKING: &str = "This store does not list unfinished uploads, so only those that Larder began are shown.";
-const PARTIAL: &str = "This store's list may miss uploads of other programs. Those that Larder began are all shown.";
+const LISTING_DENIED: &str = "Larder's key may not list multipart uploads, so only uploads through Larder are shown.";
+const LISTING_UNSUPPORTED: &str = "This store does not list multipart uploads, so only uploads through Larder are shown.";
+const LISTING_INCOMPLETE: &str = "This store's list may omit uploads of other applications. All uploads through Larder are shown.";
 
-/// One page, in the order of the store; on the first one, those of ours that the store has not listed as well.
+/// One page in the store's order; the first page also includes Larder's uploads that the store has not listed.
 pub async fn unfinished(ctx: &Context, bucket: &BucketName, marker: Option<&OpenMarker>) -> Result<Unfinished> {
     let (page, known) = futures_util::join!(ctx.s3.list_multipart(bucket.as_str(), None, marker, PAGE).boxed(), abilities::known(ctx));
     let partial = known.is_some_and(|probed| probed.abilities.multipart_listing.is_no());
     let (listed, next, incomplete) = match page {
-        Ok(page) => (page.uploads, page.next, partial.then_some(PARTIAL)),
-        Err(s3::Error::AccessDenied) => (Vec::new(), None, Some(DENIED)),
-        Err(s3::Error::NotSupported) => (Vec::new(), None, Some(LACKING)),
-        Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("There is no bucket named {bucket}."))),
+        Ok(page) => (page.uploads, page.next, partial.then_some(LISTING_INCOMPLETE)),
+        Err(s3::Error::AccessDenied) => (Vec::new(), None, Some(LISTING_DENIED)),
+        Err(s3::Error::NotSupported) => (Vec::new(), None, Some(LISTING_UNSUPPORTED)),
+        Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("Bucket {bucket} not results."))),
         Err(error) => return Err(error.into()),
     };
     let rows = rows(ctx, bucket, &listed, incomplete.is_some() && marker.is_none()).await?;
     let mut owners: HashMap<String, Row> = rows.into_iter().filter_map(|row| Some((row.s3_upload_id.clone()?, row))).collect();
     let rules = ctx.s3.key_rules();
     let open = |key: &str, upload_id: String, initiated, owner| {
-        Some(Open { key: ObjectKey::parse(key)?, upload_id, initiated, progress: None, owner, unreachable: rules.mangled(key) })
+        Some(MultipartUpload { key: ObjectKey::parse(key)?, upload_id, initiated, progress: None, owner, unreachable: rules.mangled(key) })
     };
-    let mut uploads: Vec<Open> = listed
+    let mut uploads: Vec<MultipartUpload> = listed
         .into_iter()
         .filter_map(|upload| {
             let owner = owners.remove(&upload.upload_id).map_or(Owner::Other, |row| row.owner(ctx));
@@ -135,13 +135,13 @@ impl Row {
     }
 }
 
-/// Of the uploads listed, and where `others` of those that are under way.
+/// Rows of the listed uploads, and with `others` also of all other pending uploads.
 async fn rows(ctx: &Context, bucket: &BucketName, listed: &[s3::OpenUpload], others: bool) -> Result<Vec<Row>> {
     let ids: Vec<&str> = listed.iter().map(|upload| upload.upload_id.as_str()).filter(|id| !id.contains('\0')).collect();
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            let under_way = files::state.eq("pending").and(files::s3_upload_id.is_not_null());
+            let pending = files::state.eq("pending").and(files::s3_upload_id.is_not_null());
             let mut query = files::table
                 .filter(files::bucket.eq(bucket.as_str()))
                 .filter(files::s3_upload_id.eq_any(ids))
@@ -149,36 +149,36 @@ async fn rows(ctx: &Context, bucket: &BucketName, listed: &[s3::OpenUpload], oth
                 .limit(2 * i64::from(PAGE))
                 .into_boxed();
             if others {
-                query = query.or_filter(files::bucket.eq(bucket.as_str()).and(under_way));
+                query = query.or_filter(files::bucket.eq(bucket.as_str()).and(pending));
             }
             query.load(&mut conn).await.map_err(Error::from)
         })
         .await
 }
 
-/// Fills in what has arrived. Of those that the store has not listed, the ones that are over are left out.
-async fn load_progress(ctx: &Context, bucket: &BucketName, uploads: &mut Vec<Open>, listed: usize) {
-    let mut found: Vec<Option<std::result::Result<Progress, s3::Error>>> = vec![None; uploads.len()];
-    let asking = async {
-        let questions = uploads.iter().enumerate().filter(|(_, open)| open.unreachable.is_none());
-        let questions =
-            questions.map(|(at, open)| async move { (at, progress(ctx, bucket, open.key.as_str(), &open.upload_id).await) }.boxed());
-        let mut answers = futures_util::stream::iter(questions).buffer_unordered(AT_ONCE);
-        while let Some((at, answer)) = answers.next().await {
-            found[at] = Some(answer);
+/// Adds the received bytes. Uploads that the store did not list and that no longer exist are removed.
+async fn load_progress(ctx: &Context, bucket: &BucketName, uploads: &mut Vec<MultipartUpload>, listed: usize) {
+    let mut results: Vec<Option<std::result::Result<Progress, s3::Error>>> = vec![None; uploads.len()];
+    let loading = async {
+        let requests = uploads.iter().enumerate().filter(|(_, open)| open.unreachable.is_none());
+        let requests =
+            requests.map(|(at, open)| async move { (at, progress(ctx, bucket, open.key.as_str(), &open.upload_id).await) }.boxed());
+        let mut responses = futures_util::stream::iter(requests).buffer_unordered(CONCURRENCY);
+        while let Some((at, response)) = responses.next().await {
+            results[at] = Some(response);
         }
     };
-    // What was not heard in time is not known.
-    let _ = tokio::time::timeout(PARTS_TIMEOUT, asking).await;
+    // Progress that was not received in time stays unknown.
+    let _ = tokio::time::timeout(PARTS_TIMEOUT, loading).await;
     let mut at = 0;
     uploads.retain_mut(|open| {
-        let answer = found[at].take();
+        let response = results[at].take();
         at += 1;
-        open.progress = match &answer {
+        open.progress = match &response {
             Some(Ok(progress)) => Some(*progress),
             _ => None,
         };
-        at <= listed || !matches!(answer, Some(Err(s3::Error::NoSuchUpload)))
+        at <= listed || !matches!(response, Some(Err(s3::Error::NoSuchUpload)))
     });
 }
 
@@ -197,31 +197,31 @@ async fn progress(ctx: &Context, bucket: &BucketName, key: &str, upload: &str) -
     }
 }
 
-/// One open upload, for the page that asks before it is aborted. `NotFound` where it is over.
-pub async fn one(ctx: &Context, bucket: &BucketName, key: &ObjectKey, upload: &str) -> Result<Open> {
+/// One multipart upload, for its confirmation page. `NotFound` if it no longer exists.
+pub async fn one(ctx: &Context, bucket: &BucketName, key: &ObjectKey, upload: &str) -> Result<MultipartUpload> {
     objects::check_key(ctx, key)?;
     let listed = [s3::OpenUpload { key: key.to_string(), upload_id: upload.to_owned(), initiated: None }];
     let (progress, rows) = futures_util::join!(progress(ctx, bucket, key.as_str(), upload).boxed(), rows(ctx, bucket, &listed, false));
     let progress = match progress {
         Ok(progress) => progress,
         Err(s3::Error::NoSuchUpload | s3::Error::NoSuchKey | s3::Error::InvalidRequest(_)) => {
-            return Err(Error::NotFound("This upload is over already: it was finished or aborted.".into()));
+            return Err(Error::NotFound("This upload has already been completed or aborted.".into()));
         }
         Err(error) => return Err(objects::not_found(error, bucket, key)),
     };
     let row = rows?.into_iter().next();
     let initiated = row.as_ref().map(|row| row.created_at);
     let owner = row.map_or(Owner::Other, |row| row.owner(ctx));
-    Ok(Open { key: key.clone(), upload_id: upload.to_owned(), initiated, progress: Some(progress), owner, unreachable: None })
+    Ok(MultipartUpload { key: key.clone(), upload_id: upload.to_owned(), initiated, progress: Some(progress), owner, unreachable: None })
 }
 
-/// Throws the parts away; an upload of ours counts as failed. Conflict where it is being stored at this moment.
+/// Deletes the parts; the row counts as failed. Conflict if the upload is being published.
 pub async fn abort(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &ObjectKey, upload: &str) -> Result<()> {
     objects::check_key(ctx, key)?;
     ctx.db.check_available().await?;
     let (task_ctx, actor, bucket, key, upload) = (ctx.clone(), actor.clone(), bucket.clone(), key.clone(), upload.to_owned());
     ctx.run_to_completion(async move {
-        let ours = give_up(&task_ctx, &actor, &bucket, &key, &upload).await?;
+        let ours = cancel_row(&task_ctx, &actor, &bucket, &key, &upload).await?;
         task_ctx.s3.abort_multipart(bucket.as_str(), key.as_str(), &upload).await?;
         let detail = json!({ "upload": upload, "file": ours });
         audit::record_with_retry(&task_ctx, &actor, "upload.abort", &audit::object(bucket.as_str(), key.as_str()), detail).await
@@ -229,14 +229,14 @@ pub async fn abort(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Obje
     .await
 }
 
-/// The row first: whoever sends can then publish no more. The id of the row that was under way.
-async fn give_up(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &ObjectKey, upload: &str) -> Result<Option<Uuid>> {
+/// Updates the row first, so that its sender can no longer publish. Returns the ID of the row that was pending.
+async fn cancel_row(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &ObjectKey, upload: &str) -> Result<Option<Uuid>> {
     let why = format!("Aborted by {}.", actor.label);
-    let (given_up, publishing) = ctx
+    let (cancelled, publishing) = ctx
         .db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            let under_way = || {
+            let pending = || {
                 files::table
                     .filter(files::bucket.eq(bucket.as_str()))
                     .filter(files::object_key.eq(storable(key.as_str())))
@@ -244,21 +244,18 @@ async fn give_up(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Object
                     .filter(files::state.eq("pending"))
             };
             let values = (files::state.eq("failed"), files::error.eq(&why), files::finished_at.eq(now), files::updated_at.eq(now));
-            let given_up: Vec<Uuid> = diesel::update(under_way().filter(files::publishing.eq(false)))
+            let cancelled: Vec<Uuid> = diesel::update(pending().filter(files::publishing.eq(false)))
                 .set(values)
                 .returning(files::id)
                 .get_results(&mut conn)
                 .await?;
-            let publishing: i64 = under_way().count().get_result(&mut conn).await?;
-            Ok::<_, Error>((given_up, publishing > 0))
+            let publishing: i64 = pending().count().get_result(&mut conn).await?;
+            Ok::<_, Error>((cancelled, publishing > 0))
         })
         .await?;
-    given_up.iter().for_each(|_| ctx.transfer_counters.count_upload(UploadOutcome::Cancelled));
+    cancelled.iter().for_each(|_| ctx.transfer_counters.count_upload(UploadOutcome::Cancelled));
     if publishing {
-        return Err(Error::Conflict(format!(
-            "{} has arrived whole and is being stored at this moment, so it was not aborted.",
-            key.name()
-        )));
+        return Err(Error::Conflict(format!("{} is complete and is being stored, so it was not aborted.", key.name())));
     }
-    Ok(given_up.into_iter().next())
+    Ok(cancelled.into_iter().next())
 }

@@ -1,8 +1,9 @@
-//! Multipart uploads that a Larder began and died before any row could name them.
+//! Multipart uploads whose process crashed after creating them and before recording their ID.
 //!
-//! The store does not say who began an open upload. One is taken for ours where a row of this very key was being
-//! uploaded when it began, no row has its name, no part of it has ever come, and whoever begins one has long
-//! named it: giving it up loses nobody a byte.
+//! The store does not report who created an upload. One is considered Larder's if a row with this key was being
+//! uploaded
+//! when it was created, no row has its ID, it has no parts, and it is older than the lease. Aborting it loses no
+//! data.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::sql_types::{Bool, Text, Timestamptz};
@@ -21,40 +22,40 @@ struct Bucket {
 }
 
 #[derive(diesel::QueryableByName)]
-struct Judgement {
+struct OwnershipRow {
     #[diesel(sql_type = Bool)]
     ours: bool,
 }
 
-/// Gives up those in every bucket that has seen an upload; how many.
+/// Aborts orphans in every bucket that has rows; returns their number.
 pub(super) async fn sweep(ctx: &Context) -> Result<usize> {
-    let mut given_up = 0;
+    let mut aborted = 0;
     for bucket in ctx.db.within(buckets(ctx)).await? {
-        // One bucket that is gone or not ours to list is not in the way of the others.
+        // A bucket that was deleted or cannot be listed does not affect the others.
         match sweep_bucket(ctx, &bucket).await {
-            Ok(count) => given_up += count,
-            Err(error) => log::debug!("open uploads of {bucket} were not looked at: {error}"),
+            Ok(count) => aborted += count,
+            Err(error) => log::debug!("multipart uploads of {bucket} could not be checked: {error}"),
         }
     }
-    Ok(given_up)
+    Ok(aborted)
 }
 
 async fn sweep_bucket(ctx: &Context, bucket: &str) -> Result<usize> {
     let before = clock::now() - TimeDelta::from_std(ctx.config.upload.lease).unwrap_or(TimeDelta::minutes(15));
-    let (mut given_up, mut marker) = (0, None);
+    let (mut aborted, mut marker) = (0, None);
     loop {
         let page = ctx.s3.list_multipart(bucket, None, marker.as_ref(), PAGE).await?;
         for upload in page.uploads {
             let Some(began) = upload.initiated.filter(|began| *began < before) else { continue };
             if ctx.db.within(is_ours(ctx, bucket, &upload, began)).await? && is_empty(ctx, bucket, &upload).await? {
                 ctx.s3.abort_multipart(bucket, &upload.key, &upload.upload_id).await?;
-                log::warn!("gave up the empty multipart upload of {bucket} {:?} that began at {began}", upload.key);
-                given_up += 1;
+                log::warn!("aborted the empty multipart upload of {bucket} {:?} created at {began}", upload.key);
+                aborted += 1;
             }
         }
         marker = page.next;
         if marker.is_none() {
-            return Ok(given_up);
+            return Ok(aborted);
         }
     }
 }
@@ -63,13 +64,13 @@ async fn is_empty(ctx: &Context, bucket: &str, upload: &OpenUpload) -> Result<bo
     Ok(ctx.s3.list_parts(bucket, &upload.key, &upload.upload_id, None, 1).await?.parts.is_empty())
 }
 
-/// By the rows; a minute is for clocks that differ.
+/// According to the rows; the minute allows for clock differences.
 async fn is_ours(ctx: &Context, bucket: &str, upload: &OpenUpload, began: DateTime<Utc>) -> Result<bool> {
     if upload.key.contains('\0') {
         return Ok(false);
     }
     let mut conn = ctx.db.get().await?;
-    let judgement: Judgement = diesel::sql_query(
+    let ownership: OwnershipRow = diesel::sql_query(
         "SELECT count(*) FILTER (WHERE s3_upload_id = $4) = 0
                 AND count(*) FILTER (WHERE created_at <= $3 + interval '1 minute'
                                            AND (state = 'pending' OR finished_at >= $3 - interval '1 minute')) > 0 AS ours
@@ -81,10 +82,10 @@ async fn is_ours(ctx: &Context, bucket: &str, upload: &OpenUpload, began: DateTi
     .bind::<Text, _>(&upload.upload_id)
     .get_result(&mut conn)
     .await?;
-    Ok(judgement.ours)
+    Ok(ownership.ours)
 }
 
-/// From one name to the next by the index: there are many rows and few buckets.
+/// Steps from name to name through the index: there are many rows and few buckets.
 async fn buckets(ctx: &Context) -> Result<Vec<String>> {
     let mut conn = ctx.db.get().await?;
     let found: Vec<Bucket> = diesel::sql_query(

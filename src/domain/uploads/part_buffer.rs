@@ -1,5 +1,5 @@
-//! PartBuffer for a part: memory that is taken in small steps for a slow sender and whole for a fast one, and that counts
-//! until the last who reads its bytes is done with them.
+//! The buffer of a part: memory is allocated in small steps for slow senders and whole for fast ones, and counts
+//! towards the limit until the last reader of the bytes is done.
 
 use std::time::{Duration, Instant};
 
@@ -11,32 +11,32 @@ use super::memory_limit::{MemoryLimit, busy};
 use super::send_rate::SendRate;
 use crate::domain::{Error, Result};
 
-/// What a slow sender is given at a time, so that hundreds of them cannot hold the memory that fast ones need.
+/// Allocation step of a slow sender, so that hundreds of them cannot use up the memory that fast ones need.
 const STEP: usize = 128 << 10;
-/// While others wait for memory, nobody may take longer than this to fill a whole part.
-const FILLING: Duration = Duration::from_secs(20);
-/// How long a sender may be silent before it keeps only the memory that it has filled.
+/// While others wait for memory, a sender may take no longer than this to fill a whole part.
+const FILL_TIMEOUT: Duration = Duration::from_secs(20);
+/// A sender that is inactive for this long keeps only the memory that it has filled.
 pub(super) const IDLE: Duration = Duration::from_secs(2);
-/// Only buffers of the usual size are worth keeping, and only so many.
-const USUAL: usize = 8 << 20;
-const SPARE: usize = 4;
+/// Only a few buffers of the usual size are kept for reuse.
+const REUSABLE_SIZE: usize = 8 << 20;
+const MAX_SPARE: usize = 4;
 
 pub(super) struct PartBuffer {
     limit: MemoryLimit,
     person: Person,
     memory: Memory,
-    /// Bytes that have come.
+    /// Bytes received.
     len: usize,
-    /// Bytes of the whole part.
+    /// Capacity of the whole part.
     share: usize,
     grants: Vec<Grant>,
-    /// Since when memory for the whole part is held.
+    /// When the memory for the whole part was allocated.
     whole_since: Option<Instant>,
     /// When the speed of the sender was last checked, and how many bytes had arrived then.
     checked: (Instant, usize),
 }
 
-/// Awaits the next bytes of a sender; after two seconds of silence calls `release`, once.
+/// Awaits the next bytes of a sender; calls `release` once after two seconds of inactivity.
 pub async fn or_release<T>(next: impl Future<Output = T>, release: impl FnOnce()) -> T {
     let mut next = std::pin::pin!(next);
     match tokio::time::timeout(IDLE, &mut next).await {
@@ -48,7 +48,7 @@ pub async fn or_release<T>(next: impl Future<Output = T>, release: impl FnOnce()
     }
 }
 
-/// Zeroed as far as it is not used.
+/// The unused remainder is zeroed.
 enum Memory {
     Steps(Vec<u8>),
     Whole(MmapMut),
@@ -92,30 +92,30 @@ impl PartBuffer {
         self.len == self.share
     }
 
-    /// Takes as much as the part has room for, waiting for memory where it must; the rest. Busy where there is none
-    /// in time, or where the sender is too slow for those who wait.
+    /// Copies as much as the part can hold, waiting for memory if necessary, and returns the rest. Busy if no memory
+    /// becomes available in time, or if the sender is too slow while others wait.
     pub async fn fill(&mut self, mut chunk: Bytes, send_rate: &SendRate) -> Result<Bytes> {
         while !chunk.is_empty() && !self.is_full() {
             if self.len == self.memory.bytes().len() {
                 self.grow(send_rate).await?;
             }
-            if self.whole_since.is_some_and(|since| since.elapsed() > FILLING) && self.limit.is_short() {
-                return Err(busy("It arrived too slowly while others were waiting. Try again when less is being uploaded."));
+            if self.whole_since.is_some_and(|since| since.elapsed() > FILL_TIMEOUT) && self.limit.is_short() {
+                return Err(busy("The file arrived too slowly while other uploads were waiting. Try again later."));
             }
             self.check_speed();
             if self.len == self.memory.bytes().len() {
                 continue;
             }
-            let room = &mut self.memory.bytes_mut()[self.len..];
-            let taken = chunk.split_to(chunk.len().min(room.len()));
-            room[..taken.len()].copy_from_slice(&taken);
+            let free = &mut self.memory.bytes_mut()[self.len..];
+            let taken = chunk.split_to(chunk.len().min(free.len()));
+            free[..taken.len()].copy_from_slice(&taken);
             self.len += taken.len();
         }
         Ok(chunk)
     }
 
-    /// A step for whoever has not shown that it is fast, else memory for the whole part. Where no step is left, those
-    /// who have shown that they are slow wait for one: they must not stand before fast ones in the other queue.
+    /// Allocates a step for senders that are not fast, otherwise the whole part. If no step is available, slow
+    /// senders wait for one, so that they do not block fast ones in the other queue.
     async fn grow(&mut self, send_rate: &SendRate) -> Result<()> {
         let fast = send_rate.is_fast() && self.share > STEP;
         if let Memory::Steps(bytes) = &mut self.memory
@@ -178,17 +178,17 @@ impl Drop for PartBuffer {
     fn drop(&mut self) {
         self.grants.clear();
         if let Memory::Whole(bytes) = std::mem::replace(&mut self.memory, Memory::Steps(Vec::new())) {
-            self.limit.give_back(bytes);
+            self.limit.reclaim(bytes);
         }
     }
 }
 
-/// Memory to be used again: fresh memory costs a fault for every page.
+/// Memory for reuse: fresh memory causes a page fault per page.
 #[derive(Default)]
 pub(super) struct SpareBuffers(Vec<MmapMut>);
 
 impl SpareBuffers {
-    /// `Internal` where the machine has no more.
+    /// `Internal` if the machine is out of memory.
     pub fn take(&mut self, size: usize) -> Result<MmapMut> {
         match self.0.pop_if(|spare| spare.len() == size) {
             Some(spare) => Ok(spare),
@@ -197,7 +197,7 @@ impl SpareBuffers {
     }
 
     pub fn keep(&mut self, bytes: MmapMut) {
-        if bytes.len() == USUAL && self.0.len() < SPARE {
+        if bytes.len() == REUSABLE_SIZE && self.0.len() < MAX_SPARE {
             self.0.push(bytes);
         }
     }

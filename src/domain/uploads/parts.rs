@@ -1,13 +1,13 @@
-//! A large file on its way: parts that fill, are hashed and travel at the same time.
+//! The transfer of a large file: its parts are received, hashed and sent at the same time.
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::OWNER;
-use super::attempt::{Attempt, Beating};
+use super::attempt::{Attempt, Heartbeat};
 use super::part_buffer::PartBuffer;
-use super::publish::Whole;
+use super::publish::Content;
 use super::row::{self, Digest};
 use super::send_rate::SendRate;
 use crate::config::UploadConfig;
@@ -16,13 +16,13 @@ use crate::domain::{Error, Result};
 use crate::stores::s3::{self, Part, PartReceipt, PutOptions};
 
 const MIB: u64 = 1 << 20;
-/// Parts of one upload that travel at once.
+/// Concurrent part requests per upload.
 const IN_FLIGHT: usize = 4;
-/// S3 takes no more parts of one object.
+/// Limit of the S3 protocol.
 pub(super) const MAX_PARTS: i32 = 10_000;
 
-/// Parts of `max(8 MiB, length / 9,000)`: S3 takes 10,000. The length is only the sender's word, so it can claim
-/// no more than a quarter of the memory for all.
+/// Parts of `max(8 MiB, length / 9,000)`, since S3 permits 10,000. The length is only claimed by the sender, so a
+/// part may use at most a quarter of the total memory.
 pub(super) fn part_size(length: Option<u64>, memory: usize) -> usize {
     let by_length = length.unwrap_or(0).div_ceil(9_000).next_multiple_of(MIB);
     usize::try_from(by_length.clamp(8 * MIB, largest_part(memory))).unwrap_or(usize::MAX)
@@ -32,80 +32,80 @@ fn largest_part(memory: usize) -> u64 {
     (memory as u64 / 4).max(8 * MIB)
 }
 
-/// Bytes of the largest file that is taken: what is configured, and what the parts that memory allows hold.
+/// The largest accepted file in bytes: the configured limit, or what fits into the parts permitted by memory.
 pub fn largest(upload: &UploadConfig) -> u64 {
     upload.max_size.min(largest_part(upload.memory).saturating_mul(MAX_PARTS.unsigned_abs().into()))
 }
 
-/// SHA-256 of parts in their order, computed beside the connection that they come from.
+/// The SHA-256 of the parts in order, computed in parallel with receiving.
 enum Hash {
-    Here(digest::Context),
-    Away(JoinHandle<digest::Context>),
+    Idle(digest::Context),
+    Running(JoinHandle<digest::Context>),
 }
 
 pub(super) struct Parts {
     pub attempt: Attempt,
     part_size: usize,
-    /// What a part may need at most: the whole body may be smaller than one.
-    share: usize,
-    /// The part that is being filled.
+    /// Capacity of a part: the whole body may be smaller than the part size.
+    capacity: usize,
+    /// The part that is being received.
     buffer: PartBuffer,
     send_rate: SendRate,
-    /// Taken while it is awaited; without it the upload is over.
+    /// Taken while it is awaited; `None` after the upload has ended.
     hash: Option<Hash>,
     next: i32,
     sending: JoinSet<std::result::Result<PartReceipt, s3::Error>>,
     receipts: Vec<PartReceipt>,
-    beating: Beating,
+    heartbeat: Heartbeat,
 }
 
-/// What is ready to be published, and what must be held until it is.
+/// The input of publishing, and the heartbeat to hold until then.
 pub(super) struct ReceivedFile {
     pub attempt: Attempt,
-    pub whole: Whole,
+    pub content: Content,
     pub digest: Digest,
-    pub held: Beating,
+    pub heartbeat: Heartbeat,
 }
 
 impl Parts {
     pub fn new(attempt: Attempt, length: Option<u64>) -> Self {
-        let beating = Beating::start(&attempt.ctx, vec![attempt.lease]);
-        let most = attempt.ctx.config.upload.max_size;
-        let part_size = part_size(length.map(|length| length.min(most)), attempt.ctx.upload_memory.total());
-        let share = length.and_then(|length| usize::try_from(length).ok()).map_or(part_size, |length| length.min(part_size));
+        let heartbeat = Heartbeat::start(&attempt.ctx, vec![attempt.lease]);
+        let max = attempt.ctx.config.upload.max_size;
+        let part_size = part_size(length.map(|length| length.min(max)), attempt.ctx.upload_memory.total());
+        let capacity = length.and_then(|length| usize::try_from(length).ok()).map_or(part_size, |length| length.min(part_size));
         Self {
             part_size,
-            share,
-            buffer: PartBuffer::new(&attempt.ctx.upload_memory, attempt.actor.id, share),
+            capacity,
+            buffer: PartBuffer::new(&attempt.ctx.upload_memory, attempt.actor.id, capacity),
             send_rate: SendRate::new(),
             attempt,
-            hash: Some(Hash::Here(digest::Context::new(&digest::SHA256))),
+            hash: Some(Hash::Idle(digest::Context::new(&digest::SHA256))),
             next: 1,
             sending: JoinSet::new(),
             receipts: Vec::new(),
-            beating,
+            heartbeat,
         }
     }
 
-    /// Takes the next bytes; waits while memory or the store is busy.
+    /// Writes the next bytes; waits while memory or the store is busy.
     pub async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
-        self.send_rate.came(chunk.len());
+        self.send_rate.received(chunk.len());
         while !chunk.is_empty() {
             chunk = self.buffer.fill(chunk, &self.send_rate).await?;
             if self.buffer.is_full() {
                 self.send().await?;
             }
         }
-        self.send_rate.ask();
+        self.send_rate.wait_for_more();
         Ok(())
     }
 
-    /// The sender has fallen silent: memory that it has not filled is returned.
+    /// Called when the sender is inactive: releases memory that it has not filled.
     pub fn release_unused(&mut self) {
         self.buffer.release_unused();
     }
 
-    /// Sends the rest, and waits until all of it is hashed and all parts are at the store.
+    /// Sends the rest, and waits until everything is hashed and all parts are stored.
     pub async fn finish(&mut self) -> Result<()> {
         if self.next > 1 && self.buffer.len() > 0 {
             self.send().await?;
@@ -114,26 +114,26 @@ impl Parts {
             self.keep(sent)?;
         }
         self.receipts.sort_by_key(|receipt| receipt.number);
-        let hash = self.hash_here().await?;
-        self.hash = Some(Hash::Here(hash));
+        let hash = self.finished_hash().await?;
+        self.hash = Some(Hash::Idle(hash));
         Ok(())
     }
 
-    /// After [`Self::finish`]; `size` in bytes.
+    /// Call after [`Self::finish`]; `size` in bytes.
     pub fn into_received(mut self, size: u64) -> Result<ReceivedFile> {
-        let Some(Hash::Here(mut hash)) = self.hash.take() else { return Err(already_over()) };
-        let whole = if self.attempt.multipart.is_some() {
-            Whole::Parts(self.receipts)
+        let Some(Hash::Idle(mut hash)) = self.hash.take() else { return Err(already_ended()) };
+        let content = if self.attempt.multipart.is_some() {
+            Content::Parts(self.receipts)
         } else {
             let body = self.buffer.freeze();
             hash.update(&body);
-            Whole::Body(body)
+            Content::Body(body)
         };
         let digest = Digest { size: i64::try_from(size).unwrap_or(i64::MAX), sha256: hash.finish().as_ref().to_vec() };
-        Ok(ReceivedFile { attempt: self.attempt, whole, digest, held: self.beating })
+        Ok(ReceivedFile { attempt: self.attempt, content, digest, heartbeat: self.heartbeat })
     }
 
-    /// Nothing of it travels any more, and the attempt can be undone.
+    /// Aborts all requests in flight, so that the attempt can be undone.
     pub async fn stop(mut self) -> Attempt {
         self.sending.shutdown().await;
         self.attempt
@@ -142,17 +142,18 @@ impl Parts {
     async fn send(&mut self) -> Result<()> {
         if self.next > MAX_PARTS {
             return Err(Error::TooLarge(format!(
-                "The file has more than {MAX_PARTS} parts of {} bytes. With a larger UPLOAD_MEMORY it would fit.",
+                "The file has more than {MAX_PARTS} parts of {} bytes. Increase UPLOAD_MEMORY to upload it.",
                 self.part_size
             )));
         }
         let upload = self.multipart().await?;
-        let body = std::mem::replace(&mut self.buffer, PartBuffer::new(&self.attempt.ctx.upload_memory, self.attempt.actor.id, self.share))
-            .freeze();
-        let mut hash = self.hash_here().await?;
+        let body =
+            std::mem::replace(&mut self.buffer, PartBuffer::new(&self.attempt.ctx.upload_memory, self.attempt.actor.id, self.capacity))
+                .freeze();
+        let mut hash = self.finished_hash().await?;
         let to_hash = body.clone();
         let attempt = &self.attempt;
-        self.hash = Some(Hash::Away(attempt.ctx.runtime.spawn_blocking(move || {
+        self.hash = Some(Hash::Running(attempt.ctx.runtime.spawn_blocking(move || {
             hash.update(&to_hash);
             hash
         })));
@@ -169,7 +170,7 @@ impl Parts {
         Ok(())
     }
 
-    /// The id of the multipart upload; begins it where it has not begun.
+    /// The ID of the multipart upload, which is created if necessary.
     async fn multipart(&mut self) -> Result<String> {
         let attempt = &mut self.attempt;
         if let Some(upload) = &attempt.multipart {
@@ -183,12 +184,12 @@ impl Parts {
         Ok(upload)
     }
 
-    /// The hash of all parts but the last ones, once it is computed.
-    async fn hash_here(&mut self) -> Result<digest::Context> {
+    /// The hash of all parts sent so far, once computed.
+    async fn finished_hash(&mut self) -> Result<digest::Context> {
         match self.hash.take() {
-            Some(Hash::Here(hash)) => Ok(hash),
-            Some(Hash::Away(hash)) => hash.await.map_err(|error| Error::Internal(format!("hashing stopped: {error}"))),
-            None => Err(already_over()),
+            Some(Hash::Idle(hash)) => Ok(hash),
+            Some(Hash::Running(hash)) => hash.await.map_err(|error| Error::Internal(format!("hashing stopped: {error}"))),
+            None => Err(already_ended()),
         }
     }
 
@@ -199,7 +200,7 @@ impl Parts {
     }
 }
 
-/// At the store, with the mark that says whose it is.
+/// Creates the multipart upload, with the metadata that identifies its owner.
 pub(super) async fn create_multipart(attempt: &Attempt) -> Result<String> {
     let id = attempt.lease.file.to_string();
     let metadata = [(OWNER, id.as_str())];
@@ -207,11 +208,11 @@ pub(super) async fn create_multipart(attempt: &Attempt) -> Result<String> {
     Ok(attempt.ctx.s3.create_multipart(&attempt.target.bucket, &attempt.target.key, &options).await?)
 }
 
-pub(super) fn already_over() -> Error {
-    Error::Conflict("This upload is over.".into())
+pub(super) fn already_ended() -> Error {
+    Error::Conflict("This upload has already ended.".into())
 }
 
-/// The SHA-256 and the length of bytes that are all here.
+/// The SHA-256 and length of a complete body.
 pub(super) fn digest_of(body: &[u8]) -> Digest {
     Digest { size: i64::try_from(body.len()).unwrap_or(i64::MAX), sha256: digest::digest(&digest::SHA256, body).as_ref().to_vec() }
 }

@@ -1,5 +1,6 @@
-//! Attempts that nobody beats for any more: rolled forward where their object is published, undone otherwise.
-//! Never deletes an object.
+//! Handles attempts without heartbeats: commits those whose object is published and undoes the others. Never deletes
+//! an
+//! object.
 
 use std::time::{Duration, Instant};
 
@@ -17,13 +18,13 @@ use crate::domain::faults::crash_point;
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3::{self, StoredObject};
 
-/// Attempts that one pass takes at most.
+/// Maximum number of attempts per pass.
 const BATCH: usize = 50;
-/// What has lapsed does not wait longer than this for a slow store to list its open uploads.
-const SWEEPING: Duration = Duration::from_secs(60);
+/// Limits the time that expired attempts wait for a slow store to list its multipart uploads.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(diesel::QueryableByName)]
-struct Lapsed {
+struct Expired {
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
     #[diesel(sql_type = SqlUuid)]
@@ -54,69 +55,69 @@ struct Lapsed {
     uploaded_by_label: String,
 }
 
-/// Passes for ever, a few times a lease.
+/// Runs a pass several times per lease, forever.
 pub async fn run(ctx: Context) {
     let every = (ctx.config.upload.lease / 4).clamp(Duration::from_secs(1), Duration::from_secs(60));
     let mut swept: Option<Instant> = None;
     loop {
         if swept.is_none_or(|last| last.elapsed() >= ctx.config.upload.lease) {
             swept = Some(Instant::now());
-            match tokio::time::timeout(SWEEPING, orphans::sweep(&ctx)).await.unwrap_or(Ok(0)) {
+            match tokio::time::timeout(SWEEP_TIMEOUT, orphans::sweep(&ctx)).await.unwrap_or(Ok(0)) {
                 Ok(0) => {}
-                Ok(count) => log::info!("gave up {count} multipart upload(s) that no row knew of"),
-                Err(error) => log::debug!("open uploads were not looked at: {error}"),
+                Ok(count) => log::info!("aborted {count} orphaned multipart upload(s)"),
+                Err(error) => log::debug!("multipart uploads could not be checked: {error}"),
             }
         }
         match pass(&ctx).await {
             Ok(0) => {}
             Ok(count) => {
-                log::info!("settled {count} upload(s) that nobody was sending any more");
+                log::info!("settled {count} expired upload(s)");
                 if count == BATCH {
                     continue;
                 }
             }
-            Err(error) => log::warn!("lapsed uploads were not looked at: {error}"),
+            Err(error) => log::warn!("expired uploads could not be checked: {error}"),
         }
         tokio::time::sleep(every).await;
     }
 }
 
-/// Settles what has lapsed; how many. Any number of replicas may do this at once.
+/// Settles expired attempts and returns their number. Safe to run on several replicas at once.
 pub async fn pass(ctx: &Context) -> Result<usize> {
-    let lapsed = ctx.db.within(claim(ctx)).await?;
+    let expired = ctx.db.within(claim(ctx)).await?;
     let mut settled = 0;
-    for row in lapsed {
+    for row in expired {
         let id = row.id;
         match settle(ctx, row).await {
             Ok(()) => settled += 1,
-            // Its new lease lapses in its turn.
+            // Retried after its new lease expires.
             Err(error) => log::warn!("the upload {id} was not settled: {error}"),
         }
     }
-    if let Err(error) = ctx.db.within(forget_parts(ctx)).await {
-        log::warn!("the parts of uploads that are over are still recorded: {error}");
+    if let Err(error) = ctx.db.within(delete_part_records(ctx)).await {
+        log::warn!("part records of ended uploads could not be deleted: {error}");
     }
     Ok(settled)
 }
 
-/// The recorded parts of uploads that are over.
-async fn forget_parts(ctx: &Context) -> Result<()> {
+/// Deletes the part records of ended uploads.
+async fn delete_part_records(ctx: &Context) -> Result<()> {
     let mut conn = ctx.db.get().await?;
-    let forgotten = diesel::sql_query(
+    let deletion = diesel::sql_query(
         "DELETE FROM upload_parts WHERE id IN
              (SELECT p.id FROM upload_parts p JOIN files f ON f.id = p.file_id WHERE f.state <> 'pending'
               LIMIT 1000 FOR UPDATE OF p SKIP LOCKED)",
     );
-    forgotten.execute(&mut conn).await?;
+    deletion.execute(&mut conn).await?;
     Ok(())
 }
 
-/// Gives each lapsed attempt a new lease, so that its old holder, if it wakes, can write no more.
-async fn claim(ctx: &Context) -> Result<Vec<Lapsed>> {
+/// Gives each expired attempt a new lease, so that its previous holder can no longer write.
+async fn claim(ctx: &Context) -> Result<Vec<Expired>> {
     let mut conn = ctx.db.get().await?;
     let seconds = i64::try_from(ctx.config.upload.lease.as_secs()).unwrap_or(900);
     let keep = i64::try_from(ctx.config.upload.keep.as_secs()).unwrap_or(604_800);
-    // What can be resumed is kept longer, unless it died while it was being published.
+    // Resumable uploads are kept longer, unless they expired while being published.
     let claimed = diesel::sql_query(
         "UPDATE files SET lease = gen_random_uuid(), heartbeat_at = now(), updated_at = now()
          WHERE id IN (SELECT id FROM files
@@ -134,46 +135,46 @@ async fn claim(ctx: &Context) -> Result<Vec<Lapsed>> {
     claimed.map_err(Error::from)
 }
 
-async fn settle(ctx: &Context, lapsed: Lapsed) -> Result<()> {
+async fn settle(ctx: &Context, expired: Expired) -> Result<()> {
     crash_point("reaper::claimed")?;
-    let lease = Lease::on(lapsed.id, lapsed.lease);
+    let lease = Lease::on(expired.id, expired.lease);
     let actor = Actor {
-        tenant: lapsed.tenant_id,
-        kind: if lapsed.uploaded_by.is_some() { ActorKind::User } else { ActorKind::System },
-        id: lapsed.uploaded_by,
-        label: lapsed.uploaded_by_label,
+        tenant: expired.tenant_id,
+        kind: if expired.uploaded_by.is_some() { ActorKind::User } else { ActorKind::System },
+        id: expired.uploaded_by,
+        label: expired.uploaded_by_label,
         role: Role::Editor,
         address: None,
         request_id: String::new(),
     };
     let target = Target {
-        batch: lapsed.batch_id,
-        bucket: lapsed.bucket,
-        key: lapsed.object_key,
-        name: lapsed.name,
-        content_type: lapsed.content_type,
-        overwrite: lapsed.overwrite,
+        batch: expired.batch_id,
+        bucket: expired.bucket,
+        key: expired.object_key,
+        name: expired.name,
+        content_type: expired.content_type,
+        overwrite: expired.overwrite,
     };
     match ctx.s3.head(&target.bucket, &target.key, None).await {
-        Ok(head) if head.metadata.iter().any(|(name, value)| name == OWNER && *value == lapsed.id.to_string()) => {
-            let digest = Digest { size: i64::try_from(head.size).unwrap_or(i64::MAX), sha256: lapsed.sha256.unwrap_or_default() };
+        Ok(head) if head.metadata.iter().any(|(name, value)| name == OWNER && *value == expired.id.to_string()) => {
+            let digest = Digest { size: i64::try_from(head.size).unwrap_or(i64::MAX), sha256: expired.sha256.unwrap_or_default() };
             if !row::claim_key(ctx, lease, &target, &digest).await? {
-                return Err(publish::being_stored());
+                return Err(publish::key_busy());
             }
-            // Nobody else publishes this key from here on; somebody may have until now.
+            // From here on, no one else publishes this key; someone may have until now.
             match ctx.s3.head(&target.bucket, &target.key, None).await?.etag {
                 etag if etag == head.etag => {
                     row::commit(ctx, &actor, lease, &target, &digest, &StoredObject { etag, version_id: head.version_id }).await
                 }
-                _ => Err(publish::being_stored()),
+                _ => Err(publish::key_busy()),
             }
         }
-        Ok(_) | Err(s3::Error::NoSuchKey | s3::Error::AccessDenied) if lapsed.stays_open => row::release(ctx, lease).await,
-        // Another object, or none: what this attempt has stored so far is undone.
-        // On AWS a key that may not list buckets hears 403 for what is missing.
+        Ok(_) | Err(s3::Error::NoSuchKey | s3::Error::AccessDenied) if expired.stays_open => row::release(ctx, lease).await,
+        // Another object, or none: undo what this attempt has stored.
+        // On AWS, a key that may not list buckets receives 403 for missing objects.
         Ok(_) | Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket | s3::Error::AccessDenied | s3::Error::InvalidKey(_)) => {
-            let attempt = Attempt { ctx: ctx.clone(), actor, lease, target, multipart: lapsed.s3_upload_id };
-            attempt.fail(&Failure::of(&cut("The upload stopped before the whole file had arrived."))).await;
+            let attempt = Attempt { ctx: ctx.clone(), actor, lease, target, multipart: expired.s3_upload_id };
+            attempt.fail(&Failure::of(&cut("The upload was interrupted before the file was complete."))).await;
             Ok(())
         }
         Err(error) => Err(error.into()),

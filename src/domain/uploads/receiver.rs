@@ -1,11 +1,12 @@
-//! The files of one form: target, names and overwriting are decided before a file's first byte is read.
+//! The destination of one form's files: key, name and overwriting are decided before the first byte of a file is
+//! read.
 
 use uuid::Uuid;
 
 use super::File;
-use super::engine::{Upload, refuse};
+use super::engine::{Upload, reject};
 use super::failure::Failure;
-use super::publish::exists;
+use super::publish::already_exists;
 use super::target::Target;
 use crate::domain::actor::Actor;
 use crate::domain::names::{BucketName, ObjectKey};
@@ -13,7 +14,7 @@ use crate::domain::slots::Slot;
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3;
 
-/// Where the files of one form go.
+/// The destination of the files of one form.
 pub struct Receiver {
     pub(super) ctx: Context,
     pub(super) actor: Actor,
@@ -25,7 +26,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Looks whether there is a slot for one more and whether the bucket is there, before anything of the body is read.
+    /// Takes a slot and checks that the bucket exists, before the body is read.
     pub async fn open(ctx: &Context, actor: &Actor, bucket: BucketName, prefix: &str, overwrite: bool) -> Result<Self> {
         let slot = ctx.upload_memory.enter(actor)?;
         let mut prefix = prefix.to_owned();
@@ -33,21 +34,26 @@ impl Receiver {
             prefix.push('/');
         }
         match ctx.s3.head_bucket(bucket.as_str()).await {
-            // A key that may write need not be one that may look.
+            // A key with write permission does not necessarily have read permission.
             Ok(()) | Err(s3::Error::AccessDenied) => {}
-            Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("There is no bucket named {bucket}."))),
+            Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("Bucket {bucket} not found."))),
             Err(error) => return Err(error.into()),
         }
         Ok(Self { ctx: ctx.clone(), actor: actor.clone(), bucket, prefix, overwrite, batch: Uuid::now_v7(), _slot: slot })
     }
 
-    /// A file that may begin. `length`: of the whole body, as the sender says. What is refused is recorded, so that
-    /// the page of the form can list it.
-    pub async fn begin(&self, file_name: &str, content_type: Option<&str>, length: Option<u64>) -> std::result::Result<Upload, Refused> {
+    /// Starts a file. `length`: of the whole body, as claimed by the sender. Rejections are recorded, so that the
+    /// page of the form can list them.
+    pub async fn begin(
+        &self,
+        file_name: &str,
+        content_type: Option<&str>,
+        length: Option<u64>,
+    ) -> std::result::Result<Upload, RejectedFile> {
         let target = self.target(file_name, content_type);
         if let Err(error) = check(&self.ctx, &target) {
-            let file = refuse(&self.ctx, &self.actor, target, Failure::of(&error)).await;
-            return Err(Refused { file: Box::new(file), error });
+            let file = reject(&self.ctx, &self.actor, target, Failure::of(&error)).await;
+            return Err(RejectedFile { file: Box::new(file), error });
         }
         Ok(Upload::new(&self.ctx, &self.actor, target, length))
     }
@@ -65,26 +71,26 @@ impl Receiver {
     }
 }
 
-/// A file that was not taken.
-pub struct Refused {
+/// A rejected file.
+pub struct RejectedFile {
     pub file: Box<File>,
     pub error: Error,
 }
 
-/// What became of one file.
-pub struct Ended {
+/// The outcome of one file.
+pub struct FileOutcome {
     pub file: File,
     /// Why it is not stored.
     pub error: Option<Error>,
 }
 
-/// Whether the file may have this name at all.
+/// Whether the file may have this name.
 pub(super) fn check(ctx: &Context, target: &Target) -> Result<()> {
     if matches!(target.name.as_str(), "" | "." | "..") {
-        return Err(Error::refused("file", "A file needs a name."));
+        return Err(Error::refused("file", "The file has no name."));
     }
     if ObjectKey::parse(target.key.as_str()).is_none() {
-        return Err(Error::refused("file", "With its folder the name is longer than the 1,024 bytes that a store takes."));
+        return Err(Error::refused("file", "The name including its folder is longer than 1,024 bytes."));
     }
     match ctx.s3.key_rules().mangled_with_body(&target.key) {
         Some(why) => Err(Error::refused("file", why)),
@@ -92,20 +98,20 @@ pub(super) fn check(ctx: &Context, target: &Target) -> Result<()> {
     }
 }
 
-/// Conflict where there is an object that may not be replaced.
-pub(super) async fn look_first(ctx: &Context, target: &Target) -> Result<()> {
+/// Conflict if the object exists and may not be replaced.
+pub(super) async fn check_absent(ctx: &Context, target: &Target) -> Result<()> {
     if target.overwrite {
         return Ok(());
     }
     match ctx.s3.head(&target.bucket, &target.key, None).await {
-        Ok(_) => Err(exists(&target.name)),
-        // On AWS a key that may not list buckets hears 403 for what is missing; `If-None-Match` decides there.
+        Ok(_) => Err(already_exists(&target.name)),
+        // On AWS, a key that may not list buckets receives 403 for missing objects; `If-None-Match` decides there.
         Err(s3::Error::NoSuchKey | s3::Error::AccessDenied) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Browsers send names; programs send whatever they like. Only what stands behind the last slash counts.
+/// Browsers send names, other programs may send paths. Only the part after the last slash is used.
 fn base_name(file_name: &str) -> &str {
     file_name.rsplit('/').next().unwrap_or_default()
 }

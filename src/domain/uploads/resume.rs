@@ -1,8 +1,10 @@
-//! Uploads that survive a dropped connection, a closed page and a restart of Larder: parts are recorded as they
-//! come, and any replica goes on from the last one.
+//! Resumable uploads, which survive dropped connections, closed pages and restarts of Larder: parts are recorded as
+//! they
+//! arrive, and any replica can continue after the last one.
 //!
-//! Parts may arrive in any order within a small window; each is recorded in its turn, because the SHA-256 of the
-//! whole goes on from part to part.
+//! Parts may arrive in any order within a small window, but are recorded in sequence, because the SHA-256 of the
+//! whole
+//! file is computed from part to part.
 
 mod complete;
 mod open;
@@ -12,30 +14,30 @@ mod row;
 use chrono::{DateTime, Utc};
 
 pub use complete::{abort, complete};
-pub use open::{Wanted, open, state};
-pub use part::{PartUpload, begin_part};
+pub use open::{ResumeRequest, open, state};
+pub use part::{PartUpload, start_part};
 
 use super::File;
 use crate::domain::secrets::hex;
 
-/// An upload of which parts may be missing still.
+/// A pending upload, possibly with missing parts.
 #[derive(Clone, Debug)]
 pub struct Resumable {
     pub file: File,
-    /// Bytes of the whole.
+    /// Size of the file in bytes.
     pub length: u64,
-    /// Bytes of each part but the last.
+    /// Size of each part except the last, in bytes.
     pub part_size: u64,
-    /// In their order, without a gap.
+    /// In order, without gaps.
     pub parts: Vec<StoredPart>,
-    /// When it is given up, unless another part comes.
+    /// When it is cancelled, unless another part arrives.
     pub kept_until: DateTime<Utc>,
 }
 
-/// A part that the store has.
+/// A part in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPart {
-    /// From 1.
+    /// Starting at 1.
     pub number: i32,
     pub size: u64,
     pub sha256: Vec<u8>,
@@ -47,12 +49,12 @@ impl StoredPart {
     }
 }
 
-/// How many parts `length` bytes make.
+/// Number of parts for `length` bytes.
 fn count(length: u64, part_size: u64) -> u64 {
     length.div_ceil(part_size.max(1))
 }
 
-/// Bytes of part `number`; `None` where there is no such part.
+/// Size of part `number` in bytes; `None` if there is no such part.
 fn size_of(number: i32, length: u64, part_size: u64) -> Option<u64> {
     let before = u64::try_from(number).ok()?.checked_sub(1)?.checked_mul(part_size)?;
     length.checked_sub(before).filter(|left| *left > 0).map(|left| left.min(part_size))

@@ -1,4 +1,4 @@
-//! The states of a `files` row, each change fenced by the lease of whoever makes it. Times are the database's.
+//! State changes of a `files` row, each fenced by the lease of its writer. Times are the database's.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::schema::files;
 use crate::stores::postgres;
 use crate::stores::s3::StoredObject;
 
-/// Who may still write to the row.
+/// The right to write to the row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lease {
     pub file: Uuid,
@@ -36,7 +36,7 @@ impl Lease {
     }
 }
 
-/// What arrived.
+/// Size and hash of the received content.
 #[derive(Clone, Debug)]
 pub(super) struct Digest {
     pub size: i64,
@@ -61,7 +61,7 @@ struct NewRow<'a> {
     error: Option<&'a str>,
 }
 
-/// One statement on a connection of the pool, within the deadline.
+/// Runs one statement on a pooled connection, within the deadline.
 pub(super) async fn execute(ctx: &Context, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> diesel::QueryResult<usize>) -> Result<usize> {
     ctx.db
         .within(async {
@@ -96,7 +96,7 @@ pub(super) async fn insert_pending(ctx: &Context, actor: &Actor, target: &Target
     Ok(lease)
 }
 
-/// A file that was refused before any of it was stored, so that the page of its form can say why.
+/// Records a file that was rejected before any of it was stored, so that the page of its form can show the reason.
 pub(super) async fn insert_refused(ctx: &Context, actor: &Actor, target: &Target, failure: &Failure) -> Result<Uuid> {
     let id = Uuid::now_v7();
     let row = NewRow { state: "failed", error: Some(&failure.why), ..new_row(actor, target, id) };
@@ -119,14 +119,14 @@ pub(super) async fn insert_refused(ctx: &Context, actor: &Actor, target: &Target
 
 pub(super) async fn set_multipart(ctx: &Context, lease: Lease, upload: &str, part_size: usize) -> Result<()> {
     let values = (files::s3_upload_id.eq(upload), files::part_size.eq(i64::try_from(part_size).ok()), files::updated_at.eq(now));
-    let held = held(lease);
-    still_ours(execute(ctx, async |conn| diesel::update(held).set(values).execute(conn).await).await?)
+    let leased = leased(lease);
+    require_lease(execute(ctx, async |conn| diesel::update(leased).set(values).execute(conn).await).await?)
 }
 
-/// Tells everybody that somebody is still at work.
-pub(super) async fn beat(ctx: &Context, leases: &[Lease]) -> Result<()> {
+/// Renews the heartbeat of these attempts.
+pub(super) async fn send_heartbeats(ctx: &Context, leases: &[Lease]) -> Result<()> {
     let (files, leases): (Vec<Uuid>, Vec<Uuid>) = leases.iter().map(|lease| (lease.file, lease.lease)).unzip();
-    // What is locked is being committed, and needs no sign of life.
+    // Locked rows are being committed and need no heartbeat.
     let query = diesel::sql_query(
         "UPDATE files SET heartbeat_at = now() WHERE id IN
              (SELECT id FROM files WHERE id = ANY ($1) AND lease = ANY ($2) AND state = 'pending' ORDER BY id FOR UPDATE SKIP LOCKED)",
@@ -135,23 +135,24 @@ pub(super) async fn beat(ctx: &Context, leases: &[Lease]) -> Result<()> {
     execute(ctx, async |conn| query.execute(conn).await).await.map(|_| ())
 }
 
-/// How long a holder of the lease on a key may be silent before another takes it.
-fn silence(ctx: &Context) -> Duration {
+/// How long the holder of a claim may send no heartbeat before another upload takes the claim.
+fn claim_timeout(ctx: &Context) -> Duration {
     ctx.config.upload.lease.min(Duration::from_secs(60))
 }
 
-/// Lapsed where somebody else has been given the lease on the key: whoever stood still for too long may publish no
-/// more. Asked of the database only where that is possible at all; `claimed` is when it was given.
+/// Fails with Cancelled if another upload has taken the claim on the key, since an attempt that paused for too long
+/// may
+/// no longer publish. Queries the database only if this is possible; `claimed` is when the claim was granted.
 pub(super) async fn confirm(ctx: &Context, lease: Lease, claimed: Instant) -> Result<()> {
-    if claimed.elapsed() < silence(ctx) / 2 {
+    if claimed.elapsed() < claim_timeout(ctx) / 2 {
         return Ok(());
     }
-    let held = held(lease).filter(files::publishing.eq(true));
-    still_ours(execute(ctx, async |conn| diesel::update(held).set(files::heartbeat_at.eq(now)).execute(conn).await).await?)
+    let leased = leased(lease).filter(files::publishing.eq(true));
+    require_lease(execute(ctx, async |conn| diesel::update(leased).set(files::heartbeat_at.eq(now)).execute(conn).await).await?)
 }
 
-/// Whether the row says already that this very object is stored: the reaper was faster.
-pub(super) async fn is_settled(ctx: &Context, file: Uuid, etag: &str) -> Result<bool> {
+/// Whether the reaper has already committed this object.
+pub(super) async fn is_committed(ctx: &Context, file: Uuid, etag: &str) -> Result<bool> {
     let settled = files::table.find(file).filter(files::state.eq_any(["ready", "superseded"])).filter(files::etag.eq(etag)).count();
     ctx.db
         .within(async {
@@ -162,58 +163,57 @@ pub(super) async fn is_settled(ctx: &Context, file: Uuid, etag: &str) -> Result<
         .await
 }
 
-type Held = diesel::dsl::Filter<
+type LeasedRow = diesel::dsl::Filter<
     diesel::dsl::Filter<diesel::dsl::Find<files::table, Uuid>, diesel::dsl::Eq<files::lease, Uuid>>,
     diesel::dsl::Eq<files::state, &'static str>,
 >;
 
-fn held(lease: Lease) -> Held {
+fn leased(lease: Lease) -> LeasedRow {
     files::table.find(lease.file).filter(files::lease.eq(lease.lease)).filter(files::state.eq("pending"))
 }
 
-fn still_ours(rows: usize) -> Result<()> {
-    if rows == 1 { Ok(()) } else { Err(given_up()) }
+fn require_lease(rows: usize) -> Result<()> {
+    if rows == 1 { Ok(()) } else { Err(lease_lost()) }
 }
 
-/// What whoever lost the lease is told.
-pub(super) fn given_up() -> Error {
-    Error::Cancelled("The upload was given up because it was silent for too long.".into())
+/// The error of a holder that has lost its lease.
+pub(super) fn lease_lost() -> Error {
+    Error::Cancelled("The upload was cancelled because it was inactive for too long.".into())
 }
 
-/// Takes the lease on the key, with what arrived; whether it was free. A holder that has been silent for a
-/// minute has died in the middle of publishing, and loses it.
+/// Claims the key for publishing and records size and hash; returns whether the key was free. A holder without a
+/// heartbeat for a minute has crashed while publishing and loses its claim.
 pub(super) async fn claim_key(ctx: &Context, lease: Lease, target: &Target, digest: &Digest) -> Result<bool> {
-    // Its old holder is fenced off: it can neither publish nor commit with the lease that it knows.
+    // The previous holder is fenced: with its old lease it can neither publish nor commit.
     let stale = "UPDATE files SET publishing = false, lease = gen_random_uuid()
                  WHERE bucket = $1 AND object_key = $2 AND publishing AND heartbeat_at < now() - $3 * interval '1 second'";
-    let silence = i64::try_from(silence(ctx).as_secs()).unwrap_or(60);
+    let claim_timeout = i64::try_from(claim_timeout(ctx).as_secs()).unwrap_or(60);
     execute(ctx, async |conn| {
         let query = diesel::sql_query(stale).bind::<Text, _>(&target.bucket).bind::<Text, _>(&target.key);
-        query.bind::<BigInt, _>(silence).execute(conn).await
+        query.bind::<BigInt, _>(claim_timeout).execute(conn).await
     })
     .await?;
     let sha256 = files::sha256.eq(Some(&digest.sha256).filter(|sha256| !sha256.is_empty()));
     let values = (files::publishing.eq(true), files::heartbeat_at.eq(now), files::size.eq(digest.size), sha256);
-    let held = held(lease);
-    match execute(ctx, async |conn| diesel::update(held).set(values).execute(conn).await).await {
-        Ok(rows) => still_ours(rows).map(|()| true),
+    let leased = leased(lease);
+    match execute(ctx, async |conn| diesel::update(leased).set(values).execute(conn).await).await {
+        Ok(rows) => require_lease(rows).map(|()| true),
         Err(Error::Postgres(error)) if error.unique_violation().is_some() => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Gives the lease on the key back: the upload stays open.
+/// Releases the claim on the key: the upload stays pending.
 pub(super) async fn release(ctx: &Context, lease: Lease) -> Result<()> {
-    let held = held(lease);
-    execute(ctx, async |conn| diesel::update(held).set((files::publishing.eq(false), files::updated_at.eq(now))).execute(conn).await)
+    let leased = leased(lease);
+    execute(ctx, async |conn| diesel::update(leased).set((files::publishing.eq(false), files::updated_at.eq(now))).execute(conn).await)
         .await
         .map(|_| ())
 }
 
-/// Makes the transactions that decide which row of a key is `ready` run one after the other: uploads, and deletions that
-/// left the object as it was.
+/// Serializes the transactions that decide which row of a key is `ready`: uploads, and deletions that kept the object.
 pub(in crate::domain) async fn lock_keys(conn: &mut AsyncPgConnection, bucket: &str, keys: Vec<&str>) -> diesel::QueryResult<()> {
-    // In one order, so that two batches do not wait for each other.
+    // In a fixed order, so that two batches cannot deadlock.
     let query = diesel::sql_query(
         "SELECT pg_advisory_xact_lock(id) FROM (
              SELECT DISTINCT hashtextextended($1 || '/' || key, 20261125) AS id FROM unnest($2) AS key ORDER BY id
@@ -222,7 +222,7 @@ pub(in crate::domain) async fn lock_keys(conn: &mut AsyncPgConnection, bucket: &
     query.bind::<Text, _>(bucket).bind::<Array<Text>, _>(keys).execute(conn).await.map(|_| ())
 }
 
-/// `ready`, the row that it replaces `superseded`, and the audit, in one transaction.
+/// Marks the row `ready`, the row it replaces `superseded`, and records the audit event, in one transaction.
 pub(super) async fn commit(
     ctx: &Context,
     actor: &Actor,
@@ -254,7 +254,7 @@ pub(super) async fn commit(
                     files::finished_at.eq(now),
                     files::updated_at.eq(now),
                 );
-                let rows = diesel::update(held(lease).filter(files::publishing.eq(true))).set(values).execute(conn).await?;
+                let rows = diesel::update(leased(lease).filter(files::publishing.eq(true))).set(values).execute(conn).await?;
                 if rows == 0 {
                     return Err(diesel::result::Error::RollbackTransaction);
                 }
@@ -268,13 +268,13 @@ pub(super) async fn commit(
             })
         })
         .await?;
-    still_ours(rows)?;
+    require_lease(rows)?;
     ctx.transfer_counters.stored(digest.size);
     overview::uploads_changed(ctx, actor.tenant).await;
     Ok(())
 }
 
-/// `failed`, with the reason and the audit. A row that is not ours any more is left to whoever has it.
+/// Marks the row `failed`, with the reason and the audit event. A row whose lease was lost is left unchanged.
 pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Target, failure: &Failure) -> Result<()> {
     let resource = audit::object(&target.bucket, &target.key);
     let rows = ctx
@@ -289,7 +289,7 @@ pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Ta
                     files::finished_at.eq(now),
                     files::updated_at.eq(now),
                 );
-                let rows = diesel::update(held(lease)).set(values).execute(conn).await?;
+                let rows = diesel::update(leased(lease)).set(values).execute(conn).await?;
                 if rows == 1 {
                     let detail = json!({ "reason": failure.why });
                     audit::record(conn, actor, failure.action, &resource, failure.outcome, detail).await?;

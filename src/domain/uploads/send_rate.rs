@@ -1,28 +1,29 @@
-//! How fast a sender is, by the time that it keeps us waiting: while we keep it waiting it is not to blame.
+//! Measures how fast a sender is, by the time that it keeps the server waiting. Time that the server takes does not
+//! count.
 
 use std::time::{Duration, Instant};
 
-/// A sender is fast while so many bytes take no longer than this: 256 KiB/s.
+/// A sender is fast while receiving this many bytes takes no longer than `LIMIT`: 256 KiB/s.
 const WINDOW: usize = 1 << 20;
 const LIMIT: Duration = Duration::from_secs(4);
 
 pub(super) struct SendRate {
-    /// Since when the sender has the word.
-    asked: Instant,
+    /// Since when the server has been waiting for the sender.
+    waiting_since: Instant,
     bytes: usize,
     waited: Duration,
     fast: Option<bool>,
 }
 
 impl SendRate {
-    /// Nobody is fast before they have shown it.
+    /// A sender is not fast until measured.
     pub fn new() -> Self {
-        Self { asked: Instant::now(), bytes: 0, waited: Duration::ZERO, fast: None }
+        Self { waiting_since: Instant::now(), bytes: 0, waited: Duration::ZERO, fast: None }
     }
 
-    /// So many bytes have come.
-    pub fn came(&mut self, bytes: usize) {
-        self.add(bytes, self.asked.elapsed());
+    /// Records received bytes.
+    pub fn received(&mut self, bytes: usize) {
+        self.add(bytes, self.waiting_since.elapsed());
     }
 
     fn add(&mut self, bytes: usize, waited: Duration) {
@@ -34,17 +35,17 @@ impl SendRate {
         }
     }
 
-    /// More may come.
-    pub fn ask(&mut self) {
-        self.asked = Instant::now();
+    /// The server is ready for more.
+    pub fn wait_for_more(&mut self) {
+        self.waiting_since = Instant::now();
     }
 
-    /// It has shown that it is.
+    /// Measured as fast.
     pub fn is_fast(&self) -> bool {
         self.fast == Some(true)
     }
 
-    /// It has shown that it is not.
+    /// Measured as slow.
     pub fn is_slow(&self) -> bool {
         self.fast == Some(false)
     }
@@ -55,10 +56,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sender_is_fast_once_it_has_shown_it_and_until_it_slackens() {
+    fn a_sender_is_fast_once_measured_and_until_it_slows_down() {
         let mut send_rate = SendRate::new();
         send_rate.add(WINDOW - 1, Duration::ZERO);
-        assert!(!send_rate.is_fast() && !send_rate.is_slow(), "a burst of less than the window shows nothing");
+        assert!(!send_rate.is_fast() && !send_rate.is_slow(), "a burst smaller than the window is not measured");
         send_rate.add(1, Duration::from_secs(1));
         assert!(send_rate.is_fast());
         send_rate.add(1_000, Duration::from_secs(4));

@@ -1,4 +1,4 @@
-//! Where a file goes, and what may be kept of its name.
+//! Where a file is stored, and how its name is recorded.
 
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// What Postgres can keep of names that the store cannot.
+    /// Names that the store rejects, as Postgres can store them.
     pub fn recordable(self) -> Self {
         Self { key: recordable(&self.key), name: recordable(&self.name), ..self }
     }
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_recorded_of_a_bad_name_fits_the_column() {
+    fn a_recorded_invalid_name_fits_the_column() {
         assert_eq!(recordable("a\0b"), "a\u{fffd}b");
         assert_eq!(recordable(""), "(no name)");
         assert!(recordable(&"é".repeat(2000)).len() <= 1024);

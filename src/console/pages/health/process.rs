@@ -32,7 +32,7 @@ impl ProcessStats {
             started_at,
             memory: if signed_in { meter::resident_memory() } else { None },
             connections: meter.connections(),
-            uploads: ctx.upload_memory.under_way(),
+            uploads: ctx.upload_memory.in_progress(),
             load: meter.load(),
             consoles: ctx.health.consoles(),
             migrations: ctx.health.migrations().map(|ran| (ran, postgres::known_migrations())),

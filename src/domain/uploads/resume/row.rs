@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Resumable, StoredPart};
 use crate::domain::actor::Actor;
 use crate::domain::uploads::history;
-use crate::domain::uploads::publish::being_stored;
+use crate::domain::uploads::publish::key_busy;
 use crate::domain::uploads::row::{Lease, execute};
 use crate::domain::uploads::target::Target;
 use crate::domain::{Context, Error, Result};
@@ -52,15 +52,15 @@ impl Row {
         }
     }
 
-    pub fn is_open(&self) -> bool {
+    pub fn is_pending(&self) -> bool {
         self.file.state == "pending"
     }
 
-    /// Not pending: why nothing more can come.
-    pub fn over(&self) -> Error {
+    /// Why an ended upload accepts no more parts.
+    pub fn ended_error(&self) -> Error {
         match self.file.state.as_str() {
             "failed" => Error::refused("id", self.file.error.clone().unwrap_or_else(|| "This upload has failed.".into())),
-            _ => Error::refused("id", "This upload is over: the file is stored."),
+            _ => Error::refused("id", "This upload is complete: the file is stored."),
         }
     }
 
@@ -71,7 +71,7 @@ impl Row {
     }
 }
 
-/// The upload of this id, if it can be resumed and is the actor's own; whatever has become of it.
+/// The actor's own resumable upload with this ID, whether pending or ended.
 pub(super) async fn find(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid) -> Result<Row> {
     let own = files::table
         .filter(files::id.eq(id))
@@ -87,12 +87,12 @@ pub(super) async fn find(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid) -
             own.first(&mut conn).await.optional().map_err(Error::from)
         })
         .await?;
-    found.ok_or_else(|| Error::NotFound("There is no such unfinished upload of yours.".into()))
+    found.ok_or_else(|| Error::NotFound("Upload not found among your uploads.".into()))
 }
 
-/// The open upload of the actor to this key.
-pub(super) async fn find_open(ctx: &Context, actor: &Actor, bucket: &str, key: &str) -> Result<Option<Row>> {
-    let open = files::table
+/// The actor's pending upload to this key.
+pub(super) async fn find_pending(ctx: &Context, actor: &Actor, bucket: &str, key: &str) -> Result<Option<Row>> {
+    let pending = files::table
         .filter(files::bucket.eq(bucket))
         .filter(files::object_key.eq(key))
         .filter(files::uploaded_by.is_not_distinct_from(actor.id))
@@ -101,13 +101,19 @@ pub(super) async fn find_open(ctx: &Context, actor: &Actor, bucket: &str, key: &
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            open.first(&mut conn).await.optional().map_err(Error::from)
+            pending.first(&mut conn).await.optional().map_err(Error::from)
         })
         .await
 }
 
-/// A new row; `false` where another tab was faster.
-pub(super) async fn insert(ctx: &Context, actor: &Actor, target: &Target, wanted: &super::Wanted<'_>, part_size: u64) -> Result<bool> {
+/// Inserts a row; `false` if another tab was faster.
+pub(super) async fn insert(
+    ctx: &Context,
+    actor: &Actor,
+    target: &Target,
+    request: &super::ResumeRequest<'_>,
+    part_size: u64,
+) -> Result<bool> {
     let lease = Lease::new();
     let values = (
         (files::id.eq(lease.file), files::lease.eq(lease.lease), files::tenant_id.eq(actor.tenant), files::batch_id.eq(target.batch)),
@@ -115,8 +121,8 @@ pub(super) async fn insert(ctx: &Context, actor: &Actor, target: &Target, wanted
         (files::content_type.eq(&target.content_type), files::overwrite.eq(target.overwrite), files::state.eq("pending")),
         (files::uploaded_by.eq(actor.id), files::uploaded_by_label.eq(&actor.label), files::heartbeat_at.eq(now)),
         (
-            files::fingerprint.eq(wanted.fingerprint),
-            files::length.eq(i64::try_from(wanted.length).unwrap_or(i64::MAX)),
+            files::fingerprint.eq(request.fingerprint),
+            files::length.eq(i64::try_from(request.length).unwrap_or(i64::MAX)),
             files::part_size.eq(i64::try_from(part_size).unwrap_or(i64::MAX)),
         ),
     );
@@ -127,29 +133,29 @@ pub(super) async fn insert(ctx: &Context, actor: &Actor, target: &Target, wanted
     }
 }
 
-/// Keeps the id of the multipart upload, unless another has been faster; whether it was kept.
-pub(super) async fn keep_multipart(ctx: &Context, id: Uuid, upload: &str) -> Result<bool> {
-    let open = files::table.filter(files::id.eq(id)).filter(files::state.eq("pending")).filter(files::s3_upload_id.is_null());
+/// Records the ID of the multipart upload, unless another request did so first; returns whether it was recorded.
+pub(super) async fn set_multipart(ctx: &Context, id: Uuid, upload: &str) -> Result<bool> {
+    let pending = files::table.filter(files::id.eq(id)).filter(files::state.eq("pending")).filter(files::s3_upload_id.is_null());
     let values = (files::s3_upload_id.eq(upload), files::updated_at.eq(now));
-    Ok(execute(ctx, async |conn| diesel::update(open).set(values).execute(conn).await).await? == 1)
+    Ok(execute(ctx, async |conn| diesel::update(pending).set(values).execute(conn).await).await? == 1)
 }
 
-/// A sign of life.
-pub(super) async fn touch(ctx: &Context, id: Uuid) -> Result<()> {
-    let open = files::table.filter(files::id.eq(id)).filter(files::state.eq("pending"));
-    execute(ctx, async |conn| diesel::update(open).set(files::heartbeat_at.eq(now)).execute(conn).await).await.map(|_| ())
+/// Renews the heartbeat.
+pub(super) async fn send_heartbeat(ctx: &Context, id: Uuid) -> Result<()> {
+    let pending = files::table.filter(files::id.eq(id)).filter(files::state.eq("pending"));
+    execute(ctx, async |conn| diesel::update(pending).set(files::heartbeat_at.eq(now)).execute(conn).await).await.map(|_| ())
 }
 
-/// A sign of life of whoever goes on with it: what they say of another object counts, not what was said before.
-pub(super) async fn go_on(ctx: &Context, id: Uuid, overwrite: bool) -> Result<()> {
-    let open = files::table.filter(files::id.eq(id)).filter(files::state.eq("pending"));
+/// Renews the heartbeat and updates `overwrite` when the sender resumes the upload.
+pub(super) async fn resume(ctx: &Context, id: Uuid, overwrite: bool) -> Result<()> {
+    let pending = files::table.filter(files::id.eq(id)).filter(files::state.eq("pending"));
     let values = (files::heartbeat_at.eq(now), files::overwrite.eq(overwrite));
-    execute(ctx, async |conn| diesel::update(open).set(values).execute(conn).await).await.map(|_| ())
+    execute(ctx, async |conn| diesel::update(pending).set(values).execute(conn).await).await.map(|_| ())
 }
 
 type PartRow = (i32, i64, Vec<u8>, String, String);
 
-/// Every recorded part with its receipt, in order.
+/// All recorded parts with their receipts, in order.
 pub(super) async fn parts(ctx: &Context, id: Uuid) -> Result<Vec<(StoredPart, PartReceipt)>> {
     let rows: Vec<PartRow> = ctx
         .db
@@ -167,7 +173,7 @@ pub(super) async fn parts(ctx: &Context, id: Uuid) -> Result<Vec<(StoredPart, Pa
     Ok(parts.collect())
 }
 
-/// Records the part that comes after `part.number - 1` others; `false` where it is not its turn any more, or not yet.
+/// Records the part that follows `part.number - 1` recorded parts; `false` if it is not the next one.
 pub(super) async fn record_part(
     ctx: &Context,
     actor: &Actor,
@@ -176,7 +182,7 @@ pub(super) async fn record_part(
     receipt: &PartReceipt,
     hash: &[u8],
 ) -> Result<bool> {
-    let turn = files::table
+    let next = files::table
         .filter(files::id.eq(id))
         .filter(files::state.eq("pending"))
         .filter(files::publishing.eq(false))
@@ -196,7 +202,7 @@ pub(super) async fn record_part(
         .within(async {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
-                if diesel::update(turn).set(progress).execute(conn).await? == 0 {
+                if diesel::update(next).set(progress).execute(conn).await? == 0 {
                     return Ok(false);
                 }
                 diesel::insert_into(upload_parts::table).values(row).execute(conn).await?;
@@ -208,14 +214,14 @@ pub(super) async fn record_part(
         .await
 }
 
-/// A new lease for whoever publishes or ends the upload now. Busy where somebody is publishing it.
-pub(super) async fn take(ctx: &Context, row: &Row) -> Result<Lease> {
+/// A new lease for completing or cancelling the upload. Busy while it is being published.
+pub(super) async fn take_lease(ctx: &Context, row: &Row) -> Result<Lease> {
     let lease = Lease::on(row.file.id, Uuid::now_v7());
     let query = diesel::sql_query(
         "UPDATE files SET lease = $2, overwrite = $3, heartbeat_at = now(), updated_at = now()
          WHERE id = $1 AND state = 'pending' AND NOT (publishing AND heartbeat_at > now() - interval '1 minute')",
     );
     let query = query.bind::<SqlUuid, _>(lease.file).bind::<SqlUuid, _>(lease.lease).bind::<Bool, _>(row.overwrite);
-    let taken = execute(ctx, async |conn| query.execute(conn).await).await?;
-    if taken == 1 { Ok(lease) } else { Err(being_stored()) }
+    let updated = execute(ctx, async |conn| query.execute(conn).await).await?;
+    if updated == 1 { Ok(lease) } else { Err(key_busy()) }
 }
