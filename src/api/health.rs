@@ -125,7 +125,7 @@ fn check(snapshot: &Snapshot) -> Value {
         check.insert("observedUnit".into(), json!("ms"));
     }
     if status != "pass" {
-        let fault = snapshot.trouble.as_ref().or(snapshot.last_failure.as_ref().map(|(_, fault)| fault));
+        let fault = snapshot.problem.as_ref().or(snapshot.last_failure.as_ref().map(|(_, fault)| fault));
         let output = match snapshot.state {
             State::Unknown => Some("It has not been checked yet."),
             State::Stale => Some("Its check has not ended for a while."),

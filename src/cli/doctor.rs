@@ -61,9 +61,9 @@ async fn examine(config: Config) -> anyhow::Result<()> {
         };
         let version = if version.is_empty() { version } else { format!(" {version}") };
         say(&format!("ok     {}{version}, {:.1} ms", service.name(), latency.as_secs_f64() * 1_000.0));
-        match health::look_once(&ctx, service).await {
+        match health::inspect_once(&ctx, service).await {
             // The server works: what is not as it should be may be wanted so.
-            Ok(detail) => detail.trouble().into_iter().for_each(|trouble| say(&format!("note   {}: {trouble}", service.name()))),
+            Ok(detail) => detail.problem().into_iter().for_each(|trouble| say(&format!("note   {}: {trouble}", service.name()))),
             Err(fault) => {
                 faults += 1;
                 say(&format!("FAULT  {}: {} {}", service.name(), fault.why, mend(service)));

@@ -1,4 +1,4 @@
-//! What the last checks of every service found. Requests read a snapshot in memory and never wait.
+//! The results of the latest checks of every service. Requests read a snapshot from memory and never wait.
 
 mod board;
 mod detail;
@@ -26,7 +26,7 @@ pub use incidents::Incident;
 pub use latency::{Hour, LatencyStep};
 pub use models::call_models;
 pub use past::{Day, HistoryStep, Seconds, Uptime, steps};
-pub use probes::{Asked, check_once, look_once, start};
+pub use probes::{ManualCheck, check_once, inspect_once, start};
 pub use record::{FAILURES, RECOVERIES};
 pub use service::Service;
 pub use text::Names;
@@ -36,13 +36,13 @@ pub enum State {
     /// Not checked yet.
     Unknown,
     Up,
-    /// It answers, but something is not as it should be.
+    /// The service responds, but with a problem.
     Degraded,
-    /// The last check failed, but not enough of them in a row.
+    /// The last check failed, but the failure threshold is not reached.
     Failing,
     Down,
     NotConfigured,
-    /// No check has ended for three periods.
+    /// No check has finished for three periods.
     Stale,
 }
 
@@ -65,27 +65,27 @@ impl State {
 pub struct Snapshot {
     pub service: Service,
     pub state: State,
-    /// It has changed between good and bad several times of late.
+    /// The state changed between good and bad several times recently.
     pub unstable: bool,
-    /// Whether it answers, as programs are told: `Up` or `Degraded`.
+    /// Whether the service is reported as healthy: `Up` or `Degraded`.
     pub healthy: bool,
-    /// Of the last check where it was good, in milliseconds, two decimals.
+    /// Latency of the last successful check in milliseconds, with two decimals.
     pub latency_ms: Option<f64>,
-    /// When `state` became what it is; of a failure when the first check failed.
+    /// When `state` was entered; for failures, the time of the first failed check.
     pub since: Option<DateTime<Utc>>,
     pub checked_at: Option<DateTime<Utc>>,
     pub next_at: Option<DateTime<Utc>>,
-    /// Failed checks in a row.
+    /// Consecutive failed checks.
     pub failures: u32,
     pub last_failure: Option<(DateTime<Utc>, CheckError)>,
-    /// In milliseconds.
+    /// Time, and latency in milliseconds.
     pub last_good: Option<(DateTime<Utc>, f64)>,
-    /// Why it is degraded.
-    pub trouble: Option<CheckError>,
-    /// As the server tells it.
+    /// Why the service is degraded.
+    pub problem: Option<CheckError>,
+    /// As reported by the server.
     pub version: Option<String>,
     pub detail: Option<Arc<Detail>>,
     pub hour: Arc<Hour>,
-    /// In use, size, waiting; for services with a pool.
+    /// In use, size, waiting; for services with a connection pool.
     pub pool: Option<(usize, usize, usize)>,
 }

@@ -26,7 +26,7 @@ async fn shows_changes(script: bool) {
     shown("Up").await;
     app.servers().redis().freeze();
     eventually_within(LIMIT, "Redis is down", async || state(Service::Redis) == State::Down).await;
-    shown("No answer within 1000 ms").await;
+    shown("No response within 1000 ms").await;
     eventually_within(LIMIT, "the menu shows the outage", async || browser.text(".sidebar").await.contains("1 down")).await;
     app.servers().redis().thaw();
     eventually_within(LIMIT, "Redis is up", async || state(Service::Redis) == State::Up).await;

@@ -111,7 +111,7 @@ async fn create_history(app: &TestApp) {
               LATERAL (SELECT CASE WHEN extract(day FROM at)::int % 11 = length(service) % 11 AND extract(hour FROM at) = 3 THEN 60
                                    WHEN extract(day FROM at)::int % 7 = 3 AND extract(hour FROM at) = 5 THEN 1 ELSE 0 END AS bad) AS bads;
          INSERT INTO health_incidents
-         SELECT gen_random_uuid(), 'console:8080', service, 'timeout', 'No answer within 1000 ms.',
+         SELECT gen_random_uuid(), 'console:8080', service, 'timeout', 'No response within 1000 ms.',
                 'The connection was refused: nothing listens at this address.', now() - interval '6 days', now() - interval '6 days' + interval '4 minutes', now()
          FROM unnest(ARRAY['redis', 's3']) AS service",
     )

@@ -143,7 +143,7 @@ async fn a_page_that_needs_an_unavailable_service_shows_a_banner() {
     eventually_within(Duration::from_secs(20), "the store is down", async || app.ctx.health.one(Service::S3).state == State::Down).await;
     let page = viewer.get("/uploads").await.expect_status(200);
     let banner = page.text_of(".banner");
-    assert!(banner.contains("S3 is down since") && banner.contains("Uploads, downloads and browsing wait for it."), "{banner}");
+    assert!(banner.contains("S3 is down since") && banner.contains("Uploads, downloads and browsing are unavailable."), "{banner}");
     assert!(!viewer.get("/cache").await.expect_status(200).has(".banner"), "the cache does not need it");
     let health = viewer.get("/health").await.expect_status(200);
     let text = health.text_of("main");

@@ -136,9 +136,9 @@ async fn each_fault_of_litellm_has_its_class_and_a_missing_model_is_named() {
     let mut config = config(&set);
     configured(&mut config, &server.base);
     config.litellm_models = vec!["chat".into(), "no-such-alias".into()];
-    let look = async |config: Config| health::look_once(&app::context(config).unwrap(), Service::LiteLlm).await;
+    let look = async |config: Config| health::inspect_once(&app::context(config).unwrap(), Service::LiteLlm).await;
     let detail = look(config.clone()).await.unwrap();
-    assert_eq!(detail.trouble().unwrap(), "It does not offer no-such-alias.");
+    assert_eq!(detail.problem().unwrap(), "LiteLLM does not offer no-such-alias.");
     assert!(matches!(&detail, Detail::LiteLlm { models, .. } if models.first.contains(&"chat".to_owned())));
     config.litellm_master_key = Some(Secret::new("sk-wrong"));
     assert_eq!(look(config).await.unwrap_err().class, ErrorClass::Auth, "ready answers all, the models only whoever has the key");
@@ -168,7 +168,7 @@ async fn all_five_are_watched_where_they_are_configured() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_slower_look_tells_of_each_server_and_leaves_nothing_behind() {
     let app = TestApp::start().await;
-    let look = async |service| health::look_once(&app.ctx, service).await.unwrap();
+    let look = async |service| health::inspect_once(&app.ctx, service).await.unwrap();
     let Detail::Postgres(survey) = look(Service::Postgres).await else { panic!() };
     assert!(survey.connections > 0 && survey.connection_limit >= survey.connections && survey.size > 1_000_000 && !survey.in_recovery);
     let Detail::Redis(redis) = look(Service::Redis).await else { panic!() };
@@ -182,7 +182,7 @@ async fn the_slower_look_tells_of_each_server_and_leaves_nothing_behind() {
     let mut config = Config::clone(&app.ctx.config);
     config.s3.health_writes = false;
     let ctx = app::context(config).unwrap();
-    let Ok(Detail::S3 { round_trip: None, .. }) = health::look_once(&ctx, Service::S3).await else { panic!() };
+    let Ok(Detail::S3 { round_trip: None, .. }) = health::inspect_once(&ctx, Service::S3).await else { panic!() };
 }
 
 #[tokio::test(flavor = "multi_thread")]

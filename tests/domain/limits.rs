@@ -54,7 +54,7 @@ async fn the_window_slides_and_whoever_is_refused_is_not_counted() {
     let take = async || limits::take(&app.ctx, &SHORT, "x").await.is_some_and(|standing| standing.allowed);
     let mut allowed = 0;
     for _ in 0..2 {
-        // Asked all the time: were refusals counted, nobody would ever be let through again.
+        // ManualCheck all the time: were refusals counted, nobody would ever be let through again.
         eventually("one is let through", async || take().await).await;
         let began = std::time::Instant::now();
         allowed += 1;

@@ -30,7 +30,7 @@ impl<'a> Sender<'a> {
         Self { app, actor: self.actor.clone() }
     }
 
-    async fn open_with(&self, name: &str, length: usize, fingerprint: &str, anew: bool) -> Result<Resumable> {
+    async fn open_with(&self, name: &str, length: usize, fingerprint: &str, restart: bool) -> Result<Resumable> {
         let receiver = Receiver::open(&self.app.ctx, &self.actor, BucketName::parse(&self.app.bucket).unwrap(), "", false).await?;
         let wanted = ResumeRequest { name, content_type: Some("text/plain"), length: length as u64, fingerprint, anew };
         resume::open(&receiver, &wanted).await
@@ -91,7 +91,7 @@ async fn an_upload_goes_on_at_another_replica_and_the_whole_is_hashed() {
     assert_eq!(file.sha256, Some(hex(&Sha256::digest(&sent))));
     assert!(stored(&app, "big").await == sent);
     assert_eq!(states(&app, "big").await, ["ready"]);
-    // Asked again, it is the same file.
+    // ManualCheck again, it is the same file.
     assert_eq!(sender.complete(&found, false).await.unwrap().etag, file.etag);
     assert_eq!(sender.state(&found).await.unwrap().file.state, FileState::Ready);
     reaper::pass(&app.ctx).await.unwrap();

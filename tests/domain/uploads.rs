@@ -191,12 +191,12 @@ async fn history_shows_unfinished_first_then_newest_and_pages() {
     let page = uploads::list(&app.ctx, &actor(), &uploads::Filter::default()).await.unwrap();
     let names = |files: &[File]| files.iter().map(|file| file.name.clone()).collect::<Vec<_>>();
     assert_eq!(
-        (names(&page.unfinished), names(&page.arrived)),
+        (names(&page.unfinished), names(&page.finished)),
         (vec!["open.bin".into()], vec!["c.csv".into(), "b.txt".into(), "a.txt".into()])
     );
     assert_eq!((page.today_files, page.today_bytes), (3, 3));
     let filter = uploads::Filter { q: Some("b".into()), ..uploads::Filter::default() };
-    assert_eq!(names(&uploads::list(&app.ctx, &actor(), &filter).await.unwrap().arrived), ["b.txt"]);
+    assert_eq!(names(&uploads::list(&app.ctx, &actor(), &filter).await.unwrap().finished), ["b.txt"]);
     drop(open);
 }
 

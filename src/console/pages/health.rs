@@ -21,7 +21,7 @@ use crate::console::layout::{Flash, Layout, Section};
 use crate::console::query::Form;
 use crate::console::session::{Viewer, Visitor};
 use crate::domain::Context;
-use crate::domain::health::{Asked, Board, Incident, Service, Snapshot, State, Uptime};
+use crate::domain::health::{Board, Incident, ManualCheck, Service, Snapshot, State, Uptime};
 use crate::meter::Meter;
 
 pub use card::{Card, IncidentRow};
@@ -145,14 +145,14 @@ pub async fn check(viewer: Viewer, ctx: web::Data<Context>, form: Form<CheckFiel
 }
 
 /// A summary of the checks that names each service once.
-fn check_summary(checked: Vec<(Snapshot, Asked)>) -> Flash {
-    let names = |found: &dyn Fn(&Snapshot, Asked) -> bool| {
+fn check_summary(checked: Vec<(Snapshot, ManualCheck)>) -> Flash {
+    let names = |found: &dyn Fn(&Snapshot, ManualCheck) -> bool| {
         let found: Vec<&str> = checked.iter().filter(|(one, outcome)| found(one, *outcome)).map(|(one, _)| one.service.name()).collect();
         (found.join(", "), found.len())
     };
-    let (up, up_count) = names(&|one, outcome| outcome == Asked::Checked && one.failures == 0);
-    let (unhealthy, unhealthy_count) = names(&|one, outcome| outcome == Asked::Checked && one.failures > 0);
-    let (late, late_count) = names(&|_, outcome| outcome == Asked::Running);
+    let (up, up_count) = names(&|one, outcome| outcome == ManualCheck::Finished && one.failures == 0);
+    let (unhealthy, unhealthy_count) = names(&|one, outcome| outcome == ManualCheck::Finished && one.failures > 0);
+    let (late, late_count) = names(&|_, outcome| outcome == ManualCheck::Running);
     let mut sentences = Vec::new();
     if up_count > 0 {
         sentences.push(format!("{up} {} up.", if up_count == 1 { "is" } else { "are" }));

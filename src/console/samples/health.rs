@@ -40,14 +40,14 @@ fn detail(of: Service) -> Detail {
             Detail::Redis(RedisDetail { memory: Some(85), limit: Some(100), clients: Some(3), evicts: true, ..RedisDetail::default() })
         }
         Service::S3 => Detail::S3 { round_trip: Some(Duration::from_millis(12)), bucket_is_missing: false, bucket: HOSTILE.to_owned() },
-        Service::Qdrant => Detail::Qdrant { collections: 4, looked: 4, points: 1_204_118, ill: hostile() },
+        Service::Qdrant => Detail::Qdrant { collections: 4, inspected: 4, points: 1_204_118, red: hostile() },
         Service::LiteLlm => Detail::LiteLlm { models: hostile(), missing: hostile() },
     }
 }
 
 fn snapshot(service: Service, state: State) -> Snapshot {
     let steps =
-        vec![LatencyStep::Unknown, LatencyStep::Answered(1.0), LatencyStep::Answered(2.0), LatencyStep::Silent, LatencyStep::Answered(1.5)];
+        vec![LatencyStep::Unknown, LatencyStep::Latency(1.0), LatencyStep::Latency(2.0), LatencyStep::Failed, LatencyStep::Latency(1.5)];
     Snapshot {
         service,
         state,
@@ -60,7 +60,7 @@ fn snapshot(service: Service, state: State) -> Snapshot {
         failures: 312,
         last_failure: Some((noon(), failure())),
         last_good: Some((noon(), 27.3)),
-        trouble: Some(failure()),
+        problem: Some(failure()),
         version: Some(HOSTILE.into()),
         detail: Some(Arc::new(detail(service))),
         hour: Arc::new(Hour { steps, p50: Some(1.6), p95: None }),

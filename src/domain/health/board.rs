@@ -1,4 +1,4 @@
-//! Where checks enter what they find, and requests read it without waiting.
+//! Checks store their results here; requests read them without waiting.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::history::History;
 use super::incidents::Incident;
-use super::probes::APART;
+use super::probes::MANUAL_INTERVAL;
 use super::record::{Moment, Outcome, Record};
 use super::{CheckError, Detail, Service, Snapshot, State};
 use crate::clock;
@@ -25,17 +25,17 @@ pub struct Board(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     started_at: DateTime<Utc>,
     started: Instant,
-    /// Host and port, for people.
+    /// Host and port, for display.
     instance: String,
-    /// This run of this console, whatever its host is called.
+    /// Identifies this process, independent of its host name.
     pub console: Uuid,
     period: Duration,
-    entry: [Entry; Service::ALL.len()],
+    entries: [Entry; Service::ALL.len()],
     pub history: History,
     changes: watch::Sender<u64>,
 }
 
-/// What belongs to one service.
+/// The data of one service.
 #[derive(Default)]
 struct Entry {
     record: RwLock<Record>,
@@ -43,10 +43,10 @@ struct Entry {
     pool: Option<Usage>,
     configured: bool,
     wanted: Notify,
-    asked: Mutex<Option<Instant>>,
-    /// Checks that were begun, and the last of them that has ended.
-    begun: AtomicU64,
-    ended: AtomicU64,
+    last_manual: Mutex<Option<Instant>>,
+    /// Number of checks started, and the number of the last one finished.
+    started_checks: AtomicU64,
+    finished_checks: AtomicU64,
 }
 
 impl Entry {
@@ -61,7 +61,7 @@ impl Entry {
 
 impl Board {
     pub fn new(config: &Config, postgres: Usage, redis: Usage) -> Self {
-        let entry = |service| Entry {
+        let entries = |service| Entry {
             configured: match service {
                 Service::Postgres | Service::Redis | Service::S3 => true,
                 Service::Qdrant => config.qdrant_url.is_some(),
@@ -81,7 +81,7 @@ impl Board {
             instance: format!("{}:{}", host.trim(), config.bind.port()),
             console: Uuid::now_v7(),
             period: config.probe_period,
-            entry: Service::ALL.map(entry),
+            entries: Service::ALL.map(entries),
             history: History::default(),
             changes: watch::Sender::new(0),
         }))
@@ -93,33 +93,33 @@ impl Board {
     }
 
     pub fn one(&self, service: Service) -> Snapshot {
-        let (entry, now) = (self.entry(service), Moment::now());
-        let mut snapshot = entry.read().snapshot(service, now, self.gap());
-        snapshot.state = self.judged(entry, snapshot.state);
-        snapshot.pool = entry.pool.as_ref().map(|usage| usage());
+        let (entries, now) = (self.entry(service), Moment::now());
+        let mut snapshot = entries.read().snapshot(service, now, self.gap());
+        snapshot.state = self.with_configuration(entries, snapshot.state);
+        snapshot.pool = entries.pool.as_ref().map(|usage| usage());
         snapshot
     }
 
     pub fn state(&self, service: Service) -> State {
-        let entry = self.entry(service);
-        let state = entry.read().state(Moment::now(), self.gap());
-        self.judged(entry, state)
+        let entries = self.entry(service);
+        let state = entries.read().state(Moment::now(), self.gap());
+        self.with_configuration(entries, state)
     }
 
-    fn judged(&self, entry: &Entry, state: State) -> State {
+    fn with_configuration(&self, entries: &Entry, state: State) -> State {
         match state {
-            _ if !entry.configured => State::NotConfigured,
-            // Its check has died before it has ended once.
+            _ if !entries.configured => State::NotConfigured,
+            // The check task has died before its first result.
             State::Unknown if self.0.started.elapsed() > self.gap() => State::Stale,
             state => state,
         }
     }
 
     fn entry(&self, service: Service) -> &Entry {
-        &self.0.entry[service.index()]
+        &self.0.entries[service.index()]
     }
 
-    /// Three periods, and the longest deadline: after that a check is no longer the last word.
+    /// Three periods plus the longest timeout: after this, a result is stale.
     pub(super) fn gap(&self) -> Duration {
         self.0.period * 3 + Duration::from_secs(2)
     }
@@ -136,7 +136,7 @@ impl Board {
         &self.0.instance
     }
 
-    /// Between two checks of one service, at most.
+    /// Longest interval between two checks of a service.
     pub fn period(&self) -> Duration {
         self.0.period
     }
@@ -147,47 +147,47 @@ impl Board {
         down.map(|service| (service, self.entry(service).read().since())).collect()
     }
 
-    /// Checks of a service by their result: `ok`, or a class of faults.
+    /// Number of checks of a service by result: `ok` or an error class.
     pub fn counts(&self, service: Service) -> Vec<(&'static str, u64)> {
         self.entry(service).read().counts().collect()
     }
 
-    /// Hears whenever a check has ended.
+    /// Notifies after every check.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
 
     pub(super) fn open_incidents(&self) -> Vec<Incident> {
-        self.0.entry.iter().filter_map(|entry| entry.read().open_incident()).collect()
+        self.0.entries.iter().filter_map(|entries| entries.read().open_incident()).collect()
     }
 
-    /// Enters the outcome of the check of this number.
+    /// Stores the outcome of the check with this number.
     pub(super) fn enter(&self, service: Service, number: u64, outcome: Outcome) {
         let now = Moment::now();
         let ms = outcome.as_ref().ok().map(|(latency, _)| latency.as_secs_f64() * 1000.0);
         let before = self.state(service);
-        if let (Err(fault), State::Up | State::Degraded | State::Unknown) = (&outcome, before) {
-            // What a server says may be of any length, and hold what a log must not.
-            let raw: String = fault.raw.chars().take(200).collect();
-            log::warn!("{}: {} {}", service.name(), fault.why, raw.escape_debug());
+        if let (Err(error), State::Up | State::Degraded | State::Unknown) = (&outcome, before) {
+            // A server's message may be long and contain characters that do not belong in a log.
+            let raw: String = error.raw.chars().take(200).collect();
+            log::warn!("{}: {} {}", service.name(), error.why, raw.escape_debug());
         }
         let entered = self.entry(service).write().enter(service, outcome, now);
         self.0.history.enter(service, entered, ms, now.at, self.gap());
         if before == State::Down && self.state(service) != State::Down {
-            log::info!("{}: it answers again", service.name());
+            log::info!("{}: responding again", service.name());
         }
-        // Whoever waits for this check finds here what it found.
-        self.entry(service).ended.store(number, Ordering::SeqCst);
-        self.tell();
+        // Set after the result is stored, so that callers waiting for this check find it.
+        self.entry(service).finished_checks.store(number, Ordering::SeqCst);
+        self.notify();
     }
 
-    /// Enters what a slower look has found.
-    pub(super) fn look(&self, service: Service, found: Result<Detail, CheckError>) {
-        self.entry(service).write().look(found);
-        self.tell();
+    /// Stores the result of an inspection.
+    pub(super) fn inspect(&self, service: Service, found: Result<Detail, CheckError>) {
+        self.entry(service).write().inspect(found);
+        self.notify();
     }
 
-    fn tell(&self) {
+    fn notify(&self) {
         self.0.changes.send_modify(|changes| *changes += 1);
     }
 
@@ -195,16 +195,16 @@ impl Board {
         self.entry(service).write().next_at = TimeDelta::from_std(until).ok().map(|until| clock::now() + until);
     }
 
-    pub(super) fn begin_check(&self, service: Service) -> u64 {
-        self.entry(service).begun.fetch_add(1, Ordering::SeqCst) + 1
+    pub(super) fn start_check(&self, service: Service) -> u64 {
+        self.entry(service).started_checks.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    pub(super) fn begun(&self, service: Service) -> u64 {
-        self.entry(service).begun.load(Ordering::SeqCst)
+    pub(super) fn started_checks(&self, service: Service) -> u64 {
+        self.entry(service).started_checks.load(Ordering::SeqCst)
     }
 
-    pub(super) fn ended(&self, service: Service) -> u64 {
-        self.entry(service).ended.load(Ordering::SeqCst)
+    pub(super) fn finished_checks(&self, service: Service) -> u64 {
+        self.entry(service).finished_checks.load(Ordering::SeqCst)
     }
 
     pub(super) async fn wanted(&self, service: Service) {
@@ -215,11 +215,11 @@ impl Board {
         self.entry(service).wanted.notify_one();
     }
 
-    pub(super) fn may_be_asked(&self, service: Service) -> bool {
-        let mut asked = self.entry(service).asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = self.is_configured(service) && asked.is_none_or(|at| at.elapsed() >= APART);
+    pub(super) fn try_start_manual(&self, service: Service) -> bool {
+        let mut last_manual = self.entry(service).last_manual.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = self.is_configured(service) && last_manual.is_none_or(|at| at.elapsed() >= MANUAL_INTERVAL);
         if may {
-            *asked = Some(Instant::now());
+            *last_manual = Some(Instant::now());
         }
         may
     }

@@ -1,4 +1,4 @@
-//! What the slower look at a service finds.
+//! The result of inspecting a service, which is slower than a check.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use super::text::Names;
 use crate::stores::postgres::probe::ServerState;
 use crate::stores::redis::Info;
 
-/// Above this share of its connections or its memory a server is close to refusing.
-const CLOSE: u64 = 90;
-/// A transaction that is open for longer keeps Postgres from cleaning up.
+/// Percentage of connections or memory in use at which a server is close to its limit.
+const NEAR_LIMIT: u64 = 90;
+/// Longer transactions keep Postgres from vacuuming.
 const LONG_TRANSACTION: f64 = 3600.0;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -16,34 +16,34 @@ pub enum Detail {
     Postgres(ServerState),
     Redis(RedisDetail),
     S3 {
-        /// To write, read, compare and delete 16 bytes; `None` where Larder is not to write.
+        /// To write, read, compare and delete 16 bytes; `None` if Larder must not write.
         round_trip: Option<Duration>,
         bucket_is_missing: bool,
         bucket: String,
     },
     Qdrant {
         collections: usize,
-        /// Of these, how many were looked at, and their points.
-        looked: usize,
+        /// Number of collections inspected, and their points.
+        inspected: usize,
         points: u64,
-        /// Names of those that are red: something in them failed.
-        ill: Names,
+        /// Names of red collections: an operation in them failed.
+        red: Names,
     },
     LiteLlm {
         models: Names,
-        /// Aliases that applications expect and it does not have.
+        /// Aliases that applications expect but LiteLLM does not offer.
         missing: Names,
     },
 }
 
-/// `None` where the server does not tell our user.
+/// `None` if the server or the ACL does not allow it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RedisDetail {
-    /// Bytes.
+    /// In bytes.
     pub memory: Option<u64>,
-    /// Bytes; `None` for no limit.
+    /// In bytes; `None` for no limit.
     pub limit: Option<u64>,
-    /// Whether it throws keys out when it is full, rather than refusing.
+    /// Whether keys are evicted when memory is full, instead of failing writes.
     pub evicts: bool,
     pub clients: Option<u64>,
     pub is_replica: bool,
@@ -62,31 +62,31 @@ impl RedisDetail {
         }
     }
 
-    /// Percent.
-    pub fn share(&self) -> Option<u64> {
+    /// In percent.
+    pub fn memory_percent(&self) -> Option<u64> {
         Some(self.memory? * 100 / self.limit?)
     }
 }
 
 impl Detail {
-    /// What is not as it should be, though the service answers.
-    pub fn trouble(&self) -> Option<String> {
+    /// Why the service is degraded although it responds.
+    pub fn problem(&self) -> Option<String> {
         match self {
-            Self::Postgres(survey) if survey.in_recovery => Some("It is a standby, which takes no writes.".into()),
-            Self::Postgres(survey) if survey.connections * 100 >= survey.connection_limit * CLOSE as i64 => {
-                Some(format!("{} of its {} connections are taken.", survey.connections, survey.connection_limit))
+            Self::Postgres(server) if server.in_recovery => Some("The server is a standby and accepts no writes.".into()),
+            Self::Postgres(server) if server.connections * 100 >= server.connection_limit * NEAR_LIMIT as i64 => {
+                Some(format!("{} of {} connections are in use.", server.connections, server.connection_limit))
             }
-            Self::Postgres(survey) if survey.oldest_transaction.is_some_and(|age| age > LONG_TRANSACTION) => {
-                Some("A transaction has been open for over an hour: Postgres cannot clean up behind it.".into())
+            Self::Postgres(server) if server.oldest_transaction.is_some_and(|age| age > LONG_TRANSACTION) => {
+                Some("A transaction has been open for over an hour, so Postgres cannot vacuum.".into())
             }
-            Self::Redis(redis) if redis.is_replica => Some("It is a replica, which takes no writes.".into()),
-            Self::Redis(redis) if redis.last_save_failed => Some("It could not write its data to disk the last time it tried.".into()),
-            Self::Redis(redis) if !redis.evicts && redis.share().is_some_and(|share| share >= CLOSE) => {
-                Some(format!("{} % of its memory is used, and it throws nothing out: when it is full it refuses.", redis.share()?))
+            Self::Redis(redis) if redis.is_replica => Some("The server is a replica and accepts no writes.".into()),
+            Self::Redis(redis) if redis.last_save_failed => Some("The last attempt to save data to disk failed.".into()),
+            Self::Redis(redis) if !redis.evicts && redis.memory_percent().is_some_and(|memory_percent| memory_percent >= NEAR_LIMIT) => {
+                Some(format!("{} % of memory is used. Eviction is off; writes fail when memory is full.", redis.memory_percent()?))
             }
-            Self::S3 { bucket_is_missing: true, bucket, .. } => Some(format!("It has no bucket {bucket}.")),
-            Self::Qdrant { ill, .. } if ill.count > 0 => Some(format!("Collections that are red: {}.", ill.listed())),
-            Self::LiteLlm { missing, .. } if missing.count > 0 => Some(format!("It does not offer {}.", missing.listed())),
+            Self::S3 { bucket_is_missing: true, bucket, .. } => Some(format!("Bucket {bucket} does not exist.")),
+            Self::Qdrant { red, .. } if red.count > 0 => Some(format!("Red collections: {}.", red.listed())),
+            Self::LiteLlm { missing, .. } if missing.count > 0 => Some(format!("LiteLLM does not offer {}.", missing.listed())),
             _ => None,
         }
     }
@@ -97,17 +97,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_redis_is_trouble_only_where_it_refuses() {
+    fn a_full_redis_is_a_problem_only_without_eviction() {
         let info = |policy: &str| Info::parse(&format!("used_memory:95\r\nmaxmemory:100\r\nmaxmemory_policy:{policy}\r\nrole:master\r\n"));
-        assert_eq!(Detail::Redis(RedisDetail::of(&info("allkeys-lru"))).trouble(), None);
-        assert!(Detail::Redis(RedisDetail::of(&info("noeviction"))).trouble().unwrap().starts_with("95 %"));
+        assert_eq!(Detail::Redis(RedisDetail::of(&info("allkeys-lru"))).problem(), None);
+        assert!(Detail::Redis(RedisDetail::of(&info("noeviction"))).problem().unwrap().starts_with("95 %"));
     }
 
     #[test]
-    fn a_standby_takes_no_writes() {
-        let survey = ServerState { in_recovery: false, connections: 89, connection_limit: 100, oldest_transaction: Some(3.0), size: 1 };
-        assert_eq!(Detail::Postgres(survey.clone()).trouble(), None);
-        assert!(Detail::Postgres(ServerState { in_recovery: true, ..survey.clone() }).trouble().unwrap().contains("standby"));
-        assert!(Detail::Postgres(ServerState { connections: 90, ..survey }).trouble().unwrap().contains("90 of its 100"));
+    fn a_standby_is_degraded() {
+        let server = ServerState { in_recovery: false, connections: 89, connection_limit: 100, oldest_transaction: Some(3.0), size: 1 };
+        assert_eq!(Detail::Postgres(server.clone()).problem(), None);
+        assert!(Detail::Postgres(ServerState { in_recovery: true, ..server.clone() }).problem().unwrap().contains("standby"));
+        assert!(Detail::Postgres(ServerState { connections: 90, ..server }).problem().unwrap().contains("90 of its 100"));
     }
 }

@@ -1,4 +1,4 @@
-//! Why a check failed: a class to act on, and a sentence that may be shown to all who are signed in.
+//! Why a check failed: a class to act on, and a sentence that any signed-in user may see.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub enum ErrorClass {
     Timeout,
     Auth,
     Protocol,
-    /// It answers, but does not work as it should.
+    /// The service responds, but reports a problem.
     Degraded,
 }
 
@@ -37,15 +37,15 @@ impl ErrorClass {
         Self::ALL.into_iter().find(|class| class.slug() == slug)
     }
 
-    /// For whoever looks at a list of them.
-    pub fn word(self) -> &'static str {
+    /// A short label for lists.
+    pub fn label(self) -> &'static str {
         match self {
             Self::Dns => "name not found",
             Self::Connect => "no connection",
             Self::Tls => "certificate or TLS",
-            Self::Timeout => "no answer in time",
-            Self::Auth => "refused",
-            Self::Protocol => "wrong answer",
+            Self::Timeout => "no response in time",
+            Self::Auth => "access denied",
+            Self::Protocol => "unexpected response",
             Self::Degraded => "degraded",
         }
     }
@@ -54,9 +54,9 @@ impl ErrorClass {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckError {
     pub class: ErrorClass,
-    /// Names no host, no password and no statement.
+    /// Contains no host, password or statement.
     pub why: String,
-    /// For the log alone.
+    /// For the log only.
     pub raw: String,
 }
 
@@ -65,8 +65,8 @@ impl CheckError {
         Self { class, why: why.into(), raw: String::new() }
     }
 
-    pub fn late(limit: Duration) -> Self {
-        Self::new(ErrorClass::Timeout, format!("No answer within {} ms.", limit.as_millis()))
+    pub fn timeout(limit: Duration) -> Self {
+        Self::new(ErrorClass::Timeout, format!("No response within {} ms.", limit.as_millis()))
     }
 
     pub fn degraded(why: impl Into<String>) -> Self {
@@ -77,13 +77,13 @@ impl CheckError {
 impl From<ConnectError> for CheckError {
     fn from(failed: ConnectError) -> Self {
         let (class, why) = match failed.kind {
-            ErrorKind::Dns => (ErrorClass::Dns, "Its name was not found."),
-            ErrorKind::Connect => (ErrorClass::Connect, "There is no connection: nothing listens there, or it broke off."),
-            ErrorKind::Tls => (ErrorClass::Tls, "Its certificate is not one that Larder trusts, or it speaks no TLS."),
-            ErrorKind::Timeout => (ErrorClass::Timeout, "It took too long to answer."),
-            ErrorKind::Auth => (ErrorClass::Auth, "It refused Larder's key or password."),
-            ErrorKind::Protocol => (ErrorClass::Protocol, "It answered with an error, or not as such a server does."),
-            ErrorKind::NotReady => (ErrorClass::Degraded, "It answers that it cannot work now."),
+            ErrorKind::Dns => (ErrorClass::Dns, "The host name was not found."),
+            ErrorKind::Connect => (ErrorClass::Connect, "No connection: nothing listens at this address, or the connection broke."),
+            ErrorKind::Tls => (ErrorClass::Tls, "The certificate is not trusted, or the server does not use TLS."),
+            ErrorKind::Timeout => (ErrorClass::Timeout, "The server did not respond in time."),
+            ErrorKind::Auth => (ErrorClass::Auth, "The server rejected Larder's key or password."),
+            ErrorKind::Protocol => (ErrorClass::Protocol, "The server returned an error or an unexpected response."),
+            ErrorKind::NotReady => (ErrorClass::Degraded, "The server reports that it is not ready."),
         };
         Self { raw: failed.detail, ..Self::new(class, failed.message.unwrap_or(why)) }
     }

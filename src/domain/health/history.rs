@@ -1,4 +1,4 @@
-//! Keeps what the checks find beyond the life of this process: in Postgres, and in memory while that is down.
+//! Persists check results in Postgres, and keeps them in memory while Postgres is down.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,17 +12,17 @@ use uuid::Uuid;
 use super::incidents::{self, Incident};
 use super::minutes::{self, Minutes};
 use super::past::{Past, Uptime};
-use super::record::Entered;
+use super::record::Recorded;
 use super::{Board, Service};
 use crate::clock;
 use crate::domain::{Context, Error, Result};
 
-/// How often what is new is written, at least.
+/// Longest interval between writes of new results.
 const PERIOD: Duration = Duration::from_secs(10);
-/// In periods of the checks: how often what others have written is read.
+/// In check periods: how often the results of other consoles are read.
 const READ_EVERY: u32 = 15;
-/// Incidents that wait for Postgres.
-const WAITING: usize = 1000;
+/// Incidents kept while Postgres is down.
+const MAX_PENDING: usize = 1000;
 
 #[derive(Default)]
 pub(super) struct History(Mutex<Inner>);
@@ -30,7 +30,7 @@ pub(super) struct History(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     minutes: Minutes,
-    /// What has changed since it was written.
+    /// Changed since they were last written.
     incidents: BTreeMap<Uuid, Incident>,
     past: Arc<Past>,
 }
@@ -40,16 +40,16 @@ impl History {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn enter(&self, service: Service, entered: Entered, ms: Option<f64>, at: DateTime<Utc>, gap: Duration) {
+    pub fn enter(&self, service: Service, recorded: Recorded, ms: Option<f64>, at: DateTime<Utc>, gap: Duration) {
         let mut inner = self.inner();
-        if let Some((before, good)) = entered.before {
+        if let Some((before, good)) = recorded.before {
             inner.minutes.time(service, before, at, good, delta(gap));
         }
         inner.minutes.check(service, at, ms);
-        inner.minutes.forget();
-        if let Some(incident) = entered.incident {
+        inner.minutes.discard_oldest();
+        if let Some(incident) = recorded.incident {
             inner.incidents.insert(incident.id, incident);
-            while inner.incidents.len() > WAITING {
+            while inner.incidents.len() > MAX_PENDING {
                 inner.incidents.pop_first();
             }
         }
@@ -57,17 +57,17 @@ impl History {
 
     pub fn uptime(&self, service: Service, now: DateTime<Utc>) -> Uptime {
         let inner = self.inner();
-        let waiting = inner.minutes.iter().filter(|(_, of, _)| *of == service).map(|(at, _, seconds)| (at, seconds));
-        inner.past.uptime(service, waiting, now)
+        let pending = inner.minutes.iter().filter(|(_, of, _)| *of == service).map(|(at, _, seconds)| (at, seconds));
+        inner.past.uptime(service, pending, now)
     }
 
-    /// With `known`, which are newer than what was read, and which `instance` has seen. Newest first.
+    /// Includes `known`, which are newer than the stored ones and were seen by `instance`. Newest first.
     pub fn incidents(&self, known: Vec<Incident>, instance: &str) -> Vec<Incident> {
         let inner = self.inner();
         let own = |incident: Incident| (incident.id, Incident { consoles: BTreeSet::from([instance.to_owned()]), ..incident });
-        let waiting: BTreeMap<Uuid, Incident> = inner.incidents.values().cloned().chain(known).map(own).collect();
-        let read = inner.past.incidents.iter().filter(|incident| !waiting.contains_key(&incident.id)).cloned();
-        incidents::merged(read.chain(waiting.values().cloned()).collect())
+        let pending: BTreeMap<Uuid, Incident> = inner.incidents.values().cloned().chain(known).map(own).collect();
+        let read = inner.past.incidents.iter().filter(|incident| !pending.contains_key(&incident.id)).cloned();
+        incidents::merged(read.chain(pending.values().cloned()).collect())
     }
 
     pub fn past(&self) -> Arc<Past> {
@@ -75,36 +75,36 @@ impl History {
     }
 }
 
-/// For ever.
+/// Runs forever.
 pub async fn keep(ctx: Context) {
     let mut ticks = tokio::time::interval(PERIOD.min(ctx.config.probe_period * 2));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut keeper = Keeper::default();
+    let mut writer = Writer::default();
     loop {
         ticks.tick().await;
-        match keeper.save(&ctx, false).await {
-            Ok(()) => keeper.silent = false,
-            Err(error) if !keeper.silent => {
-                log::warn!("the history of the services' health waits in memory: {error}");
-                keeper.silent = true;
+        match writer.save(&ctx, false).await {
+            Ok(()) => writer.is_logged = false,
+            Err(error) if !writer.is_logged => {
+                log::warn!("the health history is kept in memory: {error}");
+                writer.is_logged = true;
             }
             Err(_) => {}
         }
     }
 }
 
-/// At the end of the process: the minute that runs, too.
+/// At shutdown: writes the current minute as well.
 pub async fn save_all(ctx: &Context) -> Result<()> {
-    Keeper::default().save(ctx, true).await
+    Writer::default().save(ctx, true).await
 }
 
 #[derive(Default)]
-struct Keeper {
+struct Writer {
     read_at: Option<DateTime<Utc>>,
     read_whole_at: Option<DateTime<Utc>>,
     cleaned_at: Option<DateTime<Utc>>,
-    /// After a failure that was logged.
-    silent: bool,
+    /// After a failure has been logged.
+    is_logged: bool,
 }
 
 fn delta(duration: Duration) -> TimeDelta {
@@ -115,7 +115,7 @@ fn is_due(last: Option<DateTime<Utc>>, now: DateTime<Utc>, period: TimeDelta) ->
     last.is_none_or(|last| now - last >= period || last > now)
 }
 
-impl Keeper {
+impl Writer {
     async fn save(&mut self, ctx: &Context, all: bool) -> Result<()> {
         let (now, history) = (clock::now(), &ctx.health.0.history);
         let mut late = false;
@@ -125,7 +125,7 @@ impl Keeper {
                 let inner = history.inner();
                 let mut changed = inner.incidents.clone();
                 changed.extend(ctx.health.open_incidents().into_iter().map(|incident| (incident.id, incident)));
-                (inner.minutes.over(now, delta(ctx.health.gap()), all), changed.into_values().collect::<Vec<_>>())
+                (inner.minutes.completed(now, delta(ctx.health.gap()), all), changed.into_values().collect::<Vec<_>>())
             };
             if rows.is_empty() && (incidents.is_empty() || has_written) {
                 break;
@@ -145,7 +145,7 @@ impl Keeper {
         if all || !(has_written || is_due(self.read_at, now, reading)) {
             return Ok(());
         }
-        // What was written late, after an outage, is in none of the last hours.
+        // Results written late, after an outage, may lie before the last hours.
         self.read(ctx, late || is_due(self.read_whole_at, now, TimeDelta::hours(1)), now).await
     }
 
@@ -153,17 +153,17 @@ impl Keeper {
         let history = &ctx.health.0.history;
         let past = history.past();
         let clean = is_due(self.cleaned_at, now, TimeDelta::hours(1));
-        let renewed = ctx
+        let refreshed = ctx
             .db
             .within(async {
                 let mut conn = ctx.db.get().await?;
                 if clean {
-                    forget(&mut conn).await?;
+                    delete_old(&mut conn).await?;
                 }
-                past.renewed(&mut conn, whole, now).await
+                past.refreshed(&mut conn, whole, now).await
             })
             .await?;
-        history.inner().past = Arc::new(renewed);
+        history.inner().past = Arc::new(refreshed);
         self.read_at = Some(now);
         self.read_whole_at = if whole { Some(now) } else { self.read_whole_at };
         self.cleaned_at = if clean { Some(now) } else { self.cleaned_at };
@@ -171,7 +171,7 @@ impl Keeper {
     }
 }
 
-/// All or nothing; nothing is wrong with doing it twice.
+/// Writes everything or nothing; idempotent.
 async fn write(ctx: &Context, rows: &[(minutes::Key, minutes::Minute)], incidents: &[Incident]) -> Result<()> {
     ctx.db
         .within(async {
@@ -187,31 +187,31 @@ async fn write(ctx: &Context, rows: &[(minutes::Key, minutes::Minute)], incident
         .await
 }
 
-/// By the clock of Postgres: a console whose own is wrong must not take the others' history.
-async fn forget(conn: &mut AsyncPgConnection) -> Result<()> {
+/// By the clock of Postgres, so that a console with a wrong clock does not delete the history of others.
+async fn delete_old(conn: &mut AsyncPgConnection) -> Result<()> {
     diesel::sql_query("DELETE FROM health_minutes WHERE minute < now() - interval '31 days'").execute(conn).await?;
     diesel::sql_query("DELETE FROM health_incidents WHERE seen_at < now() - interval '31 days'").execute(conn).await?;
     Ok(())
 }
 
 impl Board {
-    /// How long a service was up.
+    /// The uptime of a service.
     pub fn uptime(&self, service: Service) -> Uptime {
         self.0.history.uptime(service, clock::now())
     }
 
-    /// Of the last thirty days, newest first, as all consoles have seen them.
+    /// Incidents of the last thirty days, newest first, combined from all consoles.
     pub fn incidents(&self) -> Vec<Incident> {
         self.0.history.incidents(self.open_incidents(), self.instance())
     }
 
-    /// Consoles at work on the same database, this one included; `None` while Postgres has not told.
+    /// Active consoles on the same database, including this one; `None` until read from Postgres.
     pub fn consoles(&self) -> Option<usize> {
         let past = self.0.history.past();
         past.is_loaded.then_some(past.consoles.max(1))
     }
 
-    /// Migrations that the database has seen; `None` while Postgres has not told.
+    /// Migrations applied to the database; `None` until read from Postgres.
     pub fn migrations(&self) -> Option<usize> {
         self.0.history.past().migrations
     }

@@ -1,4 +1,4 @@
-//! Times in which a service was down, as each console has seen them, and what they come to together.
+//! Periods in which a service was down, as seen by each console, and merged over all consoles.
 
 use std::collections::BTreeSet;
 
@@ -9,37 +9,37 @@ use uuid::Uuid;
 
 use super::Service;
 use super::error::ErrorClass;
-use super::past::KEPT;
+use super::past::RETENTION;
 use crate::domain::Result;
 
-/// An incident that no console has confirmed for so long ended when one did last.
-const FORSAKEN: TimeDelta = TimeDelta::minutes(3);
-/// What lies closer together, seen by two or before and after a restart, is one.
-const APART: TimeDelta = TimeDelta::minutes(1);
-/// Of one service; a page shows fewer.
-const READ: i64 = 200;
+/// An incident that no console has confirmed for this long ended at its last confirmation.
+const UNCONFIRMED: TimeDelta = TimeDelta::minutes(3);
+/// Incidents closer together than this, seen by several consoles or around a restart, are merged.
+const MERGE_WITHIN: TimeDelta = TimeDelta::minutes(1);
+/// Per service; a page shows fewer.
+const LIMIT: i64 = 200;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incident {
     pub id: Uuid,
     pub service: Service,
     pub began_at: DateTime<Utc>,
-    /// `None`: it lasts.
+    /// `None`: it is ongoing.
     pub ended_at: Option<DateTime<Utc>>,
     /// When it was last confirmed.
     pub seen_at: DateTime<Utc>,
-    /// Of the failure that made it one.
+    /// Of the failure that caused the incident.
     pub class: ErrorClass,
-    /// What the first failed check said, and the last.
+    /// The error of the first failed check, and of the last.
     pub first: String,
     pub last: String,
-    /// Hosts and ports of those who have seen it.
+    /// Hosts and ports of the consoles that saw it.
     pub consoles: BTreeSet<String>,
 }
 
 impl Incident {
-    pub fn lasted(&self, now: DateTime<Utc>) -> TimeDelta {
-        // A clock may have been set back meanwhile.
+    pub fn duration(&self, now: DateTime<Utc>) -> TimeDelta {
+        // The clock may have been set back in the meantime.
         (self.ended_at.unwrap_or(now) - self.began_at).max(TimeDelta::zero())
     }
 }
@@ -67,15 +67,15 @@ struct Row {
 }
 
 impl Row {
-    /// `None` for what a newer Larder has written.
+    /// `None` for rows of a newer version.
     fn incident(self, now: DateTime<Utc>) -> Option<Incident> {
-        let forsaken = (now - self.seen_at > FORSAKEN).then_some(self.seen_at);
+        let last_confirmed = (now - self.seen_at > UNCONFIRMED).then_some(self.seen_at);
         Some(Incident {
             id: self.id,
             service: Service::of_slug(&self.service)?,
             class: ErrorClass::of_slug(&self.class)?,
             began_at: self.began_at,
-            ended_at: self.ended_at.or(forsaken),
+            ended_at: self.ended_at.or(last_confirmed),
             seen_at: self.seen_at,
             first: self.first_message,
             last: self.last_message,
@@ -84,7 +84,7 @@ impl Row {
     }
 }
 
-/// The same as often as it is asked for. What a console leaves open, because it dies, ends when it was last seen.
+/// Idempotent. An incident left open by a crashed console ends when it was last seen.
 pub(super) async fn write(conn: &mut AsyncPgConnection, instance: &str, changed: &[Incident]) -> Result<()> {
     for incident in changed {
         diesel::sql_query(
@@ -107,7 +107,7 @@ pub(super) async fn write(conn: &mut AsyncPgConnection, instance: &str, changed:
     Ok(())
 }
 
-/// Of the last thirty days, as each console has seen them.
+/// Incidents of the last thirty days, as seen by each console.
 pub(super) async fn read(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> Result<Vec<Incident>> {
     let rows: Vec<Row> = diesel::sql_query(
         "SELECT found.* FROM unnest($1::text[]) AS one, LATERAL (
@@ -115,21 +115,21 @@ pub(super) async fn read(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> Re
              WHERE service = one AND began_at < now() + interval '5 minutes' AND seen_at >= $2 ORDER BY began_at DESC LIMIT $3) AS found",
     )
     .bind::<Array<Text>, _>(Service::ALL.map(Service::slug).to_vec())
-    .bind::<Timestamptz, _>(now - KEPT)
-    .bind::<BigInt, _>(READ)
+    .bind::<Timestamptz, _>(now - RETENTION)
+    .bind::<BigInt, _>(LIMIT)
     .load(conn)
     .await?;
     Ok(rows.into_iter().filter_map(|row| row.incident(now)).collect())
 }
 
-/// What several consoles have seen of one service at one time is one incident. Newest first.
+/// Merges what several consoles saw of the same service at the same time. Newest first.
 pub(super) fn merged(mut seen: Vec<Incident>) -> Vec<Incident> {
     seen.sort_by_key(|incident| (incident.service, incident.began_at));
-    let mut whole: Vec<Incident> = Vec::new();
+    let mut merged_incidents: Vec<Incident> = Vec::new();
     for incident in seen {
-        match whole.last_mut() {
+        match merged_incidents.last_mut() {
             Some(before)
-                if before.service == incident.service && before.ended_at.is_none_or(|ended| incident.began_at - ended <= APART) =>
+                if before.service == incident.service && before.ended_at.is_none_or(|ended| incident.began_at - ended <= MERGE_WITHIN) =>
             {
                 before.ended_at = before.ended_at.zip(incident.ended_at).map(|(one, other)| one.max(other));
                 if incident.seen_at > before.seen_at {
@@ -138,11 +138,11 @@ pub(super) fn merged(mut seen: Vec<Incident>) -> Vec<Incident> {
                 }
                 before.consoles.extend(incident.consoles);
             }
-            _ => whole.push(incident),
+            _ => merged_incidents.push(incident),
         }
     }
-    whole.sort_by_key(|incident| std::cmp::Reverse(incident.began_at));
-    whole
+    merged_incidents.sort_by_key(|incident| std::cmp::Reverse(incident.began_at));
+    merged_incidents
 }
 
 #[cfg(test)]
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_three_consoles_have_seen_is_one_incident() {
+    fn incidents_seen_by_several_consoles_are_merged() {
         let incidents = merged(vec![
             seen("a", Service::Redis, 100, Some(200)),
             seen("b", Service::Redis, 104, Some(230)),
@@ -174,13 +174,14 @@ mod tests {
             seen("a", Service::Redis, 905, Some(950)),
             seen("a", Service::S3, 120, Some(130)),
         ]);
-        let shown: Vec<_> = incidents.iter().map(|one| (one.service, one.lasted(one.seen_at).num_seconds(), one.consoles.len())).collect();
+        let shown: Vec<_> =
+            incidents.iter().map(|one| (one.service, one.duration(one.seen_at).num_seconds(), one.consoles.len())).collect();
         assert_eq!(shown, [(Service::Redis, 9_100, 2), (Service::S3, 10, 1), (Service::Redis, 200, 2)]);
         assert_eq!((incidents[0].ended_at, incidents[2].last.as_str()), (None, "Some(300)"));
     }
 
     #[test]
-    fn a_clock_that_was_set_back_makes_no_time_negative() {
-        assert_eq!(seen("a", Service::S3, 100, Some(50)).lasted(crate::clock::now()), TimeDelta::zero());
+    fn durations_are_not_negative_after_the_clock_was_set_back() {
+        assert_eq!(seen("a", Service::S3, 100, Some(50)).duration(crate::clock::now()), TimeDelta::zero());
     }
 }

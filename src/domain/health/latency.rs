@@ -1,76 +1,76 @@
-//! The last hour of one service, for its chart and its percentiles.
+//! The latencies of one service in the last hour, for its chart and percentiles.
 
 use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Steps of a minute.
+/// Steps of one minute.
 pub const STEPS: usize = 60;
-/// An hour of checks at their shortest period.
-const KEPT: usize = 3600;
+/// One hour of checks at the shortest period.
+const MAX_CHECKS: usize = 3600;
 
 #[derive(Clone, Copy)]
-struct Answer {
+struct Check {
     at: DateTime<Utc>,
     ms: Option<f32>,
 }
 
-/// What was heard in one minute.
+/// The result of one minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum LatencyStep {
-    /// Nobody asked.
+    /// No check was made.
     #[default]
     Unknown,
-    /// At least half of the checks had no good answer.
-    Silent,
-    /// Mean of the good answers, in milliseconds.
-    Answered(f32),
+    /// At least half of the checks failed.
+    Failed,
+    /// Mean latency of the successful checks, in milliseconds.
+    Latency(f32),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hour {
-    /// [`STEPS`] minutes, the last of which runs now; oldest first.
+    /// [`STEPS`] minutes, oldest first; the last one is in progress.
     pub steps: Vec<LatencyStep>,
-    /// Of single checks in milliseconds; `None` without a good one.
+    /// Of single checks, in milliseconds; `None` without a successful check.
     pub p50: Option<f64>,
     pub p95: Option<f64>,
 }
 
 #[derive(Default)]
-pub(super) struct LatencyHistory(VecDeque<Answer>);
+pub(super) struct LatencyHistory(VecDeque<Check>);
 
 impl LatencyHistory {
     pub fn push(&mut self, at: DateTime<Utc>, ms: Option<f32>) {
-        if self.0.len() == KEPT {
+        if self.0.len() == MAX_CHECKS {
             self.0.pop_front();
         }
-        self.0.push_back(Answer { at, ms });
-        // After a clock was set back, too: what it was ahead by would stay.
-        self.0.retain(|answer| (TimeDelta::zero()..=TimeDelta::hours(1)).contains(&(at - answer.at)));
+        self.0.push_back(Check { at, ms });
+        // Also removes entries that are in the future after the clock was set back.
+        self.0.retain(|check| (TimeDelta::zero()..=TimeDelta::hours(1)).contains(&(at - check.at)));
     }
 
     pub fn hour(&self, now: DateTime<Utc>) -> Hour {
         let minute = |at: DateTime<Utc>| at.timestamp().div_euclid(60);
         let first = minute(now) - STEPS as i64 + 1;
-        let mut heard = [(0_u32, 0_u32, 0_f32); STEPS];
-        for answer in &self.0 {
-            let Some((checks, good, sum)) = usize::try_from(minute(answer.at) - first).ok().and_then(|at| heard.get_mut(at)) else {
+        let mut minutes = [(0_u32, 0_u32, 0_f32); STEPS];
+        for check in &self.0 {
+            let Some((checks, good, sum)) = usize::try_from(minute(check.at) - first).ok().and_then(|at| minutes.get_mut(at)) else {
                 continue;
             };
             *checks += 1;
-            if let Some(ms) = answer.ms {
+            if let Some(ms) = check.ms {
                 *good += 1;
                 *sum += ms;
             }
         }
         let step = |(checks, good, sum): (u32, u32, f32)| match (checks, good) {
             (0, _) => LatencyStep::Unknown,
-            (checks, good) if good * 2 <= checks => LatencyStep::Silent,
-            (_, good) => LatencyStep::Answered(sum / good as f32),
+            (checks, good) if good * 2 <= checks => LatencyStep::Failed,
+            (_, good) => LatencyStep::Latency(sum / good as f32),
         };
-        let mut good: Vec<f32> = self.0.iter().filter_map(|answer| answer.ms).collect();
+        let mut good: Vec<f32> = self.0.iter().filter_map(|check| check.ms).collect();
         good.sort_by(f32::total_cmp);
-        Hour { steps: heard.map(step).to_vec(), p50: percentile(&good, 50), p95: percentile(&good, 95) }
+        Hour { steps: minutes.map(step).to_vec(), p50: percentile(&good, 50), p95: percentile(&good, 95) }
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minute_is_the_mean_of_its_good_answers_silent_or_unknown() {
+    fn a_minute_is_a_mean_latency_failed_or_unknown() {
         let now = DateTime::from_timestamp(1_800_000_059, 0).unwrap();
         let mut history = LatencyHistory::default();
         for (seconds_ago, ms) in
@@ -95,12 +95,12 @@ mod tests {
         }
         let hour = history.hour(now);
         assert_eq!(hour.steps.len(), STEPS);
-        assert_eq!(hour.steps[56..], [LatencyStep::Unknown, LatencyStep::Silent, LatencyStep::Answered(2.0), LatencyStep::Answered(3.0)]);
+        assert_eq!(hour.steps[56..], [LatencyStep::Unknown, LatencyStep::Failed, LatencyStep::Latency(2.0), LatencyStep::Latency(3.0)]);
         assert_eq!((hour.p50, hour.p95), (Some(3.0), Some(9.0)));
     }
 
     #[test]
-    fn percentiles_are_of_what_answered() {
+    fn percentiles_use_nearest_rank() {
         assert_eq!(percentile(&[], 50), None);
         assert_eq!(percentile(&[1.0, 2.0, 3.0, 4.0], 50), Some(2.0));
         assert_eq!(percentile(&[1.0, 2.0, 3.0, 4.0], 95), Some(4.0));

@@ -1,4 +1,4 @@
-//! What is known of the last thirty days: how long each service was up, as all consoles together have seen it.
+//! The last thirty days as stored in Postgres: the uptime of each service, combined from all consoles.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use super::incidents::{self, Incident};
 use crate::domain::redis_metrics::Range;
 use crate::domain::{Context, Result};
 
-pub(super) const KEPT: TimeDelta = TimeDelta::days(DAYS as i64);
+pub(super) const RETENTION: TimeDelta = TimeDelta::days(DAYS as i64);
 const DAYS: usize = 30;
-/// How long it was up and how long not, of the time in which somebody looked.
+/// Time up and down, out of the observed time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Seconds {
     pub up: f64,
@@ -30,14 +30,14 @@ impl Seconds {
         self.down += other.down;
     }
 
-    /// Percent; `None` where nobody looked.
+    /// In percent; `None` without observed time.
     pub fn uptime(&self) -> Option<f64> {
         let observed = self.up + self.down;
         (observed > 0.0).then(|| 100.0 * self.up / observed)
     }
 }
 
-/// One day of UTC.
+/// One day in UTC.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Day {
     pub date: NaiveDate,
@@ -46,23 +46,23 @@ pub struct Day {
 
 #[derive(Clone, Debug, Default)]
 pub struct Uptime {
-    /// The hour that runs and the 23 before it.
+    /// The current hour and the 23 before it.
     pub day: Seconds,
     pub month: Seconds,
-    /// Oldest first; the last of them runs now.
+    /// Oldest first; the last day is in progress.
     pub days: Vec<Day>,
 }
 
-/// As it was last read from Postgres.
+/// The data last read from Postgres.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Past {
     /// By hours since 1970.
     hours: BTreeMap<(Service, i64), Seconds>,
-    /// As each console has seen them.
+    /// As seen by each console.
     pub incidents: Vec<Incident>,
-    /// Consoles at work.
+    /// Number of active consoles.
     pub consoles: usize,
-    /// That the database has seen; `None` where our user may not look.
+    /// Migrations applied to the database; `None` if the user may not read them.
     pub migrations: Option<usize>,
     pub is_loaded: bool,
 }
@@ -90,9 +90,9 @@ struct Count {
 }
 
 impl Past {
-    /// The whole of it, or what may have changed: the hour that runs and the one before.
-    pub async fn renewed(&self, conn: &mut AsyncPgConnection, whole: bool, now: DateTime<Utc>) -> Result<Self> {
-        let from = if whole { now - KEPT } else { now - TimeDelta::hours(2) };
+    /// Reads everything, or only what may have changed: the current hour and the one before.
+    pub async fn refreshed(&self, conn: &mut AsyncPgConnection, whole: bool, now: DateTime<Utc>) -> Result<Self> {
+        let from = if whole { now - RETENTION } else { now - TimeDelta::hours(2) };
         let first = hour_of(from) + 1;
         let hours: Vec<Hour> = diesel::sql_query(
             "SELECT service, floor(extract(epoch FROM minute) / 3600)::bigint AS hour, sum(up_seconds) AS up, sum(down_seconds) AS down
@@ -109,7 +109,7 @@ impl Past {
         .await?;
         let migrations = diesel::sql_query("SELECT count(*) AS count FROM __diesel_schema_migrations").get_result::<Count>(conn).await;
         let mut past = self.clone();
-        past.hours.retain(|(_, hour), _| *hour < first && *hour > hour_of(now - KEPT));
+        past.hours.retain(|(_, hour), _| *hour < first && *hour > hour_of(now - RETENTION));
         past.hours.extend(
             hours.into_iter().filter_map(|row| Some(((Service::of_slug(&row.service)?, row.hour), Seconds { up: row.up, down: row.down }))),
         );
@@ -120,14 +120,14 @@ impl Past {
         Ok(past)
     }
 
-    /// With the minutes that are not in Postgres yet.
-    pub fn uptime(&self, service: Service, waiting: impl Iterator<Item = (DateTime<Utc>, Seconds)>, now: DateTime<Utc>) -> Uptime {
+    /// Includes the minutes that are not in Postgres yet.
+    pub fn uptime(&self, service: Service, pending: impl Iterator<Item = (DateTime<Utc>, Seconds)>, now: DateTime<Utc>) -> Uptime {
         let today = now.date_naive();
         let first = today - TimeDelta::days(DAYS as i64 - 1);
         let mut days: Vec<Day> = first.iter_days().take(DAYS).map(|date| Day { date, seconds: Seconds::default() }).collect();
         let (mut day, mut month) = (Seconds::default(), Seconds::default());
         let kept = self.hours.range((service, i64::MIN)..=(service, i64::MAX)).map(|((_, hour), seconds)| (*hour, *seconds));
-        for (hour, seconds) in kept.chain(waiting.map(|(at, seconds)| (hour_of(at), seconds))) {
+        for (hour, seconds) in kept.chain(pending.map(|(at, seconds)| (hour_of(at), seconds))) {
             let Some(at) = DateTime::from_timestamp(hour * 3600, 0) else { continue };
             let Some(of_day) = usize::try_from((at.date_naive() - first).num_days()).ok().and_then(|at| days.get_mut(at)) else { continue };
             of_day.seconds.plus(seconds);
@@ -140,10 +140,10 @@ impl Past {
     }
 }
 
-/// A step of a chart.
+/// One step of a chart.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HistoryStep {
-    /// Milliseconds; `None` without a good answer.
+    /// In milliseconds; `None` without a successful check.
     pub mean: Option<f64>,
     pub most: Option<f64>,
     pub seconds: Seconds,
@@ -163,8 +163,7 @@ struct StepRow {
     down: f64,
 }
 
-/// Equal steps of the range, oldest first; `None` for those in which nobody looked. An error where Postgres, which
-/// keeps them, does not answer.
+/// Equal steps of the range, oldest first; `None` for steps without checks. Fails if Postgres is unreachable.
 pub async fn steps(ctx: &Context, service: Service, range: Range, now: DateTime<Utc>) -> Result<Vec<Option<HistoryStep>>> {
     let (seconds, count) = range.steps();
     let first = now.timestamp().div_euclid(seconds) - count + 1;
@@ -197,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uptime_is_of_the_time_in_which_somebody_looked() {
+    fn uptime_is_relative_to_the_observed_time() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let hour = hour_of(now);
         let mut past = Past::default();

@@ -1,4 +1,4 @@
-//! The checks of one service: its state with hysteresis, its incident, its last hour.
+//! The state of one service: hysteresis, current incident, and its last hour.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,41 +15,41 @@ use super::text::cleaned;
 use super::{Service, Snapshot, State};
 use crate::clock;
 
-/// Failures in a row before a service counts as down, good answers before it counts as up again.
+/// Consecutive failures until a service counts as down, and successes until it counts as up again.
 pub const FAILURES: u32 = 3;
 pub const RECOVERIES: u32 = 2;
-/// Characters of a version that are shown.
-const VERSION: usize = 40;
-/// So many changes among so many checks make a service unstable.
-const CHANGES: usize = 4;
-const WATCHED: usize = 20;
+/// Maximum length of a version.
+const MAX_VERSION: usize = 40;
+/// This many state changes within the last checks make a service unstable.
+const UNSTABLE_CHANGES: usize = 4;
+const UNSTABLE_WINDOW: usize = 20;
 
-/// A good answer: how long it took, and the server's version where it tells one.
+/// A successful check: latency and the server's version, if reported.
 pub(super) type Outcome = Result<(Duration, String), CheckError>;
 
-/// A point in time as people write it, and as no clock that is set can change it.
+/// A point in time: wall clock for display, and a monotonic clock that cannot be set.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
     pub at: DateTime<Utc>,
-    pub steady: Instant,
+    pub monotonic: Instant,
 }
 
 impl Moment {
     pub fn now() -> Self {
-        Self { at: clock::now(), steady: Instant::now() }
+        Self { at: clock::now(), monotonic: Instant::now() }
     }
 
-    /// Whether a clock was set between the two.
-    fn is_as_long_after(&self, before: &Self) -> bool {
-        let steady = TimeDelta::from_std(self.steady.saturating_duration_since(before.steady)).unwrap_or(TimeDelta::MAX);
-        (self.at - before.at - steady).abs() < TimeDelta::seconds(1)
+    /// Whether both clocks advanced equally, that is, the wall clock was not set in between.
+    fn clocks_agree_since(&self, before: &Self) -> bool {
+        let monotonic = TimeDelta::from_std(self.monotonic.saturating_duration_since(before.monotonic)).unwrap_or(TimeDelta::MAX);
+        (self.at - before.at - monotonic).abs() < TimeDelta::seconds(1)
     }
 }
 
-/// What one check has changed, for whoever keeps the history.
-pub(super) struct Entered {
+/// What a check changed, for the history.
+pub(super) struct Recorded {
     pub incident: Option<Incident>,
-    /// When the check before was, and whether it was good; `None` for the first, and where a clock was set since.
+    /// Time and result of the previous check; `None` for the first check, and after the clock was set.
     pub before: Option<(DateTime<Utc>, bool)>,
 }
 
@@ -61,79 +61,79 @@ pub(super) struct Record {
     pub next_at: Option<DateTime<Utc>>,
     failures: u32,
     successes: u32,
-    /// When the present run of failures began, and how.
+    /// When the current run of failures began, and its first error.
     failing_since: Option<DateTime<Utc>>,
-    first_fault: Option<CheckError>,
+    first_error: Option<CheckError>,
     good_since: Option<DateTime<Utc>>,
     incident: Option<Incident>,
     last_failure: Option<(DateTime<Utc>, CheckError)>,
     last_good: Option<(DateTime<Utc>, f64)>,
     version: Option<String>,
     outcomes: VecDeque<bool>,
-    line: LatencyHistory,
+    latencies: LatencyHistory,
     hour: Arc<Hour>,
-    /// By result: good answers, then each class.
+    /// By result: successes, then each error class.
     counts: [u64; 1 + ErrorClass::ALL.len()],
-    looked: Option<Result<Arc<Detail>, CheckError>>,
+    inspected: Option<Result<Arc<Detail>, CheckError>>,
 }
 
 impl Record {
-    pub fn enter(&mut self, service: Service, outcome: Outcome, moment: Moment) -> Entered {
+    pub fn enter(&mut self, service: Service, outcome: Outcome, moment: Moment) -> Recorded {
         let now = moment.at;
         let before =
-            self.checked.filter(|checked| moment.is_as_long_after(checked)).map(|checked| checked.at).zip(self.outcomes.back().copied());
+            self.checked.filter(|checked| moment.clocks_agree_since(checked)).map(|checked| checked.at).zip(self.outcomes.back().copied());
         self.checked = Some(moment);
-        self.watch(outcome.is_ok());
+        self.track(outcome.is_ok());
         let incident = match outcome {
             Ok((latency, version)) => {
                 self.counts[0] += 1;
-                self.line.push(now, Some(latency.as_secs_f32() * 1000.0));
+                self.latencies.push(now, Some(latency.as_secs_f32() * 1000.0));
                 self.last_good = Some((now, (latency.as_secs_f64() * 100_000.0).round() / 100.0));
-                self.version = Some(cleaned(&version, VERSION)).filter(|version| !version.is_empty()).or(self.version.take());
+                self.version = Some(cleaned(&version, MAX_VERSION)).filter(|version| !version.is_empty()).or(self.version.take());
                 self.answered(now)
             }
-            Err(fault) => {
-                self.counts[1 + fault.class as usize] += 1;
-                self.line.push(now, None);
-                self.failed(service, &fault, now)
+            Err(error) => {
+                self.counts[1 + error.class as usize] += 1;
+                self.latencies.push(now, None);
+                self.failed(service, &error, now)
             }
         };
-        self.hour = Arc::new(self.line.hour(now));
-        Entered { incident, before }
+        self.hour = Arc::new(self.latencies.hour(now));
+        Recorded { incident, before }
     }
 
     fn answered(&mut self, now: DateTime<Utc>) -> Option<Incident> {
         self.failures = 0;
         self.successes += 1;
         let good_since = *self.good_since.get_or_insert(now);
-        (self.failing_since, self.first_fault) = (None, None);
+        (self.failing_since, self.first_error) = (None, None);
         if self.state == Some(State::Down) && self.successes < RECOVERIES {
             return None;
         }
-        self.become_(State::Up, good_since);
+        self.set_state(State::Up, good_since);
         let ended = self.incident.take()?;
         Some(Incident { ended_at: Some(good_since), seen_at: now, ..ended })
     }
 
-    fn failed(&mut self, service: Service, fault: &CheckError, now: DateTime<Utc>) -> Option<Incident> {
+    fn failed(&mut self, service: Service, error: &CheckError, now: DateTime<Utc>) -> Option<Incident> {
         let is_first = self.state.is_none();
         self.successes = 0;
         self.good_since = None;
         self.failures += 1;
-        self.last_failure = Some((now, fault.clone()));
+        self.last_failure = Some((now, error.clone()));
         let since = *self.failing_since.get_or_insert(now);
-        let first = self.first_fault.get_or_insert_with(|| fault.clone()).clone();
-        // The first check after the start counts at once.
+        let first = self.first_error.get_or_insert_with(|| error.clone()).clone();
+        // The first check after startup counts immediately.
         if !is_first && self.failures < FAILURES && self.state != Some(State::Down) {
-            self.become_(State::Failing, since);
+            self.set_state(State::Failing, since);
             return None;
         }
-        self.become_(State::Down, since);
+        self.set_state(State::Down, since);
         match &mut self.incident {
             Some(open) => {
                 open.seen_at = now;
-                (open.last != fault.why).then(|| {
-                    open.last.clone_from(&fault.why);
+                (open.last != error.why).then(|| {
+                    open.last.clone_from(&error.why);
                     open.clone()
                 })
             }
@@ -144,9 +144,9 @@ impl Record {
                     began_at: since,
                     ended_at: None,
                     seen_at: now,
-                    class: fault.class,
+                    class: error.class,
                     first: first.why,
-                    last: fault.why.clone(),
+                    last: error.why.clone(),
                     consoles: BTreeSet::new(),
                 };
                 self.incident = Some(opened.clone());
@@ -155,44 +155,44 @@ impl Record {
         }
     }
 
-    fn become_(&mut self, state: State, since: DateTime<Utc>) {
+    fn set_state(&mut self, state: State, since: DateTime<Utc>) {
         if self.state != Some(state) {
             self.state = Some(state);
             self.since = Some(since);
         }
     }
 
-    fn watch(&mut self, good: bool) {
-        if self.outcomes.len() == WATCHED {
+    fn track(&mut self, good: bool) {
+        if self.outcomes.len() == UNSTABLE_WINDOW {
             self.outcomes.pop_front();
         }
         self.outcomes.push_back(good);
     }
 
     fn is_unstable(&self) -> bool {
-        self.outcomes.iter().zip(self.outcomes.iter().skip(1)).filter(|(one, next)| one != next).count() >= CHANGES
+        self.outcomes.iter().zip(self.outcomes.iter().skip(1)).filter(|(one, next)| one != next).count() >= UNSTABLE_CHANGES
     }
 
-    /// What the slower look has found.
-    pub fn look(&mut self, found: Result<Detail, CheckError>) {
-        self.looked = Some(found.map(Arc::new));
+    /// Stores the result of an inspection.
+    pub fn inspect(&mut self, found: Result<Detail, CheckError>) {
+        self.inspected = Some(found.map(Arc::new));
     }
 
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         std::iter::once("ok").chain(ErrorClass::ALL.map(ErrorClass::slug)).zip(self.counts)
     }
 
-    /// The incident that is open, as it stands now.
+    /// The open incident, if any.
     pub fn open_incident(&self) -> Option<Incident> {
         self.incident.clone()
     }
 
-    /// Alone, for what every page shows.
+    /// Only the state, as shown on every page.
     pub fn state(&self, now: Moment, stale_after: Duration) -> State {
-        let stale = self.checked.is_some_and(|checked| now.steady.saturating_duration_since(checked.steady) > stale_after);
+        let stale = self.checked.is_some_and(|checked| now.monotonic.saturating_duration_since(checked.monotonic) > stale_after);
         match self.state {
             Some(_) if stale => State::Stale,
-            Some(State::Up) if self.trouble().is_some() => State::Degraded,
+            Some(State::Up) if self.problem().is_some() => State::Degraded,
             Some(state) => state,
             None => State::Unknown,
         }
@@ -202,10 +202,10 @@ impl Record {
         self.since
     }
 
-    fn trouble(&self) -> Option<CheckError> {
-        match self.looked.as_ref()? {
-            Ok(detail) => detail.trouble().map(CheckError::degraded),
-            Err(fault) => Some(fault.clone()),
+    fn problem(&self) -> Option<CheckError> {
+        match self.inspected.as_ref()? {
+            Ok(detail) => detail.problem().map(CheckError::degraded),
+            Err(error) => Some(error.clone()),
         }
     }
 
@@ -224,9 +224,9 @@ impl Record {
             failures: self.failures,
             last_failure: self.last_failure.clone(),
             last_good: self.last_good,
-            trouble: self.trouble().filter(|_| state == State::Degraded),
+            problem: self.problem().filter(|_| state == State::Degraded),
             version: self.version.clone(),
-            detail: self.looked.as_ref().and_then(|found| found.as_ref().ok()).cloned(),
+            detail: self.inspected.as_ref().and_then(|found| found.as_ref().ok()).cloned(),
             hour: self.hour.clone(),
             pool: None,
         }
@@ -255,15 +255,15 @@ mod tests {
 
     fn moment(second: u64) -> Moment {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        Moment { at: at(second as i64), steady: *START + Duration::from_secs(second) }
+        Moment { at: at(second as i64), monotonic: *START + Duration::from_secs(second) }
     }
 
     fn after(outcomes: &[bool]) -> (Record, Vec<Incident>) {
         let mut record = Record::default();
         let mut incidents = Vec::new();
         for (second, outcome) in (0..).zip(outcomes) {
-            let entered = record.enter(Service::Redis, if *outcome { good() } else { bad() }, moment(second));
-            incidents.extend(entered.incident);
+            let recorded = record.enter(Service::Redis, if *outcome { good() } else { bad() }, moment(second));
+            incidents.extend(recorded.incident);
         }
         (record, incidents)
     }
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn one_failure_warns_three_are_down_and_two_answers_bring_it_back() {
+    fn one_failure_warns_three_are_down_and_two_successes_recover() {
         assert_eq!(state_after(&[]), State::Unknown);
         assert_eq!(state_after(&[true]), State::Up);
         assert_eq!(state_after(&[false]), State::Down, "the first counts at once");
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_is_unstable_and_keeps_the_worse_state() {
+    fn a_flapping_service_is_unstable_and_keeps_the_worse_state() {
         let shown = |outcomes: &[bool]| {
             let snapshot = after(outcomes).0.snapshot(Service::Redis, moment(outcomes.len() as u64), STALE);
             (snapshot.unstable, snapshot.state)
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_has_died_shows_as_stale() {
+    fn a_service_without_recent_checks_is_stale() {
         let record = after(&[true]).0;
         let later = record.snapshot(Service::Redis, moment(60), STALE);
         assert_eq!((later.state, later.healthy, later.latency_ms), (State::Stale, false, None));
@@ -320,19 +320,19 @@ mod tests {
     }
 
     #[test]
-    fn what_the_slower_look_finds_degrades_only_what_is_up() {
+    fn inspection_problems_degrade_only_services_that_are_up() {
         let mut record = after(&[true]).0;
-        record.look(Err(CheckError::new(ErrorClass::Auth, "It takes no writes.")));
+        record.inspect(Err(CheckError::new(ErrorClass::Auth, "Writes are denied.")));
         let shown = record.snapshot(Service::S3, moment(1), STALE);
         assert_eq!((shown.state, shown.healthy), (State::Degraded, true));
-        assert_eq!(shown.trouble.unwrap().class, ErrorClass::Auth);
+        assert_eq!(shown.problem.unwrap().class, ErrorClass::Auth);
         record.enter(Service::S3, bad(), moment(2));
         let failing = record.snapshot(Service::S3, moment(2), STALE);
-        assert_eq!((failing.state, failing.trouble), (State::Failing, None));
+        assert_eq!((failing.state, failing.problem), (State::Failing, None));
     }
 
     #[test]
-    fn a_clock_that_is_set_changes_neither_staleness_nor_uptime() {
+    fn setting_the_clock_changes_neither_staleness_nor_uptime() {
         for hours in [-3, 3] {
             let mut record = after(&[true]).0;
             let jumped = |second: u64| Moment { at: moment(second).at + TimeDelta::hours(hours), ..moment(second) };

@@ -1,4 +1,4 @@
-//! What stands behind Larder, and what needs it.
+//! The services that Larder depends on, and what depends on them.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Service {
@@ -22,7 +22,7 @@ impl Service {
         }
     }
 
-    /// In addresses, metrics and the database.
+    /// In URLs, metrics and the database.
     pub fn slug(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
@@ -37,52 +37,52 @@ impl Service {
         Self::ALL.into_iter().find(|service| service.slug() == slug)
     }
 
-    /// Whether Larder cannot do its work without it.
+    /// Whether Larder is unavailable without it.
     pub fn is_hard(self) -> bool {
         matches!(self, Self::Postgres | Self::S3)
     }
 
-    /// What does not work without it.
+    /// What depends on it.
     pub fn needed_for(self) -> &'static str {
         match self {
             Self::Postgres => "Signing in, uploads, and every page except this one",
-            Self::Redis => "Speed, and the pages about the cache: without it pages are slower, nothing is lost",
+            Self::Redis => "The cache pages, and speed: without it, pages are slower but no data is lost",
             Self::S3 => "Uploads, downloads, browsing",
-            Self::Qdrant => "Search by meaning, in the applications that use it",
-            Self::LiteLlm => "Answers and embeddings of models, in the applications that use it",
+            Self::Qdrant => "Semantic search in applications that use it",
+            Self::LiteLlm => "Completions and embeddings in applications that use them",
         }
     }
 
-    /// What does not work while it is down.
+    /// What is unavailable while it is down.
     pub fn stops(self) -> &'static str {
         match self {
-            Self::Redis => "The pages about the cache; other pages are slower, nothing is lost",
+            Self::Redis => "The cache pages; other pages are slower, but no data is lost",
             other => other.needed_for(),
         }
     }
 
-    /// What does not work meanwhile, as a sentence.
+    /// What is unavailable while it is down, as a sentence.
     pub fn waiting(self) -> &'static str {
         match self {
-            Self::Postgres => "Signing in, uploads and the audit wait for it.",
-            Self::Redis => "Pages are slower until it is back; nothing is lost.",
-            Self::S3 => "Uploads, downloads and browsing wait for it.",
-            Self::Qdrant => "Search by meaning waits for it, in the applications that use it.",
-            Self::LiteLlm => "Answers and embeddings wait for it, in the applications that use it.",
+            Self::Postgres => "Signing in, uploads and the audit log are unavailable.",
+            Self::Redis => "Pages are slower; no data is lost.",
+            Self::S3 => "Uploads, downloads and browsing are unavailable.",
+            Self::Qdrant => "Semantic search is unavailable in applications that use it.",
+            Self::LiteLlm => "Completions and embeddings are unavailable in applications that use them.",
         }
     }
 
-    /// What works all the same.
+    /// What still works.
     pub fn not_affected(self) -> &'static str {
         match self {
-            Self::Postgres => "This page, and links to files that were made before",
-            Self::Redis => "Signing in, uploads, downloads, browsing, the audit",
-            Self::S3 => "Signing in, users, the audit, the cache",
+            Self::Postgres => "This page, and existing links to files",
+            Self::Redis => "Signing in, uploads, downloads, browsing, the audit log",
+            Self::S3 => "Signing in, users, the audit log, the cache",
             Self::Qdrant | Self::LiteLlm => "Everything in Larder",
         }
     }
 
-    /// Addresses that do not work without it.
+    /// Paths that are unavailable without it.
     pub fn affected_endpoints(self) -> &'static [&'static str] {
         match self {
             Self::Postgres => &["/", "/session", "/buckets", "/uploads", "/users", "/audit"],

@@ -1,11 +1,11 @@
-//! What servers call themselves and what is theirs: of any length, and of any characters.
+//! Sanitizes names and versions reported by servers, which may have any length and contain any characters.
 
-/// At most so many characters, none of which moves what stands around it.
-pub(super) fn cleaned(text: &str, most: usize) -> String {
-    let moves =
+/// At max `max` characters, without characters that affect the layout of surrounding text.
+pub(super) fn cleaned(text: &str, max: usize) -> String {
+    let is_layout_control =
         |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    let mut kept: String = text.chars().filter(|c| !moves(*c)).take(most + 1).collect();
-    if kept.chars().count() > most {
+    let mut kept: String = text.chars().filter(|c| !is_layout_control(*c)).take(max + 1).collect();
+    if kept.chars().count() > max {
         kept.pop();
         kept.pop();
         kept.push('…');
@@ -13,7 +13,7 @@ pub(super) fn cleaned(text: &str, most: usize) -> String {
     kept
 }
 
-/// Names, the first of them kept.
+/// The number of names, and the first few of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     pub count: usize,
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_says_stays_in_its_place() {
+    fn text_of_servers_is_sanitized_and_shortened() {
         assert_eq!(cleaned("1.2\r\rretry: 1\u{202e}\u{1b}[2J", 40), "1.2retry: 1[2J");
         assert_eq!(cleaned("abcdef", 6), "abcdef");
         assert_eq!(cleaned("abcdefg", 6), "abcde…");

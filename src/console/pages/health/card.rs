@@ -34,7 +34,7 @@ pub struct IncidentRow {
 
 impl IncidentRow {
     pub fn of(incident: Incident) -> Self {
-        Self { duration: units::duration_text(incident.lasted(clock::now()).num_seconds()), incident }
+        Self { duration: units::duration_text(incident.duration(clock::now()).num_seconds()), incident }
     }
 }
 
@@ -59,8 +59,8 @@ impl Card {
             .iter()
             .map(|step| match step {
                 LatencyStep::Unknown => charts::Sample::Unknown,
-                LatencyStep::Silent => charts::Sample::NoAnswer,
-                LatencyStep::Answered(ms) => charts::Sample::Value(*ms),
+                LatencyStep::Failed => charts::Sample::NoAnswer,
+                LatencyStep::Latency(ms) => charts::Sample::Value(*ms),
             })
             .collect();
         // The current minute may have started with a successful check.
@@ -94,7 +94,7 @@ impl Card {
     /// The reason why the service is not simply up.
     pub fn note(&self) -> Option<String> {
         match self.status.state {
-            State::Degraded => self.snapshot.trouble.as_ref().map(|failure| failure.why.clone()),
+            State::Degraded => self.snapshot.problem.as_ref().map(|failure| failure.why.clone()),
             State::Failing => {
                 let (_, failure) = self.snapshot.last_failure.as_ref()?;
                 Some(format!(
@@ -170,7 +170,7 @@ impl Card {
         match (single, &self.last_incident) {
             (Some((at, failure)), _) => format!("{}, a single check: {}", units::ago_text(*at, clock::now()), failure.why),
             (None, Some(incident)) => {
-                let lasted = units::duration_text(incident.lasted(clock::now()).num_seconds());
+                let lasted = units::duration_text(incident.duration(clock::now()).num_seconds());
                 format!("{}, {lasted}: {}", units::ago_text(incident.began_at, clock::now()), incident.first)
             }
             (None, None) if self.is_down() => "No earlier failure in the last 30 days".to_owned(),
@@ -194,7 +194,7 @@ impl Card {
                 }
             }
             Some(Detail::Redis(redis)) => {
-                if let (Some(memory), Some(limit), Some(share)) = (redis.memory, redis.limit, redis.share()) {
+                if let (Some(memory), Some(limit), Some(share)) = (redis.memory, redis.limit, redis.memory_percent()) {
                     let value = format!("{} of {}, {share}{}%", units::memory_text(memory), units::memory_text(limit), units::THIN_SPACE);
                     facts.push(Fact { name: "Memory", value, warn: (share >= 80).then(|| "above 80 %".to_owned()) });
                 } else if let Some(memory) = redis.memory {
@@ -208,14 +208,14 @@ impl Card {
                 let ms = took.as_secs_f64() * 1000.0;
                 facts.push(fact("Write and read", format!("16 bytes in {bucket}, round trip {ms:.0}{}ms", units::THIN_SPACE)));
             }
-            Some(Detail::Qdrant { collections, looked, points, ill }) => {
+            Some(Detail::Qdrant { collections, inspected, points, red }) => {
                 let (count, points) = (units::count_text(*collections as u64), units::count_text(*points));
                 let value = match collections {
                     0 => "none".to_owned(),
-                    all if all == looked => format!("{count}, {points} points"),
-                    _ => format!("{count}, {points} points in the first {looked}"),
+                    all if all == inspected => format!("{count}, {points} points"),
+                    _ => format!("{count}, {points} points in the first {inspected}"),
                 };
-                facts.push(Fact { name: "Collections", value, warn: (ill.count > 0).then(|| format!("{} red", ill.count)) });
+                facts.push(Fact { name: "Collections", value, warn: (red.count > 0).then(|| format!("{} red", red.count)) });
             }
             Some(Detail::LiteLlm { models, missing }) => {
                 let value = if models.count == 0 { "none".to_owned() } else { models.listed() };
