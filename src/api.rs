@@ -1,4 +1,4 @@
-//! Floor 3, for programs: health and metrics.
+//! Layer 3, for programs: health and metrics.
 
 pub mod health;
 pub mod metrics;

@@ -1,4 +1,4 @@
-//! Puts the actix App together; serve, drain, shut down.
+//! Assembles the actix App; serves, drains and shuts down.
 
 mod background;
 
@@ -23,19 +23,19 @@ use crate::ready::Ready;
 use crate::stores::{postgres, redis, s3};
 use crate::{api, console};
 
-/// How long requests that are under way may take after SIGTERM; with what comes before and after, 30 s in all.
+/// Time limit for requests in progress after SIGTERM; the whole shutdown takes at most 32 s.
 const DRAIN: Duration = Duration::from_secs(25);
 
-/// How long a connection may stay with nothing asked. Longer than proxies keep theirs, that none sends a request just as
-/// it ends: nginx and AWS's load balancers a minute, Traefik 90 s, Caddy two minutes.
-const IDLE: Duration = Duration::from_secs(130);
+/// How long an idle connection stays open. Longer than the idle timeout of proxies, so that none sends a request
+/// while the connection is being closed: nginx and AWS load balancers use 60 s, Traefik 90 s, Caddy 120 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(130);
 
-/// How long a connection may stay without taking what is sent to it. actix sets no limit of its own.
-const SILENCE: Duration = Duration::from_secs(60);
-/// What a download may be ahead of its connection: fewer, larger writes.
+/// How long a connection stays open without acknowledging sent data. actix sets no limit.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// How far a download may be ahead of its connection, for fewer and larger writes.
 const WRITE_BUFFER: usize = 128 << 10;
 
-/// A running Larder.
+/// A running instance.
 pub struct Running {
     pub address: SocketAddr,
     pub ctx: domain::Context,
@@ -48,7 +48,7 @@ pub struct Running {
     _assets: Assets,
 }
 
-/// What every action needs, from the configuration. Opens nothing yet.
+/// The context of all actions, from the configuration. Opens no connection yet.
 pub fn context(config: Config) -> anyhow::Result<domain::Context> {
     let runtime = tokio::runtime::Handle::current();
     let db = postgres::Pool::new(&config.database_url, &runtime);
@@ -84,17 +84,17 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
     })
 }
 
-/// Binds, starts the background work, and answers requests until [`Running::stop`].
+/// Binds the listener, starts the background tasks, and serves requests until [`Running::stop`].
 pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     let listener = TcpListener::bind(config.bind).with_context(|| format!("BIND={}", config.bind))?;
     let address = listener.local_addr()?;
-    // The port, where any would do.
+    // The actual port, if the configured one was 0.
     config.bind = address;
-    // Every connection inherits it: whoever takes nothing of an answer for so long is gone.
-    socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(SILENCE)).context("TCP_USER_TIMEOUT")?;
+    // Inherited by every connection: closes it if the peer acknowledges no data for this long.
+    socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(SEND_TIMEOUT)).context("TCP_USER_TIMEOUT")?;
     let ctx = context(config)?;
     let assets = Assets::write().with_context(|| {
-        format!("The static files cannot be written to {}; TMPDIR names another directory", std::env::temp_dir().display())
+        format!("The static files cannot be written to {}. Set TMPDIR to another directory", std::env::temp_dir().display())
     })?;
     let meter = Meter::new()?;
     let ready = Ready::default();
@@ -123,13 +123,13 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
             .default_service(web::route().to(console::error::not_found))
     })
     .on_connect(move |_, data| {
-        // Kept with the connection, and dropped with it.
+        // Dropped together with the connection.
         data.insert(connections.connected());
     })
     .listen(listener)?
     .disable_signals()
     .shutdown_timeout(DRAIN.as_secs())
-    .keep_alive(IDLE)
+    .keep_alive(KEEP_ALIVE)
     .h1_write_buffer_size(WRITE_BUFFER)
     .run();
     let handle = server.handle();
@@ -138,7 +138,7 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     Ok(Running { address, ctx, ready, setup, server: handle, serving, background, _assets: assets })
 }
 
-/// Serves until SIGTERM or SIGINT; the embedded servers stop last.
+/// Serves until SIGTERM or SIGINT; stops the embedded servers last.
 pub async fn serve(config: Config, embedded: Option<Servers>) -> anyhow::Result<()> {
     for warning in config.warnings() {
         log::warn!("{warning}");
@@ -156,11 +156,11 @@ pub async fn serve(config: Config, embedded: Option<Servers>) -> anyhow::Result<
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    log::info!("stopping: no new requests, at most {} s for those under way", DRAIN.as_secs());
+    log::info!("stopping: no new requests, at most {} s for requests in progress", DRAIN.as_secs());
     tokio::select! {
         () = running.stop() => {}
-        // Whoever asks twice does not want to wait.
-        _ = interrupt.recv() => log::warn!("stopped at once; what was unfinished is settled at the next start"),
+        // A second signal stops immediately.
+        _ = interrupt.recv() => log::warn!("stopped immediately; unfinished work is settled at the next start"),
     }
     if let Some(servers) = embedded {
         tokio::task::spawn_blocking(move || servers.stop()).await?;
@@ -170,11 +170,11 @@ pub async fn serve(config: Config, embedded: Option<Servers>) -> anyhow::Result<
 }
 
 impl Running {
-    /// Not ready, then no new connections, then at most 30 s for what is under way.
+    /// Reports not ready, accepts no new connections, then waits for requests in progress.
     pub async fn stop(self) {
         self.ready.set(false);
         if self.ctx.config.environment == Environment::Production {
-            // Load balancers ask /readyz every second or so, and must see it before the door closes.
+            // Load balancers poll /readyz about once a second and must see the change before the listener closes.
             tokio::time::sleep(Duration::from_secs(2)).await;
         }
         self.server.stop(true).await;
@@ -182,11 +182,11 @@ impl Running {
             task.abort();
         }
         if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), health::save_all(&self.ctx)).await {
-            log::info!("the last minute of the services' health is not written: {error}");
+            log::info!("the last minute of the health history could not be written: {error}");
         }
         self.ctx.tasks.close();
         if tokio::time::timeout(Duration::from_secs(3), self.ctx.tasks.wait()).await.is_err() {
-            log::warn!("some work had to be left; what is unfinished is settled at the next start");
+            log::warn!("some tasks did not finish in time; unfinished work is settled at the next start");
         }
         let _ = self.serving.await;
     }

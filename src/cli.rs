@@ -3,8 +3,8 @@
 mod announce;
 mod doctor;
 mod logging;
-mod people;
 mod reconcile;
+mod users;
 
 use std::io::Write;
 
@@ -27,7 +27,7 @@ pub use logging::start as start_logging;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Use private PostgreSQL, Redis and S3 servers, with their data under DATA_DIR, instead of the configured ones.
+    /// Use private PostgreSQL, Redis and S3 servers with their data in DATA_DIR instead of the configured ones.
     #[arg(long, global = true)]
     embedded: bool,
 }
@@ -36,26 +36,26 @@ struct Arguments {
 enum Command {
     /// Serve the console (the default).
     Serve,
-    /// Bring the database's schema up to date, or take steps of it back.
+    /// Migrate the database schema to the latest version, or revert migrations.
     Migrate {
-        /// How many migrations to revert, newest first.
+        /// Number of migrations to revert, newest first.
         #[arg(long, value_name = "N")]
         revert: Option<u32>,
     },
-    /// Add people, set their passwords, or lock them out.
+    /// Add users, set passwords or disable users.
     User {
         #[command(subcommand)]
-        action: people::Action,
+        action: users::Action,
     },
-    /// Check the configuration and every store; says what is wrong and how to mend it.
+    /// Check the configuration and all services, and report how to fix each problem.
     Doctor {
-        /// Only ask the Larder that runs at BIND whether it takes requests: for the health check of a container.
+        /// Only check whether the Larder instance at BIND is ready. For container health checks.
         #[arg(long)]
         ready: bool,
     },
-    /// Compare what is recorded with what the store holds, and mend the difference; never deletes an object.
+    /// Compare the database with the object store and repair the records. Never deletes an object.
     Reconcile {
-        /// Only say what differs.
+        /// Only report differences.
         #[arg(long)]
         dry_run: bool,
         /// Only this bucket.
@@ -64,7 +64,7 @@ enum Command {
     },
 }
 
-/// Does what the command line says. An error is for the person at the terminal.
+/// Runs the command given on the command line. Errors are shown to the user.
 pub async fn run() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     faults::set_from_environment();
@@ -73,7 +73,7 @@ pub async fn run() -> anyhow::Result<()> {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(embedded).await,
         Command::Migrate { revert } => with_stores(embedded, async |config| migrate(&config, revert).await).await,
-        Command::User { action } => with_stores(embedded, async |config| people::run(config, action).await).await,
+        Command::User { action } => with_stores(embedded, async |config| users::run(config, action).await).await,
         Command::Doctor { ready: true } => doctor::ready().await,
         Command::Doctor { ready: false } => doctor::run(embedded).await,
         Command::Reconcile { dry_run, bucket } => {
@@ -86,7 +86,7 @@ async fn serve(embedded: bool) -> anyhow::Result<()> {
     if !embedded {
         return app::serve(Config::from_env(Stores::FromEnvironment)?, None).await;
     }
-    // Faults first: the servers take a second to start.
+    // Validate the configuration first, since the servers take a second to start.
     let placeholder = EmbeddedUrls {
         database_url: "postgres:///larder".into(),
         redis_url: "unix:///".into(),
@@ -96,7 +96,7 @@ async fn serve(embedded: bool) -> anyhow::Result<()> {
     };
     Config::from_env(Stores::Embedded(&placeholder))?;
     let directory = Config::data_dir_from_env();
-    say(&format!("Starting PostgreSQL, Redis and S3 with their data in {} ...", directory.display()));
+    print_line(&format!("Starting PostgreSQL, Redis and S3 with their data in {} ...", directory.display()));
     let servers = start_servers().await?;
     let config = Config::from_env(Stores::Embedded(servers.urls()))?;
     app::serve(config, Some(servers)).await
@@ -105,11 +105,11 @@ async fn serve(embedded: bool) -> anyhow::Result<()> {
 async fn start_servers() -> Result<Servers, anyhow::Error> {
     let directory = Config::data_dir_from_env();
     let started = tokio::task::spawn_blocking(move || Servers::start(&directory, embedded::Options::default()));
-    Ok(started.await.context("the servers' start was cut off")??)
+    Ok(started.await.context("starting the servers was aborted")??)
 }
 
-/// Runs `work` on the configured stores, or on the embedded ones: those of a Larder that runs, or our own for as long
-/// as it takes.
+/// Runs `work` with the configured services, or with the embedded ones: those of a running Larder, or servers started
+/// for this command.
 async fn with_stores(embedded: bool, work: impl AsyncFnOnce(Config) -> anyhow::Result<()>) -> anyhow::Result<()> {
     if !embedded {
         return work(Config::from_env(Stores::FromEnvironment)?).await;
@@ -117,10 +117,10 @@ async fn with_stores(embedded: bool, work: impl AsyncFnOnce(Config) -> anyhow::R
     if let Some(urls) = embedded::urls_of_running(&Config::data_dir_from_env()) {
         return work(Config::from_env(Stores::Embedded(&urls))?).await;
     }
-    log::warn!("no servers run in {}: they are started for this command", Config::data_dir_from_env().display());
+    log::warn!("no servers are running in {}; starting them for this command", Config::data_dir_from_env().display());
     let servers = start_servers().await?;
     let outcome = work(Config::from_env(Stores::Embedded(servers.urls()))?).await;
-    tokio::task::spawn_blocking(move || servers.stop()).await.context("the servers' stop was cut off")?;
+    tokio::task::spawn_blocking(move || servers.stop()).await.context("stopping the servers was aborted")?;
     outcome
 }
 
@@ -130,15 +130,15 @@ async fn migrate(config: &Config, revert: Option<u32>) -> anyhow::Result<()> {
         Some(count) => ("Reverted", postgres::revert(&config.database_url, count).await?),
     };
     for name in &names {
-        say(&format!("{done} {name}"));
+        print_line(&format!("{done} {name}"));
     }
     if names.is_empty() {
-        say("Nothing to do: the schema is as wanted.");
+        print_line("Nothing to do: the schema is up to date.");
     }
     Ok(())
 }
 
-/// A line on standard output. A reader that has gone away is no fault of ours.
-fn say(line: &str) {
+/// Prints a line to standard output. A closed pipe is not an error.
+fn print_line(line: &str) {
     drop(writeln!(std::io::stdout(), "{line}"));
 }

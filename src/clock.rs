@@ -1,8 +1,8 @@
-//! The one place that reads the wall clock. Leases and heartbeats do not use it: they go by the database's.
+//! The only place that reads the wall clock. Leases and heartbeats use the database's clock instead.
 
 use chrono::{DateTime, Utc};
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+#[expect(clippy::disallowed_methods, reason = "the only place that reads the wall clock")]
 pub fn now() -> DateTime<Utc> {
     Utc::now()
 }

@@ -1,21 +1,21 @@
-//! The program: reads `.env`, then does what the command line says.
+//! The program: reads `.env`, then runs the command line.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before any thread exists, because it changes the environment.
+    // Must run before any thread exists, because it changes the environment.
     if Path::new(".env").is_file()
         && let Err(error) = dotenvy::from_path(".env")
     {
-        eprintln!("error: .env cannot be read: {error}");
+        eprintln!("error: failed to read .env: {error}");
         return ExitCode::FAILURE;
     }
     larder::cli::start_logging();
     run()
 }
 
-/// A multi-thread runtime: the migration harness needs one.
+/// A multi-threaded runtime: the migration harness requires one.
 #[tokio::main]
 async fn run() -> ExitCode {
     match larder::cli::run().await {

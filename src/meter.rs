@@ -1,4 +1,4 @@
-//! What this process counts of the requests it answers, for `/metrics`.
+//! Request metrics of this process, for `/metrics`.
 
 mod recent;
 
@@ -10,7 +10,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Reg
 pub use recent::Load;
 use recent::Recent;
 
-/// Seconds: from a page out of memory to an upload of an hour.
+/// In seconds: from a page served from memory to an upload of an hour.
 const BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0, 3600.0];
 
 #[derive(Clone)]
@@ -23,7 +23,7 @@ pub struct Meter {
     recent: Arc<Mutex<Recent>>,
 }
 
-/// A request that is being answered, or a connection that is open, until it is dropped.
+/// Counts a request in progress or an open connection until it is dropped.
 pub struct Counted(IntGauge);
 
 impl Counted {
@@ -40,16 +40,16 @@ impl Drop for Counted {
 }
 
 impl Meter {
-    /// An error only where two figures have one name.
+    /// Fails only if two metrics have the same name.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let requests = IntCounterVec::new(Opts::new("larder_http_requests_total", "Requests answered"), &["method", "route", "status"])?;
+        let requests = IntCounterVec::new(Opts::new("larder_http_requests_total", "Answered requests"), &["method", "route", "status"])?;
         let durations = HistogramVec::new(
-            HistogramOpts::new("larder_http_request_duration_seconds", "From the head of a request to the head of its answer")
+            HistogramOpts::new("larder_http_request_duration_seconds", "Time from the request head to the response head")
                 .buckets(BUCKETS.to_vec()),
             &["method", "route"],
         )?;
-        let in_flight = IntGauge::new("larder_http_requests_in_flight", "Requests being answered")?;
+        let in_flight = IntGauge::new("larder_http_requests_in_flight", "Requests in progress")?;
         let connections = IntGauge::new("larder_http_connections", "Open connections")?;
         registry.register(Box::new(connections.clone()))?;
         registry.register(Box::new(requests.clone()))?;
@@ -75,13 +75,13 @@ impl Meter {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).load(Instant::now())
     }
 
-    /// `route` is the template that matched, never the path: an address is nobody's to make a series of.
+    /// `route` is the matched template, not the path, which would allow clients to create any number of series.
     pub fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
-        // Methods that no route has may be of any name.
+        // Clients may send any method name.
         let method = if matches!(method, "GET" | "HEAD" | "POST") { method } else { "other" };
         self.requests.with_label_values(&[method, route, &status.to_string()]).inc();
         self.durations.with_label_values(&[method, route]).observe(took.as_secs_f64());
-        // What tells of a store that is down is no error of ours.
+        // Health endpoints that report an outage are not errors of Larder.
         let failed = status >= 500 && !route.starts_with("/health") && route != "/readyz";
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).answered(Instant::now(), failed, took);
     }
@@ -91,7 +91,7 @@ impl Meter {
     }
 }
 
-/// Bytes of memory that this process holds; `None` where the system does not tell.
+/// Resident memory of this process in bytes; `None` if the system does not report it.
 pub fn resident_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

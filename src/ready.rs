@@ -1,9 +1,9 @@
-//! Whether this process wants traffic.
+//! Whether this process accepts traffic.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether this process wants traffic: the first migration check has ended and it is not draining.
+/// Whether this process accepts traffic: the first migration check has ended and it is not draining.
 #[derive(Clone, Default)]
 pub struct Ready(Arc<AtomicBool>);
 

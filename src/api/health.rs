@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz`, `/health` as `application/health+json`, `/health/{service}`: all read memory only.
+//! `/livez`, `/readyz`, `/health` as `application/health+json`, `/health/{service}`: all read only memory.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -28,7 +28,7 @@ pub async fn readyz(ready: web::Data<Ready>) -> HttpResponse {
     }
 }
 
-/// One service, in the form that the applications behind Larder ask for.
+/// One service, in the format that the applications behind Larder expect.
 pub async fn service(ctx: web::Data<Context>, name: web::Path<String>, req: HttpRequest) -> HttpResponse {
     let Some(service) = Service::of_slug(&name) else { return not_found(req).await };
     let Snapshot { healthy, latency_ms, state, pool, .. } = ctx.health.one(service);
@@ -38,12 +38,12 @@ pub async fn service(ctx: web::Data<Context>, name: web::Path<String>, req: Http
         let pool_size = pool.map_or(0, |(_, size, _)| size);
         json!({ "healthy": healthy, "latency_ms": latency_ms, "connected": healthy, "pool_size": pool_size })
     };
-    let fine = healthy || state == State::NotConfigured;
-    let mut answer = if fine { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    answer.json(body)
+    let is_ok = healthy || state == State::NotConfigured;
+    let mut response = if is_ok { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    response.json(body)
 }
 
-/// The page for people, `application/health+json` for programs.
+/// The page for browsers, `application/health+json` for programs.
 pub async fn whole(
     visitor: Visitor,
     ctx: web::Data<Context>,
@@ -51,20 +51,20 @@ pub async fn whole(
     render_cache: web::Data<RenderCache>,
     req: HttpRequest,
 ) -> error::Result<HttpResponse> {
-    let mut answer = match wants_html(&req) {
+    let mut response = match wants_html(&req) {
         true => pages::health::show(&visitor, &ctx, &meter, &render_cache)?,
         false => document(&ctx, visitor.is_signed_in()),
     };
-    answer.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept, Cookie"));
-    Ok(answer)
+    response.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept, Cookie"));
+    Ok(response)
 }
 
-/// Whether whoever asks wants the page rather than JSON.
+/// Whether the client prefers the page to JSON.
 fn wants_html(req: &HttpRequest) -> bool {
     req.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
 }
 
-/// The whole, as draft-inadarei-api-health-check-06 writes it; `details` only for those who are signed in.
+/// The document of draft-inadarei-api-health-check-06; `details` only for signed-in users.
 fn document(ctx: &Context, details: bool) -> HttpResponse {
     let snapshots = ctx.health.all();
     let root = root_status(&snapshots);
@@ -84,15 +84,15 @@ fn document(ctx: &Context, details: bool) -> HttpResponse {
         body.insert("serviceId".into(), json!(ctx.health.instance()));
         body.insert("checks".into(), Value::Object(checks));
     }
-    let mut answer = if root == "fail" { HttpResponse::ServiceUnavailable() } else { HttpResponse::Ok() };
+    let mut response = if root == "fail" { HttpResponse::ServiceUnavailable() } else { HttpResponse::Ok() };
     let age = ctx.health.period().as_secs().max(1);
-    answer
+    response
         .insert_header((header::CACHE_CONTROL, format!("{}max-age={age}", if details { "private, " } else { "" })))
         .content_type("application/health+json")
         .body(body.to_string())
 }
 
-/// Without Redis, Qdrant or LiteLLM Larder still does its work; without Postgres or S3 it does not.
+/// Larder works without Redis, Qdrant and LiteLLM, but not without Postgres and S3.
 fn root_status(snapshots: &[Snapshot]) -> &'static str {
     let statuses = || snapshots.iter().filter(|snapshot| snapshot.state != State::NotConfigured).map(|one| (one.service, status(one)));
     if statuses().any(|(service, status)| service.is_hard() && status == "fail") {
@@ -125,16 +125,16 @@ fn check(snapshot: &Snapshot) -> Value {
         check.insert("observedUnit".into(), json!("ms"));
     }
     if status != "pass" {
-        let fault = snapshot.problem.as_ref().or(snapshot.last_failure.as_ref().map(|(_, fault)| fault));
+        let error = snapshot.problem.as_ref().or(snapshot.last_failure.as_ref().map(|(_, error)| error));
         let output = match snapshot.state {
-            State::Unknown => Some("It has not been checked yet."),
-            State::Stale => Some("Its check has not ended for a while."),
-            _ => fault.map(|fault| fault.why.as_str()),
+            State::Unknown => Some("The service has not been checked yet."),
+            State::Stale => Some("No recent check has finished."),
+            _ => error.map(|error| error.why.as_str()),
         };
         check.insert("state".into(), json!(snapshot.state.slug()));
         check.insert("unstable".into(), json!(snapshot.unstable));
         check.insert("output".into(), json!(output));
-        check.insert("faultClass".into(), json!(fault.map(|fault| fault.class.slug())));
+        check.insert("faultClass".into(), json!(error.map(|error| error.class.slug())));
         check.insert("since".into(), json!(time(snapshot.since)));
         check.insert("consecutiveFailures".into(), json!(snapshot.failures));
         check.insert("affectedEndpoints".into(), json!(snapshot.service.affected_endpoints()));

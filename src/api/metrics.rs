@@ -1,5 +1,5 @@
-//! `/metrics`: the text format of Prometheus, for whoever has the token; without a token, for this machine alone, and nobody where
-//! browsers come from elsewhere.
+//! `/metrics`: Prometheus text format, for clients with the token. Without a configured token, only for loopback
+//! clients, and not if the public URL is on another host.
 
 use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, FORWARDED, HOST, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -15,10 +15,10 @@ use crate::meter::Meter;
 
 pub async fn show(ctx: web::Data<Context>, meter: web::Data<Meter>, req: HttpRequest) -> HttpResponse {
     if !may_read(&ctx.config, &req) {
-        let mut refused =
+        let mut response =
             error::problem(&Error::SignIn { next: String::new() }, &crate::console::request::current_id(), serde_json::Map::new());
-        refused.headers_mut().insert(WWW_AUTHENTICATE, actix_web::http::header::HeaderValue::from_static("Bearer"));
-        return refused;
+        response.headers_mut().insert(WWW_AUTHENTICATE, actix_web::http::header::HeaderValue::from_static("Bearer"));
+        return response;
     }
     let mut text = Vec::new();
     let written = state(&ctx).await.and_then(|registry| {
@@ -28,11 +28,11 @@ pub async fn show(ctx: web::Data<Context>, meter: web::Data<Meter>, req: HttpReq
     });
     match written {
         Ok(()) => HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type(prometheus::TEXT_FORMAT).body(text),
-        Err(fault) => error::answer(&Error::Internal(fault.to_string()), &req),
+        Err(error_value) => error::answer(&Error::Internal(error_value.to_string()), &req),
     }
 }
 
-/// Behind a proxy on this machine everybody comes from it: what was passed on needs a token.
+/// Behind a local proxy, every request comes from this machine, so forwarded requests need a token.
 fn may_read(config: &Config, req: &HttpRequest) -> bool {
     match &config.metrics_token {
         Some(token) => {
@@ -40,9 +40,9 @@ fn may_read(config: &Config, req: &HttpRequest) -> bool {
             given.is_some_and(|given| constant_time::verify_slices_are_equal(given, token.reveal().as_bytes()).is_ok())
         }
         None => {
-            let passed_on =
+            let is_forwarded =
                 [FORWARDED.as_str(), "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| req.headers().contains_key(*name));
-            !passed_on
+            !is_forwarded
                 && !is_public(config)
                 && is_local_host(req)
                 && req.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
@@ -59,7 +59,7 @@ fn is_local_host(req: &HttpRequest) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Whether browsers reach it from elsewhere: then there is a proxy, which need not say so.
+/// Whether browsers reach Larder from other hosts: then there is a proxy, which may not add forwarding headers.
 fn is_public(config: &Config) -> bool {
     let Some(url) = config.public_url.as_deref() else { return false };
     let host = url.split_once("://").map_or(url, |(_, host)| host);
@@ -67,17 +67,17 @@ fn is_public(config: &Config) -> bool {
     host != "localhost" && !host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// What is so now, in a registry of its own.
+/// The current state, in a separate registry.
 async fn state(ctx: &Context) -> prometheus::Result<Registry> {
     let registry = Registry::new();
     build(&registry)?;
     pools(ctx, &registry)?;
     probes(ctx, &registry)?;
     cache(ctx, &registry)?;
-    traffic(ctx, &registry)?;
+    transfers(ctx, &registry)?;
     redis(ctx, &registry).await?;
-    gauge(&registry, "larder_uploads_in_flight", "Uploads under way", ctx.upload_memory.in_progress() as u64)?;
-    gauge(&registry, "larder_upload_memory_bytes", "Memory that uploads hold", ctx.upload_memory.in_use() as u64)?;
+    gauge(&registry, "larder_uploads_in_flight", "Uploads in progress", ctx.upload_memory.in_progress() as u64)?;
+    gauge(&registry, "larder_upload_memory_bytes", "Memory used by uploads", ctx.upload_memory.in_use() as u64)?;
     Ok(registry)
 }
 
@@ -117,28 +117,29 @@ fn build(registry: &Registry) -> prometheus::Result<()> {
 
 fn pools(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
     let connections = gauges(registry, "larder_pool_connections", "Connections of this process", &["pool", "state"])?;
-    let limits = gauges(registry, "larder_pool_limit", "Connections at most", &["pool"])?;
-    let waiting = gauges(registry, "larder_pool_waiting", "Callers that wait for a connection", &["pool"])?;
-    let enter = |pool: &str, in_use: usize, limit: usize, callers: usize| {
+    let limits = gauges(registry, "larder_pool_limit", "Connection limit", &["pool"])?;
+    let waiting = gauges(registry, "larder_pool_waiting", "Callers waiting for a connection", &["pool"])?;
+    let record = |pool: &str, in_use: usize, limit: usize, callers: usize| {
         connections.with_label_values(&[pool, "in_use"]).set(signed(in_use as u64));
         limits.with_label_values(&[pool]).set(signed(limit as u64));
         waiting.with_label_values(&[pool]).set(signed(callers as u64));
     };
     let (in_use, limit, callers) = ctx.db.usage();
-    enter("postgres", in_use, limit, callers);
+    record("postgres", in_use, limit, callers);
     for (pool, usage) in [("redis", ctx.redis.usage()), ("redis_browse", ctx.redis.browse_usage())] {
-        enter(pool, usage.in_use, usage.limit, usage.waiting);
+        record(pool, usage.in_use, usage.limit, usage.waiting);
         connections.with_label_values(&[pool, "idle"]).set(signed(usage.idle as u64));
     }
     Ok(())
 }
 
 fn probes(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
-    let up = gauges(registry, "larder_probe_success", "Whether a service answers, by its last checks", &["service"])?;
-    let duration = prometheus::GaugeVec::new(Opts::new("larder_probe_duration_seconds", "Of the last check that went well"), &["service"])?;
+    let up = gauges(registry, "larder_probe_success", "Whether a service is healthy, according to its last checks", &["service"])?;
+    let duration =
+        prometheus::GaugeVec::new(Opts::new("larder_probe_duration_seconds", "Duration of the last successful check"), &["service"])?;
     registry.register(Box::new(duration.clone()))?;
-    let states = gauges(registry, "larder_service_state", "1 for the state that a service is in", &["service", "state"])?;
-    let checks = counters(registry, "larder_probe_checks_total", "Checks by their result", &["service", "result"])?;
+    let states = gauges(registry, "larder_service_state", "1 for the current state of a service", &["service", "state"])?;
+    let checks = counters(registry, "larder_probe_checks_total", "Checks by result", &["service", "result"])?;
     for snapshot in ctx.health.all() {
         if snapshot.state == State::NotConfigured {
             continue;
@@ -160,10 +161,10 @@ fn probes(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
 }
 
 fn cache(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
-    let lookups = counters(registry, "larder_cache_lookups_total", "Look-ups of cached values, by this process", &["namespace", "result"])?;
-    let computed = counters(registry, "larder_cache_computations_total", "Values that were computed", &["namespace", "outcome"])?;
+    let lookups = counters(registry, "larder_cache_lookups_total", "Cache lookups by this process", &["namespace", "result"])?;
+    let computed = counters(registry, "larder_cache_computations_total", "Computed cache values", &["namespace", "outcome"])?;
     let seconds = prometheus::CounterVec::new(
-        Opts::new("larder_cache_lookup_seconds_total", "Time that look-ups took, computations included"),
+        Opts::new("larder_cache_lookup_seconds_total", "Duration of cache lookups, including computations"),
         &["namespace"],
     )?;
     registry.register(Box::new(seconds.clone()))?;
@@ -180,22 +181,22 @@ fn cache(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
     Ok(())
 }
 
-fn traffic(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
-    let uploads = counters(registry, "larder_uploads_total", "Files by how their upload ended", &["outcome"])?;
-    for how in UploadOutcome::ALL {
-        uploads.with_label_values(&[how.slug()]).inc_by(ctx.transfer_counters.count(how));
+fn transfers(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
+    let uploads = counters(registry, "larder_uploads_total", "Uploaded files by outcome", &["outcome"])?;
+    for outcome in UploadOutcome::ALL {
+        uploads.with_label_values(&[outcome.slug()]).inc_by(ctx.transfer_counters.count(outcome));
     }
-    counter(registry, "larder_upload_bytes_total", "Bytes of the files that were stored", ctx.transfer_counters.uploaded())?;
-    counter(registry, "larder_download_bytes_total", "Bytes of objects that were handed out", ctx.transfer_counters.downloaded())
+    counter(registry, "larder_upload_bytes_total", "Bytes of stored files", ctx.transfer_counters.uploaded())?;
+    counter(registry, "larder_download_bytes_total", "Bytes of downloaded objects", ctx.transfer_counters.downloaded())
 }
 
-/// What the server tells within a quarter of a second; without it the other figures stand alone.
+/// Redis metrics, if the server responds within 250 ms; they are omitted otherwise.
 async fn redis(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
-    let Some(told) = redis_metrics::export(ctx).await else { return Ok(()) };
-    for (name, help, value) in told.gauges() {
+    let Some(export) = redis_metrics::export(ctx).await else { return Ok(()) };
+    for (name, help, value) in export.gauges() {
         gauge(registry, name, help, value)?;
     }
-    for (name, help, value) in told.counters() {
+    for (name, help, value) in export.counters() {
         counter(registry, name, help, value)?;
     }
     Ok(())

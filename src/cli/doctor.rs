@@ -1,4 +1,4 @@
-//! `larder doctor`: what is wrong with the configuration and the stores, and how to mend it.
+//! `larder doctor`: reports problems of the configuration and the services, and how to fix them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -7,96 +7,93 @@ use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{say, with_stores};
+use super::{print_line, with_stores};
 use crate::app;
 use crate::config::Config;
 use crate::domain::health::{self, Service};
 use crate::stores::postgres;
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(embedded: bool) -> anyhow::Result<()> {
-    // A fault of the configuration ends it here, with every fault named.
-    with_stores(embedded, async |config| examine(config).await).await
+    // Configuration errors end the command here, with all errors listed.
+    with_stores(embedded, async |config| check_services(config).await).await
 }
 
-/// Whether the Larder of this machine takes requests. Needs no configuration but BIND, and no other program.
+/// Whether the instance on this machine is ready. Requires no configuration except BIND, and no other program.
 pub(super) async fn ready() -> anyhow::Result<()> {
     let mut address = Config::bind_from_env()?;
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
-    let asking = async {
+    let request = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(format!("GET /readyz HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
         let mut line = [0; 12];
         stream.read_exact(&mut line).await?;
         Ok::<_, std::io::Error>(line)
     };
-    let line = tokio::time::timeout(PATIENCE, asking).await.context("no answer within 2 s")?.with_context(|| address.to_string())?;
-    anyhow::ensure!(line.ends_with(b" 200"), "it is not ready: {}", String::from_utf8_lossy(&line));
-    say("ready");
+    let line =
+        tokio::time::timeout(READY_TIMEOUT, request).await.context("no response within 2 s")?.with_context(|| address.to_string())?;
+    anyhow::ensure!(line.ends_with(b" 200"), "not ready: {}", String::from_utf8_lossy(&line));
+    print_line("ready");
     Ok(())
 }
 
-async fn examine(config: Config) -> anyhow::Result<()> {
-    say("ok     Configuration");
+async fn check_services(config: Config) -> anyhow::Result<()> {
+    print_line("ok     Configuration");
     for warning in config.warnings() {
-        say(&format!("note   {warning}"));
+        print_line(&format!("note   {warning}"));
     }
     let ctx = app::context(config)?;
-    let mut faults = 0;
+    let mut problems = 0;
     for service in Service::ALL {
         if !ctx.health.is_configured(service) {
-            say(&format!("note   {}: not configured", service.name()));
+            print_line(&format!("note   {}: not configured", service.name()));
             continue;
         }
         let (latency, version) = match health::check_once(&ctx, service).await {
             Ok(answer) => answer,
-            Err(fault) => {
-                faults += 1;
-                say(&format!("FAULT  {}: {} {}", service.name(), fault.why, mend(service)));
+            Err(error) => {
+                problems += 1;
+                print_line(&format!("error  {}: {} {}", service.name(), error.why, remedy(service)));
                 continue;
             }
         };
         let version = if version.is_empty() { version } else { format!(" {version}") };
-        say(&format!("ok     {}{version}, {:.1} ms", service.name(), latency.as_secs_f64() * 1_000.0));
+        print_line(&format!("ok     {}{version}, {:.1} ms", service.name(), latency.as_secs_f64() * 1_000.0));
         match health::inspect_once(&ctx, service).await {
-            // The server works: what is not as it should be may be wanted so.
-            Ok(detail) => detail.problem().into_iter().for_each(|trouble| say(&format!("note   {}: {trouble}", service.name()))),
-            Err(fault) => {
-                faults += 1;
-                say(&format!("FAULT  {}: {} {}", service.name(), fault.why, mend(service)));
+            // The service works; a degraded state may be intended.
+            Ok(detail) => detail.problem().into_iter().for_each(|problem| print_line(&format!("note   {}: {problem}", service.name()))),
+            Err(error) => {
+                problems += 1;
+                print_line(&format!("error  {}: {} {}", service.name(), error.why, remedy(service)));
             }
         }
         if service == Service::Postgres {
-            faults += schema(&ctx.config).await;
+            problems += schema(&ctx.config).await;
         }
     }
-    if faults > 0 {
-        let word = if faults == 1 {
-            "thing that Larder needs is not as it should be"
-        } else {
-            "things that Larder needs are not as they should be"
-        };
-        anyhow::bail!("{faults} {word}");
+    if problems > 0 {
+        let word = if problems == 1 { "problem found" } else { "problems found" };
+        anyhow::bail!("{problems} {word}");
     }
-    say("All is well.");
+    print_line("No problems found.");
     Ok(())
 }
 
-/// How many faults the schema has.
+/// Checks the schema and returns the number of problems.
 async fn schema(config: &Config) -> u32 {
-    const OWNER: &str = "Larder's user must own the database, or at least be allowed to create in it";
+    const OWNER: &str = "Larder's database user must own the database or have the CREATE privilege on it";
     let found = match postgres::applied(&config.database_url).await {
         Ok((applied, 0)) => Ok(format!("ok     Schema, {applied} migrations")),
         Ok((_, pending)) if !config.migrate_on_start => {
-            Err(format!("migrations that are missing: {pending}, and MIGRATE_ON_START is false. Run: larder migrate"))
+            Err(format!("{pending} pending migrations, and MIGRATE_ON_START is false. Run: larder migrate"))
         }
         Ok((_, pending)) => match postgres::may_migrate(&config.database_url).await {
-            Ok(true) => Ok(format!("note   Schema: migrations to run at the next start: {pending}")),
+            Ok(true) => Ok(format!("note   Schema: {pending} pending migrations, run at the next start")),
             Ok(false) => {
-                Err(format!("migrations that are missing: {pending}. {OWNER}, or another runs them: see deploy/postgres/roles.sql"))
+                Err(format!("{pending} pending migrations. {OWNER}, or another user must run them: see deploy/postgres/roles.sql"))
             }
             Err(error) => Err(error.to_string()),
         },
@@ -104,22 +101,24 @@ async fn schema(config: &Config) -> u32 {
     };
     match found {
         Ok(line) => {
-            say(&line);
+            print_line(&line);
             0
         }
         Err(why) => {
-            say(&format!("FAULT  Schema: {why}."));
+            print_line(&format!("error  Schema: {why}."));
             1
         }
     }
 }
 
-fn mend(service: Service) -> &'static str {
+fn remedy(service: Service) -> &'static str {
     match service {
-        Service::Postgres => "See that the server runs and that DATABASE_URL has its host, port, database, user and password.",
-        Service::Redis => "See that the server runs and that REDIS_URL and REDIS_PASSWORD are its own.",
-        Service::S3 => "See that S3_ENDPOINT_URL can be reached and that AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are valid there.",
-        Service::Qdrant => "See that the server runs and that QDRANT_URL and QDRANT_API_KEY are its own.",
-        Service::LiteLlm => "See that the proxy runs and that LITELLM_URL and LITELLM_MASTER_KEY are its own.",
+        Service::Postgres => {
+            "Check that the server is running and that DATABASE_URL has the right host, port, database, user and password."
+        }
+        Service::Redis => "Check that the server is running and that REDIS_URL and REDIS_PASSWORD are correct.",
+        Service::S3 => "Check that S3_ENDPOINT_URL is reachable and that AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are valid.",
+        Service::Qdrant => "Check that the server is running and that QDRANT_URL and QDRANT_API_KEY are correct.",
+        Service::LiteLlm => "Check that the proxy is running and that LITELLM_URL and LITELLM_MASTER_KEY are correct.",
     }
 }

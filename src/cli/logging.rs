@@ -1,21 +1,21 @@
-//! The log, on standard error: lines for people, or one JSON object a line for programs.
+//! The log on standard error: lines of text, or one JSON object per line.
 
 use std::io::Write;
 
 use chrono::SecondsFormat;
 use env_logger::{Builder, Env};
 
-/// `RUST_LOG` says what is logged, `info` where it is not set; `LOG_FORMAT` says how.
+/// `RUST_LOG` sets the log level (default `info`), `LOG_FORMAT` the format.
 pub fn start() {
     let mut builder = Builder::from_env(Env::default().default_filter_or("info"));
-    // Read here as well as in `config`: a configuration with faults must be able to log.
+    // Read here as well as in `config`, because errors of the configuration are logged too.
     if std::env::var_os("LOG_FORMAT").is_some_and(|format| format == "json") {
         builder.format(|out, record| {
             let line = json(record.level(), record.target(), &record.args().to_string());
             writeln!(out, "{line}")
         });
     }
-    // Only a second call fails, and the first one's choice stands.
+    // Only a second call fails; the first one stays in effect.
     drop(builder.try_init());
 }
 
@@ -27,7 +27,7 @@ fn json(level: log::Level, target: &str, message: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_message_cannot_break_out_of_its_line_or_its_field() {
+    fn a_message_stays_within_its_line_and_field() {
         let line = super::json(log::Level::Warn, "larder", "a \"quote\",\nand \u{1b}[31m, \\");
         assert!(!line.contains('\n') && !line.contains('\u{1b}'));
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-/// A day.
+/// One day.
 const MINUTES: usize = 1440;
-/// Upper ends, in milliseconds; what is slower goes into the last.
+/// Upper bounds in milliseconds; slower requests are counted in the last one.
 const STEPS: [f64; 15] = [1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0];
 
 #[derive(Clone, Copy, Default)]
 struct Minute {
-    /// Since the start; tells whose turn of the ring it is.
+    /// Minutes since the start; identifies the use of this ring slot.
     number: u64,
     requests: u32,
     errors: u32,
@@ -21,16 +21,16 @@ pub(super) struct Recent {
     ring: Vec<Minute>,
 }
 
-/// What a console has to do.
+/// The load of this console.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Load {
-    /// Requests a second, over the last whole minute.
+    /// Requests per second, over the last complete minute.
     pub per_second: f64,
-    /// Milliseconds that 95 of 100 requests of the last hour took at most; `None` without requests.
+    /// The 95th percentile of the last hour in milliseconds; `None` without requests.
     pub p95: Option<f64>,
     /// Of the last day, or since the start.
     pub requests: u64,
-    /// Of these, answered with 5xx.
+    /// Of these, the number of 5xx responses.
     pub errors: u64,
 }
 
@@ -77,7 +77,7 @@ impl Recent {
     }
 }
 
-/// The upper end of the step that it lies in.
+/// The upper bound of the bucket that contains the percentile.
 fn percentile(by_time: &[u64; STEPS.len()], percent: u64) -> Option<f64> {
     let all: u64 = by_time.iter().sum();
     let rank = (all * percent).div_ceil(100);
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_load_is_of_the_last_minute_hour_and_day() {
+    fn load_covers_the_last_minute_hour_and_day() {
         let mut recent = Recent::new();
         let at = |minute: u64| recent.started + Duration::from_secs(minute * 60 + 1);
         let (first, second, much_later) = (at(0), at(1), at(1500));

@@ -55,7 +55,7 @@ async fn doctor_says_what_is_well_and_what_is_not() {
         ("S3_BUCKETS", app.bucket.as_str()),
     ];
     let output = larder(&["doctor"], &environment, "");
-    assert!(output.status.success() && text(&output).contains("All is well"), "{}", text(&output));
+    assert!(output.status.success() && text(&output).contains("No problems found"), "{}", text(&output));
 
     let output =
         larder(&["user", "add", "ben@example.com", "--name", "Ben", "--role", "editor", "--password-stdin"], &environment, PASSWORD);

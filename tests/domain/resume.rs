@@ -32,7 +32,7 @@ impl<'a> Sender<'a> {
 
     async fn open_with(&self, name: &str, length: usize, fingerprint: &str, restart: bool) -> Result<Resumable> {
         let receiver = Receiver::open(&self.app.ctx, &self.actor, BucketName::parse(&self.app.bucket).unwrap(), "", false).await?;
-        let wanted = ResumeRequest { name, content_type: Some("text/plain"), length: length as u64, fingerprint, anew };
+        let wanted = ResumeRequest { name, content_type: Some("text/plain"), length: length as u64, fingerprint, restart };
         resume::open(&receiver, &wanted).await
     }
 
