@@ -1,4 +1,4 @@
-//! A value that is there, by the cache and by a bare GET.
+//! A cached value, read through the cache and by a bare GET.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub async fn measure(urls: &EmbeddedUrls) -> Result<Vec<Figure>> {
     cache::get_or_compute(&ctx, &VALUES, &key, compute).await?;
     let name = format!("cache:bench:{}", key.as_str());
     let redis = ctx.redis.best_effort(Duration::from_secs(1));
-    redis.get(&name).await?.context("the value is not where it was looked for")?;
+    redis.get(&name).await?.context("the value was not found at its key")?;
     let (mut bare, mut cached, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let began = Instant::now();

@@ -1,4 +1,4 @@
-//! A Redis of its own with very many keys, and the users that Larder has there.
+//! A dedicated Redis with very many keys, and Larder's users on it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Large {
 
 impl Large {
     pub async fn start(directory: &Path, keys: u64) -> Result<Self> {
-        // Sockets have short names.
+        // Socket paths must be short.
         let socket = std::env::temp_dir().join(format!("larder-bench-{}.sock", std::process::id()));
         let configuration = format!(
             "port 0\nunixsocket {}\nsave \"\"\nappendonly no\nenable-debug-command yes\nrequirepass {PASSWORD}\n{}",
@@ -31,7 +31,7 @@ impl Large {
         let process = Running::start("redis-server", &[&path.display().to_string()], &[], &directory.join("large.log"))?;
         let large = Self { url: format!("unix://{}?pass={PASSWORD}", socket.display()), _process: process };
         let mut connection = large.connect_soon().await?;
-        eprintln!("making {keys} keys");
+        eprintln!("creating {keys} keys");
         let _: () = redis::cmd("DEBUG").arg("POPULATE").arg(keys).arg("cache:listing").arg(32).query_async(&mut connection).await?;
         let _: () = redis::cmd("SLOWLOG").arg("RESET").query_async(&mut connection).await?;
         Ok(large)
@@ -57,17 +57,17 @@ impl Large {
         EmbeddedUrls { redis_url: self.url.clone(), ..others.clone() }
     }
 
-    /// Microseconds that all commands took so far.
+    /// Total execution time of all commands so far, in microseconds.
     pub async fn busy(&self) -> Result<u64> {
         let text: String = redis::cmd("INFO").arg("commandstats").query_async(&mut self.connect().await?).await?;
         let mut sum = 0;
         for part in text.split(',').filter_map(|part| part.strip_prefix("usec=")) {
-            sum += part.parse::<u64>().context("INFO commandstats cannot be read")?;
+            sum += part.parse::<u64>().context("failed to parse INFO commandstats")?;
         }
         Ok(sum)
     }
 
-    /// Commands of Larder's pages that the server found slow (10 ms).
+    /// Number of slow commands (10 ms) of Larder's pages in the server's slow log.
     pub async fn slow(&self) -> Result<usize> {
         type Entry = (u64, i64, u64, Vec<String>, String, String);
         let entries: Vec<Entry> = redis::cmd("SLOWLOG").arg("GET").arg(128).query_async(&mut self.connect().await?).await?;

@@ -1,7 +1,7 @@
-//! `make bench-cache`: what looking at a Redis with ten million keys costs it and Larder, what the page of figures
-//! costs, and a cached value beside a bare GET, in one run.
+//! `make bench-cache`: the cost of browsing a Redis with ten million keys for Redis and Larder, the cost of the
+//! metrics page, and a cached value compared with a bare GET, in one run.
 
-#![allow(clippy::print_stdout, reason = "the table is what this program is for")]
+#![allow(clippy::print_stdout, reason = "the table is the output of this program")]
 
 #[path = "../transfers/binary.rs"]
 #[allow(dead_code, reason = "shared with the transfers")]
@@ -26,11 +26,11 @@ use binary::Larder;
 use cleanup::Cleanup;
 use large::Large;
 
-/// What looking at a large Redis costs, and a cached value.
+/// The cost of browsing a large Redis, and of a cached value.
 #[derive(Parser)]
 #[command(name = "make bench-cache")]
 struct Arguments {
-    /// Keys of the large Redis
+    /// Number of keys in the large Redis
     #[arg(long, default_value_t = 10_000_000)]
     keys: u64,
     /// Passed by cargo
@@ -38,7 +38,7 @@ struct Arguments {
     bench: bool,
 }
 
-/// One figure of the table.
+/// One row of the table.
 pub struct Figure {
     pub what: String,
     pub value: f64,
@@ -61,7 +61,7 @@ impl Figure {
     }
 }
 
-/// The value that so many percent are not above.
+/// The value below which this percentage of values lie.
 pub fn percentile(values: &mut [f64], percent: usize) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) * percent / 100).copied().unwrap_or(f64::NAN)
@@ -70,7 +70,7 @@ pub fn percentile(values: &mut [f64], percent: usize) -> f64 {
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Runtime::new()?;
-    // On the main thread: what is started here dies with the thread that started it.
+    // On the main thread: processes started here end with the thread that started them.
     runtime.block_on(bench(&arguments)).map(|()| ExitCode::SUCCESS)
 }
 
@@ -79,14 +79,14 @@ async fn bench(arguments: &Arguments) -> Result<()> {
     std::fs::create_dir_all(&directory)?;
     let _cleanup = Cleanup::start(None, [directory.clone()]);
     let servers = Servers::start(&directory.join("servers"), Options { durable: true, s3: S3Kind::SeaweedFs })?;
-    println!("A value from the cache beside a bare GET over the same pool, medians of 9 rounds of 5,000:");
+    println!("A cached value compared with a bare GET over the same pool, medians of 9 rounds of 5,000:");
     hits::measure(servers.urls()).await?.iter().for_each(Figure::print);
 
     let large = Large::start(&directory, arguments.keys).await?;
     let larder = Larder::start(&large.urls(servers.urls()), "bench", &directory.join("larder.log")).await?;
     println!("\nSearching {} keys, each page 20 times in turn:", arguments.keys);
     pages::searches(&larder, &large).await?.iter().for_each(Figure::print);
-    println!("\nThe page of figures, 200 times, beside 10,000 operations a second of others:");
+    println!("\nThe metrics page, 200 times, with 10,000 operations per second by other clients:");
     pages::figures(&larder, &large).await?.iter().for_each(Figure::print);
     println!("\nTargets are for 2 cores that do nothing else.");
     Ok(())

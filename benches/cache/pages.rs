@@ -1,4 +1,4 @@
-//! Pages, as a browser asks for them.
+//! Pages, requested like a browser does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,15 +21,15 @@ async fn milliseconds(larder: &Larder, path: &str) -> Result<f64> {
 pub async fn searches(larder: &Larder, large: &Large) -> Result<Vec<Figure>> {
     let patterns =
         [("every key", "*"), ("one in a hundred thousand", "*:12345*"), ("none", "nothing:*"), ("a name", "cache:listing:7777777")];
-    // What every page needs is loaded once before it counts.
+    // Data that every page needs is loaded once before measuring.
     milliseconds(larder, "/cache/keys?match=x").await?;
     let resident = process::resident(larder.pid())?;
-    process::forget_peak(larder.pid())?;
+    process::reset_peak(larder.pid())?;
     let mut figures = Vec::new();
     for (name, pattern) in patterns {
         let mut times = Vec::new();
         for at in 0..20 {
-            // From another place each time, as those who go on.
+            // From a different position each time, like users who paginate.
             let cursor = if pattern.contains('*') { (at * 104_729).to_string() } else { String::new() };
             times.push(milliseconds(larder, &format!("/cache/keys?match={pattern}&cursor={cursor}")).await?);
         }
@@ -37,8 +37,8 @@ pub async fn searches(larder: &Larder, large: &Large) -> Result<Vec<Figure>> {
         figures.push(Figure::new(format!("{name}: page, worst, ms"), percentile(&mut times, 100), Some(300.0)));
     }
     let grown = process::peak(larder.pid())?.saturating_sub(resident);
-    figures.push(Figure::new("Larder's memory at most above rest, MiB", grown as f64 / f64::from(1 << 20), Some(8.0)));
-    figures.push(Figure::new("its commands in the slow log (10 ms)", large.slow().await? as f64, Some(0.0)));
+    figures.push(Figure::new("peak of Larder's memory above idle, MiB", grown as f64 / f64::from(1 << 20), Some(8.0)));
+    figures.push(Figure::new("Larder's commands in the slow log (10 ms)", large.slow().await? as f64, Some(0.0)));
     Ok(figures)
 }
 
@@ -50,7 +50,7 @@ pub async fn figures(larder: &Larder, large: &Large) -> Result<Vec<Figure>> {
     }
     let each = (large.busy().await? - before) as f64 / 100.0 / 1000.0;
     let stop = Arc::new(AtomicBool::new(false));
-    let others = tokio::spawn(traffic(large.connect().await?, stop.clone()));
+    let others = tokio::spawn(background_load(large.connect().await?, stop.clone()));
     let mut busy = Vec::new();
     for _ in 0..200 {
         busy.push(milliseconds(larder, "/cache").await?);
@@ -58,16 +58,16 @@ pub async fn figures(larder: &Larder, large: &Large) -> Result<Vec<Figure>> {
     stop.store(true, Ordering::Relaxed);
     let rate = others.await??;
     Ok(vec![
-        Figure::new("what one page costs Redis, ms of its time", each, Some(2.0)),
-        Figure::new("page while Redis is quiet, median, ms", percentile(&mut quiet, 50), None),
-        Figure::new("others' operations a second", rate, None),
-        Figure::new("page beside them, median, ms", percentile(&mut busy, 50), None),
-        Figure::new("page beside them, p99, ms", percentile(&mut busy, 99), Some(20.0)),
+        Figure::new("execution time in Redis per page, ms", each, Some(2.0)),
+        Figure::new("page with idle Redis, median, ms", percentile(&mut quiet, 50), None),
+        Figure::new("operations per second of other clients", rate, None),
+        Figure::new("page under that load, median, ms", percentile(&mut busy, 50), None),
+        Figure::new("page under that load, p99, ms", percentile(&mut busy, 99), Some(20.0)),
     ])
 }
 
-/// About 10,000 reads a second; how many it were.
-async fn traffic(mut connection: redis::aio::MultiplexedConnection, stop: Arc<AtomicBool>) -> Result<f64> {
+/// About 10,000 reads per second; returns the actual number.
+async fn background_load(mut connection: redis::aio::MultiplexedConnection, stop: Arc<AtomicBool>) -> Result<f64> {
     let (began, mut count) = (Instant::now(), 0_u64);
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     while !stop.load(Ordering::Relaxed) {

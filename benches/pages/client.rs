@@ -1,4 +1,4 @@
-//! A browser's connection, as cheap as can be: it shares the cores with what it measures.
+//! A minimal HTTP connection: it shares the cores with what it measures.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,16 +7,16 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Nobody waits longer for a page.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout of a page.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One connection that is kept open.
+/// One keep-alive connection.
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// An answer, as it stands in the buffer until the next request.
+/// A response, stored in the buffer until the next request.
 pub struct Answer<'a> {
     pub status: u16,
     pub head: &'a [u8],
@@ -28,13 +28,13 @@ impl Answer<'_> {
         String::from_utf8_lossy(self.body).into_owned()
     }
 
-    /// Bytes of it that went over the wire: of the head, and of the body.
+    /// Bytes transferred: head and body.
     pub fn weight(&self) -> (usize, usize) {
         (self.head.len(), self.body.len())
     }
 }
 
-/// A GET, to be sent as often as wanted.
+/// A GET request, to be sent any number of times.
 pub fn request(path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut text = format!("GET {path} HTTP/1.1\r\nhost: larder\r\n");
     for (name, value) in headers {
@@ -57,8 +57,8 @@ impl Connection {
     }
 
     pub async fn ask(&mut self, request: &[u8]) -> Result<Answer<'_>> {
-        tokio::time::timeout(PATIENCE, self.exchange(request)).await.context("no answer within 10 s")??;
-        let end = self.end_of_head().context("an answer without a head")?;
+        tokio::time::timeout(TIMEOUT, self.exchange(request)).await.context("no response within 10 s")??;
+        let end = self.end_of_head().context("the response has no head")?;
         let status = std::str::from_utf8(&self.buffer[9..12])?.parse()?;
         Ok(Answer { status, head: &self.buffer[..end], body: &self.buffer[end..] })
     }
@@ -76,21 +76,21 @@ impl Connection {
                 break end;
             }
         };
-        let Some(length) = field(&self.buffer[..end], "content-length") else { bail!("an answer without a length") };
+        let Some(length) = field(&self.buffer[..end], "content-length") else { bail!("the response has no content length") };
         let whole = end + length.parse::<usize>()?;
         while self.buffer.len() < whole {
             ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "the connection was closed");
         }
-        ensure!(self.buffer.len() == whole, "more than was announced");
+        ensure!(self.buffer.len() == whole, "the body is longer than announced");
         Ok(())
     }
 }
 
-/// What clients have seen who each ask again as soon as they are answered: a closed loop, which asks less often
-/// where answers are slow.
+/// The measurements of clients that each send the next request after the response: a closed loop, which sends fewer
+/// requests when responses are slow.
 #[derive(Default)]
 pub struct Seen {
-    /// Milliseconds of each answer.
+    /// Milliseconds per response.
     pub times: Vec<f64>,
     pub errors: usize,
     pub seconds: f64,
@@ -102,7 +102,7 @@ impl Seen {
     }
 }
 
-/// `is_good` tells by the status and the length of the body.
+/// `is_good` checks the status and the length of the body.
 pub async fn closed_loop(address: SocketAddr, request: &[u8], clients: usize, lasts: Duration, is_good: fn(u16, usize) -> bool) -> Seen {
     let began = Instant::now();
     let one = async |request: Vec<u8>| -> (Vec<f64>, usize) {

@@ -1,20 +1,20 @@
-//! The health page while every store stands still.
+//! The health page while every store is frozen.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::client::{self, Connection, request};
-use crate::report::{Figure, Reach, middle, percentile, range};
+use crate::report::{Figure, Target, middle, percentile, range};
 use crate::stage::{self, Stage};
 
 const CLIENTS: usize = 50;
 const ROUNDS: usize = 3;
 const LASTS: Duration = Duration::from_secs(2);
-/// What a signed-in person sees is more than this, and what others see is less.
+/// The page is larger than this for signed-in users, and smaller for others.
 const DETAILED: usize = 20_000;
 
-/// Each round begins with servers that have just been frozen, and ends long after they are known to be down.
+/// Each round starts with freshly frozen servers and ends long after they are known to be down.
 pub async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
     let larder = stage.larder().await?;
     let address = stage::address(&larder)?;
@@ -22,7 +22,7 @@ pub async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
     type Row<'a> = (&'static str, Vec<u8>, fn(u16, usize) -> bool);
     let json = [("accept", "application/json"), ("cookie", cookie)];
     let html = [("accept", "text/html"), ("cookie", cookie)];
-    // 503 is what a JSON of services that are down says.
+    // The status of the JSON document is 503 when services are down.
     let rows: [Row; 5] = [
         ("/livez", request("/livez", &[]), |status, _| status == 200),
         ("/health, JSON, signed out", request("/health", &json[..1]), |status, _| matches!(status, 200 | 503)),
@@ -37,11 +37,11 @@ pub async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
     }
     let mut seen: Vec<Vec<client::Seen>> = rows.iter().map(|_| Vec::new()).collect();
     for round in 0..ROUNDS {
-        // Whoever looks at the page has looked at it before.
+        // The page has been requested before.
         let mut connection = Connection::open(address).await?;
         connection.ask(&rows[4].1).await?;
         stage.freeze()?;
-        // Another one first in each round: that one meets the servers before anybody knows that they are frozen.
+        // Each round starts with a different page, which meets the servers before they are known to be frozen.
         for at in (0..rows.len()).map(|at| (at + rows.len() - 1 - round) % rows.len()) {
             let (_, request, is_good) = &rows[at];
             seen[at].push(client::closed_loop(address, request, CLIENTS, LASTS, *is_good).await);
@@ -55,8 +55,8 @@ pub async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
         let rates: Vec<f64> = rounds.iter().map(client::Seen::per_second).collect();
         let errors: usize = rounds.iter().map(|seen| seen.errors).sum();
         let note = format!("{}, {:.0} a second", range(&p99), middle(&rates));
-        figures.push(Figure::new(format!("{what}: p99, ms"), middle(&p99), Reach::AtMost(10.0)).note(note));
-        figures.push(Figure::new(format!("{what}: errors"), errors as f64, Reach::AtMost(0.0)));
+        figures.push(Figure::new(format!("{what}: p99, ms"), middle(&p99), Target::AtMost(10.0)).note(note));
+        figures.push(Figure::new(format!("{what}: errors"), errors as f64, Target::AtMost(0.0)));
     }
     Ok(figures)
 }

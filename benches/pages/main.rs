@@ -1,7 +1,7 @@
-//! `make bench-pages`: the health page while every store is frozen, how soon a fault is shown, how soon Larder is
-//! ready, what it holds, what its pages weigh, and the overview beside a bare page.
+//! `make bench-pages`: the health page while all stores are frozen, the time until a failure is shown, the startup
+//! time, memory, page weight, and the overview compared with a bare page.
 
-#![allow(clippy::print_stdout, reason = "the table is what this program is for")]
+#![allow(clippy::print_stdout, reason = "the table is the output of this program")]
 
 #[path = "../transfers/binary.rs"]
 #[allow(dead_code, reason = "shared with the transfers")]
@@ -44,20 +44,20 @@ enum Section {
     Notice,
 }
 
-/// What Larder's pages cost, and how it takes the loss of its stores.
+/// The cost of Larder's pages, and its behaviour when stores fail.
 #[derive(Parser)]
 #[command(name = "make bench-pages")]
 struct Arguments {
     /// Only these, separated by commas
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Section>,
-    /// Seconds of doing nothing before memory is read
+    /// Idle seconds before memory is measured
     #[arg(long, default_value_t = 75)]
     idle: u64,
-    /// How often each service is killed, and frozen
+    /// How often each service is killed and frozen
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Be this neighbour of Larder
+    /// Run as this neighbour process
     #[arg(long, hide = true, requires = "at")]
     neighbour: Option<String>,
     #[arg(long, hide = true)]
@@ -74,7 +74,7 @@ fn main() -> Result<ExitCode> {
         let at = arguments.at.context("--at is missing")?;
         return runtime.block_on(neighbours::serve(what, at)).map(|()| ExitCode::SUCCESS);
     }
-    // On the main thread: what is started here dies with the thread that started it.
+    // On the main thread: processes started here end with the thread that started them.
     Ok(runtime.block_on(async {
         tokio::select! {
             outcome = bench(&arguments) => outcome.unwrap_or_else(|error| {
@@ -92,8 +92,8 @@ async fn bench(arguments: &Arguments) -> Result<ExitCode> {
     let machine = machine::describe(&store);
     let text = |name: &str| machine[name].as_str().unwrap_or_default();
     println!("{} cores of {}, Linux {}; Larder {}; {store}", machine["cores"], text("cpu"), text("kernel"), text("larder"));
-    println!("Beside a figure that was measured several times: its least and most. Targets are for 2 cores that do nothing else.");
-    println!("Load of the machine before: {}. More than 0.5 means that others were at work too.", machine::load());
+    println!("Values measured several times are followed by their minimum and maximum. Targets are for 2 otherwise idle cores.");
+    println!("Load average before: {}. More than 0.5 means that the machine was not idle.", machine::load());
     let stage = Stage::set().await?;
     let mut failed = false;
     for section in Section::value_variants() {
@@ -101,12 +101,12 @@ async fn bench(arguments: &Arguments) -> Result<ExitCode> {
             continue;
         }
         let (title, figures) = match section {
-            Section::Start => ("From the start to the first 200 of /readyz", start::measure(&stage).await),
+            Section::Start => ("From startup to the first 200 of /readyz", start::measure(&stage).await),
             Section::Memory => ("Memory with all five checks and thirty days of health", memory::measure(&stage, arguments.idle).await),
-            Section::Weight => ("The first visit of each page, over the wire", weight::measure(&stage).await),
-            Section::Overview => ("Overview beside a bare page, 16 connections in a closed loop", overview::measure(&stage).await),
+            Section::Weight => ("The first visit of each page, bytes transferred", weight::measure(&stage).await),
+            Section::Overview => ("Overview compared with a bare page, 16 connections in a closed loop", overview::measure(&stage).await),
             Section::Frozen => ("All services frozen, 50 clients in a closed loop", frozen::measure(&stage).await),
-            Section::Notice => ("A service killed, or frozen, and back", notice::measure(&stage, arguments.rounds).await),
+            Section::Notice => ("A service killed or frozen, and its recovery", notice::measure(&stage, arguments.rounds).await),
         };
         println!("\n{title} (load {}):", machine::load());
         match figures {

@@ -1,4 +1,4 @@
-//! What Larder holds while nobody asks for anything and all five services are checked.
+//! Larder's memory while it receives no requests and all five services are checked.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::client::{Connection, request};
 use crate::process;
-use crate::report::{Figure, Reach};
+use crate::report::{Figure, Target};
 use crate::stage::Stage;
 use crate::start::start;
 
@@ -26,15 +26,15 @@ pub async fn measure(stage: &Stage, idle: u64) -> Result<Vec<Figure>> {
     let checked = metrics.lines().filter(|line| line.starts_with("larder_probe_success") && line.ends_with(" 1")).count();
     ensure!(checked == 5, "{checked} of 5 services are well");
     Ok(vec![
-        Figure::new(format!("idle for {idle} s, MiB"), mebibytes(resident), Reach::AtMost(30.0)),
-        Figure::new("its peak since the start, MiB", mebibytes(peak), Reach::None),
+        Figure::new(format!("idle for {idle} s, MiB"), mebibytes(resident), Target::AtMost(30.0)),
+        Figure::new("peak since startup, MiB", mebibytes(peak), Target::None),
     ])
 }
 
-/// Of a Larder that has served the sections before.
+/// The memory of an instance that has served the previous sections.
 pub fn after(pid: u32) -> Result<Vec<Figure>> {
     Ok(vec![
-        Figure::new("after a sign-in and every page once, MiB", mebibytes(process::resident(pid)?), Reach::None),
-        Figure::new("its peak since the start, MiB", mebibytes(process::peak(pid)?), Reach::None),
+        Figure::new("after a sign-in and every page once, MiB", mebibytes(process::resident(pid)?), Target::None),
+        Figure::new("peak since startup, MiB", mebibytes(process::peak(pid)?), Target::None),
     ])
 }

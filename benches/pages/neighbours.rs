@@ -1,5 +1,5 @@
-//! What stands beside Larder and is served by this very program, in a process of its own: something that answers
-//! the checks as Qdrant and LiteLLM do, and a bare page.
+//! Neighbours of Larder, served by this program in a separate process: a stub that answers the checks like Qdrant and
+//! LiteLLM, and a bare page.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::process::Running;
 
-/// As Larder sets it.
+/// The same value as in Larder.
 const WRITE_BUFFER: usize = 128 << 10;
 
 pub struct Neighbour {
@@ -57,30 +57,30 @@ impl Neighbour {
 
 impl Drop for Neighbour {
     fn drop(&mut self) {
-        // A frozen process hears nothing else.
+        // A frozen process receives no other signal.
         drop(self.thaw());
     }
 }
 
-/// Of this machine, with a port that nobody listens at.
+/// On this machine, with a port on which nothing listens.
 pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-/// In the process of the neighbour; never ends.
+/// Runs in the neighbour process; never returns.
 pub async fn serve(what: &str, at: SocketAddr) -> Result<()> {
     if what == "stub" {
         return Ok(HttpServer::new(|| App::new().configure(stub)).workers(1).bind(at)?.run().await?);
     }
     let page = std::fs::read(what).with_context(|| what.to_owned())?;
-    let end = page.windows(4).position(|four| four == b"\r\n\r\n").context("a page without a head")?;
+    let end = page.windows(4).position(|four| four == b"\r\n\r\n").context("the page has no head")?;
     let head = std::str::from_utf8(&page[..end])?.to_owned();
     let body = bytes::Bytes::copy_from_slice(&page[end + 4..]);
     let headers: Vec<(HeaderName, HeaderValue)> = head
         .lines()
         .skip(1)
         .filter_map(|line| line.split_once(": "))
-        // These two actix writes itself.
+        // actix writes these two headers itself.
         .filter(|(name, _)| !matches!(*name, "content-length" | "date"))
         .filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)))
         .collect();
@@ -98,7 +98,7 @@ pub async fn serve(what: &str, at: SocketAddr) -> Result<()> {
     Ok(HttpServer::new(bare).h1_write_buffer_size(WRITE_BUFFER).bind(at)?.run().await?)
 }
 
-/// What Larder's checks ask of Qdrant and LiteLLM. No path is of both.
+/// The requests of Larder's checks to Qdrant and LiteLLM. No path belongs to both.
 fn stub(cfg: &mut web::ServiceConfig) {
     let tells = |value: serde_json::Value| web::get().to(move || std::future::ready(HttpResponse::Ok().json(value.clone())));
     let healthy = json!({ "status": "healthy", "litellm_version": "1.106.2" });

@@ -1,5 +1,5 @@
-//! How soon a service that stops answering is shown as a warning, then as down, and as well once it is back, with
-//! checks as often as in production.
+//! The time until a service that stops responding is shown as a warning, as down, and as healthy after its recovery,
+//! with the check period used in production.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use anyhow::{Result, bail};
 use larder::embedded::Server;
 
 use crate::client::{Connection, request};
-use crate::report::{Figure, Reach, middle, most, range};
+use crate::report::{Figure, Target, middle, most, range};
 use crate::stage::{self, Stage};
 
 const LOOKS: Duration = Duration::from_millis(20);
-const PATIENCE: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(40);
 
 #[derive(Clone, Copy)]
 enum How {
@@ -20,12 +20,12 @@ enum How {
     Frozen,
 }
 
-/// What is shown of one service.
+/// What is shown about one service.
 #[derive(Clone, Copy, Debug)]
 struct Shown {
     healthy: bool,
     warns: bool,
-    /// The page has it among those that are down.
+    /// Whether the page lists it as down.
     down: bool,
 }
 
@@ -44,17 +44,17 @@ impl Looker {
         Ok(Shown { healthy, warns, down })
     }
 
-    /// Seconds from `began` until it is shown so.
+    /// Seconds from `began` until it is shown like this.
     async fn until(&self, began: Instant, what: &str, so: fn(Shown) -> bool) -> Result<f64> {
-        // Larder closes connections that are idle for some seconds.
+        // Larder closes connections that are idle for a few seconds.
         let mut connection = Connection::open(self.address).await?;
         loop {
             let shown = self.look(&mut connection).await?;
             if so(shown) {
                 return Ok(began.elapsed().as_secs_f64());
             }
-            if began.elapsed() > PATIENCE {
-                bail!("{} is not shown as {what} within {PATIENCE:?}: {shown:?}", self.slug);
+            if began.elapsed() > TIMEOUT {
+                bail!("{} is not shown as {what} within {TIMEOUT:?}: {shown:?}", self.slug);
             }
             tokio::time::sleep(LOOKS).await;
         }
@@ -73,7 +73,7 @@ pub async fn measure(stage: &Stage, rounds: usize) -> Result<Vec<Figure>> {
             let (mut warn, mut down, mut back) = (Vec::new(), Vec::new(), Vec::new());
             for round in 0..rounds {
                 looker.until(Instant::now(), "well", |shown| shown.healthy && !shown.down).await?;
-                // Anywhere between two checks.
+                // At a random moment between two checks.
                 tokio::time::sleep(Duration::from_millis(4_000 + 1_300 * round as u64)).await;
                 let began = Instant::now();
                 halt(server, how);
@@ -85,9 +85,9 @@ pub async fn measure(stage: &Stage, rounds: usize) -> Result<Vec<Figure>> {
                 }
                 back.push(looker.until(Instant::now(), "well again", |shown| shown.healthy && !shown.down).await?);
             }
-            for (what, seconds, reach) in [("a warning", warn, 6.0), ("down", down, 16.0), ("back, shown well", back, 11.0)] {
+            for (what, seconds, target) in [("a warning", warn, 6.0), ("down", down, 16.0), ("recovered, shown as healthy", back, 11.0)] {
                 let note = format!("{}, middle {:.1}", range(&seconds), middle(&seconds));
-                figures.push(Figure::new(format!("{name} {word}: {what}, worst, s"), most(&seconds), Reach::AtMost(reach)).note(note));
+                figures.push(Figure::new(format!("{name} {word}: {what}, worst, s"), most(&seconds), Target::AtMost(target)).note(note));
             }
         }
     }
@@ -97,7 +97,7 @@ pub async fn measure(stage: &Stage, rounds: usize) -> Result<Vec<Figure>> {
 fn halt(server: &Server, how: How) {
     match how {
         How::Frozen => server.freeze(),
-        // Stopped, so that it stays away, and killed before it can take its leave.
+        // Stopped first, so that it is not restarted, and killed before it can shut down gracefully.
         How::Killed => std::thread::scope(|scope| {
             scope.spawn(|| server.stop());
             std::thread::sleep(Duration::from_millis(1));

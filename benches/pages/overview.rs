@@ -1,4 +1,4 @@
-//! The overview of somebody who is signed in, beside a bare page of the same bytes.
+//! The overview of a signed-in user, compared with a bare page of the same size.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::client::{Connection, closed_loop, request};
 use crate::neighbours::Neighbour;
 use crate::process;
-use crate::report::{Figure, Reach, middle, range};
+use crate::report::{Figure, Target, middle, range};
 use crate::stage::{self, Stage};
 
 const CLIENTS: usize = 16;
@@ -15,13 +15,13 @@ const ROUNDS: usize = 9;
 const LASTS: Duration = Duration::from_secs(2);
 
 pub async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
-    // Counted, but never near the limit: one person asks for everything, so the limit is the highest there is, and what
-    // was counted is forgiven each round.
+    // Requests are counted but never near the limit: a single user sends all requests, so the limit is set to the
+    // maximum and the counters are reset each round.
     let larder = stage.larder_with(&[("RATE_LIMIT_PER_MINUTE", "100000")]).await?;
     let address = stage::address(&larder)?;
     let asking = request("/", &[("accept", "text/html"), ("cookie", &larder.cookie)]);
     let mut connection = Connection::open(address).await?;
-    // The first one computes what later ones find.
+    // The first request fills the caches.
     connection.ask(&asking).await?;
     let page = connection.ask(&asking).await?;
     ensure!(page.status == 200 && page.text().contains("Last ten events"), "the overview: {}", page.status);
@@ -37,7 +37,7 @@ pub async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
     let (mut pages, mut spent) = (0, [0.0; 3]);
     for round in 0..=ROUNDS {
         let mut rates = [0.0; 2];
-        // In turn, so that neither always has the warmer machine.
+        // Alternating, so that neither always has the warmer machine.
         for at in [round % 2, 1 - round % 2] {
             stage.forgive().await?;
             let before = busy();
@@ -49,7 +49,7 @@ pub async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
                 busy().iter().zip(before).zip(&mut spent).for_each(|((after, before), spent)| *spent += after - before);
             }
         }
-        // The first round warms up.
+        // The first round is a warm-up.
         if round > 0 {
             ours.push(rates[0]);
             theirs.push(rates[1]);
@@ -57,12 +57,12 @@ pub async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
         }
     }
     let mut figures = vec![
-        Figure::new(format!("overview, {:.1} KB, a second", weight as f64 / 1000.0), middle(&ours), Reach::None).note(range(&ours)),
-        Figure::new("bare page of the same bytes, a second", middle(&theirs), Reach::None).note(range(&theirs)),
-        Figure::new("overview ÷ bare page", middle(&ratios), Reach::AtLeast(0.4)).note(range(&ratios)),
+        Figure::new(format!("overview, {:.1} KB, a second", weight as f64 / 1000.0), middle(&ours), Target::None).note(range(&ours)),
+        Figure::new("bare page of the same bytes, a second", middle(&theirs), Target::None).note(range(&theirs)),
+        Figure::new("overview ÷ bare page", middle(&ratios), Target::AtLeast(0.4)).note(range(&ratios)),
     ];
     for ((name, _), seconds) in workers.iter().zip(spent) {
-        figures.push(Figure::new(format!("processor time of {name} for one, µs"), seconds * 1e6 / pages as f64, Reach::None));
+        figures.push(Figure::new(format!("processor time of {name} for one, µs"), seconds * 1e6 / pages as f64, Target::None));
     }
     Ok(figures)
 }

@@ -1,23 +1,23 @@
-//! The table.
+//! The results table.
 
 #[derive(Clone, Copy)]
-pub enum Reach {
+pub enum Target {
     AtMost(f64),
     AtLeast(f64),
     None,
 }
 
-/// One line of it.
+/// One row of the table.
 pub struct Figure {
     what: String,
     value: f64,
-    reach: Reach,
+    target: Target,
     note: String,
 }
 
 impl Figure {
-    pub fn new(what: impl Into<String>, value: f64, reach: Reach) -> Self {
-        Self { what: what.into(), value, reach, note: String::new() }
+    pub fn new(what: impl Into<String>, value: f64, target: Target) -> Self {
+        Self { what: what.into(), value, target, note: String::new() }
     }
 
     pub fn note(self, note: impl Into<String>) -> Self {
@@ -25,10 +25,10 @@ impl Figure {
     }
 
     pub fn print(&self) {
-        let (target, reached) = match self.reach {
-            Reach::AtMost(most) => (format!("≤ {most}"), Some(self.value <= most)),
-            Reach::AtLeast(least) => (format!("≥ {least}"), Some(self.value >= least)),
-            Reach::None => (String::new(), None),
+        let (target, reached) = match self.target {
+            Target::AtMost(most) => (format!("≤ {most}"), Some(self.value <= most)),
+            Target::AtLeast(least) => (format!("≥ {least}"), Some(self.value >= least)),
+            Target::None => (String::new(), None),
         };
         let verdict = match reached {
             Some(true) => "reached",
@@ -39,7 +39,7 @@ impl Figure {
     }
 }
 
-/// The value that so many percent are not above.
+/// The value below which this percentage of values lie.
 pub fn percentile(values: &mut [f64], percent: usize) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get((values.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or(f64::NAN)
@@ -53,7 +53,7 @@ pub fn most(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::NAN, f64::max)
 }
 
-/// From the least to the most of several rounds.
+/// Minimum and maximum of several rounds.
 pub fn range(values: &[f64]) -> String {
     let least = values.iter().copied().fold(f64::NAN, f64::min);
     format!("{least:.2} – {:.2}", most(values))

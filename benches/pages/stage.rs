@@ -1,4 +1,4 @@
-//! What every section stands on: the servers, thirty days of health, a bucket with a hundred files.
+//! The environment of every section: the servers, thirty days of health history, a bucket with a hundred files.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub const BUCKET: &str = "contracts";
 /// Rows of the long listing.
 const FILES: usize = 100;
 
-/// Minutes of thirty days as one console has seen five services, in which each was away now and then.
+/// Thirty days of minutes for one console and five services, each of which had occasional outages.
 const HISTORY: &str = "
     INSERT INTO health_minutes (service, minute, console, checks, good, up_seconds, down_seconds, latency_sum_ms, latency_most_ms)
     SELECT service, date_trunc('minute', now()) - at * interval '1 minute', '00000000-0000-0000-0000-000000000001', 15, CASE WHEN bad THEN 0 ELSE 15 END,
@@ -42,7 +42,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Call it on the main thread: what it starts dies with the thread that started it.
+    /// Call this on the main thread: processes started here end with the thread that started them.
     pub async fn set() -> Result<Self> {
         let directory = cleanup::directory("bench-pages");
         std::fs::create_dir_all(&directory)?;
@@ -53,7 +53,7 @@ impl Stage {
         postgres::migrate(&larder::config::Secret::new(stage.urls().database_url.clone())).await?;
         let (sql, connection) = tokio_postgres::connect(&stage.urls().database_url, tokio_postgres::NoTls).await?;
         tokio::spawn(connection);
-        sql.batch_execute(HISTORY).await.context("thirty days of health cannot be written")?;
+        sql.batch_execute(HISTORY).await.context("failed to write thirty days of health history")?;
         stage.fill().await?;
         Ok(stage)
     }
@@ -62,19 +62,19 @@ impl Stage {
         self.servers.urls()
     }
 
-    /// What a Larder is told that checks all five services.
+    /// The environment of an instance that checks all five services.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let mut environment = crate::binary::environment(self.urls(), BUCKET);
         environment.extend([("QDRANT_URL", self.stub.url()), ("LITELLM_URL", self.stub.url())]);
         environment
     }
 
-    /// A Larder that checks all five services, and an admin who is signed in.
+    /// An instance that checks all five services, and a signed-in admin.
     pub async fn larder(&self) -> Result<Larder> {
         self.larder_with(&[]).await
     }
 
-    /// As [`larder`](Self::larder), with more variables.
+    /// Like [`larder`](Self::larder), with additional variables.
     pub async fn larder_with(&self, more: &[(&str, &str)]) -> Result<Larder> {
         let url = self.stub.url();
         let more = [&[("QDRANT_URL", url.as_str()), ("LITELLM_URL", url.as_str())], more].concat();
@@ -86,10 +86,10 @@ impl Stage {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        anyhow::bail!("not all services are well within 30 s")
+        anyhow::bail!("not all services are healthy within 30 s")
     }
 
-    /// Forgets how often anybody has asked.
+    /// Resets the rate limit counters.
     pub async fn forgive(&self) -> Result<()> {
         let client = redis::Client::open(self.urls().redis_url.as_str())?;
         let mut redis = client.get_multiplexed_async_connection().await?;
@@ -110,7 +110,7 @@ impl Stage {
         self.stub.thaw()
     }
 
-    /// Files that came through Larder, with names as people give them.
+    /// Files uploaded through Larder, with realistic names.
     async fn fill(&self) -> Result<()> {
         let larder = self.larder().await?;
         let mut form = reqwest::multipart::Form::new();
@@ -121,12 +121,12 @@ impl Stage {
         }
         let request = larder.http.post(larder.form_url(BUCKET, "2026/", false)).header(ORIGIN, &larder.base);
         let answer = request.header("cookie", &larder.cookie).header("accept", "application/json").multipart(form).send().await?;
-        ensure!(answer.status() == 201, "the files were not taken: {}", answer.status());
+        ensure!(answer.status() == 201, "the files were rejected: {}", answer.status());
         Ok(())
     }
 }
 
-/// Where it listens.
+/// The listening address.
 pub fn address(larder: &Larder) -> Result<std::net::SocketAddr> {
     Ok(larder.base.trim_start_matches("http://").parse()?)
 }

@@ -1,4 +1,4 @@
-//! From the start of the process to the first `/readyz` that says yes.
+//! From the start of the process to the first successful `/readyz`.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,19 +9,19 @@ use crate::binary::launch;
 use crate::client::{Connection, request};
 use crate::neighbours::free_address;
 use crate::process::Running;
-use crate::report::{Figure, Reach, middle, range};
+use crate::report::{Figure, Target, middle, range};
 use crate::stage::Stage;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub struct Started {
     pub process: Running,
     pub address: SocketAddr,
-    /// Milliseconds.
+    /// In milliseconds.
     pub took: f64,
 }
 
-/// `name`: of its log.
+/// `name`: of the log file.
 pub async fn start(stage: &Stage, arguments: &[&str], environment: &[(&str, &str)], name: &str) -> Result<Started> {
     let address = free_address()?;
     let bind = address.to_string();
@@ -36,8 +36,8 @@ pub async fn start(stage: &Stage, arguments: &[&str], environment: &[(&str, &str
             return Ok(Started { process, address, took: began.elapsed().as_secs_f64() * 1000.0 });
         }
         process.check().with_context(|| std::fs::read_to_string(stage.directory.join(name)).unwrap_or_default())?;
-        if began.elapsed() > PATIENCE {
-            bail!("not ready within {PATIENCE:?}");
+        if began.elapsed() > TIMEOUT {
+            bail!("not ready within {TIMEOUT:?}");
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -50,7 +50,7 @@ pub async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
     for _ in 0..11 {
         external.push(start(stage, &["serve"], &environment, "start.log").await?.took);
     }
-    // SeaweedFS is where `make run` has put it.
+    // SeaweedFS is installed where `make run` expects it.
     let cache = std::path::absolute(".cache/seaweedfs/bin")?;
     let path = format!("/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:{}", cache.display());
     let (mut first, mut warm) = (Vec::new(), Vec::new());
@@ -64,7 +64,7 @@ pub async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
     }
     let figure = |what: &str, times: &[f64], unit: f64, most: f64| {
         let times: Vec<f64> = times.iter().map(|ms| ms / unit).collect();
-        Figure::new(what, middle(&times), Reach::AtMost(most)).note(format!("{}, {} times", range(&times), times.len()))
+        Figure::new(what, middle(&times), Target::AtMost(most)).note(format!("{}, {} times", range(&times), times.len()))
     };
     Ok(vec![
         figure("with stores that are up: ready after, ms", &external, 1.0, 150.0),

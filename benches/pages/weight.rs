@@ -1,5 +1,5 @@
-//! What a browser that has never been here loads for each page: the page, its styles, its scripts and what those
-//! import, icons and pictures, as they travel, the heads of the answers included.
+//! What a browser without a cache loads for each page: the page, styles, scripts and their imports, icons and images,
+//! compressed as transferred, including response heads.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 use crate::binary::Larder;
 use crate::client::{Connection, request};
 use crate::memory;
-use crate::report::{Figure, Reach};
+use crate::report::{Figure, Target};
 use crate::stage::{self, BUCKET, Stage};
 
-/// As Chromium asks when an address is typed.
+/// The headers that Chromium sends when a URL is typed.
 const PAGE: [(&str, &str); 5] = [
     ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
     ("accept-encoding", "gzip, deflate, br, zstd"),
@@ -58,18 +58,18 @@ pub async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The address of some file's page.
+/// The path of some file's page.
 async fn object(larder: &Larder) -> Result<String> {
     let mut connection = Connection::open(stage::address(larder)?).await?;
     let path = format!("/buckets/{BUCKET}?prefix=2026%2F&limit=100");
     let page = connection.ask(&request(&path, &[("cookie", &larder.cookie)])).await?.text();
-    let begin = page.find(&format!("/buckets/{BUCKET}/object?")).context("the listing names no file")?;
+    let begin = page.find(&format!("/buckets/{BUCKET}/object?")).context("the listing contains no file")?;
     Ok(page[begin..].split('"').next().unwrap_or_default().replace("&amp;", "&").replace("&#38;", "&"))
 }
 
 async fn weigh(larder: &Larder, path: &str, cookie: &str) -> Result<Figure> {
     let mut connection = Connection::open(stage::address(larder)?).await?;
-    // What it says of what it names, without an encoding.
+    // Resources referenced by the page.
     let plain = connection.ask(&request(path, &[PAGE[0], ("cookie", cookie)])).await?;
     ensure!(plain.status == 200, "{path}: {}", plain.status);
     let (html, unpacked) = (plain.text(), plain.body.len());
@@ -88,7 +88,7 @@ async fn weigh(larder: &Larder, path: &str, cookie: &str) -> Result<Figure> {
         heads += head;
         *(if address.ends_with(".js") { &mut scripts } else { &mut styles }) += body;
         let directory = address.rsplit_once('/').map_or("", |(directory, _)| directory);
-        // Imports of scripts, and pictures of styles.
+        // Imports of scripts, and images of styles.
         let named = text.split('"').filter(|word| word.starts_with("./") || (word.ends_with(".svg") && !word.contains('/')));
         wanted.extend(named.map(|name| format!("{directory}/{}", name.trim_start_matches("./"))));
     }
@@ -97,5 +97,5 @@ async fn weigh(larder: &Larder, path: &str, cookie: &str) -> Result<Figure> {
     let kb = |bytes: usize| bytes as f64 / 1000.0;
     let parts = format!("page {:.1} ({:.1} unpacked), styles {:.1}, scripts {:.1}", kb(page), kb(unpacked), kb(styles), kb(scripts));
     let note = format!("{parts}; heads {:.1}", kb(heads));
-    Ok(Figure::new(format!("{short}{who}: KB"), kb(page + styles + scripts + heads), Reach::AtMost(50.0)).note(note))
+    Ok(Figure::new(format!("{short}{who}: KB"), kb(page + styles + scripts + heads), Target::AtMost(50.0)).note(note))
 }

@@ -1,4 +1,4 @@
-//! What to measure.
+//! The command line: what to measure.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ impl Kind {
         }
     }
 
-    /// Its name and version.
+    /// Name and version.
     pub fn title(self) -> String {
         match self {
             Self::Minio => format!("MinIO {}", machine::pinned("MINIO_VERSION")),
@@ -56,31 +56,31 @@ impl RowName {
 #[derive(Parser)]
 #[command(name = "make bench-transfers")]
 pub struct Arguments {
-    /// The store behind everything
+    /// The store to measure
     #[arg(long, value_enum, default_value = "minio")]
     pub store: Kind,
     /// Only these rows, separated by commas
     #[arg(long, value_enum, value_delimiter = ',')]
     pub only: Vec<RowName>,
-    /// Measured rounds of each row that is a ratio, after one that warms up
+    /// Measured rounds per ratio row, after one warm-up round
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
-    /// Of the files of upload, download and eight
+    /// Size of the files of upload, download and eight
     #[arg(long, default_value = "1GiB", value_parser = bytes)]
     pub size: u64,
     /// Files of the row small, at most 10,000
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub files: u32,
-    /// Of the object of the row hundred
+    /// Size of the object of the row hundred
     #[arg(long, default_value = "64MiB", value_parser = bytes)]
     pub hundred: u64,
-    /// Of each of the 8 files of the row large
+    /// Size of each of the 8 files of the row large
     #[arg(long, default_value = "4GiB", value_parser = bytes)]
     pub large: u64,
-    /// After each row, Larder once more under `perf`
+    /// Repeat the Larder part of each row under `perf`
     #[arg(long)]
     pub profile: bool,
-    /// Where servers and files are put; below target/tmp where it is not given
+    /// Directory for servers and files; below target/tmp if not given
     #[arg(long)]
     pub directory: Option<PathBuf>,
     /// Passed by cargo

@@ -1,4 +1,4 @@
-//! The release binary on a free port, with an admin who is signed in.
+//! The release binary on a free port, with a signed-in admin.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,13 +21,13 @@ pub struct Larder {
     pub http: reqwest::Client,
 }
 
-/// What a Larder on these stores is told.
+/// The environment of an instance on these stores.
 pub fn environment(urls: &EmbeddedUrls, bucket: &str) -> Vec<(&'static str, String)> {
     let values = [
         ("DATABASE_URL", urls.database_url.as_str()),
         ("REDIS_URL", &urls.redis_url),
         ("REDIS_BROWSE_URL", &urls.redis_browse_url()),
-        // One person asks for everything.
+        // A single user sends all requests.
         ("RATE_LIMIT_PER_MINUTE", "0"),
         ("S3_ENDPOINT_URL", &urls.s3_endpoint),
         ("S3_BUCKETS", bucket),
@@ -40,9 +40,9 @@ pub fn environment(urls: &EmbeddedUrls, bucket: &str) -> Vec<(&'static str, Stri
     values.map(|(name, value)| (name, value.to_owned())).into()
 }
 
-/// The release binary, which is not waited for. `log` begins anew: it will say where it listens.
+/// Starts the release binary without waiting. `log` is truncated, since it will contain the listening address.
 pub fn launch(arguments: &[&str], environment: &[(&str, &str)], log: &Path) -> Result<Running> {
-    // Another Larder has written its own address there.
+    // The log may contain the address of an earlier instance.
     drop(std::fs::remove_file(log));
     let directory = log.parent().context("the log has no directory")?.display().to_string();
     let environment: Vec<(&str, &str)> = [("TMPDIR", directory.as_str())].into_iter().chain(environment.iter().copied()).collect();
@@ -54,7 +54,7 @@ impl Larder {
         Self::start_with(urls, bucket, log, &[]).await
     }
 
-    /// With more variables, or other values of those that it has.
+    /// With additional or changed variables.
     pub async fn start_with(urls: &EmbeddedUrls, bucket: &str, log: &Path, more: &[(&str, &str)]) -> Result<Self> {
         let environment = environment(urls, bucket);
         let environment: Vec<(&str, &str)> =
@@ -90,7 +90,7 @@ impl Larder {
         }
     }
 
-    /// The admin is made a moment after the start.
+    /// The admin is created a moment after startup.
     async fn sign_in(&mut self) -> Result<()> {
         for _ in 0..5 {
             let form = form_urlencoded::Serializer::new(String::new()).extend_pairs([("email", EMAIL), ("password", PASSWORD)]).finish();
@@ -104,10 +104,10 @@ impl Larder {
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        bail!("nobody can sign in")
+        bail!("the admin cannot sign in")
     }
 
-    /// Where a form with files goes. `single`: it has one file.
+    /// The URL of an upload form. `single`: it has one file.
     pub fn form_url(&self, bucket: &str, prefix: &str, single: bool) -> String {
         format!("{}/buckets/{bucket}/uploads?prefix={prefix}{}", self.base, if single { "&single=1" } else { "" })
     }

@@ -1,4 +1,4 @@
-//! The ways to the store that are compared, and one transfer through each, by curl.
+//! The compared endpoints, and one transfer through each with curl.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use crate::stage::{BUCKET, Stage};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// Straight to it: what the others are measured against.
+    /// Directly to the store: the baseline of the others.
     Store,
     Nginx,
     Larder,
@@ -33,7 +33,7 @@ pub struct Endpoints<'a> {
 }
 
 impl Endpoints<'_> {
-    /// The process that stands between curl and the store.
+    /// The process between curl and the store.
     pub fn pid(&self, endpoint: Endpoint) -> Option<u32> {
         match endpoint {
             Endpoint::Store => None,
@@ -42,7 +42,7 @@ impl Endpoints<'_> {
         }
     }
 
-    /// The object `prefix` + the file's name, once the endpoint says that it is stored.
+    /// Uploads the object `prefix` + file name; returns when the endpoint reports it as stored.
     pub async fn upload(&self, endpoint: Endpoint, prefix: &str, name: &str, file: &Path) -> Result<()> {
         let key = format!("{prefix}{name}");
         let path = file.display();
@@ -66,7 +66,7 @@ impl Endpoints<'_> {
         Ok(())
     }
 
-    /// Fails where not all `size` bytes came.
+    /// Fails unless all `size` bytes are received.
     pub async fn download(&self, endpoint: Endpoint, key: &str, size: u64) -> Result<()> {
         let arguments = match endpoint {
             Endpoint::Larder => {
@@ -90,11 +90,11 @@ struct Answer {
 
 async fn curl(arguments: &[String]) -> Result<Answer> {
     let mut command = tokio::process::Command::new("curl");
-    // First `-q`, so that nobody's own settings count.
+    // `-q` comes first, so that the user's curl configuration is ignored.
     command.args(["-q", "-sS", "--noproxy", "*", "-m", "1800", "-o", "/dev/null", "-w", "%{http_code} %{size_download}"]).args(arguments);
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.context("curl cannot be started")?;
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.context("failed to start curl")?;
     ensure!(output.status.success(), "curl: {}", String::from_utf8_lossy(&output.stderr).trim());
     let text = String::from_utf8(output.stdout)?;
-    let (status, received) = text.trim().split_once(' ').context("curl's answer cannot be understood")?;
+    let (status, received) = text.trim().split_once(' ').context("unexpected output of curl")?;
     Ok(Answer { status: status.parse()?, received: received.parse()? })
 }

@@ -1,4 +1,4 @@
-//! Where it was measured: the machine, and the versions of everything that took part.
+//! The environment of the measurement: the machine, and the versions of all programs involved.
 
 use std::process::Command;
 
@@ -10,9 +10,9 @@ fn cpu_info(field: &str) -> String {
     line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
 }
 
-/// Whether the processor has instructions for SHA-256.
+/// Whether the processor has SHA-256 instructions.
 pub fn has_sha() -> bool {
-    // x86 and arm name it differently.
+    // x86 and Arm use different names.
     let (flags, features) = (cpu_info("flags"), cpu_info("Features"));
     flags.split(' ').any(|flag| flag == "sha_ni") || features.split(' ').any(|feature| feature == "sha2")
 }
@@ -34,13 +34,13 @@ pub fn describe(store: &str) -> Value {
     })
 }
 
-/// What `.ci/install` installs: a MinIO that Go has built does not know its own version.
+/// The version installed by `.ci/install`: a MinIO built with Go does not know its own version.
 pub fn pinned(name: &str) -> String {
     let text = std::fs::read_to_string(".ci/common").unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned()
 }
 
-/// Of whatever a program says, on either output.
+/// The first line that a program prints, on either output.
 fn first_line(program: &str, arguments: &[&str]) -> String {
     let path = format!("{}:/usr/sbin", std::env::var_os("PATH").unwrap_or_default().display());
     let Ok(output) = Command::new(program).args(arguments).env("PATH", path).output() else { return String::new() };

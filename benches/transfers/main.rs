@@ -1,7 +1,7 @@
-//! `make bench-transfers`: Larder's transfers as ratios to the store itself and to nginx in front of it, measured in one run,
-//! and what they cost in processor time and memory. `make bench-transfers ARGS=--help` lists what can be chosen.
+//! `make bench-transfers`: Larder's transfers as ratios to the store itself and to nginx in front of it, measured in
+//! one run, with their processor time and memory. `make bench-transfers ARGS=--help` lists the options.
 
-#![allow(clippy::print_stdout, reason = "the table is what this program is for")]
+#![allow(clippy::print_stdout, reason = "the table is the output of this program")]
 
 mod arguments;
 mod binary;
@@ -32,7 +32,7 @@ use stage::Stage;
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Runtime::new()?;
-    // On the main thread: what is started here dies with the thread that started it.
+    // On the main thread: processes started here end with the thread that started them.
     Ok(runtime.block_on(async {
         tokio::select! {
             outcome = bench(arguments) => outcome.unwrap_or_else(|error| {
@@ -67,12 +67,12 @@ async fn bench(arguments: Arguments) -> Result<ExitCode> {
         }
     }
     machine["load"] = serde_json::json!([load, machine::load()]);
-    println!("\nLoad of the machine before: {load}. More than 0.5 means that others were at work too.");
+    println!("\nLoad average before: {load}. More than 0.5 means that the machine was not idle.");
     println!("Written to {}", report::write(stage.arguments.store.as_str(), &machine, &done, &failures)?.display());
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Each row has a Larder of its own, so that none inherits the memory of another.
+/// Each row has its own instance, so that none inherits the memory of another.
 async fn row(stage: &Stage, name: RowName) -> Result<Row> {
     eprintln!("{}:", name.as_str());
     let larder = binary::Larder::start(stage.servers.urls(), stage::BUCKET, &stage.directory.join("larder.log")).await?;

@@ -1,4 +1,4 @@
-//! nginx in front of the store, set up for large bodies: the cheapest thing that can stand there.
+//! nginx in front of the store, configured for large bodies: the cheapest possible proxy.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;

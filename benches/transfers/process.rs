@@ -1,4 +1,4 @@
-//! Processes of ours: they die with us, and `/proc` says what they use.
+//! Child processes that end with this one, and their resource use from `/proc`.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -6,14 +6,14 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Of `utime` and `stime` in `/proc/PID/stat`: a hundred a second on every Linux that has a `/proc`.
+/// Ticks per second of `utime` and `stime` in `/proc/PID/stat`: 100 on every Linux.
 const TICKS: f64 = 100.0;
 
-/// A server that ends when this is dropped, and with us however we end.
+/// A server that ends on drop, and with this process however it ends.
 pub struct Running(Child);
 
 impl Running {
-    /// The death signal hangs on the thread that calls this: call it on the main thread.
+    /// The death signal depends on the calling thread: call this on the main thread.
     pub fn start(program: &str, arguments: &[&str], environment: &[(&str, &str)], log: &Path) -> Result<Self> {
         let output = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
         let mut command = Command::new("setpriv");
@@ -23,7 +23,7 @@ impl Running {
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
             .envs(environment.iter().copied())
-            // Away from a `.env` that Larder would read.
+            // In another directory, so that Larder does not read a `.env`.
             .current_dir(log.parent().context("the log has no directory")?)
             .process_group(0)
             .stdin(Stdio::null())
@@ -36,10 +36,10 @@ impl Running {
         self.0.id()
     }
 
-    /// An error once it has ended.
+    /// Fails if it has ended.
     pub fn check(&mut self) -> Result<()> {
         match self.0.try_wait()? {
-            Some(status) => bail!("it ended: {status}"),
+            Some(status) => bail!("the process ended: {status}"),
             None => Ok(()),
         }
     }
@@ -63,12 +63,12 @@ impl Drop for Running {
     }
 }
 
-/// Processor time of a process, all its threads and its children, in seconds.
+/// Processor time of a process including its threads and children, in seconds.
 pub fn cpu(pid: u32) -> Result<f64> {
     let mut ticks = 0;
     for pid in std::iter::once(pid).chain(children(pid)) {
         let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The second field is the program's name in brackets, and may itself hold spaces and brackets.
+        // The second field is the program's name in parentheses, which may itself contain spaces and parentheses.
         let fields: Vec<&str> = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
         for field in [11, 12] {
             ticks += fields.get(field).and_then(|ticks| ticks.parse::<u32>().ok()).context("/proc/PID/stat cannot be read")?;
@@ -82,17 +82,17 @@ fn children(pid: u32) -> Vec<u32> {
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// From now on the peak is that of what comes.
-pub fn forget_peak(pid: u32) -> Result<()> {
-    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").context("the peak of memory cannot be reset")
+/// Resets the peak memory.
+pub fn reset_peak(pid: u32) -> Result<()> {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").context("failed to reset the peak memory")
 }
 
-/// The most memory since [`forget_peak`], in bytes.
+/// Peak memory since [`reset_peak`], in bytes.
 pub fn peak(pid: u32) -> Result<u64> {
     status(pid, "VmHWM:")
 }
 
-/// Memory now, in bytes.
+/// Current memory, in bytes.
 pub fn resident(pid: u32) -> Result<u64> {
     status(pid, "VmRSS:")
 }

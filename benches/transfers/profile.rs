@@ -1,4 +1,4 @@
-//! Where Larder's processor time goes, by `perf`: apart from the measurements, because it slows them.
+//! Where Larder spends processor time, by `perf`: separate from the measurements, because it slows them down.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::report;
 
-/// Functions that are printed.
+/// Number of functions printed.
 const TOP: usize = 25;
 
 pub struct Profile {
@@ -34,7 +34,7 @@ impl Profile {
         println!("\nProfile of Larder, kept in {}:", self.data.display());
         let text = String::from_utf8_lossy(&output.stdout);
         for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()).take(TOP) {
-            // Columns that are empty here stand behind the name.
+            // Empty columns follow the name.
             println!("  {:.150}", line.trim().split("    ").next().unwrap_or_default());
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The table on standard output, and the same with every measurement as JSON.
+//! The table on standard output, and all measurements as JSON.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::rounds::Series;
 #[derive(Serialize)]
 pub struct Row {
     pub name: &'static str,
-    /// What is measured, in a line.
+    /// A one-line description of the measurement.
     pub explanation: String,
     pub figures: Vec<Figure>,
     pub series: Vec<Series>,
@@ -21,7 +21,7 @@ pub struct Row {
 pub struct Figure {
     pub what: String,
     pub value: f64,
-    /// Of a ratio: the least and the most of single rounds.
+    /// For ratios: minimum and maximum of single rounds.
     pub spread: Option<(f64, f64)>,
     pub at_most: Option<f64>,
     pub reached: Option<bool>,
@@ -32,7 +32,7 @@ impl Figure {
         Self { what: what.into(), value, spread: None, at_most: None, reached: None }
     }
 
-    /// Of the medians of times.
+    /// For medians of durations.
     pub fn ratio(what: &str, one: &Series, other: &Series) -> Self {
         let pairs = one.samples.iter().zip(&other.samples);
         let mut ratios: Vec<f64> = pairs.map(|(one, other)| one.seconds / other.seconds).collect();
@@ -57,7 +57,7 @@ impl Figure {
     }
 }
 
-/// A endpoint, as people write it.
+/// The display name of an endpoint.
 pub fn title(endpoint: &str) -> &str {
     if endpoint == "larder" { "Larder" } else { endpoint }
 }
@@ -67,8 +67,10 @@ pub fn print_head(machine: &Value, rounds: u32) {
     let sha = if machine["sha_instructions"] == true { "with" } else { "without" };
     println!("{} cores of {}, {sha} SHA instructions, Linux {}", machine["cores"], text("cpu"), text("kernel"));
     println!("Larder {}; {}; {}; {}", text("larder"), text("store"), text("nginx"), text("curl"));
-    println!("Medians of {rounds} rounds after a warm-up, each endpoint in turn. Beside each ratio: its least and most in one round.");
-    println!("Targets are for MinIO, the sizes that are the default, and 2 cores that do nothing else.");
+    println!(
+        "Medians of {rounds} rounds after a warm-up, alternating endpoints. Each ratio is followed by the minimum and maximum of single rounds."
+    );
+    println!("Targets are for MinIO, the default sizes, and 2 otherwise idle cores.");
 }
 
 pub fn print(row: &Row) {
@@ -85,7 +87,7 @@ pub fn directory() -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// The file that was written.
+/// Returns the path of the written file.
 pub fn write(store: &str, machine: &Value, rows: &[Row], failures: &[(&str, String)]) -> Result<PathBuf> {
     let path = directory()?.join(format!("transfers-{store}.json"));
     let failures: Vec<Value> = failures.iter().map(|(row, why)| json!({ "row": row, "why": why })).collect();

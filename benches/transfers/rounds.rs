@@ -1,4 +1,4 @@
-//! Rounds: every endpoint in turn, again and again, so that what slows the machine down slows all of them.
+//! Rounds: all endpoints alternate, so that slowdowns of the machine affect all of them equally.
 
 use std::time::Instant;
 
@@ -14,13 +14,13 @@ use crate::profile::Profile;
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Sample {
     pub seconds: f64,
-    /// Processor seconds of what stands in the endpoint.
+    /// Processor seconds of the endpoint's process.
     pub cpu: f64,
-    /// The most bytes of memory that it held meanwhile.
+    /// Peak memory of the endpoint's process in bytes.
     pub peak: u64,
 }
 
-/// All measurements of one endpoint, a round each.
+/// All measurements of one endpoint, one per round.
 #[derive(Debug, Serialize)]
 pub struct Series {
     pub endpoint: &'static str,
@@ -31,13 +31,13 @@ pub struct Series {
 pub struct Plan {
     pub row: RowName,
     pub rounds: u32,
-    /// Whether a round that does not count comes first.
+    /// Whether to run a warm-up round that does not count.
     pub warm_up: bool,
-    /// Bytes that one measurement stores.
+    /// Bytes stored by one measurement.
     pub disk: u64,
 }
 
-/// `one` does the work once, with a name of its own; `after` checks and clears away what it left, unmeasured.
+/// `one` does the work once, with a unique name; `after` checks and removes the result, unmeasured.
 pub async fn measure(
     endpoints: Endpoints<'_>,
     through: &[Endpoint],
@@ -71,7 +71,7 @@ pub async fn measure(
 async fn timed(pid: Option<u32>, work: impl Future<Output = Result<()>>) -> Result<Sample> {
     let before = match pid {
         Some(pid) => {
-            process::forget_peak(pid)?;
+            process::reset_peak(pid)?;
             process::cpu(pid)?
         }
         None => 0.0,
@@ -105,7 +105,7 @@ impl Series {
         median(self.samples.iter().map(|sample| sample.cpu))
     }
 
-    /// Of all rounds.
+    /// Over all rounds.
     pub fn peak(&self) -> u64 {
         self.samples.iter().map(|sample| sample.peak).max().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! The rows: what each measures, and the figures to reach.
+//! The rows: what each measures, and its targets.
 
 mod files;
 mod small;
@@ -30,7 +30,7 @@ pub async fn run(name: RowName, endpoints: Endpoints<'_>) -> Result<Row> {
     Ok(Row { name: name.as_str(), explanation, figures, series })
 }
 
-/// Medians of each endpoint, and each as a ratio to the store itself.
+/// Medians of each endpoint, and their ratios to the store itself.
 fn ratios(name: RowName, series: &[Series]) -> Vec<Figure> {
     let find = |endpoint: Endpoint| series.iter().find(|series| series.endpoint == endpoint.as_str());
     let mut figures: Vec<Figure> =
@@ -55,7 +55,7 @@ fn ratios(name: RowName, series: &[Series]) -> Vec<Figure> {
     figures
 }
 
-/// What the endpoints themselves cost.
+/// The cost of the endpoints themselves.
 fn usage(name: RowName, series: &[Series], bytes: u64) -> Vec<Figure> {
     let mut figures = Vec::new();
     for series in series.iter().filter(|series| series.endpoint != Endpoint::Store.as_str()) {

@@ -1,4 +1,4 @@
-//! What every row stands on: the servers, a bucket, nginx, files to send; and a look whether all has arrived.
+//! The environment of every row: the servers, a bucket, nginx, files to send, and the check of the results.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -18,23 +18,23 @@ use crate::cleanup::{self, Cleanup};
 use crate::nginx::Nginx;
 
 pub const BUCKET: &str = "bench";
-/// Presigned URLs are made for one transfer each.
+/// Presigned URLs are created for one transfer each.
 const LIFETIME: Duration = Duration::from_secs(3600);
-/// Left free on the disk whatever happens.
+/// Always left free on the disk.
 const SPARE: u64 = 4 << 30;
 
 pub struct Stage {
     pub arguments: Arguments,
     pub s3: aws_sdk_s3::Client,
     pub nginx: Nginx,
-    // Stopped after nginx, before the directory goes.
+    // Stopped after nginx and before the directory is removed.
     pub servers: Servers,
     pub directory: PathBuf,
     _cleanup: Cleanup,
 }
 
 impl Stage {
-    /// Call it on the main thread: what it starts dies with the thread that started it.
+    /// Call this on the main thread: processes started here end with the thread that started them.
     pub async fn set(arguments: Arguments) -> Result<Self> {
         let directory = match &arguments.directory {
             Some(parent) => parent.join(format!("larder-bench-{}", std::process::id())),
@@ -46,11 +46,11 @@ impl Stage {
         let servers = Servers::start(&directory.join("servers"), Options { durable: true, s3 })?;
         let nginx = Nginx::start(&servers.urls().s3_endpoint, &directory)?;
         let s3 = client(&servers);
-        s3.create_bucket().bucket(BUCKET).send().await.context("the bucket cannot be made")?;
+        s3.create_bucket().bucket(BUCKET).send().await.context("failed to create the bucket")?;
         Ok(Self { arguments, s3, nginx, servers, directory, _cleanup: cleanup })
     }
 
-    /// A file of pseudo-random bytes, which nothing can compress, in the page cache.
+    /// A file of pseudo-random, incompressible bytes, in the page cache.
     pub fn input(&self, size: u64) -> Result<PathBuf> {
         let path = self.directory.join(format!("input-{size}"));
         if !path.exists() {
@@ -69,12 +69,12 @@ impl Stage {
             }
             file.flush()?;
         }
-        // Into the page cache again, should other rows have pushed it out.
+        // Back into the page cache, in case other rows have evicted it.
         std::io::copy(&mut File::open(&path)?, &mut std::io::sink())?;
         Ok(path)
     }
 
-    /// A file of nothing but zeros, which takes no space: for rows in which only Larder's memory counts.
+    /// A sparse file of zeros: for rows that only measure Larder's memory.
     pub fn sparse(&self, size: u64) -> Result<PathBuf> {
         let path = self.directory.join(format!("sparse-{size}"));
         File::create(&path)?.set_len(size)?;
@@ -91,7 +91,7 @@ impl Stage {
         Ok(request.presigned(PresigningConfig::expires_in(LIFETIME)?).await?.uri().to_owned())
     }
 
-    /// The same URL, by way of nginx.
+    /// The same URL through nginx.
     pub fn by_nginx(&self, url: &str) -> String {
         url.replacen(&self.servers.urls().s3_endpoint, &self.nginx.base, 1)
     }
@@ -101,7 +101,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Whether just these objects are below `prefix`, each whole.
+    /// Checks that exactly these objects exist below `prefix`, with their full size.
     pub async fn check(&self, prefix: &str, count: usize, size: u64) -> Result<()> {
         let found = self.list(prefix).await?;
         ensure!(found.len() == count, "{} objects of {count} arrived", found.len());
@@ -122,7 +122,7 @@ impl Stage {
         Ok(found)
     }
 
-    /// Deletes what is below `prefix`, and has the store give its space back.
+    /// Deletes everything below `prefix`, and makes the store release the space.
     pub async fn clear(&self, prefix: &str) -> Result<()> {
         let found = self.list(prefix).await?;
         for some in found.chunks(1000) {
@@ -135,7 +135,7 @@ impl Stage {
 
     async fn give_back(&self) -> Result<()> {
         match self.arguments.store {
-            // MinIO moves what is deleted here, and empties it every five minutes.
+            // MinIO moves deleted objects here and empties it every five minutes.
             Kind::Minio => {
                 let trash = self.directory.join("servers/s3/minio/.minio.sys/tmp/.trash");
                 for entry in std::fs::read_dir(trash).into_iter().flatten().flatten() {
@@ -143,9 +143,9 @@ impl Stage {
                     drop(std::fs::remove_dir_all(entry.path()));
                 }
             }
-            // SeaweedFS keeps what is deleted until its master has the volumes packed.
+            // SeaweedFS keeps deleted objects until its master compacts the volumes.
             Kind::Weed => {
-                let (host, port) = self.servers.urls().s3_endpoint.rsplit_once(':').context("an endpoint without a port")?;
+                let (host, port) = self.servers.urls().s3_endpoint.rsplit_once(':').context("the endpoint has no port")?;
                 let url = format!("{host}:{}/vol/vacuum?garbageThreshold=0.001", port.parse::<u16>()? + 1);
                 reqwest::Client::builder().no_proxy().build()?.get(url).send().await?.error_for_status()?;
             }
@@ -153,13 +153,13 @@ impl Stage {
         Ok(())
     }
 
-    /// Before each measurement: what earlier ones wrote is on the disk, and there is room for `bytes` more.
+    /// Called before each measurement: flushes earlier writes to disk and ensures that `bytes` are free.
     pub fn settle(&self, bytes: u64) -> Result<()> {
         Command::new("sync").status()?;
         let output = Command::new("df").args(["--output=avail", "-B1"]).arg(&self.directory).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let free: u64 = text.lines().last().unwrap_or_default().trim().parse().context("df cannot be understood")?;
-        ensure!(free > bytes + SPARE, "it needs {} MiB of disk, and {} MiB are free", (bytes + SPARE) >> 20, free >> 20);
+        let free: u64 = text.lines().last().unwrap_or_default().trim().parse().context("unexpected output of df")?;
+        ensure!(free > bytes + SPARE, "{} MiB of disk space are required, but {} MiB are free", (bytes + SPARE) >> 20, free >> 20);
         Ok(())
     }
 }
@@ -173,7 +173,7 @@ fn client(servers: &Servers) -> aws_sdk_s3::Client {
         .region(Region::new("us-east-1"))
         .endpoint_url(&urls.s3_endpoint)
         .force_path_style(true)
-        // As Larder's own client: the SDK's default checksum trailers break some stores.
+        // Like Larder's client: the SDK's default checksum trailers break some stores.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     aws_sdk_s3::Client::from_conf(configuration.build())

@@ -1,4 +1,4 @@
-//! The program's commands, run as a person runs them.
+//! The program's commands, run as a user runs them.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -8,7 +8,7 @@ use larder::domain::sign_in::{self, SignIn};
 
 use crate::support::{PASSWORD, TestApp};
 
-/// The program with nothing in its environment but this.
+/// The program with only these environment variables.
 fn larder(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
         .args(arguments)
@@ -29,21 +29,21 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
-fn every_fault_of_the_configuration_is_said_at_once_and_no_secret_is() {
+fn all_configuration_errors_are_reported_together_without_secrets() {
     let environment = [("REDIS_URL", "http://x"), ("APP_ENV", "production"), ("AWS_SECRET_ACCESS_KEY", "hunter2secret"), ("BIND", "here")];
     for command in [&["serve"][..], &["doctor"], &["migrate"]] {
         let output = larder(command, &environment, "");
-        let said = text(&output);
+        let printed = text(&output);
         assert!(!output.status.success());
         for name in ["DATABASE_URL", "REDIS_URL", "AWS_ACCESS_KEY_ID", "BIND", "PUBLIC_URL", "Example:"] {
-            assert!(said.contains(name), "{name} is missing in: {said}");
+            assert!(printed.contains(name), "{name} is missing in: {printed}");
         }
-        assert!(!said.contains("hunter2"), "{said}");
+        assert!(!printed.contains("hunter2"), "{printed}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn doctor_says_what_is_well_and_what_is_not() {
+async fn doctor_reports_what_works_and_what_does_not() {
     let app = TestApp::start().await;
     let urls = app.servers().urls();
     let mut environment = vec![
@@ -80,10 +80,10 @@ async fn doctor_says_what_is_well_and_what_is_not() {
     app.ctx.s3.delete_if(&app.bucket, "gone.txt", &etag).await.unwrap();
     let only = ["--bucket", app.bucket.as_str()];
     let output = larder(&[&["reconcile", "--dry-run"], &only[..]].concat(), &environment, "");
-    let said = text(&output);
-    assert!(!output.status.success() && said.contains("gone.txt") && said.contains("1 difference, nothing changed"), "{said}");
+    let printed = text(&output);
+    assert!(!output.status.success() && printed.contains("gone.txt") && printed.contains("1 difference, nothing changed"), "{printed}");
     let output = larder(&[&["reconcile"], &only[..]].concat(), &environment, "");
-    assert!(output.status.success() && text(&output).contains("1 difference, 1 mended"), "{}", text(&output));
+    assert!(output.status.success() && text(&output).contains("1 difference, 1 repaired"), "{}", text(&output));
     let output = larder(&[&["reconcile"], &only[..]].concat(), &environment, "");
     assert!(output.status.success() && text(&output).contains("no difference"), "{}", text(&output));
     environment.push(("READ_ONLY", "true"));

@@ -1,4 +1,4 @@
-//! Health as programs ask for it: the shapes that the applications behind Larder rely on.
+//! Health for programs: the formats on which the applications behind Larder rely.
 
 use larder::domain::actor::Role;
 use reqwest::Method;
@@ -14,12 +14,12 @@ fn keys(page: &Page) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_service_answers_exactly_its_four_fields() {
+async fn each_service_returns_exactly_four_fields() {
     let app = TestApp::start().await;
     let visitor = app.visitor();
     for (name, last) in [("redis", "pool_size"), ("postgres", "pool_size"), ("s3", "pool_size")] {
         let path = format!("/health/{name}");
-        eventually("it has been checked", async || json(&visitor, &path).await.status == 200).await;
+        eventually("the service has been checked", async || json(&visitor, &path).await.status == 200).await;
         let page = json(&visitor, &path).await;
         assert_eq!(keys(&page), ["healthy", "latency_ms", "connected", last], "{name}");
         let body = page.json();
@@ -37,14 +37,14 @@ async fn each_service_answers_exactly_its_four_fields() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_whole_is_a_health_document_with_details_for_those_who_are_signed_in() {
+async fn the_health_document_has_details_for_signed_in_users() {
     let app = TestApp::start().await;
     let visitor = app.visitor();
     eventually("all have been checked", async || json(&visitor, "/health").await.json()["status"] == "pass").await;
     let page = json(&visitor, "/health").await.expect_status(200);
     assert_eq!(page.header("content-type"), Some("application/health+json"));
     assert!(page.header("cache-control").unwrap().starts_with("max-age="));
-    assert!(page.json()["checks"].is_null(), "no details for strangers");
+    assert!(page.json()["checks"].is_null(), "no details for visitors");
     let viewer = app.sign_in(Role::Viewer).await;
     let checks = json(&viewer, "/health").await.json()["checks"].clone();
     for name in ["postgres", "redis", "s3"] {
@@ -55,37 +55,37 @@ async fn the_whole_is_a_health_document_with_details_for_those_who_are_signed_in
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_redis_the_whole_warns_and_without_postgres_it_fails() {
+async fn without_redis_the_status_is_warn_and_without_postgres_it_is_fail() {
     let app = TestApp::with_own_servers().await;
     let (visitor, viewer) = (app.visitor(), app.sign_in(Role::Viewer).await);
     let limit = std::time::Duration::from_secs(5);
     app.servers().redis().stop();
-    eventually_within(limit, "redis is seen to be down", async || json(&visitor, "/health/redis").await.status == 503).await;
+    eventually_within(limit, "Redis is reported down", async || json(&visitor, "/health/redis").await.status == 503).await;
     assert_eq!(json(&visitor, "/health").await.expect_status(200).json()["status"], "warn");
-    what_is_told_of_redis(&app, &viewer).await;
+    check_redis_outage(&app, &viewer).await;
     app.servers().postgres().stop();
-    eventually_within(limit, "postgres is seen to be down", async || json(&visitor, "/health").await.status == 503).await;
+    eventually_within(limit, "Postgres is reported down", async || json(&visitor, "/health").await.status == 503).await;
     assert_eq!(json(&visitor, "/health").await.json()["status"], "fail");
-    assert_eq!(visitor.get("/readyz").await.status, 200, "a sick dependency does not make it unready");
+    assert_eq!(visitor.get("/readyz").await.status, 200, "an outage of a dependency does not affect readiness");
     assert_eq!(visitor.get("/livez").await.status, 200);
     app.servers().postgres().start().unwrap();
     app.servers().redis().start().unwrap();
-    eventually("both are back", async || json(&visitor, "/health").await.json()["status"] == "pass").await;
+    eventually("both are available again", async || json(&visitor, "/health").await.json()["status"] == "pass").await;
 }
 
-/// Class, words and times, once it counts as down.
-async fn what_is_told_of_redis(app: &TestApp, viewer: &Client) {
+/// Class, message and times, once the service counts as down.
+async fn check_redis_outage(app: &TestApp, viewer: &Client) {
     let check = async || json(viewer, "/health").await.json()["checks"]["redis:responseTime"][0].clone();
-    eventually("it counts as down", async || check().await["status"] == "fail").await;
-    let told = check().await;
-    let words = ["state", "faultClass", "output"].map(|name| told[name].as_str().unwrap_or_default().to_owned());
-    assert_eq!(words, ["down", "connect", "The connection was refused: nothing listens at this address."]);
-    assert!(told["consecutiveFailures"].as_u64() >= Some(3) && told["affectedEndpoints"][0] == "/cache", "{told}");
-    assert!(told["since"].as_str() < told["time"].as_str() && told["observedValue"].is_null(), "{told}");
+    eventually("Redis counts as down", async || check().await["status"] == "fail").await;
+    let check = check().await;
+    let fields = ["state", "faultClass", "output"].map(|name| check[name].as_str().unwrap_or_default().to_owned());
+    assert_eq!(fields, ["down", "connect", "The connection was refused: nothing listens at this address."]);
+    assert!(check["consecutiveFailures"].as_u64() >= Some(3) && check["affectedEndpoints"][0] == "/cache", "{check}");
+    assert!(check["since"].as_str() < check["time"].as_str() && check["observedValue"].is_null(), "{check}");
     let metrics = app.visitor().get("/metrics").await.expect_status(200).text();
-    let figure = |series: &str| metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok());
-    assert_eq!(figure("larder_service_state{service=\"redis\",state=\"down\"}"), Some(1.0));
-    assert_eq!(figure("larder_probe_success{service=\"redis\"}"), Some(0.0));
-    assert!(figure("larder_probe_checks_total{result=\"connect\",service=\"redis\"}") >= Some(3.0), "{metrics}");
-    assert_eq!(figure("larder_probe_duration_seconds{service=\"redis\"}"), None, "no time where there was no answer");
+    let metric = |series: &str| metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok());
+    assert_eq!(metric("larder_service_state{service=\"redis\",state=\"down\"}"), Some(1.0));
+    assert_eq!(metric("larder_probe_success{service=\"redis\"}"), Some(0.0));
+    assert!(metric("larder_probe_checks_total{result=\"connect\",service=\"redis\"}") >= Some(3.0), "{metrics}");
+    assert_eq!(metric("larder_probe_duration_seconds{service=\"redis\"}"), None, "no duration without a response");
 }

@@ -1,6 +1,6 @@
 //! Floor 3, JSON: what programs ask.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a test that fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic fails the test")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! `/metrics`: who may read it, and that Prometheus can.
+//! `/metrics`: who may read it, and that Prometheus can parse it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use larder::domain::actor::Role;
 use crate::support::{TestApp, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_this_machine_or_whoever_has_the_token_reads_it() {
+async fn only_loopback_clients_or_holders_of_the_token_may_read_metrics() {
     let app = TestApp::start().await;
     let visitor = app.visitor();
     visitor.get("/metrics").await.expect_status(200);
@@ -33,7 +33,7 @@ async fn only_this_machine_or_whoever_has_the_token_reads_it() {
     }
 }
 
-/// A name, and its labels as they are written, for each line that is a figure.
+/// Name and labels of each line with a value.
 fn figures(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
@@ -45,13 +45,13 @@ fn figures(text: &str) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_text_is_what_prometheus_reads_and_names_no_object() {
+async fn the_format_is_valid_and_contains_no_object_names() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     editor.upload(&app.bucket, "secret-name.txt", "x").await.expect_status(303);
     editor.get(&format!("/buckets/{}/object?key=secret-name.txt", app.bucket)).await.expect_status(200);
     editor.get("/no/such/page").await.expect_status(404);
-    let page = eventually_told(&app).await;
+    let page = metrics_after_checks(&app).await;
     let mut described = BTreeSet::new();
     for line in page.lines().filter(|line| line.starts_with('#')) {
         let mut words = line.split(' ').skip(1);
@@ -81,8 +81,8 @@ async fn the_text_is_what_prometheus_reads_and_names_no_object() {
     assert!(!page.contains("secret-name") && !page.contains(&app.bucket) && !page.contains("/no/such"), "{page}");
 }
 
-/// Once every service has been checked.
-async fn eventually_told(app: &TestApp) -> String {
+/// The metrics, once every service has been checked.
+async fn metrics_after_checks(app: &TestApp) -> String {
     let visitor = app.visitor();
     eventually("the services are checked", async || {
         visitor.get("/metrics").await.text().contains("larder_probe_success{service=\"redis\"} 1")
@@ -92,20 +92,23 @@ async fn eventually_told(app: &TestApp) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_are_counted_by_their_end_and_bytes_both_ways() {
+async fn uploads_are_counted_by_outcome_and_bytes_in_both_directions() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     let told = async || figures(&app.visitor().get("/metrics").await.expect_status(200).text());
     let outcome = |told: &BTreeMap<String, f64>, word: &str| told[&format!("larder_uploads_total{{outcome=\"{word}\"}}")];
     let before = told().await;
-    assert!(["stored", "refused", "failed", "cancelled"].iter().all(|word| outcome(&before, word) == 0.0), "each is there from the start");
+    assert!(
+        ["stored", "refused", "failed", "cancelled"].iter().all(|word| outcome(&before, word) == 0.0),
+        "all outcomes exist from the start"
+    );
     editor.upload(&app.bucket, "small.txt", "12345").await.expect_status(303);
-    // Larger than what is kept in memory: it is recorded before it is stored.
+    // Larger than what is kept in memory: recorded before it is stored.
     editor.upload(&app.bucket, "large.bin", "x".repeat(200_000)).await.expect_status(303);
     editor.upload(&app.bucket, "small.txt", "again").await.expect_status(303);
     let resumable = format!("/buckets/{}/uploads/resumable", app.bucket);
-    let begun = editor.post(&resumable, &[("name", "later.bin"), ("length", "10"), ("fingerprint", "one")]).await;
-    let id = begun.json()["id"].as_str().unwrap().to_owned();
+    let created = editor.post(&resumable, &[("name", "later.bin"), ("length", "10"), ("fingerprint", "one")]).await;
+    let id = created.json()["id"].as_str().unwrap().to_owned();
     editor.post(&format!("/buckets/{}/uploads/{id}/deletion", app.bucket), &[]).await;
     editor.get(&format!("/buckets/{}/download?key=large.bin", app.bucket)).await.expect_status(200);
     let ranged =
@@ -118,9 +121,9 @@ async fn uploads_are_counted_by_their_end_and_bytes_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_redis_takes_only_its_own_figures_away() {
+async fn a_frozen_redis_removes_only_its_own_metrics() {
     let app = TestApp::with_own_servers().await;
-    eventually_told(&app).await;
+    metrics_after_checks(&app).await;
     app.servers().redis().freeze();
     let began = std::time::Instant::now();
     let text = app.visitor().get("/metrics").await.expect_status(200).text();

@@ -1,5 +1,5 @@
-//! What the headers are worth by the rules of MDN's HTTP Observatory: 100 points, less for what is missing, and extra points
-//! from 90 on.
+//! Scores the response headers by the rules of MDN's HTTP Observatory: 100 points, minus penalties for missing
+//! headers, plus bonuses from 90 points on.
 
 use larder::config::Environment;
 use larder::domain::actor::Role;
@@ -48,7 +48,7 @@ fn cookies(set: &[String]) -> i32 {
         let name = cookie.split('=').next().unwrap().to_lowercase();
         let flags: Vec<String> = cookie.split(';').skip(1).map(|flag| flag.trim().to_lowercase()).collect();
         let has = |flag: &str| flags.iter().any(|found| found == flag);
-        // Larder's only secret one has a name that the rules would not know.
+        // Larder's only secret cookie has a name that the rules do not recognize.
         let session = name.contains("larder") || name.contains("sess") || name.contains("login");
         match () {
             () if session && !has("secure") => -40,
@@ -88,8 +88,8 @@ fn referrer(page: &Page) -> i32 {
 }
 
 fn transport(page: &Page) -> i32 {
-    let told = page.header("strict-transport-security").unwrap_or_default();
-    let age = told.split(';').find_map(|part| part.trim().strip_prefix("max-age=")?.parse::<u64>().ok());
+    let response = page.header("strict-transport-security").unwrap_or_default();
+    let age = response.split(';').find_map(|part| part.trim().strip_prefix("max-age=")?.parse::<u64>().ok());
     match age {
         Some(15_768_000..) => 0,
         Some(_) => -10,
@@ -97,7 +97,7 @@ fn transport(page: &Page) -> i32 {
     }
 }
 
-/// Scripts of other hosts need a digest; ours, with one, earn something.
+/// Scripts from other hosts need a digest; own scripts with a digest earn a bonus.
 fn scripts(page: &Page) -> i32 {
     if !page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")) {
         return 0;
@@ -120,7 +120,7 @@ fn sharing(page: &Page) -> i32 {
     if open && page.header("access-control-allow-credentials") == Some("true") { -50 } else { 0 }
 }
 
-/// Whether http:// leads to https:// is the proxy's to say: nothing is taken for it, and nothing given.
+/// Redirecting http:// to https:// is up to the proxy: neither penalty nor bonus.
 fn score(page: &Page, set: &[String]) -> i32 {
     let worth = [
         policy(page),
@@ -143,7 +143,7 @@ fn set_by(page: &Page) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_is_worth_130_points() {
+async fn every_response_scores_130_points() {
     let app = TestApp::start_with(|config| {
         config.environment = Environment::Production;
         config.public_url = Some(URL.into());
@@ -160,7 +160,7 @@ async fn every_answer_is_worth_130_points() {
     let welcome = visitor.send(request.body(form)).await.expect_status(303);
     let set = set_by(&welcome);
     assert_eq!(cookies(&set), 5, "{set:?}");
-    // A jar does not send a Secure cookie to an address without TLS.
+    // A cookie jar does not send a Secure cookie to an address without TLS.
     let cookie = set[0].split(';').next().unwrap();
     let stranger = Client::new(&app.base);
     let ask = async |path: &str| stranger.send(stranger.request(Method::GET, path).header("cookie", cookie)).await;
@@ -177,17 +177,17 @@ async fn every_answer_is_worth_130_points() {
         assert!(score(&error, &set) >= 130, "{path}: {:?}", error.headers);
     }
     for path in ["/livez", "/health/redis", "/metrics"] {
-        let told = stranger.get(path).await;
-        assert!(score(&told, &[]) >= 130, "{path}: {:?}", told.headers);
+        let response = stranger.get(path).await;
+        assert!(score(&response, &[]) >= 130, "{path}: {:?}", response.headers);
     }
     assert!(score(&welcome, &set) >= 130);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rules_see_what_is_missing() {
+async fn missing_headers_are_penalized() {
     let app = TestApp::start().await;
     let page = app.visitor().get("/session").await.expect_status(200);
-    assert_eq!((transport(&page), score(&page, &[])), (-20, 80), "without https nothing extra is counted");
+    assert_eq!((transport(&page), score(&page, &[])), (-20, 80), "without https there is no bonus");
     let bare = |name: &str| {
         let mut page = page.clone();
         page.headers.insert("strict-transport-security", "max-age=63072000".parse().unwrap());

@@ -202,7 +202,7 @@ async fn an_invalid_file_does_not_affect_the_others_of_its_form() {
     let result_url = editor.send(request).await.expect_status(303).location().to_owned();
     let result = editor.get(&result_url).await.expect_status(200);
     let text = result.text_of("main");
-    for sentence in ["first.txt", "last.txt", "there.txt is there already", "larger than", "A file needs a name"] {
+    for sentence in ["first.txt", "last.txt", "there.txt already exists", "larger than", "The file has no name"] {
         assert!(text.contains(sentence), "{sentence}: {text}");
     }
     assert_eq!(keys(&app).await, ["first.txt", "last.txt", "there.txt"]);

@@ -1,4 +1,4 @@
-//! What the store can do: found out once, known to every replica, with or without Redis.
+//! The store's abilities: probed once and known to all replicas, with or without Redis.
 
 use larder::domain::abilities::{self, Ability};
 use larder::domain::actor::{Actor, Role};
@@ -13,24 +13,24 @@ fn actor() -> Actor {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_takes_over_what_is_known_and_tries_nothing_itself() {
+async fn a_replica_uses_the_cached_result_without_probing() {
     let app = TestApp::start().await;
     app.rules_known().await;
     let first = abilities::known(&app.ctx).await.unwrap();
     assert_eq!((first.bucket.as_str(), &first.abilities.range), (app.bucket.as_str(), &Ability::Yes));
-    eventually("it stands in Redis", async || app.redis(&["EXISTS", &kept(&app)]).await == "1").await;
+    eventually("the result is in Redis", async || app.redis(&["EXISTS", &kept(&app)]).await == "1").await;
     let replica = app.replica().await;
     replica.rules_known().await;
-    assert_eq!(replica.ctx.s3.probed().unwrap().at, first.at, "not tried again");
+    assert_eq!(replica.ctx.s3.probed().unwrap().at, first.at, "not probed again");
 
     let bucket = BucketName::parse(&app.bucket).unwrap();
-    // Whoever asks again at once hears what was just found.
+    // A second probe shortly afterwards returns the first result.
     assert_eq!(abilities::probe(&replica.ctx, &actor(), &bucket).await.map(|probed| probed.at).ok(), Some(first.at));
     age(&app, first.at - chrono::TimeDelta::hours(30)).await;
     app.ctx.s3.remember(abilities::Probed { at: first.at - chrono::TimeDelta::hours(30), ..first.clone() });
     let again = abilities::probe(&app.ctx, &actor(), &bucket).await.unwrap();
     assert!(again.at > first.at && again.abilities == first.abilities);
-    assert_eq!(abilities::known(&replica.ctx).await.unwrap().at, again.at, "the other replica hears of it");
+    assert_eq!(abilities::known(&replica.ctx).await.unwrap().at, again.at, "the other replica receives it");
     let events = audit::of_resource(&app.ctx, &actor(), &audit::object(&app.bucket, ""), 10).await.unwrap();
     assert_eq!(events[0].action, "store.probe");
 }
@@ -44,7 +44,7 @@ fn kept_of(app: &TestApp, endpoint: &str) -> String {
     format!("{}cache:store-abilities:{}", app.ctx.config.redis.prefix, key.as_str())
 }
 
-/// As if it had been found out long ago.
+/// As if it had been probed long ago.
 async fn age(app: &TestApp, at: chrono::DateTime<chrono::Utc>) {
     let signed = app.redis(&["GET", &kept(app)]).await;
     let mut value: serde_json::Value = serde_json::from_str(signed.split_once('.').unwrap().1).unwrap();
@@ -55,18 +55,18 @@ async fn age(app: &TestApp, at: chrono::DateTime<chrono::Utc>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_stores_record_is_not_taken_over() {
+async fn the_result_of_another_store_is_not_used() {
     let app = TestApp::start().await;
     app.rules_known().await;
-    eventually("it stands in Redis", async || app.redis(&["EXISTS", &kept(&app)]).await == "1").await;
+    eventually("the result is in Redis", async || app.redis(&["EXISTS", &kept(&app)]).await == "1").await;
     app.redis(&["RENAME", &kept(&app), &kept_of(&app, "http://elsewhere.example")]).await;
     let replica = app.replica().await;
     replica.rules_known().await;
-    assert!(replica.ctx.s3.probed().unwrap().at > app.ctx.s3.probed().unwrap().at, "it tried itself");
+    assert!(replica.ctx.s3.probed().unwrap().at > app.ctx.s3.probed().unwrap().at, "it probed the store itself");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_redis_the_process_knows_and_without_the_store_it_still_does() {
+async fn a_process_keeps_its_result_without_redis_and_without_the_store() {
     let app = TestApp::with_own_servers().await;
     let bucket = BucketName::parse(&app.bucket).unwrap();
     app.rules_known().await;
@@ -78,6 +78,6 @@ async fn without_redis_the_process_knows_and_without_the_store_it_still_does() {
     assert_eq!(abilities::known(&app.ctx).await.unwrap().abilities, first.abilities);
     let nowhere = BucketName::parse("t-no-such-bucket").unwrap();
     app.servers().s3().start().unwrap();
-    eventually("the store is back", async || app.ctx.s3.head_bucket(&app.bucket).await.is_ok()).await;
+    eventually("the store is available again", async || app.ctx.s3.head_bucket(&app.bucket).await.is_ok()).await;
     assert!(matches!(abilities::probe(&app.ctx, &actor(), &nowhere).await, Err(Error::NotFound(_))));
 }

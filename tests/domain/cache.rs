@@ -1,4 +1,4 @@
-//! Values computed once, kept for all replicas, and gone when they are no longer true.
+//! Values are computed once, cached for all replicas, and removed when they are no longer valid.
 
 mod outages;
 
@@ -16,36 +16,36 @@ use crate::support::{TestApp, eventually};
 
 static NUMBERS: Namespace<u64> = Namespace::new("t-numbers", Duration::from_secs(600)).waiting(Duration::from_secs(60));
 
-/// A computation that says how often it ran, and ends when it is let.
+/// A computation that counts its runs and ends when it is released.
 #[derive(Clone)]
 struct Work {
-    begun: Arc<AtomicU64>,
+    started: Arc<AtomicU64>,
     gate: Arc<Semaphore>,
 }
 
 impl Work {
     fn new() -> Self {
-        Self { begun: Arc::default(), gate: Arc::new(Semaphore::new(0)) }
+        Self { started: Arc::default(), gate: Arc::new(Semaphore::new(0)) }
     }
 
-    /// One that ends at once.
+    /// One that ends immediately.
     fn free() -> Self {
         let work = Self::new();
-        work.let_go();
+        work.release();
         work
     }
 
-    fn let_go(&self) {
+    fn release(&self) {
         self.gate.add_permits(10_000);
     }
 
-    fn begun(&self) -> u64 {
-        self.begun.load(Ordering::SeqCst)
+    fn started(&self) -> u64 {
+        self.started.load(Ordering::SeqCst)
     }
 
-    /// Its number, the first is 1.
+    /// The number of the run, starting at 1.
     async fn run(self) -> Result<u64, Error> {
-        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
         self.gate.acquire().await.unwrap().forget();
         Ok(number)
     }
@@ -56,8 +56,8 @@ impl Work {
     }
 }
 
-fn figures(ctx: &Context, namespace: &str) -> NamespaceStats {
-    ctx.cache.stats().into_iter().find(|(name, _)| *name == namespace).map(|(_, figures)| figures).unwrap_or_default()
+fn stats(ctx: &Context, namespace: &str) -> NamespaceStats {
+    ctx.cache.stats().into_iter().find(|(name, _)| *name == namespace).map(|(_, stats)| stats).unwrap_or_default()
 }
 
 fn name(app: &TestApp, namespace: &str, key: &Key) -> String {
@@ -65,29 +65,29 @@ fn name(app: &TestApp, namespace: &str, key: &Key) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_hundred_callers_of_three_replicas_make_one_computation() {
+async fn five_hundred_callers_on_three_replicas_cause_one_computation() {
     let app = TestApp::start().await;
     let replicas = [app.replica().await, app.replica().await];
     let contexts = [&app.ctx, &replicas[0].ctx, &replicas[1].ctx];
     for ctx in contexts {
-        eventually("it is connected", async || cache::set(ctx, &NUMBERS, &Key::only(), &0).await).await;
+        eventually("the replica is connected", async || cache::set(ctx, &NUMBERS, &Key::only(), &0).await).await;
     }
     let (work, key) = (Work::new(), Key::of(&[&"cold"]));
     let callers = join_all((0..500).map(|at| work.get(contexts[at % 3], &NUMBERS, &key)));
     let (answers, ()) = tokio::join!(callers, async {
-        eventually("one has begun", async || work.begun() > 0).await;
-        work.let_go();
+        eventually("one has started", async || work.started() > 0).await;
+        work.release();
     });
-    assert_eq!(work.begun(), 1, "{:?}", contexts.map(|ctx| figures(ctx, "t-numbers").errors()));
+    assert_eq!(work.started(), 1, "{:?}", contexts.map(|ctx| stats(ctx, "t-numbers").errors()));
     assert!(answers.iter().all(|answer| matches!(answer, Ok(1))));
-    let all = contexts.map(|ctx| figures(ctx, "t-numbers"));
+    let all = contexts.map(|ctx| stats(ctx, "t-numbers"));
     assert_eq!(all.iter().map(NamespaceStats::computations).sum::<u64>(), 1);
     assert_eq!(all.iter().map(|all| all.hits() + all.misses() + all.errors()).sum::<u64>(), 500);
     assert!(matches!(work.get(contexts[2], &NUMBERS, &key).await, Ok(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_goes_to_all_who_waited_and_is_not_kept() {
+async fn a_failure_reaches_all_waiting_callers_and_is_not_cached() {
     let app = TestApp::start().await;
     let (work, key) = (Work::new(), Key::only());
     let fails = |work: Work| async move {
@@ -99,40 +99,40 @@ async fn a_failure_goes_to_all_who_waited_and_is_not_kept() {
         cache::get_or_compute(&app.ctx, &NUMBERS, &key, move || fails(work))
     }));
     let (answers, ()) = tokio::join!(callers, async {
-        eventually("one has begun", async || work.begun() > 0).await;
-        work.let_go();
+        eventually("one has started", async || work.started() > 0).await;
+        work.release();
     });
     assert!(answers.iter().all(|answer: &Result<u64, Error>| matches!(answer, Err(Error::Conflict(_)))));
-    assert_eq!((work.begun(), figures(&app.ctx, "t-numbers").failures()), (1, 1));
+    assert_eq!((work.started(), stats(&app.ctx, "t-numbers").failures()), (1, 1));
     let panics = || async { panic!("a value that cannot be") };
     assert!(matches!(cache::get_or_compute(&app.ctx, &NUMBERS, &key, panics).await, Err(Error::Internal(_))));
-    assert!(matches!(work.get(&app.ctx, &NUMBERS, &key).await, Ok(2)), "the next one computes again");
+    assert!(matches!(work.get(&app.ctx, &NUMBERS, &key).await, Ok(2)), "the next caller computes again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_who_goes_away_takes_nobody_with_him() {
+async fn a_cancelled_caller_does_not_affect_the_others() {
     let app = TestApp::start().await;
     let (work, key) = (Work::new(), Key::only());
     let (first, ctx) = (work.clone(), app.ctx.clone());
     let gone = tokio::spawn(async move { first.get(&ctx, &NUMBERS, &Key::only()).await });
-    eventually("it has begun", async || work.begun() == 1).await;
+    eventually("it has started", async || work.started() == 1).await;
     gone.abort();
-    let (second, ()) = tokio::join!(work.get(&app.ctx, &NUMBERS, &key), async { work.let_go() });
+    let (second, ()) = tokio::join!(work.get(&app.ctx, &NUMBERS, &key), async { work.release() });
     assert!(matches!(second, Ok(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_computed_before_an_invalidation_does_not_come_back() {
+async fn a_value_computed_before_an_invalidation_is_not_cached() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let (work, key) = (Work::new(), Key::of(&[&"row", &7]));
     let old = work.get(&app.ctx, &NUMBERS, &key);
     let (old, fresh) = tokio::join!(old, async {
-        eventually("the old one has begun", async || work.begun() == 1).await;
-        // On the other replica, as a mutation there would do after its commit.
+        eventually("the old one has started", async || work.started() == 1).await;
+        // On the other replica, like a mutation there after its commit.
         cache::invalidate(&replica.ctx, &NUMBERS, &key).await;
-        let fresh = Work { begun: work.begun.clone(), ..Work::free() }.get(&replica.ctx, &NUMBERS, &key).await;
-        work.let_go();
+        let fresh = Work { started: work.started.clone(), ..Work::free() }.get(&replica.ctx, &NUMBERS, &key).await;
+        work.release();
         fresh
     });
     assert_eq!((old.unwrap(), fresh.unwrap()), (1, 2));
@@ -140,20 +140,20 @@ async fn what_was_computed_before_an_invalidation_does_not_come_back() {
         assert_eq!(cache::get(ctx, &NUMBERS, &key).await.unwrap().value, 2);
     }
 
-    // In the same process nobody who asks afterwards gets the old one either; the same where all is cleared.
+    // In the same process, later callers do not get the old value either; the same applies after clearing.
     for clear in [false, true] {
         let (work, key) = (Work::new(), Key::of(&[&"own", &clear]));
         let (old, fresh) = tokio::join!(work.get(&app.ctx, &NUMBERS, &key), async {
-            eventually("the old one has begun", async || work.begun() == 1).await;
+            eventually("the old one has started", async || work.started() == 1).await;
             if clear {
                 cache::clear(&app.ctx, &NUMBERS.spec, |_| true).await.unwrap();
-                // Its lock is left: whoever asks waits for it, and computes by itself then.
-                work.let_go();
+                // Its lock remains: callers wait for it and then compute the value themselves.
+                work.release();
             } else {
                 cache::invalidate(&app.ctx, &NUMBERS, &key).await;
             }
-            let fresh = Work { begun: work.begun.clone(), ..Work::free() }.get(&app.ctx, &NUMBERS, &key).await;
-            work.let_go();
+            let fresh = Work { started: work.started.clone(), ..Work::free() }.get(&app.ctx, &NUMBERS, &key).await;
+            work.release();
             fresh
         });
         assert_eq!((old.unwrap(), fresh.unwrap()), (1, 2), "cleared: {clear}");
@@ -162,23 +162,23 @@ async fn what_was_computed_before_an_invalidation_does_not_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_value_is_served_while_one_of_all_computes_another() {
+async fn a_stale_value_is_served_while_a_new_one_is_computed() {
     static OLD: Namespace<u64> = Namespace::new("t-old", Duration::ZERO).stale(Duration::from_secs(600));
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let (work, key) = (Work::free(), Key::only());
     assert!(matches!(work.get(&app.ctx, &OLD, &key).await, Ok(1)));
-    let slow = Work { begun: work.begun.clone(), ..Work::new() };
+    let slow = Work { started: work.started.clone(), ..Work::new() };
     let answers = join_all((0..100).map(|at| slow.get(if at % 2 == 0 { &app.ctx } else { &replica.ctx }, &OLD, &key))).await;
-    assert!(answers.iter().all(|answer| matches!(answer, Ok(1))), "nobody waits");
-    eventually("another is computed", async || slow.begun() == 2).await;
-    slow.let_go();
-    eventually("it is served", async || cache::get(&replica.ctx, &OLD, &key).await.is_some_and(|found| found.value >= 2)).await;
-    assert!(figures(&app.ctx, "t-old").stale() >= 50);
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(1))), "no caller waits");
+    eventually("a new value is computed", async || slow.started() == 2).await;
+    slow.release();
+    eventually("the new value is served", async || cache::get(&replica.ctx, &OLD, &key).await.is_some_and(|found| found.value >= 2)).await;
+    assert!(stats(&app.ctx, "t-old").stale() >= 50);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_that_fails_leaves_the_old_value() {
+async fn a_failed_refresh_keeps_the_old_value() {
     static OLD: Namespace<u64> = Namespace::new("t-old-fails", Duration::ZERO).stale(Duration::from_secs(600));
     let app = TestApp::start().await;
     let key = Key::only();
@@ -187,13 +187,13 @@ async fn a_refresh_that_fails_leaves_the_old_value() {
     for _ in 0..50 {
         assert!(matches!(cache::get_or_compute(&app.ctx, &OLD, &key, fails).await, Ok(7)));
     }
-    eventually("it was tried", async || figures(&app.ctx, "t-old-fails").failures() > 0).await;
-    assert!(figures(&app.ctx, "t-old-fails").failures() <= 5, "it rests between tries");
+    eventually("a refresh was attempted", async || stats(&app.ctx, "t-old-fails").failures() > 0).await;
+    assert!(stats(&app.ctx, "t-old-fails").failures() <= 5, "it pauses between attempts");
     assert_eq!(cache::get(&app.ctx, &OLD, &key).await.unwrap().value, 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn namespaces_do_not_clear_each_other_and_a_clearing_can_be_stopped() {
+async fn clearing_affects_one_namespace_and_can_be_stopped() {
     static A: Namespace<u64> = Namespace::new("t-a", Duration::from_secs(600));
     static AB: Namespace<u64> = Namespace::new("t-ab", Duration::from_secs(600));
     let app = TestApp::with_own_servers().await;
@@ -222,7 +222,7 @@ async fn namespaces_do_not_clear_each_other_and_a_clearing_can_be_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lifetimes_stay_within_their_jitter() {
+async fn ttls_stay_within_their_jitter() {
     static LIVES: Namespace<u64> = Namespace::new("t-lives", Duration::from_secs(100)).jitter(20).stale(Duration::from_secs(50));
     let app = TestApp::start().await;
     let mut lives = Vec::new();
@@ -238,7 +238,7 @@ async fn lifetimes_stay_within_their_jitter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_version_wrote_is_computed_again() {
+async fn a_value_of_another_version_is_recomputed() {
     let app = TestApp::start().await;
     let key = Key::only();
     for foreign in ["\"text\"", "not JSON", r#"{"at":1,"fresh_until":99999999999999,"value":"text"}"#] {
@@ -253,7 +253,7 @@ async fn what_another_version_wrote_is_computed_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lookups_of_all_replicas_are_added_up() {
+async fn the_lookups_of_all_replicas_are_summed() {
     static SUMS: Namespace<u64> = Namespace::new("t-sums", Duration::from_secs(600));
     let app = TestApp::start().await;
     let replica = app.replica().await;
@@ -263,7 +263,7 @@ async fn the_lookups_of_all_replicas_are_added_up() {
             work.get(ctx, &SUMS, &Key::of(&[&(at % 10)])).await.unwrap();
         }
     }
-    // Twice, and at once: nothing is added twice.
+    // Twice at the same time: nothing is counted twice.
     let _ = tokio::join!(cache::flush(&app.ctx), cache::flush(&app.ctx), cache::flush(&replica.ctx));
     let totals = cache::last_hour(&app.ctx).await.unwrap();
     let sums = totals["t-sums"];
@@ -273,7 +273,7 @@ async fn the_lookups_of_all_replicas_are_added_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lookup_of_a_session_is_counted_and_an_upload_is_in_todays_figures_at_once() {
+async fn session_lookups_are_counted_and_uploads_update_todays_totals_immediately() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     for done in 0..3_i64 {
@@ -281,5 +281,5 @@ async fn a_lookup_of_a_session_is_counted_and_an_upload_is_in_todays_figures_at_
         assert_eq!((shown.uploads_today, shown.bytes_today), (done, done * 4));
         editor.upload(&app.bucket, &format!("{done}.txt"), "four").await.expect_status(303);
     }
-    assert!(figures(&app.ctx, "sessions").hits() > 0 && figures(&app.ctx, "sessions").misses() > 0);
+    assert!(stats(&app.ctx, "sessions").hits() > 0 && stats(&app.ctx, "sessions").misses() > 0);
 }

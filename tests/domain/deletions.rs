@@ -1,4 +1,4 @@
-//! Deleting only what the person saw.
+//! Deletes only the objects that the user saw.
 
 use bytes::Bytes;
 use larder::domain::Error;
@@ -22,7 +22,7 @@ async fn put(app: &TestApp, key: &str, content: &'static [u8]) -> ObjectToDelete
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_object_has_its_own_fate_and_only_the_seen_one_goes() {
+async fn each_object_has_its_own_outcome_and_only_unchanged_ones_are_deleted() {
     let app = TestApp::start().await;
     app.rules_known().await;
     let bucket = BucketName::parse(&app.bucket).unwrap();
@@ -31,8 +31,8 @@ async fn each_object_has_its_own_fate_and_only_the_seen_one_goes() {
     put(&app, "changed", b"2").await;
     let gone = ObjectToDelete { key: ObjectKey::parse("gone").unwrap(), etag: "x".into() };
     put(&app, "seen2", b"1").await;
-    let fates = objects::delete(&app.ctx, &actor(), &bucket, &[seen.clone(), changed.clone(), gone.clone()]).await.unwrap();
-    assert_eq!(fates, [(seen, DeleteOutcome::Deleted), (changed, DeleteOutcome::Changed), (gone, DeleteOutcome::AlreadyDeleted)]);
+    let outcomes = objects::delete(&app.ctx, &actor(), &bucket, &[seen.clone(), changed.clone(), gone.clone()]).await.unwrap();
+    assert_eq!(outcomes, [(seen, DeleteOutcome::Deleted), (changed, DeleteOutcome::Changed), (gone, DeleteOutcome::AlreadyDeleted)]);
     let left: Vec<String> = app.ctx.s3.list(&app.bucket, "", false, None, 10).await.unwrap().objects.into_iter().map(|o| o.key).collect();
     assert_eq!(left, ["changed", "seen2"]);
     let events = audit::of_resource(&app.ctx, &actor(), &audit::object(&app.bucket, "seen"), 10).await.unwrap();
@@ -41,9 +41,9 @@ async fn each_object_has_its_own_fate_and_only_the_seen_one_goes() {
     assert_eq!(events[0].outcome, "refused");
 }
 
-/// Every shape of key that a store may keep, each beside neighbours that a careless console would hit.
+/// Every unusual kind of key that a store may keep, each with neighbours that a careless implementation would affect.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_action_on_a_key_touches_no_other_object() {
+async fn an_action_on_a_key_affects_no_other_object() {
     let app = TestApp::start().await;
     let bucket = BucketName::parse(&app.bucket).unwrap();
     let rules = app.rules_known().await;
@@ -84,9 +84,9 @@ async fn an_action_on_a_key_touches_no_other_object() {
     for key in all.iter().copied().chain([long.as_str()]) {
         if rules.mangled(key).is_some() {
             refused += 1;
-            let doomed = ObjectToDelete { key: ObjectKey::parse(key).unwrap(), etag: "x".into() };
+            let target = ObjectToDelete { key: ObjectKey::parse(key).unwrap(), etag: "x".into() };
             assert!(
-                matches!(objects::delete(&app.ctx, &actor(), &bucket, &[doomed]).await.unwrap()[0].1, DeleteOutcome::Failed(_)),
+                matches!(objects::delete(&app.ctx, &actor(), &bucket, &[target]).await.unwrap()[0].1, DeleteOutcome::Failed(_)),
                 "{key:?}"
             );
             continue;
@@ -94,20 +94,20 @@ async fn an_action_on_a_key_touches_no_other_object() {
         kept.push(put(&app, key, b"content").await);
     }
     assert!(kept.len() >= 24, "{} kept, {refused} refused", kept.len());
-    while let Some(doomed) = kept.pop() {
-        let found = objects::find(&app.ctx, &bucket, &doomed.key, None).await.unwrap();
-        assert_eq!(found.etag, doomed.etag);
-        let fates = objects::delete(&app.ctx, &actor(), &bucket, std::slice::from_ref(&doomed)).await.unwrap();
-        assert_eq!(fates[0].1, DeleteOutcome::Deleted, "{:?}", doomed.key);
+    while let Some(target) = kept.pop() {
+        let found = objects::find(&app.ctx, &bucket, &target.key, None).await.unwrap();
+        assert_eq!(found.etag, target.etag);
+        let outcomes = objects::delete(&app.ctx, &actor(), &bucket, std::slice::from_ref(&target)).await.unwrap();
+        assert_eq!(outcomes[0].1, DeleteOutcome::Deleted, "{:?}", target.key);
         for other in &kept {
             let head = app.ctx.s3.head(&app.bucket, other.key.as_str(), None).await;
-            assert!(head.is_ok_and(|head| head.etag == other.etag), "deleting {:?} harmed {:?}", doomed.key, other.key);
+            assert!(head.is_ok_and(|head| head.etag == other.etag), "deleting {:?} also affected {:?}", target.key, other.key);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_changed_at_the_store_that_could_not_be_recorded() {
+async fn nothing_is_changed_at_the_store_if_it_cannot_be_recorded() {
     let app = TestApp::with_own_servers().await;
     let bucket = BucketName::parse(&app.bucket).unwrap();
     let seen = put(&app, "seen", b"1").await;

@@ -1,4 +1,4 @@
-//! A revoked token is refused whatever Redis does.
+//! A revoked token is rejected in every state of Redis.
 
 use std::time::{Duration, Instant};
 
@@ -18,14 +18,14 @@ fn in_an_hour() -> DateTime<Utc> {
     clock::now() + TimeDelta::hours(1)
 }
 
-/// How often one of these tokens was let in, of so many tries.
+/// How many of these attempts were accepted.
 async fn accepted(ctx: &Context, jtis: &[String], tries: usize) -> usize {
     let tries = futures_util::stream::iter((0..tries).map(|at| deny::is_revoked(ctx, &jtis[at % jtis.len()])));
     tries.buffer_unordered(32).filter(|revoked| std::future::ready(matches!(revoked, Ok(false)))).count().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_token_is_let_in_never_in_ten_thousand_tries() {
+async fn a_revoked_token_is_never_accepted_in_ten_thousand_attempts() {
     let app = TestApp::with_own_servers().await;
     let jtis: Vec<String> = (0..20).map(|at| format!("jti-{at}")).collect();
     for jti in &jtis {
@@ -43,31 +43,31 @@ async fn a_revoked_token_is_let_in_never_in_ten_thousand_tries() {
     assert_eq!(accepted(&app.ctx, &["late".to_owned(), jtis[0].clone()], 500).await, 0);
     app.servers().redis().stop();
     assert_eq!(accepted(&app.ctx, &jtis, 1_000).await, 0);
-    assert!(!deny::is_revoked(&app.ctx, "another").await.unwrap(), "the others are let in");
+    assert!(!deny::is_revoked(&app.ctx, "another").await.unwrap(), "other tokens are accepted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_both_stores_nobody_is_let_in() {
+async fn without_redis_and_postgres_no_token_is_accepted() {
     let app = TestApp::with_own_servers().await;
     deny::revoke(&app.ctx, &actor(), "gone", in_an_hour()).await.unwrap();
     app.servers().postgres().freeze();
-    assert!(deny::is_revoked(&app.ctx, "gone").await.unwrap(), "its copy is enough");
+    assert!(deny::is_revoked(&app.ctx, "gone").await.unwrap(), "the copy is sufficient");
     let began = Instant::now();
     assert!(deny::is_revoked(&app.ctx, "another").await.is_err());
     assert!(deny::revoke(&app.ctx, &actor(), "more", in_an_hour()).await.is_err());
     assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     app.servers().postgres().thaw();
-    eventually("Postgres answers again", async || matches!(deny::is_revoked(&app.ctx, "another").await, Ok(false))).await;
+    eventually("Postgres is available again", async || matches!(deny::is_revoked(&app.ctx, "another").await, Ok(false))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_lives_as_long_as_its_token_and_comes_back_when_it_is_asked_for() {
+async fn a_copy_expires_with_its_token_and_is_restored_on_lookup() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     for jti in ["plain", "", "\0", "a\r\nDEL x", "*", "ä:ö", &"long".repeat(5_000)] {
         assert!(!deny::is_revoked(&replica.ctx, jti).await.unwrap(), "{jti:?}");
         deny::revoke(&app.ctx, &actor(), jti, in_an_hour()).await.unwrap();
-        // Twice is once.
+        // Revoking twice has no further effect.
         deny::revoke(&replica.ctx, &actor(), jti, clock::now() + TimeDelta::minutes(1)).await.unwrap();
         assert!(deny::is_revoked(&replica.ctx, jti).await.unwrap(), "{jti:?}");
     }
@@ -75,13 +75,13 @@ async fn a_copy_lives_as_long_as_its_token_and_comes_back_when_it_is_asked_for()
     assert_eq!(redis.delete("blacklist:token:plain").await, Ok(true));
     assert!(deny::is_revoked(&app.ctx, "plain").await.unwrap());
     let left = redis.ttl("blacklist:token:plain").await.unwrap().unwrap();
-    assert!(left > Duration::from_secs(3500) && left <= Duration::from_secs(3600), "the later end counts: {left:?}");
+    assert!(left > Duration::from_secs(3500) && left <= Duration::from_secs(3600), "the later expiry counts: {left:?}");
     let events = audit::of_resource(&app.ctx, &actor(), "token", 100).await.unwrap();
     assert_eq!(events.iter().filter(|event| event.action == "token.revoke").count(), 14);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_of_tokens_that_ended_long_ago_are_cleaned() {
+async fn records_of_expired_tokens_are_deleted() {
     let app = TestApp::start().await;
     let sql = app.sql().await;
     for (jti, days) in [("old", -2), ("just-over", 0), ("alive", 1)] {

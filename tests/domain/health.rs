@@ -1,4 +1,4 @@
-//! What the checks find out about real servers, in each way that they can fail, and what is kept of it.
+//! What checks report about real servers in every kind of failure, and what is stored of it.
 
 use std::time::Duration;
 
@@ -14,22 +14,22 @@ fn config(set: &Set) -> Config {
     Config::from_lookup(&|_| None, Stores::Embedded(set.servers().urls())).unwrap()
 }
 
-/// What a check finds where the configuration is so.
+/// The result of a check with a changed configuration.
 async fn class_of(service: Service, set: &Set, change: impl FnOnce(&mut Config)) -> Result<String, ErrorClass> {
     let mut config = config(set);
     change(&mut config);
     let ctx = app::context(config).unwrap();
     let outcome = health::check_once(&ctx, service).await;
-    if let Err(fault) = &outcome {
+    if let Err(error) = &outcome {
         for secret in ["127.0.0.1", "localhost", "invalid", "wrong", "secret"] {
-            assert!(!fault.why.contains(secret), "{fault:?}");
+            assert!(!error.why.contains(secret), "{error:?}");
         }
     }
-    outcome.map(|(_, version)| version).map_err(|fault| fault.class)
+    outcome.map(|(_, version)| version).map_err(|error| error.class)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_fault_of_postgres_has_its_class() {
+async fn each_postgres_failure_has_its_class() {
     let set = Set::shared().await;
     let url = |text: String| move |config: &mut Config| config.database_url = Secret::new(text);
     let class = async |text: String| class_of(Service::Postgres, &set, url(text)).await;
@@ -53,7 +53,7 @@ async fn each_fault_of_postgres_has_its_class() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_fault_of_redis_has_its_class() {
+async fn each_redis_failure_has_its_class() {
     let set = Set::shared().await;
     let class = async |text: String| class_of(Service::Redis, &set, |config| config.redis.url = Secret::new(text)).await;
     assert!(class_of(Service::Redis, &set, |_| {}).await.is_ok_and(|version| version.starts_with(char::is_numeric)));
@@ -64,7 +64,7 @@ async fn each_fault_of_redis_has_its_class() {
     let here = |password: &str| format!("redis://:{password}@127.0.0.1:{}", link.port);
     assert!(class(here(&password)).await.is_ok());
     assert_eq!(class(here("wrong")).await, Err(ErrorClass::Auth));
-    assert_eq!(class(format!("redis://127.0.0.1:{}", link.port)).await, Err(ErrorClass::Auth), "no password at all");
+    assert_eq!(class(format!("redis://127.0.0.1:{}", link.port)).await, Err(ErrorClass::Auth), "without a password");
     let certified = tempfile::tempdir().unwrap();
     certificates(certified.path());
     let port = tls_front(certified.path(), socket, false).await;
@@ -76,7 +76,7 @@ async fn each_fault_of_redis_has_its_class() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_fault_of_the_store_has_its_class() {
+async fn each_store_failure_has_its_class() {
     let set = Set::shared().await;
     let class = async |change: &dyn Fn(&mut Config)| class_of(Service::S3, &set, change).await;
     let at = async |endpoint: String| class(&|config| config.s3.endpoint = Some(endpoint.clone())).await;
@@ -98,7 +98,7 @@ async fn each_fault_of_the_store_has_its_class() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_fault_of_qdrant_has_its_class() {
+async fn each_qdrant_failure_has_its_class() {
     let set = Set::shared().await;
     let server = QdrantServer::shared().await;
     let class = async |url: &str, key: &str| {
@@ -118,7 +118,7 @@ async fn each_fault_of_qdrant_has_its_class() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_fault_of_litellm_has_its_class_and_a_missing_model_is_named() {
+async fn each_litellm_failure_has_its_class_and_missing_models_are_named() {
     let set = Set::shared().await;
     let server = LiteLlmServer::shared().await;
     let configured = |config: &mut Config, url: &str| {
@@ -126,8 +126,8 @@ async fn each_fault_of_litellm_has_its_class_and_a_missing_model_is_named() {
         config.litellm_master_key = Some(Secret::new(LiteLlmServer::KEY));
     };
     let class = async |url: &str| class_of(Service::LiteLlm, &set, |config| configured(config, url)).await;
-    // Python, which a busy machine lets wait.
-    eventually("it answers in time", async || class(&server.base).await.is_ok_and(|version| version.starts_with("1."))).await;
+    // A Python server, which may be slow on a busy machine.
+    eventually("the server responds in time", async || class(&server.base).await.is_ok_and(|version| version.starts_with("1."))).await;
     assert_eq!(class("http://no-such-host.invalid").await, Err(ErrorClass::Dns));
     assert_eq!(class("http://127.0.0.1:1").await, Err(ErrorClass::Connect));
     assert_eq!(class(&HttpStub::always(Reply::Freeze("")).base).await, Err(ErrorClass::Timeout));
@@ -141,11 +141,11 @@ async fn each_fault_of_litellm_has_its_class_and_a_missing_model_is_named() {
     assert_eq!(detail.problem().unwrap(), "LiteLLM does not offer no-such-alias.");
     assert!(matches!(&detail, Detail::LiteLlm { models, .. } if models.first.contains(&"chat".to_owned())));
     config.litellm_master_key = Some(Secret::new("sk-wrong"));
-    assert_eq!(look(config).await.unwrap_err().class, ErrorClass::Auth, "ready answers all, the models only whoever has the key");
+    assert_eq!(look(config).await.unwrap_err().class, ErrorClass::Auth, "readiness is public, the models need the key");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_five_are_watched_where_they_are_configured() {
+async fn all_five_services_are_checked_if_configured() {
     let (qdrant, litellm) = (QdrantServer::shared().await, LiteLlmServer::shared().await);
     let app = TestApp::start_with(|config| {
         config.qdrant_url = Some(qdrant.base.clone());
@@ -166,16 +166,16 @@ async fn all_five_are_watched_where_they_are_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_slower_look_tells_of_each_server_and_leaves_nothing_behind() {
+async fn inspections_describe_each_server_and_leave_nothing_behind() {
     let app = TestApp::start().await;
     let look = async |service| health::inspect_once(&app.ctx, service).await.unwrap();
-    let Detail::Postgres(survey) = look(Service::Postgres).await else { panic!() };
-    assert!(survey.connections > 0 && survey.connection_limit >= survey.connections && survey.size > 1_000_000 && !survey.in_recovery);
+    let Detail::Postgres(server) = look(Service::Postgres).await else { panic!() };
+    assert!(server.connections > 0 && server.connection_limit >= server.connections && server.size > 1_000_000 && !server.in_recovery);
     let Detail::Redis(redis) = look(Service::Redis).await else { panic!() };
     assert!(redis.memory > Some(100_000) && redis.clients > Some(0) && !redis.is_replica);
     let Detail::S3 { round_trip, bucket_is_missing, .. } = look(Service::S3).await else { panic!() };
     assert!(round_trip.is_some() && !bucket_is_missing);
-    eventually("the store is as it was", async || {
+    eventually("the store is unchanged", async || {
         app.ctx.s3.list(&app.bucket, "", false, None, 100).await.is_ok_and(|listing| listing.objects.is_empty())
     })
     .await;
@@ -186,7 +186,7 @@ async fn the_slower_look_tells_of_each_server_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_goes_and_comes_back_is_an_incident_that_outlives_the_console() {
+async fn an_outage_is_recorded_as_an_incident_that_outlives_the_console() {
     let set = Set::shared().await;
     let (socket, password) = set.redis_socket();
     let link = SlowLink::to(&socket).await;
@@ -199,12 +199,12 @@ async fn a_server_that_goes_and_comes_back_is_an_incident_that_outlives_the_cons
     .await;
     let board = app.ctx.health.clone();
     let state = || board.one(Service::Redis).state;
-    eventually("it is up", async || state() == State::Up).await;
+    eventually("the service is up", async || state() == State::Up).await;
     link.set(LinkState::Slow(Duration::from_millis(150)));
-    eventually("it is slow", async || board.one(Service::Redis).latency_ms.is_some_and(|ms| ms >= 150.0)).await;
-    assert_eq!(state(), State::Up, "and up");
+    eventually("the service is slow", async || board.one(Service::Redis).latency_ms.is_some_and(|ms| ms >= 150.0)).await;
+    assert_eq!(state(), State::Up, "still up");
     link.set(LinkState::Cut);
-    eventually("it is down", async || state() == State::Down).await;
+    eventually("the service is down", async || state() == State::Down).await;
     let down = board.one(Service::Redis);
     assert_eq!((down.healthy, down.latency_ms, down.failures >= health::FAILURES), (false, None, true));
     assert_eq!(down.last_failure.unwrap().1.class, ErrorClass::Connect);
@@ -212,31 +212,32 @@ async fn a_server_that_goes_and_comes_back_is_an_incident_that_outlives_the_cons
         let sql = app.sql().await;
         sql.query_one(&format!("SELECT {what} FROM health_incidents WHERE service = 'redis'"), &[]).await
     };
-    eventually("it is written", async || read("class").await.is_ok_and(|row| row.get::<_, &str>(0) == "connect")).await;
+    eventually("the incident is written", async || read("class").await.is_ok_and(|row| row.get::<_, &str>(0) == "connect")).await;
     link.set(LinkState::Open);
-    eventually("it is up again", async || state() == State::Up).await;
-    eventually("its end is written", async || read("ended_at IS NOT NULL").await.is_ok_and(|row| row.get(0))).await;
+    eventually("the service is up again", async || state() == State::Up).await;
+    eventually("the end of the incident is written", async || read("ended_at IS NOT NULL").await.is_ok_and(|row| row.get(0))).await;
     let uptime = board.uptime(Service::Redis).day;
     assert!(uptime.up > 0.0 && uptime.down > 0.0 && uptime.down < 10.0, "{uptime:?}");
 
-    // A second console has seen nothing of it, and knows it from the first, which writes its last minute when it stops.
+    // A second console has not seen the incident and reads it from the first, which writes its last minute when it
+    // stops.
     let next = app.replica().await;
     app.stop().await;
-    eventually("the next console has read it", async || {
+    eventually("the next console has read the incident", async || {
         let incidents = next.ctx.health.incidents();
         incidents
             .iter()
             .any(|incident| incident.service == Service::Redis && incident.ended_at.is_some() && incident.class == ErrorClass::Connect)
     })
     .await;
-    eventually_within(Duration::from_secs(75), "and the time in which it was down", async || {
+    eventually_within(Duration::from_secs(75), "the downtime has been read", async || {
         next.ctx.health.uptime(Service::Redis).day.down > 0.0
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_happens_while_postgres_is_down_is_written_when_it_is_back() {
+async fn incidents_during_a_postgres_outage_are_written_afterwards() {
     let app = TestApp::with_own_servers().await;
     let board = app.ctx.health.clone();
     let state = |service| board.one(service).state;
@@ -246,9 +247,9 @@ async fn what_happens_while_postgres_is_down_is_written_when_it_is_back() {
     let limit = Duration::from_secs(20);
     eventually_within(limit, "both are down", async || state(Service::Postgres) == State::Down && state(Service::Redis) == State::Down)
         .await;
-    assert_eq!(board.incidents().len(), 2, "known at once, and kept in memory");
+    assert_eq!(board.incidents().len(), 2, "known immediately, and kept in memory");
     app.servers().redis().start().unwrap();
-    eventually_within(limit, "Redis is back", async || state(Service::Redis) == State::Up).await;
+    eventually_within(limit, "Redis is available again", async || state(Service::Redis) == State::Up).await;
     app.servers().postgres().start().unwrap();
     eventually_within(limit, "both are written", async || {
         let connected = tokio_postgres::connect(app.ctx.db.url().reveal(), tokio_postgres::NoTls).await;

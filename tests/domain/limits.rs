@@ -1,4 +1,4 @@
-//! Windows that slide: exactly so many are let through, however many ask at once.
+//! Sliding windows: exactly the allowed number of requests passes, however many arrive at the same time.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,18 +14,18 @@ const MINUTE: Policy = Policy { name: "t-minute", limit: 50, window: Duration::f
 const SHORT: Policy = Policy { name: "t-short", limit: 3, window: Duration::from_millis(400) };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_hundred_at_once_exactly_fifty_are_let_through() {
+async fn of_two_hundred_concurrent_requests_exactly_fifty_pass() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     // So that none of the two hundred waits for a connection.
     for ctx in [&app.ctx, &replica.ctx] {
-        eventually("it is connected", async || limits::peek(ctx, &MINUTE, "somebody").await.is_some()).await;
+        eventually("the replica is connected", async || limits::peek(ctx, &MINUTE, "somebody").await.is_some()).await;
     }
     let asking = (0..200).map(|at| {
         let ctx = if at % 2 == 0 { &app.ctx } else { &replica.ctx };
         async move {
             loop {
-                // Two hundred at once may take longer than the patience of one.
+                // Two hundred concurrent requests may exceed the timeout of one.
                 if let Some(standing) = limits::take(ctx, &MINUTE, "somebody").await {
                     return standing;
                 }
@@ -43,19 +43,19 @@ async fn of_two_hundred_at_once_exactly_fifty_are_let_through() {
     }
     assert!(limits::take(&app.ctx, &MINUTE, "somebody else").await.unwrap().allowed);
     let key = "larder:rate:t-minute:somebody";
-    assert!(app.ctx.redis.required().ttl(key).await.unwrap().is_some_and(|left| left <= MINUTE.window), "it ends by itself");
+    assert!(app.ctx.redis.required().ttl(key).await.unwrap().is_some_and(|left| left <= MINUTE.window), "the key expires");
     limits::forget(&app.ctx, &MINUTE, "somebody").await;
     assert!(limits::take(&app.ctx, &MINUTE, "somebody").await.unwrap().allowed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_window_slides_and_whoever_is_refused_is_not_counted() {
+async fn the_window_slides_and_rejected_requests_are_not_counted() {
     let app = TestApp::start().await;
     let take = async || limits::take(&app.ctx, &SHORT, "x").await.is_some_and(|standing| standing.allowed);
     let mut allowed = 0;
     for _ in 0..2 {
-        // ManualCheck all the time: were refusals counted, nobody would ever be let through again.
-        eventually("one is let through", async || take().await).await;
+        // Requests arrive all the time: if rejected ones were counted, none would ever pass again.
+        eventually("a request passes", async || take().await).await;
         let began = std::time::Instant::now();
         allowed += 1;
         while began.elapsed() < SHORT.window {
@@ -63,14 +63,14 @@ async fn the_window_slides_and_whoever_is_refused_is_not_counted() {
         }
     }
     assert!((6..=12).contains(&allowed), "{allowed}");
-    eventually("it is over", async || {
+    eventually("the window has passed", async || {
         limits::peek(&app.ctx, &SHORT, "x").await.is_some_and(|standing| standing.remaining == 3 && standing.next.is_zero())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn increments_and_lifetimes_hold_under_concurrency() {
+async fn increments_and_ttls_are_correct_under_concurrency() {
     let app = TestApp::start().await;
     let key = "larder:t-count";
     let redis = &app.ctx.redis;
@@ -93,7 +93,7 @@ async fn try_in(app: &TestApp, address: &str, email: &str, password: &str) -> Si
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_alone_remembers_who_must_wait_and_postgres_where_it_does_not() {
+async fn waiting_times_survive_in_redis_or_in_postgres() {
     let app = TestApp::with_own_servers().await;
     let email = app.new_user(Role::Editor).await;
     for _ in 0..sign_in::TRIES {
@@ -105,15 +105,15 @@ async fn redis_alone_remembers_who_must_wait_and_postgres_where_it_does_not() {
     };
     assert!(waits().await);
     app.servers().redis().freeze();
-    assert!(waits().await, "Postgres has counted too");
+    assert!(waits().await, "Postgres counts as well");
     app.servers().redis().thaw();
     app.sql().await.execute("DELETE FROM sign_in_failures", &[]).await.unwrap();
     eventually("Redis is used again", async || limits::peek(&app.ctx, &MINUTE, "x").await.is_some()).await;
-    assert!(waits().await, "Redis refuses by itself");
+    assert!(waits().await, "Redis rejects without Postgres");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_under_attack_lets_in_its_owner_where_he_is_known() {
+async fn an_account_under_attack_accepts_its_owner_from_a_known_address() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Editor).await;
     assert!(matches!(try_in(&app, "192.0.2.1", &email, PASSWORD).await, SignIn::Welcome { .. }));
@@ -121,8 +121,8 @@ async fn an_account_under_attack_lets_in_its_owner_where_he_is_known() {
         let address = format!("198.51.{}.{}", at / 10, at % 10 + 1);
         assert!(matches!(try_in(&app, &address, &email, "wrong").await, SignIn::Wrong), "{at}");
     }
-    assert!(matches!(try_in(&app, "203.0.113.9", &email, PASSWORD).await, SignIn::Wait(_)), "a stranger");
+    assert!(matches!(try_in(&app, "203.0.113.9", &email, PASSWORD).await, SignIn::Wait(_)), "an unknown address");
     app.sql().await.execute("DELETE FROM sign_in_failures", &[]).await.unwrap();
-    assert!(matches!(try_in(&app, "203.0.113.9", &email, PASSWORD).await, SignIn::Wait(_)), "by Redis alone");
-    assert!(matches!(try_in(&app, "192.0.2.1", &email, PASSWORD).await, SignIn::Welcome { .. }), "its owner");
+    assert!(matches!(try_in(&app, "203.0.113.9", &email, PASSWORD).await, SignIn::Wait(_)), "with Redis only");
+    assert!(matches!(try_in(&app, "192.0.2.1", &email, PASSWORD).await, SignIn::Welcome { .. }), "the owner");
 }

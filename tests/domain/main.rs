@@ -1,6 +1,6 @@
-//! Floor 2 against the real servers: what Larder promises, without a page in between.
+//! Layer 2 against real servers: the domain's guarantees, without pages.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a test that fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic fails the test")]
 
 #[path = "../support/mod.rs"]
 mod support;

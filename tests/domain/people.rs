@@ -14,7 +14,7 @@ fn visitor() -> Actor {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_set_up_has_one_winner_and_then_is_gone() {
+async fn setup_succeeds_once_and_is_then_unavailable() {
     let app = TestApp::start().await;
     let token = setup::issue_token(&app.ctx).await.unwrap().unwrap();
     assert!(matches!(setup::complete(&app.ctx, &visitor(), "wrong", FIRST).await, Err(Error::Refused { field: "token", .. })));
@@ -29,7 +29,7 @@ async fn the_set_up_has_one_winner_and_then_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_set_up_says_what_is_wrong_with_each_field() {
+async fn setup_reports_an_error_for_each_invalid_field() {
     let app = TestApp::start().await;
     let token = setup::issue_token(&app.ctx).await.unwrap().unwrap();
     for (first, field) in [
@@ -46,20 +46,20 @@ async fn the_set_up_says_what_is_wrong_with_each_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_environment_makes_the_first_admin_once() {
+async fn the_environment_creates_the_first_admin_once() {
     let app = TestApp::start_with(|config| {
         config.first_admin =
             Some(larder::config::FirstAdmin { email: "ops@example.com".into(), password: larder::config::Secret::new(PASSWORD) });
     })
     .await;
-    // The start has done it already.
+    // Already done by the start.
     assert!(!setup::from_environment(&app.ctx).await.unwrap());
     let people = users::list(&app.ctx, &Actor::system("Tests")).await.unwrap();
     assert_eq!((people.len(), people[0].email.as_str(), people[0].role), (1, "ops@example.com", Role::Admin));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_admin_stays_one_even_when_two_demote_each_other() {
+async fn the_last_admin_is_kept_even_if_two_admins_demote_each_other() {
     let app = TestApp::start().await;
     let system = Actor::system("Tests");
     for email in ["a@example.com", "b@example.com"] {
@@ -74,12 +74,12 @@ async fn the_last_admin_stays_one_even_when_two_demote_each_other() {
     assert_eq!(left.len(), 1);
     assert!(matches!(users::disable(&app.ctx, &system, left[0].id).await, Err(Error::Conflict(_))));
     assert!(matches!(users::set_role(&app.ctx, &system, left[0].id, Role::Editor).await, Err(Error::Conflict(_))));
-    // A new password takes nothing away.
+    // A new password removes no permissions.
     users::set_password(&app.ctx, &system, left[0].id, "another password 4321").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_e_mail_belongs_to_one_person_whatever_its_case_and_changes_are_audited() {
+async fn an_e_mail_is_unique_regardless_of_case_and_changes_are_audited() {
     let app = TestApp::start().await;
     let system = Actor::system("Tests");
     let new = |email| NewUser { email, name: "Aiko", role: Role::Viewer, password: PASSWORD };

@@ -1,4 +1,4 @@
-//! What is recorded against what the store holds: every kind of difference, said, repaired, and gone.
+//! Records compared with the store: every kind of difference is reported, repaired, and then gone.
 
 use bytes::Bytes;
 use larder::domain::Error;
@@ -10,7 +10,7 @@ use larder::domain::uploads::Receiver;
 use larder::stores::s3::PutOptions;
 
 use crate::support::TestApp;
-use crate::unfinished::impatient;
+use crate::unfinished::with_short_lease;
 use crate::uploads::states;
 
 const TEXT: PutOptions<'static> = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
@@ -29,7 +29,7 @@ async fn reconcile(app: &TestApp, repair: bool) -> (Report, Vec<String>) {
     let bucket = BucketName::parse(&app.bucket).unwrap();
     let mut lines = Vec::new();
     let options = Options { bucket: Some(&bucket), repair };
-    let report = run(&impatient(app), &options, &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
+    let report = run(&with_short_lease(app), &options, &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
     (report, lines)
 }
 
@@ -47,8 +47,8 @@ async fn remove(app: &TestApp, key: &str) {
     app.ctx.s3.delete_if(&app.bucket, key, &etag).await.unwrap();
 }
 
-/// One of each.
-async fn disorder(app: &TestApp) -> (String, String) {
+/// One difference of each kind.
+async fn create_differences(app: &TestApp) -> (String, String) {
     for key in ["well", "a/in", "a-beside", "gone", "a/gone", "changed", "whole", "stopped", "half-deleted", "leftover"] {
         upload(app, key).await;
     }
@@ -66,10 +66,10 @@ async fn disorder(app: &TestApp) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_difference_is_said_then_mended_and_then_there_is_none() {
+async fn every_difference_is_reported_then_repaired_and_then_gone() {
     let app = TestApp::start().await;
     app.rules_known().await;
-    let (ours, theirs) = disorder(&app).await;
+    let (ours, theirs) = create_differences(&app).await;
     let before = app.sql().await.query("SELECT id::text, state, etag, updated_at::text FROM files ORDER BY id", &[]).await.unwrap();
 
     let (report, lines) = reconcile(&app, false).await;
@@ -100,10 +100,13 @@ async fn every_difference_is_said_then_mended_and_then_there_is_none() {
         assert_eq!(states(&app, key).await, [state], "{key}");
     }
     for key in ["well", "a/in", "changed", "foreign", "whole", "stopped", "half-deleted", "leftover"] {
-        assert!(app.ctx.s3.head(&app.bucket, key, None).await.is_ok(), "{key} is still there");
+        assert!(app.ctx.s3.head(&app.bucket, key, None).await.is_ok(), "{key} still exists");
     }
     assert!(app.ctx.s3.list_parts(&app.bucket, "leftover", &ours, None, 1).await.is_err());
-    assert!(app.ctx.s3.list_parts(&app.bucket, "theirs", &theirs, None, 1).await.is_ok(), "another program's is not touched");
+    assert!(
+        app.ctx.s3.list_parts(&app.bucket, "theirs", &theirs, None, 1).await.is_ok(),
+        "an upload of another application is not touched"
+    );
     let actor = Actor { role: Role::Admin, ..Actor::system("Tests") };
     let events = audit::of_resource(&app.ctx, &actor, &audit::object(&app.bucket, "whole"), 1).await.unwrap();
     assert_eq!((events[0].action.as_str(), events[0].actor_label.as_str()), ("file.reconcile", "Reconciliation"));
@@ -113,10 +116,10 @@ async fn every_difference_is_said_then_mended_and_then_there_is_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_objects_in_any_order_of_the_store_are_no_difference() {
+async fn objects_in_any_listing_order_are_no_difference() {
     let app = TestApp::start().await;
     app.rules_known().await;
-    // Rows as an upload leaves them, of objects in folders beside files whose names sort around the slash.
+    // Rows as left by an upload, for objects in folders next to files whose names sort around the slash.
     let mut keys = Vec::new();
     for n in 0..30 {
         keys.extend([format!("d{n}/x"), format!("d{n}-x"), format!("d{n}.x"), format!("d{n}/y/z")]);
@@ -135,7 +138,7 @@ async fn many_objects_in_any_order_of_the_store_are_no_difference() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_is_gone_and_one_that_never_was() {
+async fn a_deleted_bucket_and_one_that_never_existed() {
     let app = TestApp::start().await;
     app.rules_known().await;
     upload(&app, "a").await;
@@ -144,8 +147,8 @@ async fn a_bucket_that_is_gone_and_one_that_never_was() {
     let mut lines = Vec::new();
     let all = Options { bucket: None, repair: true };
     let report = run(&app.ctx, &all, &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
-    assert_eq!((report.differences, report.repaired), (0, 0), "perhaps it is the wrong store: {lines:#?}");
-    assert!(lines.iter().any(|line| line.contains("no such bucket")), "{lines:#?}");
+    assert_eq!((report.differences, report.repaired), (0, 0), "possibly the wrong store: {lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("does not exist in the store")), "{lines:#?}");
     let (report, lines) = reconcile(&app, true).await;
     assert_eq!((report.differences, report.repaired), (1, 1), "{lines:#?}");
     let never = BucketName::parse("t-never-was").unwrap();
@@ -154,7 +157,7 @@ async fn a_bucket_that_is_gone_and_one_that_never_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_can_be_resumed_is_no_difference() {
+async fn a_resumable_upload_is_no_difference() {
     let app = TestApp::start().await;
     app.rules_known().await;
     upload(&app, "a").await;

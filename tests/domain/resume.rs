@@ -1,4 +1,4 @@
-//! Uploads that are gone on with: on any replica, after anything, and never with other bytes.
+//! Uploads are resumed on any replica, after any interruption, and never with different bytes.
 
 use bytes::Bytes;
 use larder::domain::actor::{Actor, Role};
@@ -65,14 +65,14 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Without those of the probe that finds out what the store can do.
+/// Without the uploads of the abilities probe.
 async fn open_at_store(app: &TestApp) -> usize {
     let open = app.ctx.s3.list_multipart(&app.bucket, None, None, 100).await.unwrap().uploads;
     open.iter().filter(|upload| !upload.key.starts_with(".larder-probe-")).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_goes_on_at_another_replica_and_the_whole_is_hashed() {
+async fn an_upload_is_resumed_on_another_replica_and_hashed_as_a_whole() {
     let app = TestApp::start().await;
     let sent = content(2 * PART + 12_345);
     let sender = Sender::new(&app).await;
@@ -84,14 +84,14 @@ async fn an_upload_goes_on_at_another_replica_and_the_whole_is_hashed() {
     let there = sender.at(&other);
     let found = there.open("big", sent.len()).await;
     assert_eq!((found.file.id, found.parts.len()), (upload.file.id, 1));
-    // The last part may come before its turn, and waits for it.
+    // The last part may arrive early and waits for the one before it.
     let (last, middle) = tokio::join!(there.part(&found, 3, &sent[2 * PART..]), sender.part(&found, 2, &sent[PART..2 * PART]));
     assert_eq!((last.unwrap().number, middle.unwrap().number), (3, 2));
     let file = there.complete(&found, false).await.unwrap();
     assert_eq!(file.sha256, Some(hex(&Sha256::digest(&sent))));
     assert!(stored(&app, "big").await == sent);
     assert_eq!(states(&app, "big").await, ["ready"]);
-    // ManualCheck again, it is the same file.
+    // Completing again returns the same file.
     assert_eq!(sender.complete(&found, false).await.unwrap().etag, file.etag);
     assert_eq!(sender.state(&found).await.unwrap().file.state, FileState::Ready);
     reaper::pass(&app.ctx).await.unwrap();
@@ -99,7 +99,7 @@ async fn an_upload_goes_on_at_another_replica_and_the_whole_is_hashed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_bytes_than_were_promised_are_refused() {
+async fn bytes_that_do_not_match_are_rejected() {
     let app = TestApp::start().await;
     let sent = content(PART + 1_000);
     let sender = Sender::new(&app).await;
@@ -112,7 +112,7 @@ async fn other_bytes_than_were_promised_are_refused() {
     for number in [0, -1, 3, i32::MAX] {
         assert!(matches!(sender.part(&upload, number, b"x").await, Err(Error::Refused { field: "number", .. })), "{number}");
     }
-    assert!(matches!(sender.complete(&upload, false).await, Err(Error::Refused { field: "number", .. })), "no part has come");
+    assert!(matches!(sender.complete(&upload, false).await, Err(Error::Refused { field: "number", .. })), "no part has been sent");
 
     sender.part(&upload, 1, &sent[..PART]).await.unwrap();
     sender.part(&upload, 1, &sent[..PART]).await.unwrap();
@@ -125,11 +125,11 @@ async fn other_bytes_than_were_promised_are_refused() {
     assert!(matches!(told, Err(Error::Refused { field: "digest", .. })));
     sender.complete(&upload, false).await.unwrap();
     assert!(stored(&app, "file").await == sent);
-    assert!(matches!(sender.part(&upload, 2, &sent[PART..]).await, Err(Error::Refused { field: "id", .. })), "it is over");
+    assert!(matches!(sender.part(&upload, 2, &sent[PART..]).await, Err(Error::Refused { field: "id", .. })), "the upload has ended");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_file_of_the_same_name_does_not_mix_with_the_first() {
+async fn another_file_with_the_same_name_is_not_mixed_with_the_first() {
     let app = TestApp::start().await;
     let sender = Sender::new(&app).await;
     let first = sender.open_with("a", 100, "one", false).await.unwrap();
@@ -143,12 +143,12 @@ async fn another_file_of_the_same_name_does_not_mix_with_the_first() {
     assert_eq!(states(&app, "a").await, ["failed", "pending"]);
     assert_eq!(open_at_store(&app).await, 1);
     assert!(sender.part(&first, 1, &content(100)).await.is_err());
-    // Of ten tabs that begin at once all have one upload.
+    // Ten tabs that start at the same time share one upload.
     let tabs = futures_util::future::join_all((0..10).map(|_| sender.open_with("b", 50, "same", false))).await;
     let ids: std::collections::HashSet<_> = tabs.into_iter().map(|tab| tab.unwrap().file.id).collect();
     assert_eq!(ids.len(), 1);
     assert_eq!(open_at_store(&app).await, 2);
-    // Somebody else's is nobody's business.
+    // Uploads of other users are not accessible.
     let other = Sender::new(&app).await;
     assert!(matches!(other.state(&second).await, Err(Error::NotFound(_))));
     assert!(matches!(other.part(&second, 1, &content(100)).await, Err(Error::NotFound(_))));
@@ -159,7 +159,7 @@ async fn another_file_of_the_same_name_does_not_mix_with_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_published_over_another_object_need_not_be_sent_again() {
+async fn an_upload_blocked_by_an_existing_object_need_not_be_sent_again() {
     let app = TestApp::start().await;
     let sender = Sender::new(&app).await;
     let upload = sender.open("taken", 5).await;
@@ -174,7 +174,7 @@ async fn what_cannot_be_published_over_another_object_need_not_be_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_kept_for_days_and_then_undone() {
+async fn an_upload_is_kept_for_days_and_then_cancelled() {
     let app = TestApp::on(Set::shared().await, |config| config.upload.keep = std::time::Duration::from_secs(3 * 86_400)).await;
     let sender = Sender::new(&app).await;
     let upload = sender.open("kept", 5).await;
@@ -185,7 +185,7 @@ async fn it_is_kept_for_days_and_then_undone() {
     };
     age(2, false).await;
     assert_eq!(reaper::pass(&app.ctx).await.unwrap(), 0);
-    // Whoever was publishing it has died: it is open again.
+    // The publisher has crashed: the upload is pending again.
     age(2, true).await;
     assert_eq!(reaper::pass(&app.ctx).await.unwrap(), 1);
     assert_eq!((states(&app, "kept").await, open_at_store(&app).await), (vec!["pending".to_owned()], 1));

@@ -1,4 +1,4 @@
-//! Deletions that stop halfway, wherever they stop.
+//! Deletions interrupted at any point.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,15 +19,15 @@ fn actor() -> Actor {
     Actor { role: Role::Editor, ..Actor::system("Tests") }
 }
 
-/// Whoever goes by this takes for silent what the app's own passes still leave alone.
-pub fn impatient(app: &TestApp) -> Context {
+/// A context with a short lease, which treats as expired what the app's own passes still leave alone.
+pub fn with_short_lease(app: &TestApp) -> Context {
     let mut config = Config::clone(&app.ctx.config);
     config.upload.lease = Duration::from_secs(60);
     Context { config: Arc::new(config), ..app.ctx.clone() }
 }
 
-/// Uploaded through Larder, and its deletion begun a while ago.
-async fn begun(app: &TestApp, key: &str) -> ObjectToDelete {
+/// Uploaded through Larder, with a deletion started a while ago.
+async fn started_deletion(app: &TestApp, key: &str) -> ObjectToDelete {
     let file = upload(app, key, b"content", false).await.unwrap();
     let update = "UPDATE files SET state = 'deleting', lease = gen_random_uuid(), heartbeat_at = now() - interval '100 seconds'
                   WHERE object_key = $1 AND state = 'ready'";
@@ -41,14 +41,15 @@ async fn put(app: &TestApp, key: &str, content: &'static [u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_store_says_settles_a_deletion_that_stopped_halfway() {
+async fn an_interrupted_deletion_is_settled_by_the_state_of_the_store() {
     let app = TestApp::start().await;
-    let ctx = impatient(&app);
-    let (gone, kept, replaced) = (begun(&app, "gone").await, begun(&app, "kept").await, begun(&app, "replaced").await);
+    let ctx = with_short_lease(&app);
+    let (gone, kept, replaced) =
+        (started_deletion(&app, "gone").await, started_deletion(&app, "kept").await, started_deletion(&app, "replaced").await);
     app.ctx.s3.delete_if(&app.bucket, "gone", &gone.etag).await.unwrap();
     put(&app, "replaced", b"by another program").await;
-    // A new upload has taken the key of one whose object the store still had.
-    begun(&app, "again").await;
+    // A new upload has taken the key of a deletion whose object the store still had.
+    started_deletion(&app, "again").await;
     upload(&app, "again", b"content", true).await.unwrap();
     assert_eq!(states(&app, "again").await, ["deleting", "ready"]);
 
@@ -66,25 +67,25 @@ async fn what_the_store_says_settles_a_deletion_that_stopped_halfway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_is_under_way_is_left_alone_and_the_object_still_known() {
+async fn a_deletion_in_progress_is_left_alone_and_its_object_still_known() {
     let app = TestApp::start().await;
-    let ctx = impatient(&app);
-    let doomed = begun(&app, "a").await;
+    let ctx = with_short_lease(&app);
+    let target = started_deletion(&app, "a").await;
     app.sql().await.execute("UPDATE files SET heartbeat_at = now()", &[]).await.unwrap();
     assert_eq!(unfinished::pass(&ctx).await.unwrap(), 0);
     let bucket = BucketName::parse(&app.bucket).unwrap();
-    let found = objects::find(&app.ctx, &bucket, &doomed.key, None).await.unwrap();
+    let found = objects::find(&app.ctx, &bucket, &target.key, None).await.unwrap();
     assert!(matches!(found.origin, Origin::Larder { .. }), "{:?}", found.origin);
     assert_eq!(states(&app, "a").await, ["deleting"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_that_settle_at_once_do_each_deletion_once() {
+async fn concurrent_passes_settle_each_deletion_once() {
     let app = TestApp::start().await;
-    let ctx = impatient(&app);
+    let ctx = with_short_lease(&app);
     for n in 0..12 {
-        let doomed = begun(&app, &format!("n{n}")).await;
-        app.ctx.s3.delete_if(&app.bucket, doomed.key.as_str(), &doomed.etag).await.unwrap();
+        let target = started_deletion(&app, &format!("n{n}")).await;
+        app.ctx.s3.delete_if(&app.bucket, target.key.as_str(), &target.etag).await.unwrap();
     }
     let passes = futures_util::future::join_all((0..4).map(|_| unfinished::pass(&ctx))).await;
     assert_eq!(passes.into_iter().map(|settled| settled.unwrap()).sum::<usize>(), 12);
@@ -93,24 +94,24 @@ async fn many_that_settle_at_once_do_each_deletion_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_marks_the_row_first_and_takes_it_back_where_nothing_went() {
+async fn a_deletion_marks_the_row_first_and_restores_it_if_nothing_was_deleted() {
     let app = TestApp::with_own_servers().await;
     let bucket = BucketName::parse(&app.bucket).unwrap();
     let file = upload(&app, "a", b"content", false).await.unwrap();
-    let doomed = ObjectToDelete { key: ObjectKey::parse("a").unwrap(), etag: file.etag.unwrap() };
+    let target = ObjectToDelete { key: ObjectKey::parse("a").unwrap(), etag: file.etag.unwrap() };
     put(&app, "a", b"changed").await;
-    let fates = objects::delete(&app.ctx, &actor(), &bucket, std::slice::from_ref(&doomed)).await.unwrap();
-    assert_eq!((fates[0].1.clone(), states(&app, "a").await), (DeleteOutcome::Changed, vec!["ready".to_owned()]));
+    let outcomes = objects::delete(&app.ctx, &actor(), &bucket, std::slice::from_ref(&target)).await.unwrap();
+    assert_eq!((outcomes[0].1.clone(), states(&app, "a").await), (DeleteOutcome::Changed, vec!["ready".to_owned()]));
 
     let file = upload(&app, "b", b"content", false).await.unwrap();
-    let doomed = ObjectToDelete { key: ObjectKey::parse("b").unwrap(), etag: file.etag.unwrap() };
+    let target = ObjectToDelete { key: ObjectKey::parse("b").unwrap(), etag: file.etag.unwrap() };
     app.servers().s3().freeze();
-    assert!(objects::delete(&app.ctx, &actor(), &bucket, std::slice::from_ref(&doomed)).await.is_err());
-    assert_eq!(states(&app, "b").await, ["deleting"], "nobody knows yet");
+    assert!(objects::delete(&app.ctx, &actor(), &bucket, std::slice::from_ref(&target)).await.is_err());
+    assert_eq!(states(&app, "b").await, ["deleting"], "the outcome is unknown");
     app.servers().s3().thaw();
-    let ctx = impatient(&app);
+    let ctx = with_short_lease(&app);
     app.sql().await.execute("UPDATE files SET heartbeat_at = now() - interval '100 seconds' WHERE object_key = 'b'", &[]).await.unwrap();
-    eventually("the store is asked", async || unfinished::pass(&ctx).await.unwrap() == 1).await;
+    eventually("the deletion is settled", async || unfinished::pass(&ctx).await.unwrap() == 1).await;
     let there = app.ctx.s3.head(&app.bucket, "b", None).await.is_ok();
     assert_eq!(states(&app, "b").await, [if there { "ready" } else { "deleted" }]);
 }

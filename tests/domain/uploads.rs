@@ -1,4 +1,4 @@
-//! Uploads: whole or not at all, whatever dies in between.
+//! Uploads are stored completely or not at all, whatever crashes in between.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub async fn upload(app: &TestApp, name: &str, content: &[u8], overwrite: bool) 
     upload.finish().await
 }
 
-/// An upload that has so much that its row stands, and that has not ended.
-async fn begun(app: &TestApp, name: &str, overwrite: bool) -> Upload {
+/// An upload large enough to have a row, which has not ended.
+async fn started(app: &TestApp, name: &str, overwrite: bool) -> Upload {
     let mut upload = receiver(app, overwrite).await.begin(name, None, None).await.map_err(|refused| refused.error).unwrap();
     upload.write(Bytes::from(content(100_000))).await.unwrap();
     upload
@@ -50,13 +50,13 @@ pub async fn states(app: &TestApp, key: &str) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Bytes that no two parts share.
+/// Bytes that differ between parts.
 pub fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at / 251 + at % 251) as u8).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_sent_is_what_is_stored_at_every_size() {
+async fn files_of_every_size_are_stored_unchanged() {
     let app = TestApp::start().await;
     const PART: usize = 8 << 20;
     for length in [0, 1, PART - 1, PART, PART + 1, 3 * PART + 12_345] {
@@ -64,7 +64,7 @@ async fn what_was_sent_is_what_is_stored_at_every_size() {
         let sent = content(length);
         let file = upload(&app, &key, &sent, false).await.unwrap();
         assert_eq!(file.size, Some(length as i64));
-        assert!(stored(&app, &key).await == sent, "{length} bytes came back otherwise");
+        assert!(stored(&app, &key).await == sent, "{length} bytes were stored differently");
         let head = app.ctx.s3.head(&app.bucket, &key, None).await.unwrap();
         assert_eq!(Some(&head.etag), file.etag.as_ref());
         assert_eq!(head.content_type.as_deref(), Some("text/plain"));
@@ -75,7 +75,7 @@ async fn what_was_sent_is_what_is_stored_at_every_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_is_there_stays_unless_overwriting_was_asked_for() {
+async fn an_existing_object_is_kept_unless_overwriting_is_requested() {
     let app = TestApp::start().await;
     upload(&app, "a", b"old", false).await.unwrap();
     assert!(matches!(upload(&app, "a", b"new", false).await, Err(Error::Conflict(_))));
@@ -88,7 +88,7 @@ async fn an_object_that_is_there_stays_unless_overwriting_was_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_that_race_for_one_key_one_wins_and_its_bytes_are_whole() {
+async fn of_concurrent_uploads_to_one_key_one_wins_completely() {
     let app = TestApp::start().await;
     let racers = (0..12).map(|n| {
         let app = &app;
@@ -113,8 +113,8 @@ async fn of_many_that_race_for_one_key_one_wins_and_its_bytes_are_whole() {
     assert_eq!(row.get::<_, String>(0), head.etag);
 }
 
-/// As if the process had died: no heartbeat, no clean-up.
-async fn lapse(app: &TestApp, key: &str) {
+/// As if the process had crashed: no heartbeat, no cleanup.
+async fn expire(app: &TestApp, key: &str) {
     let update =
         "UPDATE files SET heartbeat_at = now() - interval '2 days', state = 'pending', lease = gen_random_uuid() WHERE object_key = $1";
     assert_eq!(app.sql().await.execute(update, &[&key]).await.unwrap(), 1);
@@ -125,13 +125,13 @@ async fn the_reaper_rolls_forward_what_was_published_and_undoes_the_rest() {
     let app = TestApp::start().await;
     // Published, but the process died before the row said so.
     let file = upload(&app, "published", b"whole", false).await.unwrap();
-    lapse(&app, "published").await;
+    expire(&app, "published").await;
     // Died before publishing, over an object of somebody else.
     let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
     app.ctx.s3.put(&app.bucket, "theirs", Bytes::from_static(b"theirs"), &options).await.unwrap();
-    let died = begun(&app, "theirs", true).await;
+    let died = started(&app, "theirs", true).await;
     std::mem::forget(died);
-    lapse(&app, "theirs").await;
+    expire(&app, "theirs").await;
     assert_eq!(reaper::pass(&app.ctx).await.unwrap(), 2);
     assert_eq!(states(&app, "published").await, ["ready"]);
     assert_eq!(states(&app, "theirs").await, ["failed"]);
@@ -146,9 +146,9 @@ async fn the_reaper_rolls_forward_what_was_published_and_undoes_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_was_given_up_can_write_no_more() {
     let app = TestApp::start().await;
-    let mut slow = begun(&app, "slow", false).await;
+    let mut slow = started(&app, "slow", false).await;
     slow.write(Bytes::from_static(b"half")).await.unwrap();
-    lapse(&app, "slow").await;
+    expire(&app, "slow").await;
     assert_eq!(reaper::pass(&app.ctx).await.unwrap(), 1);
     assert!(slow.finish().await.is_err());
     assert_eq!(states(&app, "slow").await, ["failed"]);
@@ -156,7 +156,7 @@ async fn whoever_was_given_up_can_write_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_is_dropped_leaves_nothing_and_gives_its_memory_back() {
+async fn a_dropped_upload_leaves_nothing_and_releases_its_memory() {
     let app = TestApp::start().await;
     let receiver = receiver(&app, false).await;
     let mut dropped = receiver.begin("dropped", None, None).await.map_err(|refused| refused.error).unwrap();
@@ -164,13 +164,13 @@ async fn an_upload_that_is_dropped_leaves_nothing_and_gives_its_memory_back() {
         dropped.write(Bytes::copy_from_slice(chunk)).await.unwrap();
     }
     drop(dropped);
-    eventually("the row says so", async || states(&app, "dropped").await == ["failed"]).await;
-    eventually("the memory is back", async || app.ctx.upload_memory.in_use() == 0).await;
+    eventually("the row is failed", async || states(&app, "dropped").await == ["failed"]).await;
+    eventually("the memory is released", async || app.ctx.upload_memory.in_use() == 0).await;
     assert!(app.ctx.s3.head(&app.bucket, "dropped", None).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_freezes_fails_the_upload_and_is_used_again_when_it_is_back() {
+async fn a_frozen_store_fails_the_upload_and_is_used_again_afterwards() {
     let app = TestApp::with_own_servers().await;
     app.servers().s3().freeze();
     let started = std::time::Instant::now();
@@ -182,12 +182,12 @@ async fn a_store_that_freezes_fails_the_upload_and_is_used_again_when_it_is_back
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn history_shows_unfinished_first_then_newest_and_pages() {
+async fn the_history_shows_pending_uploads_first_then_newest_and_paginates() {
     let app = TestApp::start().await;
     for name in ["a.txt", "b.txt", "c.csv"] {
         upload(&app, name, b"x", false).await.unwrap();
     }
-    let open = begun(&app, "open.bin", false).await;
+    let open = started(&app, "open.bin", false).await;
     let page = uploads::list(&app.ctx, &actor(), &uploads::Filter::default()).await.unwrap();
     let names = |files: &[File]| files.iter().map(|file| file.name.clone()).collect::<Vec<_>>();
     assert_eq!(
@@ -200,13 +200,13 @@ async fn history_shows_unfinished_first_then_newest_and_pages() {
     drop(open);
 }
 
-/// Far more than could each have a part's memory, and one that has everything to send.
+/// Far more uploads than memory for parts, and one fast upload.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_slow_uploads_do_not_keep_a_fast_one_waiting() {
     let app = TestApp::start().await;
     let mut slow = Vec::new();
     for n in 0..200 {
-        slow.push(begun(&app, &format!("slow{n}"), false).await);
+        slow.push(started(&app, &format!("slow{n}"), false).await);
     }
     assert!(app.ctx.upload_memory.in_use() < 32 << 20, "{}", app.ctx.upload_memory.in_use());
     let fast = tokio::time::timeout(Duration::from_secs(15), upload(&app, "fast", &content(20 << 20), false)).await;
@@ -215,19 +215,19 @@ async fn two_hundred_slow_uploads_do_not_keep_a_fast_one_waiting() {
     last.write(Bytes::from_static(b"the end")).await.unwrap();
     assert_eq!(last.finish().await.unwrap().size, Some(100_007));
     drop(slow);
-    eventually_within(Duration::from_secs(30), "the memory is back", async || app.ctx.upload_memory.in_use() == 0).await;
+    eventually_within(Duration::from_secs(30), "the memory is released", async || app.ctx.upload_memory.in_use() == 0).await;
 }
 
-/// One that has shown that it is fast, has all the memory there is, and sends no more.
+/// A sender measured as fast that holds all the memory and stops sending.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_stops_sending_makes_room_for_those_who_wait() {
+async fn a_sender_that_stops_is_rejected_in_favour_of_waiting_ones() {
     let app = TestApp::start_with(|config| config.upload.memory = 16 << 20).await;
-    let mut stopped = begun(&app, "stopped", false).await;
+    let mut stopped = started(&app, "stopped", false).await;
     for chunk in content(3 << 20).chunks(64 << 10) {
         stopped.write(Bytes::copy_from_slice(chunk)).await.unwrap();
     }
     assert!(app.ctx.upload_memory.in_use() >= 8 << 20);
-    // A small file needs no part's memory, and waits for nobody.
+    // A small file needs no memory for parts and waits for no one.
     upload(&app, "small", &content(50_000), false).await.unwrap();
     let sent = content(10 << 20);
     let fast = upload(&app, "fast", &sent, false);
@@ -245,7 +245,7 @@ async fn whoever_stops_sending_makes_room_for_those_who_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_has_all_the_places_and_a_full_house_says_when_to_come_back() {
+async fn slots_are_limited_per_user_and_in_total_with_a_retry_time() {
     let app = TestApp::start_with(|config| (config.upload.at_once, config.upload.at_once_each) = (3, 2)).await;
     let open = async |who: &Actor| Receiver::open(&app.ctx, who, BucketName::parse(&app.bucket).unwrap(), "", false).await;
     let person = |id: u128| Actor { id: Some(uuid::Uuid::from_u128(id)), ..actor() };

@@ -1,6 +1,6 @@
-//! The private servers: they keep their data, come back, and never outlive their owner.
+//! The embedded servers: they keep their data, are restarted, and never outlive their owner.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a test that fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic fails the test")]
 
 mod access;
 
@@ -80,8 +80,8 @@ async fn read(servers: &Servers) -> [String; 3] {
 const KEPT: [&str; 3] = ["kept", "kept", "kept"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn data_outlives_a_stop_and_a_kill_of_every_server() {
-    // A space and a quote in the path are no trouble, nor is one too long for a socket.
+async fn data_survives_a_stop_and_a_kill_of_every_server() {
+    // Paths with spaces and quotes work, as do paths too long for a socket.
     // Where root may make no user namespace, PostgreSQL runs as another user, who has to pass through.
     let temporary = tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap();
     let directory = temporary.path().join("a \"b\" c").join("d".repeat(100));
@@ -101,7 +101,7 @@ async fn data_outlives_a_stop_and_a_kill_of_every_server() {
     for server in [servers.postgres(), servers.redis(), servers.s3()] {
         let before = server.pid().unwrap();
         server.kill();
-        eventually("the killed server runs again", Duration::from_secs(10), || server.pid().is_some_and(|pid| pid != before));
+        eventually("the killed server is restarted", Duration::from_secs(10), || server.pid().is_some_and(|pid| pid != before));
         server.wait_until_up().unwrap();
         eprintln!("up after kill: {:?}", began.elapsed());
     }
@@ -118,7 +118,7 @@ fn a_server_can_be_frozen_thawed_stopped_and_started() {
     let pid = servers.redis().pid().unwrap();
     servers.redis().freeze();
     let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().split(' ').nth(2).unwrap().to_owned();
-    eventually("it stands still", Duration::from_secs(2), || state() == "T");
+    eventually("the server is frozen", Duration::from_secs(2), || state() == "T");
     servers.redis().thaw();
     eventually("it runs", Duration::from_secs(2), || state() != "T");
     servers.redis().stop();
@@ -126,14 +126,14 @@ fn a_server_can_be_frozen_thawed_stopped_and_started() {
     assert!(!runs(pid));
     servers.redis().start().unwrap();
     assert!(servers.redis().pid().is_some_and(runs));
-    // A frozen one stops all the same.
+    // A frozen server can be stopped as well.
     servers.s3().freeze();
     servers.stop();
     assert!(processes_in(directory.path()).is_empty());
 }
 
 #[test]
-fn all_missing_programs_and_a_held_lock_are_said_in_words() {
+fn missing_programs_and_a_held_lock_are_reported() {
     let directory = tempfile::tempdir().unwrap();
     let servers = start(directory.path());
     let refused = Servers::start(directory.path(), Options { s3: S3Kind::SeaweedFs, ..Options::default() }).err().unwrap();
@@ -142,7 +142,7 @@ fn all_missing_programs_and_a_held_lock_are_said_in_words() {
     servers.stop();
 }
 
-/// Not a test of its own: what the next one kills.
+/// Not a test of its own: the process that the next test kills.
 #[test]
 fn hold_the_servers() {
     let Some(directory) = std::env::var_os(HOLD) else { return };
@@ -167,7 +167,7 @@ fn holder(directory: &Path) -> Child {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_owners_leave_no_child_and_lose_nothing() {
+async fn killed_owners_leave_no_children_and_lose_no_data() {
     let directory = tempfile::tempdir().unwrap();
     let servers = start(directory.path());
     write(&servers).await;
@@ -181,7 +181,7 @@ async fn killed_owners_leave_no_child_and_lose_nothing() {
         eventually("no child is left", Duration::from_secs(5), || processes_in(directory.path()).is_empty());
         eprintln!("clean after kill -9: {:?}", began.elapsed());
     }
-    // Even at once, while the children of the killed owner still end.
+    // Even immediately, while the children of the killed owner are still ending.
     let mut holder = holder(directory.path());
     holder.kill().unwrap();
     holder.wait().unwrap();

@@ -1,4 +1,4 @@
-//! What must hold after every fault, once the reaper has had its time.
+//! Invariants that must hold after every fault, once the reaper has run.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use sha2::{Digest, Sha256};
 use super::ledger::{Ledger, hex, judge};
 use crate::support::{TestApp, eventually_within};
 
-/// Longer than a lease of 5 s, the pause between two passes of the reaper, and what a busy machine adds.
+/// Longer than a lease of 5 s plus the pause between two reaper passes, with a margin for a busy machine.
 const REAPED: Duration = Duration::from_secs(40);
 
 pub struct Checker {
     pub s3: Store,
     pub sql: tokio_postgres::Client,
     pub bucket: String,
-    /// The store has told other ETags than it has: bytes are compared alone.
+    /// The store returned wrong ETags: only bytes are compared.
     pub etags_were_altered: bool,
 }
 
@@ -34,7 +34,7 @@ impl Checker {
         Self { s3, sql: app.sql().await, bucket: app.bucket.clone(), etags_were_altered: false }
     }
 
-    /// Waits until nothing is under way any more, then panics where anything is not as promised.
+    /// Waits until no work is in progress, then panics if any invariant is violated.
     pub async fn check(&self, ledger: &Ledger) {
         let mut left = Vec::new();
         let deadline = tokio::time::Instant::now() + REAPED;
@@ -48,7 +48,7 @@ impl Checker {
         assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
     }
 
-    /// What somebody has begun and nobody has ended; an upload that waits to be resumed may stay.
+    /// Multipart uploads that were created but not ended; uploads waiting to be resumed may remain.
     pub async fn unsettled(&self) -> Vec<String> {
         let pending = "SELECT object_key, coalesce(s3_upload_id, ''), fingerprint IS NOT NULL AND NOT publishing
                        FROM files WHERE state = 'pending'";
@@ -107,7 +107,7 @@ impl Checker {
         wrong
     }
 
-    /// Everything in the bucket, read to its end.
+    /// All objects in the bucket, read completely.
     async fn objects(&self) -> HashMap<String, StoredObject> {
         let (mut keys, mut next) = (Vec::new(), None);
         loop {
@@ -137,7 +137,7 @@ impl Checker {
     }
 }
 
-/// What Larder writes to find out what the store can do, and sweeps by itself.
+/// Objects of the abilities probe, which removes them itself.
 fn is_probe(key: &str) -> bool {
     key.trim_start_matches('/').starts_with(".larder-probe-")
 }

@@ -1,4 +1,4 @@
-//! Larder as a process of its own, which can be killed; it dies with the tests.
+//! Larder as a separate process that can be killed and ends with the tests.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -17,15 +17,15 @@ use super::sender::Sender;
 use crate::support::{PASSWORD, Set, eventually, eventually_within, scratch};
 
 const EMAIL: &str = "faults@example.com";
-/// Of every Larder here; the reaper passes every 1.25 s.
+/// The lease of all instances here; the reaper passes every 1.25 s.
 pub const LEASE: Duration = Duration::from_secs(5);
 
-/// A database and a bucket for any number of Larders.
+/// A database and a bucket for any number of instances.
 pub struct World {
     pub set: Arc<Set>,
     pub bucket: String,
     pub ledger: Ledger,
-    /// Where the store is, if not where it runs.
+    /// The store's address, if not the real one.
     pub endpoint: Option<String>,
     pub database: String,
     person: OnceCell<Sender>,
@@ -38,7 +38,7 @@ pub struct Child {
     log: PathBuf,
 }
 
-/// A free port below those that the system gives to outgoing connections and above those of the tests' servers.
+/// A free port below the range of outgoing connections and above the ports of the tests' servers.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let own = (std::process::id() % 60) as u16 * 100;
@@ -63,7 +63,7 @@ impl World {
         Checker { s3: self.store(), sql, bucket: self.bucket.clone(), etags_were_altered: false }
     }
 
-    /// Started, and not waited for.
+    /// Started without waiting.
     pub fn launch(&self, port: u16, more: &[(&str, &str)]) -> Child {
         let urls = self.set.servers().urls();
         let log = self.directory.join(format!("{port}.log"));
@@ -84,7 +84,7 @@ impl World {
             .env("ADMIN_EMAIL", EMAIL)
             .env("ADMIN_PASSWORD", PASSWORD)
             .env("BIND", &bind)
-            // What a killed Larder leaves there goes with the directory.
+            // Files left by a killed instance are removed with the directory.
             .env("TMPDIR", &self.directory)
             .envs(more.iter().copied())
             .current_dir(&self.directory)
@@ -104,7 +104,7 @@ impl World {
         child
     }
 
-    /// Somebody who is signed in at every Larder of this world.
+    /// A user who is signed in at every instance.
     pub async fn sender(&self, child: &Child) -> Sender {
         let signing_in = Sender::sign_in(&child.base, &self.bucket, EMAIL, self.ledger.clone());
         self.person.get_or_init(|| signing_in).await.at(&child.base)
@@ -113,7 +113,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Where it stays, its logs say what happened.
+        // If the directory is kept, the logs can be inspected.
         if !std::thread::panicking() {
             drop(std::fs::remove_dir_all(&self.directory));
         }
@@ -147,7 +147,7 @@ impl Child {
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
 
-    /// `kill -9`, and gone.
+    /// Sends SIGKILL and waits for the process to end.
     pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -158,7 +158,7 @@ impl Child {
         assert!(status.unwrap().success());
     }
 
-    /// Waits for its end.
+    /// Waits until the process ends.
     pub async fn ended(&mut self, within: Duration) -> ExitStatus {
         let mut status = None;
         eventually_within(within, "Larder ends", async || {
@@ -169,7 +169,7 @@ impl Child {
         status.unwrap()
     }
 
-    /// Files and sockets that it has open.
+    /// Open files and sockets of the process.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }

@@ -1,4 +1,4 @@
-//! Bodies that are cut anywhere, by FIN and by RST: nothing short is ever stored or said to be.
+//! Request bodies cut anywhere, by FIN and by RST: incomplete files are never stored or reported as stored.
 
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,10 @@ use super::sender::Sender;
 use crate::support::{Set, TestApp, eventually, eventually_within};
 
 const MIB: usize = 1 << 20;
-/// Uploads at once in these tests: one place that is not given back is soon missed.
-const PLACES: usize = 4;
+/// Concurrent uploads in these tests: a slot that is not released is noticed soon.
+const SLOTS: usize = 4;
 
-/// Cuts one upload somewhere; files that had arrived whole are entered as what they may be.
+/// Cuts one upload at a random position; files received completely before are recorded as possibly stored.
 async fn cut(sender: &Sender, name: &str, random: &mut Random) {
     let by_reset = random.within(0, 1) == 0;
     let (least, most, count) = match random.within(0, 9) {
@@ -34,7 +34,7 @@ async fn cut(sender: &Sender, name: &str, random: &mut Random) {
         files.push((format!("{name}-{at}"), random.bytes(size)));
     }
     let upload = Upload::form(sender, &files, false);
-    let (places, at) = (upload.files.clone(), random.within(0, upload.last_byte()));
+    let (slots, at) = (upload.files.clone(), random.within(0, upload.last_byte()));
     let began = Instant::now();
     let mut sending = upload.begin().await;
     sending.send_up_to(at).await;
@@ -44,8 +44,8 @@ async fn cut(sender: &Sender, name: &str, random: &mut Random) {
         let answer = sending.finish().await;
         assert!(!answer.starts_with("HTTP/1.1 2"), "cut at {at}: {answer}");
     }
-    for ((name, body), (_, end)) in files.iter().zip(places) {
-        // Those before it may have come whole, or may still have been on their way.
+    for ((name, body), (_, end)) in files.iter().zip(slots) {
+        // Earlier files may have arrived completely, or may still have been in transit.
         let outcome = if at <= end { Outcome::Refused } else { Outcome::Unknown };
         sender.ledger.enter(name, body, false, began, outcome);
     }
@@ -69,10 +69,10 @@ async fn cut_part(sender: &Sender, name: &str, random: &mut Random) {
     assert_eq!((found.body["id"].as_str(), found.body["parts"].as_array().map(Vec::len)), (Some(id.as_str()), Some(0)));
 }
 
-/// Every place and all the memory are there: one upload more than there could be with one lost would wait or be refused.
+/// All slots and memory are released: with one lost, another upload would wait or be rejected.
 async fn nothing_is_held(sender: &Sender, random: &mut Random) {
     let body = random.bytes(9 * MIB);
-    let uploads = (0..PLACES).map(|_| {
+    let uploads = (0..SLOTS).map(|_| {
         let (name, body) = (uuid::Uuid::now_v7().to_string(), body.clone());
         async move { sender.file(&name, &body, false).await.unwrap() }
     });
@@ -82,10 +82,10 @@ async fn nothing_is_held(sender: &Sender, random: &mut Random) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cut_anywhere_stores_nothing_and_gives_memory_and_places_back() {
+async fn a_cut_anywhere_stores_nothing_and_releases_memory_and_slots() {
     let mut random = Random::announced("cuts");
     let app = TestApp::start_with(|config| {
-        (config.upload.at_once, config.upload.memory) = (PLACES, 32 * MIB);
+        (config.upload.at_once, config.upload.memory) = (SLOTS, 32 * MIB);
         config.upload.lease = super::child::LEASE;
     })
     .await;
@@ -94,16 +94,16 @@ async fn a_cut_anywhere_stores_nothing_and_gives_memory_and_places_back() {
         cut(&sender, &format!("cut-{round}"), &mut random).await;
     }
     let somebody = Actor { role: Role::Editor, ..Actor::system("Tests") };
-    eventually_within(Duration::from_secs(60), "memory and places are back", async || {
-        let places: Vec<_> = (0..PLACES).map_while(|_| app.ctx.upload_memory.enter(&somebody).ok()).collect();
-        app.ctx.upload_memory.in_use() == 0 && places.len() == PLACES
+    eventually_within(Duration::from_secs(60), "memory and slots are released", async || {
+        let slots: Vec<_> = (0..SLOTS).map_while(|_| app.ctx.upload_memory.enter(&somebody).ok()).collect();
+        app.ctx.upload_memory.in_use() == 0 && slots.len() == SLOTS
     })
     .await;
     Checker::of(&app).await.check(&sender.ledger).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_came_whole_before_the_cut_are_stored() {
+async fn files_received_completely_before_the_cut_are_stored() {
     let mut random = Random::announced("cut forms");
     let app = TestApp::start_with(|config| config.upload.lease = super::child::LEASE).await;
     let sender = Sender::sign_in(&app.base, &app.bucket, &app.new_user(Role::Editor).await, Ledger::default()).await;
@@ -114,7 +114,7 @@ async fn files_that_came_whole_before_the_cut_are_stored() {
         let mut sending = upload.begin().await;
         sending.send_up_to(at).await;
         let sql = app.sql().await;
-        eventually("those before are stored", async || {
+        eventually("the earlier files are stored", async || {
             let stored = "SELECT 1 FROM files WHERE state = 'ready' AND object_key LIKE $1";
             sql.query(stored, &[&format!("form-{round}-%")]).await.unwrap().len() == 2
         })
@@ -135,10 +135,10 @@ async fn files_that_came_whole_before_the_cut_are_stored() {
 async fn a_cut_anywhere_leaves_no_file_open() {
     let mut random = Random::announced("cuts of a process");
     let world = World::new(Set::shared().await).await;
-    let places = PLACES.to_string();
-    let larder = world.start(free_port(), &[("UPLOAD_LIMIT", &places), ("UPLOAD_MEMORY", "32MiB")]).await;
+    let slots = SLOTS.to_string();
+    let larder = world.start(free_port(), &[("UPLOAD_LIMIT", &slots), ("UPLOAD_MEMORY", "32MiB")]).await;
     let sender = world.sender(&larder).await;
-    // The pools of connections are as large as they get.
+    // The connection pools reach their maximum size.
     nothing_is_held(&sender, &mut random).await;
     for round in 0..5 {
         cut(&sender, &format!("warm-{round}"), &mut random).await;
@@ -149,11 +149,11 @@ async fn a_cut_anywhere_leaves_no_file_open() {
         cut(&sender, &format!("cut-{round}"), &mut random).await;
         most = most.max(larder.descriptors());
     }
-    // A pool may have grown by a few, by chance.
+    // A pool may happen to have grown slightly.
     let allowed = before + 8;
     eventually_within(Duration::from_secs(60), "files and sockets are closed", async || larder.descriptors() <= allowed).await;
     eprintln!("open files: {before} before, {most} at most, {} after", larder.descriptors());
-    eventually_within(Duration::from_secs(60), "places are free", async || {
+    eventually_within(Duration::from_secs(60), "slots are free", async || {
         let answer = sender.file("probe", &Bytes::from_static(b"x"), true).await.unwrap();
         answer.status == 201
     })

@@ -1,4 +1,4 @@
-//! Disks that are full: the store's, and the one for temporary files.
+//! Full disks: the store's, and the one for temporary files.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use crate::support::{Set, TestApp, eventually_within, scratch};
 
 const MIB: usize = 1 << 20;
 
-/// A small disk; gone when this is dropped, or the tests are.
+/// A small disk, unmounted when this is dropped or the tests end.
 struct Disk {
     path: PathBuf,
     keeper: std::process::Child,
 }
 
 impl Disk {
-    /// `None`, with the reason said, where this machine does not let us.
+    /// `None`, with a message, if this machine does not permit mounting.
     fn mount(path: &Path, size: &str) -> Option<Self> {
         std::fs::create_dir_all(path).unwrap();
         let options = format!("size={size},mode=0777");
@@ -43,7 +43,7 @@ impl Disk {
         assert!(Command::new("mount").args(["-o", &options]).arg(&self.path).status().unwrap().success());
     }
 
-    /// Writes until nothing more fits.
+    /// Writes until the disk is full.
     fn fill(&self) {
         let mut file = std::fs::File::create(self.path.join("filler")).unwrap();
         while std::io::Write::write_all(&mut file, &[0; 1024]).is_ok() {}
@@ -58,7 +58,7 @@ impl Drop for Disk {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_without_space_is_said_and_used_again_when_there_is_some() {
+async fn a_full_store_is_reported_and_used_again_when_space_is_free() {
     let mut random = Random::announced("full");
     let directory = scratch("servers");
     let Some(mounted) = Disk::mount(&directory.join("s3"), "96m") else { return };
@@ -74,15 +74,15 @@ async fn a_store_without_space_is_said_and_used_again_when_there_is_some() {
             break;
         }
     }
-    let refused = refused.expect("the disk is full at last");
+    let refused = refused.expect("the disk becomes full");
     eprintln!("{}", refused.detail());
     assert!(refused.status == 503 && refused.retry_after.is_some(), "{refused:?}");
-    // SeaweedFS often tells its log alone what is wrong.
+    // SeaweedFS often reports the cause only in its log.
     let says_only_that = Set::is_seaweedfs() && refused.detail().contains("The store answered with an error of its own");
     assert!(says_only_that || refused.detail().contains("The store has no space left"), "{refused:?}");
     let small = random.bytes(3 * MIB);
     mounted.grow("1g");
-    eventually_within(Duration::from_secs(90), "there is room again", async || {
+    eventually_within(Duration::from_secs(90), "there is free space again", async || {
         sender.file("after", &small, true).await.is_ok_and(|answer| answer.status == 201)
     })
     .await;
@@ -91,7 +91,7 @@ async fn a_store_without_space_is_said_and_used_again_when_there_is_some() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_need_no_temporary_files_and_a_start_without_room_says_so() {
+async fn uploads_need_no_temporary_files_and_a_start_without_space_reports_it() {
     let mut random = Random::announced("temporary");
     let directory = scratch("temporary");
     let Some(disk) = Disk::mount(&directory.join("tmp"), "4m") else { return };

@@ -1,4 +1,4 @@
-//! `kill -9` at random moments, under clients that never stop uploading.
+//! `kill -9` at random moments, while clients upload continuously.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,13 +12,13 @@ use super::sender::Sender;
 use crate::support::Set;
 
 const CLIENTS: usize = 8;
-/// Keys that everybody overwrites.
+/// Keys that all clients overwrite.
 const SHARED: usize = 16;
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_moment_it_loses_nothing_that_it_acknowledged() {
+async fn no_acknowledged_upload_is_lost_by_a_kill_at_any_moment() {
     let mut random = Random::announced("kills");
     let (world, port) = (World::new(Set::shared().await).await, free_port());
     let mut larder = world.start(port, &[]).await;
@@ -31,7 +31,7 @@ async fn killed_at_any_moment_it_loses_nothing_that_it_acknowledged() {
     let clients: Vec<_> = (0..CLIENTS).map(|at| tokio::spawn(client(at, sender.clone(), random.fork(), stop.clone()))).collect();
     let kills = either(20, 200);
     for _ in 0..kills {
-        // The moment is what is random.
+        // The delay is random.
         tokio::time::sleep(Duration::from_millis(random.within(0, 900) as u64)).await;
         larder.kill();
         larder = world.start(port, &[]).await;
@@ -42,7 +42,7 @@ async fn killed_at_any_moment_it_loses_nothing_that_it_acknowledged() {
     }
     let (stored, unknown) = (world.ledger.count(Outcome::Stored), world.ledger.count(Outcome::Unknown));
     eprintln!("{kills} kills: {stored} files acknowledged, {unknown} uploads cut off");
-    assert!(unknown >= kills, "the kills hit nothing");
+    assert!(unknown >= kills, "the kills interrupted no uploads");
     world.checker().await.check(&world.ledger).await;
 }
 
@@ -82,7 +82,7 @@ async fn client(number: usize, sender: Sender, mut random: Random, stop: Arc<Ato
             }
             _ => drop(sender.file(&names[0], &body(), overwrite).await),
         }
-        // Nobody listens for a moment after each kill.
+        // No process listens for a moment after each kill.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What was sent and what was answered: from it follows what a key may hold.
+//! Records what was sent and answered, and derives what a key may contain.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-/// How long after its sender lost it an upload may still be published: the store may be at work on it.
+/// How long after its sender lost it an upload may still be published, since the store may still be processing it.
 const AFTERMATH: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Stored,
     Refused,
-    /// The answer was lost, or said that it may have been done or not.
+    /// The response was lost, or said that the outcome is unknown.
     Unknown,
 }
 
@@ -44,7 +44,7 @@ impl Ledger {
         self.0.lock().unwrap().push(attempt);
     }
 
-    /// How many ended so.
+    /// Number of uploads with this outcome.
     pub fn count(&self, outcome: Outcome) -> usize {
         self.0.lock().unwrap().iter().filter(|attempt| attempt.outcome == outcome).count()
     }
@@ -58,18 +58,18 @@ impl Ledger {
     }
 }
 
-/// What is wrong with the content of one key, by its digest; `None`: there is no object.
+/// What is wrong with the content of one key, by its digest; `None`: the object does not exist.
 pub fn judge(attempts: &[Attempt], found: Option<&str>) -> Vec<String> {
     let stored = || attempts.iter().filter(|attempt| attempt.outcome == Outcome::Stored);
     let mut wrong = Vec::new();
     for later in stored().filter(|attempt| !attempt.overwrite) {
         if stored().any(|earlier| earlier.ended < later.began) {
-            wrong.push("an object was replaced though nobody allowed it".to_owned());
+            wrong.push("an object was replaced without permission".to_owned());
         }
     }
     let Some(found) = found else {
         if stored().next().is_some() {
-            wrong.push("an acknowledged file is not there".to_owned());
+            wrong.push("an acknowledged file is missing".to_owned());
         }
         return wrong;
     };
@@ -81,7 +81,7 @@ pub fn judge(attempts: &[Attempt], found: Option<&str>) -> Vec<String> {
     if sent.is_empty() {
         wrong.push(format!("it holds bytes that nobody sent ({found})"));
     } else if sent.iter().all(|attempt| attempt.outcome == Outcome::Refused) {
-        wrong.push("it holds bytes that were refused".to_owned());
+        wrong.push("it contains bytes that were rejected".to_owned());
     } else if sent.iter().all(|attempt| attempt.outcome == Outcome::Refused || replaced_for_certain(attempt)) {
         wrong.push("it holds bytes that a later, acknowledged upload had replaced".to_owned());
     }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checker_sees_what_it_is_there_for() {
+    fn the_ledger_detects_violations() {
         let start = Instant::now() + Duration::from_secs(60);
         let attempt = |sha256: &str, overwrite, began: u64, ended: u64, outcome| Attempt {
             key: "k".into(),
@@ -109,7 +109,7 @@ mod tests {
         let at_once = attempt("lost", true, 10, 12, Outcome::Unknown);
         let all = [old.clone(), lost, new.clone()];
         assert_eq!(judge(&all, Some("new")), Vec::<String>::new());
-        for (found, word) in [(Some("old"), "later"), (Some("lost"), "later"), (Some("torn"), "nobody sent"), (None, "not there")] {
+        for (found, word) in [(Some("old"), "later"), (Some("lost"), "later"), (Some("torn"), "nobody sent"), (None, "missing")] {
             assert!(judge(&all, found)[0].contains(word), "{found:?}");
         }
         assert!(judge(&[old.clone(), new, at_once], Some("lost")).is_empty());

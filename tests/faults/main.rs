@@ -1,6 +1,6 @@
-//! Faults: what must hold when Larder dies, connections break, the store misbehaves or a disk is full.
+//! Fault tests: what must hold when Larder crashes, connections break, the store misbehaves or a disk is full.
 //!
-//! `LARDER_FAULTS=long` (`make faults`) repeats more often and waits longer; `LARDER_FAULTS_SEED` repeats a run.
+//! `LARDER_FAULTS=long` (`make faults`) runs more iterations and waits longer; `LARDER_FAULTS_SEED` repeats a run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where it stopped")]
 
@@ -23,12 +23,12 @@ mod sender;
 mod stops;
 mod store;
 
-/// Whether this is the long form.
+/// Whether the long form is selected.
 fn is_long() -> bool {
     std::env::var_os("LARDER_FAULTS").is_some_and(|form| form == "long")
 }
 
-/// A count or a time of the short form, and of the long one.
+/// A count or duration of the short form, or of the long one.
 fn either<T>(short: T, long: T) -> T {
     if is_long() { long } else { short }
 }

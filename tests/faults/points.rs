@@ -1,4 +1,4 @@
-//! Every named crash point of the source × panic, error, sleep: afterwards nothing is lost, torn or left over.
+//! Every fail point in the source × panic, error, sleep: afterwards nothing is lost, corrupted or left over.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,13 +16,13 @@ use super::sender::Sender;
 use crate::support::{Set, eventually_within};
 
 const MIB: usize = 1 << 20;
-/// Larders that run at once: each has its connections to Postgres.
+/// Concurrent instances: each has its own connections to Postgres.
 const AT_ONCE: usize = 7;
 
-/// How long the log may be behind an answer.
+/// How long the log may lag behind a response.
 const REACHED: Duration = Duration::from_secs(2);
 
-/// Of the points of uploads; those of other actions are tried beside those actions' own tests.
+/// The fail points of uploads; those of other actions are tested next to those actions.
 fn points() -> BTreeSet<String> {
     let mut points = BTreeSet::new();
     read(Path::new("src"), &mut points);
@@ -42,12 +42,12 @@ fn read(directory: &Path, points: &mut BTreeSet<String>) {
     }
 }
 
-/// Uploads that pass the point, under keys that begin with `key`: each to an end that the ledger knows.
+/// Uploads that pass the fail point, under keys that start with `key`, each with an outcome that the ledger permits.
 async fn pass(point: &str, key: &str, sender: &Sender, random: &mut Random) {
     let soon = Instant::now() + Duration::from_secs(3);
     let large = random.bytes(9 * MIB);
     match point {
-        // A body that breaks off is undone before it is answered.
+        // An interrupted body is undone before the response.
         "upload::aborted" => {
             let mut cut = raw::Upload::form(sender, &[(format!("{key}-cut"), large.clone())], false).begin().await;
             cut.send_up_to(8 * MIB + 100_000).await;
@@ -71,7 +71,7 @@ async fn pass(point: &str, key: &str, sender: &Sender, random: &mut Random) {
     }
 }
 
-/// Whether it holds, now or a little later.
+/// Whether the condition holds, now or a little later.
 async fn has_within(limit: Duration, condition: impl Fn() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     while !condition() && Instant::now() < deadline {
@@ -80,7 +80,7 @@ async fn has_within(limit: Duration, condition: impl Fn() -> bool) -> bool {
     condition()
 }
 
-/// A few points, one Larder each, all of them replicas of one another; each must be seen to reach its point.
+/// A few fail points with one instance each, all replicas of one another; each must reach its point.
 async fn wave(world: &World, wave: &[(String, String)], random: &mut Random) {
     let larders = join_all(wave.iter().map(|(point, action)| async move {
         let points = format!("{point}={action}");
@@ -93,7 +93,7 @@ async fn wave(world: &World, wave: &[(String, String)], random: &mut Random) {
             let sender = world.sender(larder).await;
             let kind = action.split('(').next().unwrap_or(action).trim_start_matches("1*");
             let deadline = Instant::now() + Duration::from_secs(60);
-            // A machine with too much to do may let an upload fail before it comes so far.
+            // On a busy machine, an upload may fail before it gets so far.
             for round in 0.. {
                 let (key, began) = (format!("{}-{kind}-{round}", point.replace("::", "-")), Instant::now());
                 pass(point, &key, &sender, &mut random).await;
@@ -119,7 +119,7 @@ async fn all(action: &str) {
         wave(&world, some, &mut random).await;
     }
     for point in reaper {
-        // What the waves have left is what it finds.
+        // Anything left by the batches is found here.
         let larder = world.start(free_port(), &[("FAILPOINTS", &format!("{point}={action}"))]).await;
         if !action.contains("sleep") {
             eventually_within(LEASE * 4, &format!("{point} is reached"), async || larder.log().contains(&point)).await;
@@ -137,7 +137,7 @@ async fn a_panic_or_an_error_at_any_point_loses_nothing() {
     tokio::join!(all("panic"), all("return"));
 }
 
-/// Longer than the lease, under the eyes of other replicas' reapers.
+/// Longer than the lease, while the reapers of other replicas run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sleep_at_any_point_loses_nothing() {
     all(either("1*sleep(6500)", "1*sleep(30000)")).await;

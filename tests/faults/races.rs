@@ -1,4 +1,4 @@
-//! Many at once to one key, at two replicas, in forms and in parts.
+//! Concurrent uploads to one key, on two replicas, through forms and in parts.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::support::TestApp;
 const RACERS: usize = 50;
 const MIB: usize = 1 << 20;
 
-/// One in ten in parts, each of these of another person: one has one unfinished upload to a key.
+/// One in ten uploads is sent in parts, each by a different user, since a user can have one pending upload per key.
 async fn race(app: &TestApp, others: &str, key: &str, overwrite: bool, ledger: &Ledger) -> Vec<Outcome> {
     let mut random = Random::announced(key);
     let editor = Sender::sign_in(&app.base, &app.bucket, &app.new_user(Role::Editor).await, ledger.clone()).await;
@@ -48,7 +48,7 @@ async fn race(app: &TestApp, others: &str, key: &str, overwrite: bool, ledger: &
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_fifty_to_one_key_one_wins_unless_they_may_overwrite() {
+async fn of_fifty_uploads_to_one_key_one_wins_unless_overwriting_is_allowed() {
     let app = TestApp::start_with(|config| config.upload.lease = LEASE).await;
     let replica = app.replica().await;
     let ledger = Ledger::default();
@@ -59,8 +59,8 @@ async fn of_fifty_to_one_key_one_wins_unless_they_may_overwrite() {
     let ended = race(&app, &replica.base, "last", true, &ledger).await;
     let stored = ended.iter().filter(|ended| **ended == Outcome::Stored).count();
     eprintln!("{stored} of {RACERS} overwrote");
-    // Whoever waits for its turn longer than 20 s is told to try again.
+    // Uploads that wait for their turn longer than 20 s are told to try again.
     assert!(stored > RACERS / 2, "{ended:?}");
-    // Among what it looks at: the ETag of the row that is ready is the store's.
+    // This includes that the ETag of the ready row matches the store.
     Checker::of(&app).await.check(&ledger).await;
 }

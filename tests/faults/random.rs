@@ -1,11 +1,11 @@
-//! Chance that can be repeated: SplitMix64.
+//! Repeatable random numbers: SplitMix64.
 
 use bytes::Bytes;
 
 pub struct Random(u64);
 
 impl Random {
-    /// Says its seed, so that a run can be repeated.
+    /// Prints its seed, so that a run can be repeated.
     pub fn announced(test: &str) -> Self {
         let given = std::env::var_os("LARDER_FAULTS_SEED").and_then(|seed| seed.to_str()?.parse().ok());
         let seed = given.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1);
@@ -13,7 +13,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Another source, that goes its own way from here.
+    /// An independent generator derived from this one.
     pub fn fork(&mut self) -> Self {
         Self(self.next())
     }
@@ -26,7 +26,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Both bounds included.
+    /// Both bounds inclusive.
     pub fn within(&mut self, least: usize, most: usize) -> usize {
         least + (self.next() % (most - least + 1) as u64) as usize
     }

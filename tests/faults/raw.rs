@@ -1,4 +1,4 @@
-//! Requests byte by byte, on a connection that the test may break where it likes.
+//! Requests byte by byte, on a connection that the test can break anywhere.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use super::sender::Sender;
 
 const BOUNDARY: &str = "----larder-faults";
 
-/// A request with a body, and where the content of each file stands in the body.
+/// A request with a body, and the position of each file's content in the body.
 pub struct Upload {
     address: String,
     head: Vec<u8>,
     body: Vec<u8>,
-    /// First byte, and the byte behind the last.
+    /// First byte, and the byte after the last.
     pub files: Vec<(usize, usize)>,
 }
 
-/// An upload under way.
+/// An upload in progress.
 pub struct Sending {
     socket: TcpStream,
     body: Bytes,
@@ -64,14 +64,14 @@ impl Upload {
         Sending { socket, body: self.body.into(), sent: 0 }
     }
 
-    /// What follows the last file, which a cut may not reach.
+    /// The part after the last file, which a cut may not reach.
     pub fn last_byte(&self) -> usize {
         self.files.last().unwrap().1
     }
 }
 
 impl Sending {
-    /// The body up to this byte. Larder may have stopped listening, which the answer tells.
+    /// Sends the body up to this byte. Larder may have stopped reading, which the response shows.
     pub async fn send_up_to(&mut self, end: usize) {
         let end = end.min(self.body.len());
         let _ = self.socket.write_all(&self.body[self.sent..end]).await;
@@ -82,18 +82,18 @@ impl Sending {
         self.send_up_to(self.body.len()).await;
     }
 
-    /// RST: what is not read yet is thrown away.
+    /// RST: unread data is discarded.
     pub fn reset(self) {
         self.socket.set_zero_linger().unwrap();
     }
 
-    /// FIN; then what is answered.
+    /// FIN, then reads the response.
     pub async fn finish(mut self) -> String {
         let _ = self.socket.shutdown().await;
         self.answer().await
     }
 
-    /// Until the connection ends, or the head and a little more have come.
+    /// Reads until the connection ends, or the head and a little more have arrived.
     pub async fn answer(&mut self) -> String {
         let mut answer = Vec::new();
         let reading = async {

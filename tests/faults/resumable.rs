@@ -1,4 +1,4 @@
-//! The sender's other way: in parts, gone on with after anything.
+//! The sender's resumable uploads: in parts, resumed after any interruption.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use reqwest::Method;
 use super::ledger::{Outcome, sha256};
 use super::sender::{Answer, Sender};
 
-/// One file on its way.
+/// One file in progress.
 struct Journey<'a> {
     sender: &'a Sender,
     name: &'a str,
@@ -18,7 +18,7 @@ struct Journey<'a> {
 }
 
 impl Sender {
-    /// Goes on with one file until it is stored or refused, at most until `deadline`.
+    /// Resumes one file until it is stored or rejected, at most until `deadline`.
     pub async fn resumable(&self, name: &str, body: &Bytes, overwrite: bool, deadline: Instant) -> Outcome {
         let began = Instant::now();
         let mut journey = Journey { sender: self, name, body, overwrite, id: None };
@@ -34,7 +34,7 @@ impl Sender {
         outcome
     }
 
-    /// Begins one, or finds it again; its state as Larder tells it.
+    /// Creates an upload or finds an existing one; returns its state as reported by Larder.
     pub async fn open(&self, name: &str, body: &[u8], overwrite: bool) -> reqwest::Result<Answer> {
         let fields = [("name", name), ("length", &body.len().to_string()), ("fingerprint", &sha256(body))];
         self.fields(&format!("/buckets/{}/uploads/resumable", self.bucket), &fields, overwrite).await
@@ -58,7 +58,7 @@ impl Sender {
 }
 
 impl Journey<'_> {
-    /// As far as it goes; `None`: to be tried again.
+    /// Sends as much as possible; `None`: to be retried.
     async fn go_on(&mut self) -> Option<Outcome> {
         if let Some(id) = &self.id {
             let path = format!("/buckets/{}/uploads/{id}", self.sender.bucket);
@@ -88,8 +88,8 @@ impl Journey<'_> {
         let answer = self.sender.complete(&id, self.overwrite).await.ok()?;
         match answer.status.as_u16() {
             200 => Some(Outcome::Stored),
-            409 if answer.detail().contains("is there already") => Some(Outcome::Refused),
-            // It is being published at this moment, perhaps by a Larder that has died, or another one is.
+            409 if answer.detail().contains("already exists") => Some(Outcome::Refused),
+            // It is currently being published, possibly by an instance that has crashed.
             _ => None,
         }
     }

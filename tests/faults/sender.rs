@@ -1,4 +1,4 @@
-//! A program that uploads, and enters in the ledger what it sent and heard.
+//! A client that uploads and records in the ledger what it sent and received.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub struct Sender {
     pub ledger: Ledger,
 }
 
-/// An answer that came whole.
+/// A complete response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -35,7 +35,7 @@ impl Answer {
 }
 
 impl Sender {
-    /// With the tests' own password.
+    /// With the tests' password.
     pub async fn sign_in(base: &str, bucket: &str, email: &str, ledger: Ledger) -> Self {
         let body = form_urlencoded::Serializer::new(String::new()).append_pair("email", email).append_pair("password", PASSWORD).finish();
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).redirect(redirect::Policy::none()).build().unwrap();
@@ -54,12 +54,12 @@ impl Sender {
             (ACCEPT, HeaderValue::from_static("application/json")),
         ]);
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).redirect(redirect::Policy::none()).default_headers(headers);
-        // Longer than Larder itself may take for a transfer.
+        // Longer than Larder may take for a transfer.
         let http = http.timeout(Duration::from_secs(200)).build().unwrap();
         Self { http, base: base.to_owned(), bucket: bucket.to_owned(), cookie: cookie.to_owned(), ledger }
     }
 
-    /// The same person at another replica.
+    /// The same user on another replica.
     pub fn at(&self, base: &str) -> Self {
         Self::with(base, &self.bucket, &self.cookie, self.ledger.clone())
     }
@@ -68,7 +68,7 @@ impl Sender {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
-    /// `Err` where the connection broke before the whole answer.
+    /// `Err` if the connection broke before the response was complete.
     pub async fn send(request: RequestBuilder) -> reqwest::Result<Answer> {
         let answer = request.send().await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
@@ -77,14 +77,14 @@ impl Sender {
         Ok(Answer { status, retry_after, body })
     }
 
-    /// A page, for people; its status and how long it took.
+    /// A page for browsers; its status and duration.
     pub async fn look(&self, path: &str) -> (u16, Duration) {
         let began = Instant::now();
         let answer = self.request(Method::GET, path).header(ACCEPT, "text/html").send().await;
         (answer.map_or(0, |answer| answer.status().as_u16()), began.elapsed())
     }
 
-    /// One form; nothing is entered where nobody listened.
+    /// Sends one form; nothing is recorded if no process listened.
     pub async fn form(&self, files: &[(String, Bytes)], overwrite: bool) -> reqwest::Result<Answer> {
         let began = Instant::now();
         let parts = files.iter().map(|(name, body)| Part::stream(body.clone()).file_name(name.clone()));

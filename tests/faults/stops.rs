@@ -1,4 +1,4 @@
-//! SIGTERM, and uploads that are slower than a lease.
+//! SIGTERM, and uploads slower than a lease.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::{Set, eventually};
 
 const MIB: usize = 1 << 20;
 
-/// A few bytes at a time, so that neither the idle limit nor the minimum rate ends it.
+/// A few bytes at a time, so that neither the idle limit nor the minimum rate ends the upload.
 async fn drip(sending: &mut Sending, from: usize, until: Instant) -> usize {
     let mut sent = from;
     while Instant::now() < until {
@@ -22,7 +22,7 @@ async fn drip(sending: &mut Sending, from: usize, until: Instant) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_lets_uploads_finish_and_what_does_not_is_settled_by_the_other_replica() {
+async fn a_stop_lets_uploads_finish_and_the_other_replica_settles_the_rest() {
     let mut random = Random::announced("stops");
     let world = World::new(Set::shared().await).await;
     let mut stopped = world.start(free_port(), &[]).await;
@@ -40,12 +40,12 @@ async fn a_stop_lets_uploads_finish_and_what_does_not_is_settled_by_the_other_re
         let row = checker.sql.query_one("SELECT state FROM files WHERE object_key = $1 ORDER BY id DESC LIMIT 1", &[&key]).await;
         row.is_ok_and(|row| row.get::<_, &str>(0) == "pending")
     };
-    eventually("both have begun", async || pending("slow").await && pending("endless").await).await;
+    eventually("both uploads have started", async || pending("slow").await && pending("endless").await).await;
 
-    // Longer than two leases, while the other replica looks for uploads that nobody sends.
+    // Longer than two leases, while the other replica looks for expired uploads.
     let until = Instant::now() + LEASE * 2;
     tokio::join!(drip(&mut slow, sent, until), drip(&mut endless, sent, until));
-    assert!(pending("slow").await && pending("endless").await, "a slow upload was taken for dead");
+    assert!(pending("slow").await && pending("endless").await, "a slow upload was treated as expired");
 
     let asked = Instant::now();
     stopped.terminate();
@@ -57,7 +57,7 @@ async fn a_stop_lets_uploads_finish_and_what_does_not_is_settled_by_the_other_re
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     sender.ledger.enter("slow", &body, false, began, Outcome::Stored);
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    assert!(http.get(format!("{}/livez", stopped.base)).send().await.is_err(), "it still takes requests");
+    assert!(http.get(format!("{}/livez", stopped.base)).send().await.is_err(), "it still accepts requests");
     let left = Duration::from_secs(40).saturating_sub(asked.elapsed());
     let dripping = drip(&mut endless, sent + 100_000, asked + Duration::from_secs(28));
     let (_, status) = tokio::join!(dripping, stopped.ended(left));

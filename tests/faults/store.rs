@@ -1,4 +1,4 @@
-//! A store that fails in every way that a network lets it.
+//! A store that fails in every way that a network permits.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::sender::Sender;
 use crate::support::{Fault, Proxy, Set, TestApp, Which, eventually, eventually_within};
 
 const MIB: usize = 1 << 20;
-/// How long a page that needs the store may take, with what a busy machine adds.
+/// How long a page that needs the store may take, with a margin for a busy machine.
 const LOOK: Duration = Duration::from_millis(5_500);
 const PROMPT: Duration = Duration::from_secs(2);
 
@@ -49,7 +49,7 @@ impl Bench {
         Self { app, proxy, sender, random, known }
     }
 
-    /// Uploads of every kind, each to its end.
+    /// Uploads of every kind, each until it ends.
     async fn upload(&mut self, name: &str) {
         let sender = &self.sender;
         let random = &mut self.random;
@@ -69,7 +69,7 @@ impl Bench {
         assert!(answers.iter().all(|status| [201, 503].contains(status)), "{name}: {answers:?}");
     }
 
-    /// Pages answer in time whatever the store does; those that do not need it, at once.
+    /// Pages respond in time whatever the store does; those that do not need it, immediately.
     async fn look(&self, during: &str) {
         let needy = [
             format!("/buckets/{}", self.app.bucket),
@@ -87,7 +87,7 @@ impl Bench {
         .await;
     }
 
-    /// Whole and right, or not at all.
+    /// Complete and correct, or not at all.
     async fn download(&self, during: &str) -> bool {
         let Ok(answer) = self.sender.download("known").send().await else { return false };
         let status = answer.status();
@@ -104,7 +104,7 @@ impl Bench {
         }
     }
 
-    /// Within 10 s, by itself.
+    /// Within 10 s, without intervention.
     async fn recovers(&mut self, after: &str) {
         let probe = self.random.bytes(9 * MIB);
         let page = format!("/buckets/{}", self.app.bucket);
@@ -116,7 +116,7 @@ impl Bench {
         .await;
     }
 
-    async fn endure(&mut self, fault: Fault, which: Which) {
+    async fn test_fault(&mut self, fault: Fault, which: Which) {
         let name = format!("{fault:?}-{which:?}").replace(['(', ')'], "-");
         self.proxy.set(fault, which);
         self.look(&name).await;
@@ -124,36 +124,36 @@ impl Bench {
             assert!(fault != Fault::CutAnswer || which != Which::All, "{name}: the whole file came");
         }
         self.upload(&name).await;
-        assert!(self.proxy.struck() > 0, "{name} befell nobody");
+        assert!(self.proxy.affected() > 0, "{name} affected no request");
         self.proxy.heal();
         self.recovers(&name).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_answers_with_errors_or_breaks_off_spoils_no_file() {
+async fn errors_and_broken_connections_of_the_store_corrupt_no_file() {
     let mut bench = Bench::new("errors").await;
     for fault in [Fault::Answer(500), Fault::Answer(503), Fault::LoseThenRefuse, Fault::CutRequest, Fault::CutAnswer, Fault::AlterBody] {
         for which in [Which::All, Which::Third, Which::Writes] {
-            bench.endure(fault, which).await;
+            bench.test_fault(fault, which).await;
         }
     }
     Checker::of(&bench.app).await.check(&bench.sender.ledger).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_etag_spoils_no_file() {
+async fn a_wrong_etag_corrupts_no_file() {
     let mut bench = Bench::new("etags").await;
     for which in [Which::All, Which::Third] {
-        bench.endure(Fault::AlterEtag, which).await;
+        bench.test_fault(Fault::AlterEtag, which).await;
     }
     let checker = Checker { etags_were_altered: true, ..Checker::of(&bench.app).await };
     checker.check(&bench.sender.ledger).await;
 }
 
-/// A download whose store is frozen on its way is in nobody's way, and is not cut short either.
+/// A download from a frozen store affects no other requests and is not truncated.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_connection_holds_up_nobody_else() {
+async fn a_frozen_connection_blocks_no_other_requests() {
     let mut bench = Bench::new("frozen connections").await;
     bench.proxy.set(Fault::Freeze, Which::All);
     bench.look("frozen").await;
@@ -163,7 +163,7 @@ async fn a_frozen_connection_holds_up_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_stands_still_under_load_is_used_again_when_it_goes_on() {
+async fn a_store_frozen_under_load_is_used_again_when_it_resumes() {
     let mut random = Random::announced("frozen store");
     let set = Set::own().await;
     let app = TestApp::on(set, |config| config.upload.lease = LEASE).await;
@@ -174,7 +174,7 @@ async fn a_store_that_stands_still_under_load_is_used_again_when_it_goes_on() {
             let (sender, size) = (sender.clone(), random.within(1, if number % 2 == 0 { 50_000 } else { 12 * MIB }));
             let body = random.bytes(size);
             tokio::spawn(async move {
-                // Until the first that fails.
+                // Until the first failure.
                 for round in 0..40 {
                     let answer = sender.file(&format!("load-{number}-{round}"), &body, false).await.unwrap();
                     assert!([201, 503].contains(&answer.status.as_u16()), "{answer:?}");
@@ -206,7 +206,7 @@ async fn a_store_that_stands_still_under_load_is_used_again_when_it_goes_on() {
     }
     assert!(slowest < PROMPT, "a page without the store took {slowest:?}");
     app.servers().s3().thaw();
-    eventually_within(Duration::from_secs(10), "all is well again", async || {
+    eventually_within(Duration::from_secs(10), "all requests succeed again", async || {
         sender.look(&format!("/buckets/{}", app.bucket)).await.0 == 200
             && sender.file("after", &Bytes::from_static(b"after"), true).await.is_ok_and(|answer| answer.status == 201)
     })

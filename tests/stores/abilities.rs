@@ -1,4 +1,4 @@
-//! What a store can do, found out by trying: the same code against SeaweedFS and MinIO, which differ.
+//! The abilities of a store, determined by probing: the same code against SeaweedFS and MinIO, which differ.
 
 use futures_util::future::join_all;
 use larder::stores::s3::{Abilities, Ability, Error, Probed};
@@ -16,10 +16,10 @@ fn probed(abilities: &Abilities, bucket: &str) -> Probed {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probing_finds_what_the_store_can_do_and_leaves_nothing_behind() {
+async fn probing_finds_the_abilities_and_leaves_nothing_behind() {
     let set = Set::shared().await;
     let (store, bucket) = store(&set).await;
-    assert!(!store.key_rules_known() && store.key_rules().mangled("a//b").is_some(), "nothing is taken for safe before");
+    assert!(!store.key_rules_known() && store.key_rules().mangled("a//b").is_some(), "no unusual key is considered safe before");
     let found = store.probe(&bucket, Uuid::now_v7()).await.unwrap();
     let everywhere = [
         &found.put_if_absent,
@@ -45,10 +45,10 @@ async fn probing_finds_what_the_store_can_do_and_leaves_nothing_behind() {
 
     store.remember(probed(&found, &bucket));
     assert!(store.key_rules_known() && store.key_rules() == found.keys);
-    // What only the probe can tell: whether a plus is one.
+    // Only the probe can determine how a plus is encoded.
     let upload = store.create_multipart(&bucket, "a+b%2Fc", &TEXT).await.unwrap();
     let open = store.list_multipart(&bucket, None, None, 100).await.unwrap().uploads;
-    assert_eq!(open.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), ["a+b%2Fc"], "and the probe's own are over");
+    assert_eq!(open.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), ["a+b%2Fc"], "the probe's own uploads are aborted");
     store.abort_multipart(&bucket, "a+b%2Fc", &upload).await.unwrap();
     let left = store.list(&bucket, "", true, None, 100).await.unwrap();
     assert_eq!((left.prefixes, left.objects.len()), (Vec::<String>::new(), 0));
@@ -56,7 +56,7 @@ async fn probing_finds_what_the_store_can_do_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probes_that_run_at_once_find_the_same() {
+async fn concurrent_probes_find_the_same() {
     let set = Set::shared().await;
     let (store, bucket) = store(&set).await;
     let alone = store.probe(&bucket, Uuid::now_v7()).await.unwrap();
@@ -68,7 +68,7 @@ async fn probes_that_run_at_once_find_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_the_store_falls_silent_a_probe_ends_in_time_and_says_so() {
+async fn a_probe_of_a_frozen_store_fails_in_time() {
     let set = Set::own().await;
     let (store, bucket) = store(&set).await;
     assert_eq!(store.probe("t-no-such-bucket", Uuid::now_v7()).await, Err(Error::NoSuchBucket));
@@ -77,8 +77,8 @@ async fn where_the_store_falls_silent_a_probe_ends_in_time_and_says_so() {
     assert!(matches!(store.probe(&bucket, Uuid::now_v7()).await, Err(Error::Unreachable(_))));
     assert!(started.elapsed() < std::time::Duration::from_secs(15), "{:?}", started.elapsed());
     set.servers().s3().thaw();
-    crate::support::eventually("it answers again", async || store.probe(&bucket, Uuid::now_v7()).await.is_ok()).await;
-    crate::support::eventually("what arrived late is swept by the next", async || {
+    crate::support::eventually("the store is available again", async || store.probe(&bucket, Uuid::now_v7()).await.is_ok()).await;
+    crate::support::eventually("late requests are cleaned up by the next probe", async || {
         store.probe(&bucket, Uuid::now_v7()).await.unwrap();
         store.list(&bucket, "", false, None, 100).await.unwrap().objects.is_empty()
     })

@@ -1,4 +1,4 @@
-//! What both clients over HTTP meet where their server is not well, or is none.
+//! How both HTTP clients handle servers that fail or do not respond as expected.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,12 +13,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{HttpStub, Reply, certificates, eventually, tls_front};
 
-const KEY: &str = "key-that-nobody-else-may-see";
-/// How long the clients wait here.
+const KEY: &str = "key-that-no-one-else-may-see";
+/// The clients' timeout in these tests.
 const LIMIT: Duration = Duration::from_millis(1500);
 
-/// What becomes of each question that the clients can ask of a server at this address.
-async fn ask_everything(url: &str) -> Vec<(&'static str, Error)> {
+/// The outcome of every request that the clients can send to a server at this address.
+async fn send_all_requests(url: &str) -> Vec<(&'static str, Error)> {
     let key = Secret::new(KEY);
     let qdrant = Qdrant::new(url, Some(&key)).unwrap().with_timeout(LIMIT);
     let litellm = LiteLlm::new(url, Some(&key)).unwrap().with_timeout(LIMIT);
@@ -47,37 +47,37 @@ async fn ask_everything(url: &str) -> Vec<(&'static str, Error)> {
     all.into_iter().map(|(name, error)| (name, error.unwrap_or_else(|| panic!("{name} succeeds at {url}")))).collect()
 }
 
-/// All questions fail with this kind, and no message tells the address or the key.
+/// All requests fail with this kind, and no message contains the address or the key.
 async fn expect(url: &str, kind: ErrorKind) -> Vec<Error> {
-    let failed = ask_everything(url).await;
+    let failed = send_all_requests(url).await;
     let host = url.split("//").nth(1).unwrap().split(':').next().unwrap();
     for (name, error) in &failed {
         assert_eq!(error.kind(), kind, "{name} at {url}: {error:?}");
-        for told in [error.to_string(), format!("{error:?}")] {
-            assert!(!told.contains(host) && !told.contains(KEY), "{name}: {told}");
+        for text in [error.to_string(), format!("{error:?}")] {
+            assert!(!text.contains(host) && !text.contains(KEY), "{name}: {text}");
         }
     }
     failed.into_iter().map(|(_, error)| error).collect()
 }
 
-/// A page of a web server, which knows no API.
+/// A page of a web server without an API.
 fn html(status: u16) -> Reply {
     Reply::page(status, "content-type: text/html\r\n", "<!doctype html><title>Welcome to 127.0.0.1</title>")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_listens_at_the_address_or_it_has_no_such_name() {
+async fn connection_and_dns_failures_are_reported() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     expect(&format!("http://{free}"), ErrorKind::Connect).await;
-    // No name has so long a part, so no resolver asks a network for it, which may be slow. And the words of an
-    // address do not decide what its failure is.
+    // No host name has such a long part, so no resolver queries the network, which could be slow. Also, the text of
+    // an address must not determine the kind of a failure.
     expect(&format!("http://tls-certificate-timeout-{}.invalid:6333", "x".repeat(64)), ErrorKind::Dns).await;
     let dropped = HttpStub::always(Reply::Raw(Vec::new()));
     expect(&dropped.base, ErrorKind::Connect).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_server_costs_no_more_than_the_deadline() {
+async fn a_frozen_server_costs_no_more_than_the_timeout() {
     for begin in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"result\":"] {
         let frozen = HttpStub::always(Reply::Freeze(begin));
         let began = Instant::now();
@@ -85,7 +85,7 @@ async fn a_frozen_server_costs_no_more_than_the_deadline() {
         let took = began.elapsed();
         assert!(took >= LIMIT && took < LIMIT * 3, "{took:?} after {begin:?}");
     }
-    // Without another limit, within the 5 s that a page has.
+    // Without another timeout, within the 5 s of a page.
     let frozen = HttpStub::always(Reply::Freeze(""));
     let began = Instant::now();
     let (qdrant, litellm) = (Qdrant::new(&frozen.base, None).unwrap(), LiteLlm::new(&frozen.base, None).unwrap());
@@ -94,19 +94,19 @@ async fn a_frozen_server_costs_no_more_than_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_must_be_one_that_is_trusted() {
+async fn an_untrusted_certificate_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     certificates(directory.path());
     let port = tls_front(directory.path(), "/nowhere".into(), false).await;
     expect(&format!("https://localhost:{port}"), ErrorKind::Tls).await;
-    // What answers there speaks no TLS.
+    // The server does not use TLS.
     let plain = HttpStub::always(html(400));
     expect(&plain.base.replace("http:", "https:"), ErrorKind::Tls).await;
 }
 
-/// The system's authorities and the proxies come from the environment, which only a process of its own can change.
+/// Certificate authorities and proxies come from the environment, which only a separate process can change.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trusted_certificate_opens_the_way_and_proxies_of_the_environment_are_not_used() {
+async fn a_trusted_certificate_is_accepted_and_proxy_variables_are_ignored() {
     let directory = tempfile::tempdir().unwrap();
     certificates(directory.path());
     let socket = directory.path().join("s");
@@ -120,7 +120,7 @@ async fn a_trusted_certificate_opens_the_way_and_proxies_of_the_environment_are_
     });
     let port = tls_front(directory.path(), socket.display().to_string(), false).await;
     let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "--ignored", "http::in_a_process_of_its_own"]).env("LARDER_TEST_URL", format!("https://localhost:{port}"));
+    child.args(["--exact", "--ignored", "http::in_a_separate_process"]).env("LARDER_TEST_URL", format!("https://localhost:{port}"));
     child.env("SSL_CERT_FILE", directory.path().join("ca.pem"));
     let nobody = "http://127.0.0.1:9";
     child.envs(["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].map(|name| (name, nobody))).env_remove("NO_PROXY");
@@ -131,13 +131,13 @@ async fn a_trusted_certificate_opens_the_way_and_proxies_of_the_environment_are_
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "another test starts it"]
-async fn in_a_process_of_its_own() {
+async fn in_a_separate_process() {
     let Some(url) = std::env::var_os("LARDER_TEST_URL") else { return };
     Qdrant::new(url.to_str().unwrap(), Some(&Secret::new(KEY))).unwrap().ready().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_of_the_key_is_told_apart_from_other_refusals() {
+async fn a_rejected_key_is_distinguished_from_other_errors() {
     for status in [401, 403] {
         for reply in [html(status), Reply::Json(status, json!({"error": {"message": format!("Bad key {KEY} at 127.0.0.1")}}))] {
             expect(&HttpStub::always(reply).base, ErrorKind::Auth).await;
@@ -146,7 +146,7 @@ async fn a_refusal_of_the_key_is_told_apart_from_other_refusals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_api_is_told_as_such() {
+async fn a_server_without_the_api_is_a_protocol_error() {
     let garbage = Reply::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec());
     let not_utf8 = Reply::Raw(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 3\r\n\r\n\xff\xfe\xfd".to_vec());
     let empty = Reply::page(200, "", "");
@@ -158,7 +158,7 @@ async fn what_is_no_api_is_told_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_told_in_the_servers_words() {
+async fn a_failure_contains_the_servers_message() {
     let said = json!({"error": {"message": format!("No room at 127.0.0.1 for {KEY}")}});
     for error in expect(&HttpStub::always(Reply::Json(500, said.clone())).base, ErrorKind::Protocol).await {
         assert_eq!(error, Error::Failed("No room at … for …".into()));
@@ -172,30 +172,30 @@ async fn a_failure_is_told_in_the_servers_words() {
     }
 }
 
-/// The bytes that leave the server bound what the client can have kept of them.
+/// The bytes sent by the server bound what the client can have stored.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_giant_answer_is_refused_before_it_fills_the_memory() {
+async fn a_huge_response_is_rejected_before_it_fills_the_memory() {
     let announced = HttpStub::always(Reply::Endless("HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n"));
     let unannounced = HttpStub::always(Reply::Endless("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"));
     for (stub, at_most) in [(announced, 8 << 20), (unannounced, LARGEST as u64 + (16 << 20))] {
         let qdrant = Qdrant::new(&stub.base, None).unwrap();
         assert_eq!(qdrant.collections().await, Err(Error::TooLarge));
         let mut before = u64::MAX;
-        eventually("the server is left", async || std::mem::replace(&mut before, stub.sent()) == stub.sent()).await;
+        eventually("the client disconnects", async || std::mem::replace(&mut before, stub.sent()) == stub.sent()).await;
         assert!(stub.sent() < at_most, "{} bytes", stub.sent());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_is_always_sent_and_never_to_another_host() {
+async fn the_key_is_always_sent_but_never_to_another_host() {
     let other = HttpStub::always(Reply::Json(200, json!({})));
     for status in [301, 302, 303, 307, 308] {
         let location = format!("location: {}/elsewhere\r\n", other.base);
         let stub = HttpStub::always(Reply::page(status, &location, ""));
         expect(&stub.base, ErrorKind::Protocol).await;
-        let asked = stub.received();
-        assert_eq!(asked.len(), 15, "{asked:?}");
-        for one in asked {
+        let received = stub.received();
+        assert_eq!(received.len(), 15, "{received:?}");
+        for one in received {
             let sent = if let Some(key) = one.header("api-key") { key } else { &one.header("authorization").unwrap()["Bearer ".len()..] };
             assert_eq!(sent, KEY, "{one:?}");
         }
@@ -204,20 +204,20 @@ async fn the_key_is_always_sent_and_never_to_another_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_may_stand_behind_a_path_and_no_name_leads_out_of_it() {
+async fn a_server_may_be_behind_a_path_and_no_name_escapes_it() {
     let stub = HttpStub::always(html(404));
     let qdrant = Qdrant::new(&format!("{}/behind/", stub.base), None).unwrap();
     for name in ["a/../../b", "a?b#c", "é x", "%2e%2e", "//evil.example", "\\evil"] {
         qdrant.collection(name).await.unwrap_err();
     }
-    let asked: BTreeSet<String> = stub.received().into_iter().map(|one| one.path).collect();
+    let received: BTreeSet<String> = stub.received().into_iter().map(|one| one.path).collect();
     let name = |path: &String| path.strip_prefix("/behind/collections/").map(str::to_owned);
-    let names: Vec<String> = asked.iter().map(|path| name(path).unwrap_or_else(|| panic!("{path}"))).collect();
+    let names: Vec<String> = received.iter().map(|path| name(path).unwrap_or_else(|| panic!("{path}"))).collect();
     assert_eq!(names, ["%252e%252e", "%2F%2Fevil.example", "%5Cevil", "%C3%A9%20x", "a%2F..%2F..%2Fb", "a%3Fb%23c"]);
     qdrant.version().await.unwrap_err();
     assert_eq!(stub.received().last().unwrap().path, "/behind");
     for name in ["", ".", ".."] {
         assert!(matches!(qdrant.delete_collection(name).await, Err(Error::Refused(_))), "{name:?}");
     }
-    assert_eq!(stub.received().len(), 7, "nothing was asked of those");
+    assert_eq!(stub.received().len(), 7, "nothing was sent for these");
 }

@@ -1,4 +1,4 @@
-//! LiteLLM: a real proxy, with the configuration that is shipped and with models that need no provider.
+//! LiteLLM: a real proxy, with the shipped configuration and models that need no provider.
 
 use larder::config::Secret;
 use larder::stores::litellm::{Error, LiteLlm, Message, Role};
@@ -16,7 +16,7 @@ fn hello() -> Vec<Message> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_shipped_configuration_starts_and_its_models_are_told() {
+async fn the_shipped_configuration_starts_and_lists_its_models() {
     let litellm = litellm().await;
     litellm.ready().await.unwrap();
     let version = litellm.version().await.unwrap().unwrap();
@@ -27,7 +27,7 @@ async fn the_shipped_configuration_starts_and_its_models_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_answers_with_text_and_what_it_cost() {
+async fn a_completion_contains_text_and_usage() {
     let completion = litellm().await.complete("chat-mock", &hello()).await.unwrap();
     assert_eq!(completion.text, LiteLlmServer::SAYS);
     assert_eq!((completion.model.as_str(), completion.cut), ("chat-mock", false));
@@ -36,7 +36,7 @@ async fn a_model_answers_with_text_and_what_it_cost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_input_gets_its_vector_in_the_order_of_the_inputs() {
+async fn vectors_are_in_the_order_of_the_inputs() {
     let inputs = ["one", "two", "Grüße"].map(str::to_owned);
     let vectors = litellm().await.embed("embedding-real", &inputs).await.unwrap();
     assert_eq!(vectors, [[0.0, -1.25, 0.1], [1.0, -1.25, 0.1], [2.0, -1.25, 0.1]]);
@@ -44,18 +44,18 @@ async fn each_input_gets_its_vector_in_the_order_of_the_inputs() {
     let embedding = asked.iter().find(|one| one.path == "/v1/embeddings").unwrap();
     assert_eq!(embedding.json()["input"], json!(inputs));
     let key = embedding.header("authorization").unwrap();
-    assert!(!key.contains(LiteLlmServer::KEY), "the provider gets a key of its own");
+    assert!(!key.contains(LiteLlmServer::KEY), "the provider receives its own key");
 }
 
-/// LiteLLM's own mock of embeddings answers with the text of a list.
+/// LiteLLM's mock of embeddings returns the text of a list.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_embedding_that_is_no_vector_is_told_as_such() {
+async fn an_embedding_without_a_vector_is_a_protocol_error() {
     let error = litellm().await.embed("embedding-mock", &["one".into()]).await.unwrap_err();
     assert!(matches!(error, Error::Protocol(_)), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn neither_a_wrong_key_nor_none_is_let_in() {
+async fn a_wrong_or_missing_key_is_rejected() {
     let base = &LiteLlmServer::shared().await.base;
     for key in [None, Some(Secret::new("sk-of-somebody-else")), Some(Secret::new("no key at all"))] {
         let litellm = LiteLlm::new(base, key.as_ref()).unwrap();
@@ -67,16 +67,16 @@ async fn neither_a_wrong_key_nor_none_is_let_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_that_nobody_knows_is_named_as_the_reason() {
+async fn an_unknown_model_is_reported_as_such() {
     let litellm = litellm().await;
     assert_eq!(litellm.complete("nobody-knows-me", &hello()).await, Err(Error::NoSuchModel));
     assert_eq!(litellm.embed("nobody-knows-me", &["one".into()]).await, Err(Error::NoSuchModel));
     assert_eq!(litellm.complete("broken-404", &hello()).await, Err(Error::NoSuchModel), "LiteLLM knows it, the provider does not");
 }
 
-/// Its own refusal of our key has the same status as the provider's of LiteLLM's.
+/// LiteLLM's rejection of our key has the same status as the provider's rejection of LiteLLM's key.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_provider_refuses_is_not_laid_on_our_key() {
+async fn a_providers_rejection_is_not_attributed_to_our_key() {
     let litellm = litellm().await;
     for status in [401, 500, 503] {
         let error = litellm.complete(&format!("broken-{status}"), &hello()).await.unwrap_err();
@@ -86,9 +86,9 @@ async fn what_the_provider_refuses_is_not_laid_on_our_key() {
     assert!(matches!(litellm.complete("broken-429", &hello()).await, Err(Error::Busy { .. })));
 }
 
-/// What other versions of LiteLLM, or one with a database, answer.
+/// Responses of other versions of LiteLLM, or of one with a database.
 #[tokio::test(flavor = "multi_thread")]
-async fn other_versions_words_are_understood() {
+async fn responses_of_other_versions_are_understood() {
     let ask =
         async |reply: Reply| LiteLlm::new(&HttpStub::always(reply).base, Some(&Secret::new("k"))).unwrap().models().await.unwrap_err();
     let said = |message: &str, kind: &str| json!({"error": {"message": message, "type": kind, "param": "None", "code": "x"}});
@@ -99,7 +99,7 @@ async fn other_versions_words_are_understood() {
     assert_eq!(ask(Reply::Json(408, said("litellm.Timeout: APITimeoutError - Request timed out.", "None"))).await, Error::Timeout);
     assert_eq!(ask(Reply::Json(404, json!({"detail": "Not Found"}))).await, Error::NotFound("Not Found".into()));
 
-    // What is hidden from people, a host's name or a key, may be a word that tells what happened.
+    // The text hidden from users, a host name or a key, may also be part of the message.
     let stub = HttpStub::always(Reply::Json(401, said("litellm.AuthenticationError: no", "None")));
     let litellm = LiteLlm::new(&stub.base, Some(&Secret::new("litellm"))).unwrap();
     assert_eq!(litellm.models().await, Err(Error::Upstream("….AuthenticationError: no".into())));
@@ -112,7 +112,7 @@ async fn other_versions_words_are_understood() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_lack_what_was_asked_for_are_refused() {
+async fn incomplete_responses_are_rejected() {
     let vector = |index: usize, embedding: Value| json!({"index": index, "embedding": embedding});
     for data in [
         json!([]),

@@ -1,13 +1,13 @@
-//! Floor 1 against the real servers.
+//! Layer 1 against real servers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a test that fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic fails the test")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod abilities;
-mod floors;
 mod http;
+mod layers;
 mod litellm;
 mod migrations;
 mod open;
@@ -20,7 +20,7 @@ mod tls;
 use support::Set;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_test_has_a_migrated_database_of_its_own() {
+async fn every_test_has_its_own_migrated_database() {
     let set = Set::shared().await;
     let (one, other) = (set.new_database().await, set.new_database().await);
     assert_ne!(one, other);

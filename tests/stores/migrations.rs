@@ -1,4 +1,4 @@
-//! The schema: made by several at once, taken back and made again, and every rule that it holds.
+//! The schema: concurrent migration, revert and re-run, and every constraint.
 
 use larder::config::Secret;
 use larder::stores::postgres;
@@ -15,7 +15,7 @@ async fn tables(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_processes_at_once_migrate_an_empty_database_without_harm() {
+async fn three_processes_migrate_an_empty_database_concurrently() {
     let set = Set::shared().await;
     let database = set.empty_database().await;
     let url = Secret::new(set.database_url(&database));
@@ -43,7 +43,7 @@ async fn three_processes_at_once_migrate_an_empty_database_without_harm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_migration_can_be_taken_back_and_made_again_on_a_populated_database() {
+async fn every_migration_can_be_reverted_and_rerun_on_a_populated_database() {
     let set = Set::shared().await;
     let database = set.new_database().await;
     let url = Secret::new(set.database_url(&database));
@@ -55,14 +55,14 @@ async fn every_migration_can_be_taken_back_and_made_again_on_a_populated_databas
     assert_eq!(postgres::revert(&url, 1).await.unwrap(), Vec::<String>::new(), "nothing left to revert");
     assert_eq!(postgres::migrate(&url).await.unwrap().len(), 10);
     populate(&set.connect(&database).await).await;
-    // A database that a newer Larder has migrated is used as it is.
+    // A database migrated by a newer Larder is used unchanged.
     let client = set.connect(&database).await;
     client.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000000')", &[]).await.unwrap();
     assert_eq!(postgres::migrate(&url).await.unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tables_are_as_diesel_knows_them() {
+async fn the_tables_match_the_diesel_schema() {
     let set = Set::shared().await;
     let client = set.connect(&set.new_database().await).await;
     let query = "SELECT table_name, column_name, is_nullable FROM information_schema.columns
@@ -109,7 +109,7 @@ const U: &str = "00000000-0000-7000-8000-00000000000a";
 const F: &str = "00000000-0000-7000-8000-00000000000f";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_constraint_refuses_what_it_is_for() {
+async fn every_constraint_rejects_invalid_rows() {
     let set = Set::shared().await;
     let client = set.connect(&set.new_database().await).await;
     populate(&client).await;
@@ -160,7 +160,7 @@ async fn every_constraint_refuses_what_it_is_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_belongs_to_a_tenant_goes_with_it_and_files_outlive_their_uploader() {
+async fn a_tenants_rows_are_deleted_with_it_and_files_outlive_their_uploader() {
     let set = Set::shared().await;
     let client = set.connect(&set.new_database().await).await;
     populate(&client).await;
@@ -170,11 +170,11 @@ async fn what_belongs_to_a_tenant_goes_with_it_and_files_outlive_their_uploader(
     client.execute("DELETE FROM tenants", &[]).await.unwrap();
     let counts = "SELECT (SELECT count(*) FROM files) + (SELECT count(*) FROM upload_parts), (SELECT count(*) FROM audit.events)";
     let row = client.query_one(counts, &[]).await.unwrap();
-    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (0, 1), "the audit stays");
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (0, 1), "the audit events are kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_changes_or_deletes_an_audit_event() {
+async fn audit_events_cannot_be_changed_or_deleted() {
     let set = Set::shared().await;
     let client = set.connect(&set.new_database().await).await;
     populate(&client).await;

@@ -1,4 +1,4 @@
-//! What is open at the store: multipart uploads and the parts that have arrived.
+//! Multipart uploads in progress and their parts.
 
 use bytes::Bytes;
 use larder::stores::s3::{Error, OpenUpload, Part};
@@ -13,7 +13,7 @@ fn pairs(uploads: &[OpenUpload]) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn open_uploads_are_listed_with_their_keys_until_they_are_over() {
+async fn multipart_uploads_are_listed_until_they_end() {
     let set = Set::shared().await;
     let (store, bucket) = store(&set).await;
     assert!(store.list_multipart(&bucket, None, None, 10).await.unwrap().uploads.is_empty());
@@ -35,7 +35,7 @@ async fn open_uploads_are_listed_with_their_keys_until_they_are_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listing_of_open_uploads_pages_without_losing_or_repeating_one() {
+async fn the_listing_of_multipart_uploads_paginates_without_gaps_or_duplicates() {
     let set = Set::shared().await;
     let (store, bucket) = store(&set).await;
     let mut begun = Vec::new();
@@ -49,7 +49,7 @@ async fn a_listing_of_open_uploads_pages_without_losing_or_repeating_one() {
         assert!(page.uploads.len() <= 2);
         seen.extend(page.uploads);
         pages += 1;
-        assert!(pages < 10, "it never ends: {seen:?}");
+        assert!(pages < 10, "the listing does not end: {seen:?}");
         marker = page.next;
         if marker.is_none() {
             break;
@@ -59,7 +59,7 @@ async fn a_listing_of_open_uploads_pages_without_losing_or_repeating_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_parts_of_an_open_upload_are_listed_in_pages() {
+async fn the_parts_of_a_multipart_upload_are_listed_in_pages() {
     let set = Set::shared().await;
     let (store, bucket) = store(&set).await;
     let upload = store.create_multipart(&bucket, "k ü+%", &TEXT).await.unwrap();

@@ -1,4 +1,4 @@
-//! The pool of connections to Postgres.
+//! The Postgres connection pool.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ async fn many_callers_share_a_few_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_pool_and_a_slow_statement_end_in_time() {
+async fn a_full_pool_and_a_slow_statement_fail_in_time() {
     let set = Set::shared().await;
     let pool = pool(&set).await;
     let held = futures_util::future::join_all((0..POOL_SIZE).map(|_| pool.get())).await;
@@ -52,7 +52,7 @@ async fn a_full_pool_and_a_slow_statement_end_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_others_hold_for_too_long_is_a_database_without_time() {
+async fn a_lock_held_for_too_long_is_a_timeout() {
     let set = Set::shared().await;
     let database = set.new_database().await;
     let pool = Pool::new(&Secret::new(set.database_url(&database)), &tokio::runtime::Handle::current());
@@ -62,7 +62,7 @@ async fn a_lock_that_others_hold_for_too_long_is_a_database_without_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_restart_of_the_server_the_pool_works_without_one_of_ours() {
+async fn the_pool_recovers_from_a_server_restart() {
     let set = Set::own().await;
     let pool = pool(&set).await;
     ask(&pool, "SELECT 1").await.unwrap();
@@ -71,7 +71,7 @@ async fn after_a_restart_of_the_server_the_pool_works_without_one_of_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_address_says_so_without_the_password() {
+async fn an_error_for_a_wrong_address_omits_the_password() {
     let url = Secret::new("postgres://larder:hunter2secret@127.0.0.1:1/larder");
     let pool = Pool::new(&url, &tokio::runtime::Handle::current());
     let error = ask(&pool, "SELECT 1").await.unwrap_err();

@@ -1,6 +1,6 @@
-//! Qdrant. Each question that the client asks is held against the models that Qdrant's makers generate from its OpenAPI
-//! document, and answered by their own stand-in for the server: see `tests/support/qdrant.py`. With `QDRANT_TEST_URL`
-//! (and `QDRANT_TEST_API_KEY`) the same story is told to a real server.
+//! Qdrant. Each request of the client is validated against the models that Qdrant generates from its OpenAPI
+//! document, and answered by Qdrant's own stub of the server: see `tests/support/qdrant.py`. With `QDRANT_TEST_URL`
+//! (and `QDRANT_TEST_API_KEY`) the same scenario runs against a real server.
 
 use std::io::Write;
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::support::{HttpStub, QdrantServer, Reply};
 
-async fn stand_in() -> Qdrant {
+async fn stub() -> Qdrant {
     Qdrant::new(&QdrantServer::shared().await.base, Some(&Secret::new(QdrantServer::KEY))).unwrap()
 }
 
@@ -29,8 +29,8 @@ fn ids(hits: &[Hit]) -> Vec<PointId> {
     hits.iter().map(|hit| hit.id).collect()
 }
 
-/// From nothing to nothing, by way of everything that the client can do.
-async fn story(qdrant: &Qdrant) {
+/// Uses everything that the client can do, from creating a collection to deleting it.
+async fn scenario(qdrant: &Qdrant) {
     qdrant.ready().await.unwrap();
     assert!(qdrant.version().await.unwrap().starts_with("1."));
     let name = new_name();
@@ -80,25 +80,25 @@ async fn story(qdrant: &Qdrant) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_question_fits_qdrants_openapi_models_and_does_what_its_makers_stand_in_understands() {
-    story(&stand_in().await).await;
+async fn every_request_matches_qdrants_openapi_models_and_its_stub() {
+    scenario(&stub().await).await;
 }
 
-/// Without a server it says so, and holds nothing.
+/// Without a server, the test prints SKIPPED.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_qdrant_goes_through_the_same_story_where_one_is_given() {
+async fn a_real_qdrant_passes_the_same_scenario_if_one_is_given() {
     let variable = |name: &str| std::env::var_os(name).map(|value| value.into_string().unwrap()).filter(|value| !value.is_empty());
     let Some(url) = variable("QDRANT_TEST_URL") else {
-        // Past the harness, which shows nothing of a test that succeeds.
-        writeln!(std::io::stderr(), "SKIPPED: QDRANT_TEST_URL names no Qdrant").unwrap();
+        // Written to stderr directly, because the harness hides the output of passing tests.
+        writeln!(std::io::stderr(), "SKIPPED: QDRANT_TEST_URL is not set").unwrap();
         return;
     };
-    story(&Qdrant::new(&url, variable("QDRANT_TEST_API_KEY").map(Secret::new).as_ref()).unwrap()).await;
+    scenario(&Qdrant::new(&url, variable("QDRANT_TEST_API_KEY").map(Secret::new).as_ref()).unwrap()).await;
 }
 
-/// Else the test above would hold whatever was asked.
+/// Otherwise the test above would accept any request.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stand_in_refuses_what_the_models_do_not_know() {
+async fn the_stub_rejects_requests_that_do_not_match_the_models() {
     let base = &QdrantServer::shared().await.base;
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let ask = async |method: &str, path: &str, body: Option<Value>| {
@@ -140,7 +140,7 @@ async fn without_the_key_only_the_probes_are_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_of_any_letters_is_one_name() {
-    let qdrant = stand_in().await;
+    let qdrant = stub().await;
     let name = format!("a/b ?#%2F é.. {}", new_name());
     qdrant.create_collection(&name, 2, Distance::Manhattan).await.unwrap();
     assert!(qdrant.collections().await.unwrap().contains(&name));

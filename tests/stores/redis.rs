@@ -1,4 +1,4 @@
-//! The pool of connections to Redis and its operations.
+//! The Redis connection pool and its operations.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ fn redis(set: &Set, size: usize, timeout: Duration) -> Redis {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operations_do_what_their_names_say() {
+async fn the_operations_work() {
     let set = Set::shared().await;
     let redis = redis(&set, 10, Duration::from_secs(5));
     let commands = redis.required();
@@ -47,7 +47,7 @@ async fn the_operations_do_what_their_names_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_callers_count_right_over_ten_connections() {
+async fn two_hundred_callers_count_correctly_over_ten_connections() {
     let set = Set::shared().await;
     let redis = redis(&set, 10, Duration::from_secs(5));
     let callers = (0..200).map(|_| {
@@ -62,7 +62,7 @@ async fn two_hundred_callers_count_right_over_ten_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_server_costs_one_short_wait_and_is_used_again_when_it_wakes() {
+async fn a_frozen_server_causes_one_short_wait_and_is_used_again_afterwards() {
     let set = Set::own().await;
     let redis = redis(&set, 4, Duration::from_secs(1));
     redis.required().set("kept", "1", None).await.unwrap();
@@ -75,23 +75,23 @@ async fn a_frozen_server_costs_one_short_wait_and_is_used_again_when_it_wakes() 
     for _ in 0..100 {
         assert!(matches!(redis.best_effort(limit).get("kept").await, Err(Error::Unreachable(_))));
     }
-    // Waiting each time would take twenty seconds.
-    assert!(started.elapsed() < Duration::from_secs(5), "the breaker waits: {:?}", started.elapsed());
+    // Waiting every time would take twenty seconds.
+    assert!(started.elapsed() < Duration::from_secs(5), "the breaker is open: {:?}", started.elapsed());
     set.servers().redis().thaw();
-    eventually("it is used again", async || redis.best_effort(limit).get("kept").await.is_ok()).await;
+    eventually("Redis is used again", async || redis.best_effort(limit).get("kept").await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_outlive_a_restart_and_a_kill_of_the_server() {
+async fn values_survive_a_restart_and_a_kill_of_the_server() {
     let set = Set::own().await;
     let redis = redis(&set, 4, Duration::from_secs(1));
     redis.required().set("kept", "1", None).await.unwrap();
     set.servers().redis().restart().unwrap();
-    eventually("it is there", async || redis.required().get("kept").await == Ok(Some("1".into()))).await;
+    eventually("the value exists", async || redis.required().get("kept").await == Ok(Some("1".into()))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_its_own_error() {
+async fn a_wrong_password_is_an_auth_error() {
     let set = Set::shared().await;
     let url = set.servers().urls().redis_url.clone();
     let wrong = url.split("pass=").next().unwrap().to_owned() + "pass=hunter2secret";
@@ -103,7 +103,7 @@ async fn a_wrong_password_is_its_own_error() {
         prefix: String::new(),
     };
     let without = Redis::new(&without, &tokio::runtime::Handle::current()).unwrap();
-    assert_eq!(without.required().get("a").await, Err(Error::Auth), "none where one is asked for");
+    assert_eq!(without.required().get("a").await, Err(Error::Auth), "no password");
     let config =
         RedisConfig { url: Secret::new(wrong), browse_url: None, pool_size: 1, timeout: Duration::from_secs(1), prefix: String::new() };
     let redis = Redis::new(&config, &tokio::runtime::Handle::current()).unwrap();
@@ -112,7 +112,7 @@ async fn a_wrong_password_is_its_own_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_restart_dead_connections_cost_nobody_an_answer() {
+async fn dead_connections_after_a_restart_cause_no_errors() {
     let set = Set::own().await;
     let redis = redis(&set, 8, Duration::from_secs(5));
     redis.required().set("kept", "1", None).await.unwrap();
@@ -120,14 +120,14 @@ async fn after_a_restart_dead_connections_cost_nobody_an_answer() {
     let together = async || futures_util::future::join_all((0..40).map(|_| ask())).await;
     together().await;
     set.servers().redis().restart().unwrap();
-    eventually("it answers", async || redis.browse().ping().await.is_ok()).await;
+    eventually("Redis responds", async || redis.browse().ping().await.is_ok()).await;
     for answer in together().await {
         assert_eq!(answer.unwrap().as_deref(), Some("1"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_whose_other_end_is_gone_without_a_word_are_not_used_again() {
+async fn silently_dead_connections_are_not_reused() {
     let set = Set::shared().await;
     let url = set.servers().urls().redis_url.clone();
     let (path, rest) = url.trim_start_matches("unix://").split_once('?').unwrap();
@@ -170,7 +170,7 @@ async fn connections_whose_other_end_is_gone_without_a_word_are_not_used_again()
     }
     silence.send(true).unwrap();
     let began = Instant::now();
-    eventually("new connections take their place", async || redis.best_effort(Duration::from_millis(100)).get("a").await.is_ok()).await;
+    eventually("new connections replace them", async || redis.best_effort(Duration::from_millis(100)).get("a").await.is_ok()).await;
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     for _ in 0..10 {
         let began = Instant::now();
@@ -180,7 +180,7 @@ async fn connections_whose_other_end_is_gone_without_a_word_are_not_used_again()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_is_held_and_let_go_by_its_token_also_on_a_full_server() {
+async fn a_lock_is_acquired_and_released_by_its_token_even_on_a_full_server() {
     let set = Set::own().await;
     let redis = redis(&set, 2, Duration::from_secs(5));
     let (ours, ttl) = (redis.required(), Duration::from_secs(20));
@@ -198,27 +198,27 @@ async fn a_lock_is_held_and_let_go_by_its_token_also_on_a_full_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_browsing_user_looks_and_deletes_and_can_do_no_harm() {
+async fn the_browse_user_can_read_and_delete_but_do_no_harm() {
     let set = Set::shared().await;
     let redis = redis(&set, 2, Duration::from_secs(5));
     let name = |name: &str| format!("{}{name}", redis.prefix()).into_bytes();
     redis.required().set("text", "hello", Some(Duration::from_secs(100))).await.unwrap();
-    let look = redis.browse();
-    let described = look.describe(&[name("text"), name("gone")]).await.unwrap();
+    let browse = redis.browse();
+    let described = browse.describe(&[name("text"), name("gone")]).await.unwrap();
     assert_eq!((described[0].kind.as_deref(), described[1].kind.as_deref()), (Some("string"), None));
     assert!(
         described[0].bytes.is_some_and(|bytes| bytes > 5)
             && matches!(described[0].ttl, Ttl::Remaining(_))
             && described[1].ttl == Ttl::Missing
     );
-    assert_eq!(look.lengths(&[(name("text"), "string".into())]).await, Ok(vec![Some(5)]));
-    assert!(look.info("everything").await.unwrap().number("used_memory").is_some());
-    assert!(look.clients().await.unwrap().iter().any(|client| client.name == "larder-browse" && client.user == "larder-browse"));
-    assert!(look.slow_count().await.is_ok() && look.slow(5).await.is_ok() && !look.settings("max*").await.unwrap().is_empty());
-    assert!(look.set_ttl(&name("text"), None).await.unwrap() && look.count_keys().await.unwrap() > 0);
+    assert_eq!(browse.lengths(&[(name("text"), "string".into())]).await, Ok(vec![Some(5)]));
+    assert!(browse.info("everything").await.unwrap().number("used_memory").is_some());
+    assert!(browse.clients().await.unwrap().iter().any(|client| client.name == "larder-browse" && client.user == "larder-browse"));
+    assert!(browse.slow_count().await.is_ok() && browse.slow(5).await.is_ok() && !browse.settings("max*").await.unwrap().is_empty());
+    assert!(browse.set_ttl(&name("text"), None).await.unwrap() && browse.count_keys().await.unwrap() > 0);
     assert_eq!(redis.required().ttl("text").await, Ok(None));
-    assert_eq!(look.unlink(&[name("text"), name("gone")]).await, Ok(1));
-    assert!(look.cost().commands > 10 && look.cost().time > Duration::ZERO);
+    assert_eq!(browse.unlink(&[name("text"), name("gone")]).await, Ok(1));
+    assert!(browse.cost().commands > 10 && browse.cost().time > Duration::ZERO);
     for forbidden in [
         "KEYS *",
         "MONITOR",
@@ -243,7 +243,7 @@ async fn the_browsing_user_looks_and_deletes_and_can_do_no_harm() {
         let mut command = ::redis::cmd(words.next().unwrap());
         command.arg(words.collect::<Vec<_>>());
         let refused = command.query_async::<()>(&mut connection).await.unwrap_err();
-        // DEBUG is switched off besides.
+        // DEBUG is also disabled.
         assert!(refused.code() == Some("NOPERM") || refused.to_string().contains("not allowed"), "{forbidden}: {refused}");
     }
 }

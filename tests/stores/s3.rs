@@ -19,7 +19,7 @@ pub async fn store(set: &Set) -> (Store, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn buckets_are_made_listed_and_deleted_only_when_empty() {
+async fn buckets_are_created_listed_and_deleted_only_when_empty() {
     let set = Set::shared().await;
     let (store, bucket) = store(&set).await;
     assert!(store.list_buckets().await.unwrap().iter().any(|entry| entry.name == bucket && entry.created.is_some()));
@@ -63,7 +63,7 @@ async fn parts_become_one_object_or_nothing() {
     for (number, body) in [(1, first.clone()), (2, Bytes::from_static(b"end"))] {
         receipts.push(store.put_part(&bucket, "big", &upload, Part { number, body }).await.unwrap());
     }
-    assert_eq!(store.head(&bucket, "big", None).await.unwrap_err(), Error::NoSuchKey, "not there before it is complete");
+    assert_eq!(store.head(&bucket, "big", None).await.unwrap_err(), Error::NoSuchKey, "it does not exist before it is complete");
     let stored = store.complete_multipart(&bucket, "big", &upload, &receipts, true).await.unwrap();
     let head = store.head(&bucket, "big", None).await.unwrap();
     assert_eq!((head.size, head.etag), ((5 << 20) + 3, stored.etag));
@@ -76,7 +76,7 @@ async fn parts_become_one_object_or_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listing_folds_folders_pages_and_gives_keys_as_they_are() {
+async fn a_listing_groups_folders_paginates_and_decodes_keys() {
     let set = Set::shared().await;
     let (store, bucket) = store(&set).await;
     for key in ["a b+c%2F.txt", "dir/one", "dir/two", "x", "é", "z?#&"] {
@@ -100,7 +100,7 @@ async fn a_listing_folds_folders_pages_and_gives_keys_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_a_wrong_address_and_a_frozen_server_are_told_apart_in_time() {
+async fn a_wrong_key_a_wrong_address_and_a_frozen_server_are_distinguished_in_time() {
     let set = Set::own().await;
     let (store, bucket) = store(&set).await;
     let with = |change: &dyn Fn(&mut larder::config::S3Config)| {
@@ -117,5 +117,5 @@ async fn a_wrong_key_a_wrong_address_and_a_frozen_server_are_told_apart_in_time(
     assert!(matches!(store.head_bucket(&bucket).await, Err(Error::Unreachable(_))));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     set.servers().s3().thaw();
-    crate::support::eventually("it answers again", async || store.head_bucket(&bucket).await.is_ok()).await;
+    crate::support::eventually("the store is available again", async || store.head_bucket(&bucket).await.is_ok()).await;
 }

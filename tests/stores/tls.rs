@@ -1,4 +1,4 @@
-//! TLS to Postgres and Redis, decided by the URL.
+//! TLS to Postgres and Redis, configured by the URL.
 
 use larder::config::{RedisConfig, Secret};
 use larder::stores::postgres::{Error, Pool};
@@ -7,7 +7,7 @@ use larder::stores::redis::{self, Redis};
 use crate::support::{Set, certificates, tls_front};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_reached_over_tls_and_only_with_a_certificate_that_is_trusted() {
+async fn postgres_is_reached_over_tls_only_with_a_trusted_certificate() {
     let set = Set::shared().await;
     let database = set.new_database().await;
     let certified = tempfile::tempdir().unwrap();
@@ -25,7 +25,7 @@ async fn the_server_is_reached_over_tls_and_only_with_a_certificate_that_is_trus
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_is_reached_over_tls_and_only_with_a_certificate_of_the_authority_that_is_named() {
+async fn redis_is_reached_over_tls_only_with_a_certificate_of_the_named_authority() {
     let set = Set::shared().await;
     let (socket, password) = set.redis_socket();
     let certified = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! A running Larder for one test.
+//! A running instance for one test.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use larder::embedded::Servers;
 
 use super::{Client, Set, eventually};
 
-/// Keeps every rule for passwords.
+/// Satisfies all password rules.
 pub const PASSWORD: &str = "only-for-tests-7291";
 
-/// A Larder on a free port, with a database, a Redis prefix and a bucket that no other test sees.
+/// An instance on a free port, with its own database, Redis prefix and bucket.
 pub struct TestApp {
     /// `http://127.0.0.1:<port>`
     pub base: String,
     /// Exists and is empty.
     pub bucket: String,
-    /// The stores and the domain, as the handlers have them.
+    /// The stores and the domain, as used by the handlers.
     pub ctx: Context,
     pub database: String,
     set: Arc<Set>,
@@ -32,12 +32,12 @@ impl TestApp {
         Self::start_with(|_| {}).await
     }
 
-    /// With a configuration that differs.
+    /// With a changed configuration.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         Self::on(Set::shared().await, change).await
     }
 
-    /// With servers that this test may stop, freeze and kill: `app.servers()`.
+    /// With its own servers, which the test may stop, freeze and kill: `app.servers()`.
     pub async fn with_own_servers() -> Self {
         Self::on(Set::own().await, |_| {}).await
     }
@@ -52,13 +52,13 @@ impl TestApp {
         config.migrate_on_start = false;
         config.redis.prefix = format!("t-{name}:");
         config.s3.buckets = vec![format!("t-{name}")];
-        // So that a test need not wait as long as a person would.
+        // So that a test does not wait as long as a user would.
         config.probe_period = std::time::Duration::from_secs(1);
         change(&mut config);
         Self::run(set, database, config).await
     }
 
-    /// Another Larder on the same data, as behind a load balancer.
+    /// Another instance on the same data, as behind a load balancer.
     pub async fn replica(&self) -> Self {
         let mut config = Config::clone(&self.ctx.config);
         config.bind = ([127, 0, 0, 1], 0).into();
@@ -74,7 +74,7 @@ impl TestApp {
         eventually("Larder is ready", async || visitor.get("/readyz").await.status == 200).await;
         let on_our_servers = app.ctx.config.s3.endpoint.as_deref() == Some(app.servers().urls().s3_endpoint.as_str());
         if on_our_servers && app.servers().s3().pid().is_some() {
-            // Larder makes it by itself, a moment after its start.
+            // Larder creates the bucket a moment after its start.
             eventually("the bucket exists", async || app.ctx.s3.head_bucket(&app.bucket).await.is_ok()).await;
         }
         app
@@ -89,14 +89,14 @@ impl TestApp {
         self.set.connect(&self.database).await
     }
 
-    /// A connection to this test's Redis server, for what Larder itself would never do.
+    /// A connection to this test's Redis server, for commands that Larder itself never sends.
     pub async fn redis_connection(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.servers().urls().redis_url.as_str()).unwrap();
         let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(std::time::Duration::from_secs(120)));
         client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
     }
 
-    /// One command to this test's Redis server, as text.
+    /// The response to one command to this test's Redis server, as text.
     pub async fn redis(&self, command: &[&str]) -> String {
         let url = self.servers().urls().redis_url.clone();
         let mut cli = std::process::Command::new("redis-cli");
@@ -112,18 +112,18 @@ impl TestApp {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// What the store does to unusual keys, once Larder has found out.
+    /// How the store treats unusual keys, once Larder has probed it.
     pub async fn rules_known(&self) -> larder::stores::s3::KeyRules {
         eventually("the store has been probed", async || self.ctx.s3.key_rules_known()).await;
         self.ctx.s3.key_rules()
     }
 
-    /// Somebody who is not signed in.
+    /// A client that is not signed in.
     pub fn visitor(&self) -> Client {
         Client::new(&self.base)
     }
 
-    /// A new person with this role, signed in through the page.
+    /// A new user with this role, signed in through the page.
     pub async fn sign_in(&self, role: Role) -> Client {
         let email = self.new_user(role).await;
         let client = self.visitor();
@@ -131,7 +131,7 @@ impl TestApp {
         client
     }
 
-    /// A new person with this role and the password `PASSWORD`; their e-mail address.
+    /// Creates a user with this role and the password `PASSWORD`; returns the e-mail address.
     pub async fn new_user(&self, role: Role) -> String {
         let email = format!("{}-{}@example.com", role.as_str(), uuid::Uuid::now_v7().simple());
         let new = NewUser { email: &email, name: "Tess Test", role, password: PASSWORD };
@@ -139,12 +139,12 @@ impl TestApp {
         email
     }
 
-    /// What `/readyz` says.
+    /// The status of `/readyz`.
     pub fn ready(&self) -> larder::ready::Ready {
         self.running.ready.clone()
     }
 
-    /// In order, as at SIGTERM.
+    /// Shuts down gracefully, as after SIGTERM.
     pub async fn stop(self) {
         self.running.stop().await;
     }

@@ -1,4 +1,4 @@
-//! Chromium, driven through a chromedriver that belongs to this test binary.
+//! Chromium, controlled through a chromedriver owned by this test binary.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::cleanup::{self, Cleanup};
 
-/// How a browser is to look at pages.
+/// How the browser displays pages.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub script: bool,
@@ -42,13 +42,13 @@ struct Driver {
     _cleanup: Cleanup,
 }
 
-/// Chromedriver's death signal hangs on the thread that starts it, so that thread stays.
+/// Chromedriver's death signal depends on the thread that starts it, so that thread is kept alive.
 fn driver() -> &'static Driver {
     static DRIVER: OnceLock<Driver> = OnceLock::new();
     DRIVER.get_or_init(|| {
         let (told, hear) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            // It takes one port of both IPv4 and IPv6, and ends where another process was faster at one of them.
+            // It uses one port of both IPv4 and IPv6, and exits if another process has taken one of them.
             let (mut child, lines, port) = (0..5).find_map(|_| listening()).expect("chromedriver says its port");
             told.send((port, child.id())).unwrap();
             lines.for_each(drop);
@@ -61,7 +61,7 @@ fn driver() -> &'static Driver {
     })
 }
 
-/// A chromedriver, what it has still to say, and its port; `None` where it ends without one.
+/// A chromedriver, its output, and its port; `None` if it exits without one.
 fn listening() -> Option<(Child, impl Iterator<Item = String>, u16)> {
     let mut child = Command::new("setpriv")
         .args(["--pdeathsig", "TERM", "--", "chromedriver", "--port=0"])
@@ -114,7 +114,7 @@ impl Browser {
             ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&driver.url).await.expect("Chromium starts");
         let session = client.session_id().await.unwrap().unwrap();
         let browser = Self { client, driver, session };
-        // The window's size includes its frame; this is the page's own, and small ones are allowed.
+        // The window size includes the frame; this sets the viewport, and allows small sizes.
         let metrics = json!({"width": settings.width, "height": settings.height, "deviceScaleFactor": 1, "mobile": false});
         browser.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
         browser.set_dark(settings.dark).await;
@@ -125,14 +125,14 @@ impl Browser {
         self.client.goto(url).await.unwrap();
     }
 
-    /// What `prefers-color-scheme` says from now on.
+    /// Sets the result of `prefers-color-scheme`.
     pub async fn set_dark(&self, dark: bool) {
         let scheme = if dark { "dark" } else { "light" };
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", features).await;
     }
 
-    /// The element that matches, once there is one.
+    /// The matching element, once it exists.
     pub async fn find(&self, selector: &str) -> fantoccini::elements::Element {
         let found = self.client.wait().for_element(Locator::Css(selector)).await;
         match found {
@@ -145,7 +145,7 @@ impl Browser {
         self.until_it_holds_still(selector, async |element| element.click().await).await;
     }
 
-    /// Replaces what stands in a field.
+    /// Replaces the content of a field.
     pub async fn fill(&self, selector: &str, text: &str) {
         self.until_it_holds_still(selector, async |field| {
             field.clear().await?;
@@ -154,7 +154,7 @@ impl Browser {
         .await;
     }
 
-    /// The next page may come between finding an element and using it, and Chromium has several words for that.
+    /// A page change may occur between finding an element and using it; Chromium reports it in several ways.
     async fn until_it_holds_still<T>(&self, selector: &str, act: impl AsyncFn(fantoccini::elements::Element) -> Result<T, CmdError>) -> T {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
@@ -165,7 +165,7 @@ impl Browser {
         }
     }
 
-    /// Chooses files in `<input type=file>`.
+    /// Selects files in `<input type=file>`.
     pub async fn choose(&self, selector: &str, files: &[&Path]) {
         let paths: Vec<String> = files.iter().map(|file| file.canonicalize().unwrap().display().to_string()).collect();
         self.find(selector).await.send_keys(&paths.join("\n")).await.unwrap();
@@ -175,12 +175,12 @@ impl Browser {
         self.until_it_holds_still(selector, async |element| element.text().await).await
     }
 
-    /// Where downloads arrive.
+    /// The download directory.
     pub fn downloads(&self) -> PathBuf {
         self.driver.directory.join("downloads")
     }
 
-    /// A picture of the whole page, in `target/tmp/pictures/<name>.png`.
+    /// Saves a screenshot of the whole page as `target/tmp/pictures/<name>.png`.
     pub async fn picture(&self, name: &str) -> PathBuf {
         let answer = self.devtools("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true})).await;
         let png = base64::engine::general_purpose::STANDARD.decode(answer["data"].as_str().unwrap()).unwrap();
@@ -191,19 +191,19 @@ impl Browser {
         path
     }
 
-    /// Errors that the console has shown since the last call; broken rules of the Content-Security-Policy are among them.
+    /// Console errors since the last call, including violations of the Content-Security-Policy.
     pub async fn console_errors(&self) -> Vec<String> {
         let entries = self.post("se/log", json!({"type": "browser"})).await;
         let severe = entries.as_array().unwrap().iter().filter(|entry| entry["level"] == "SEVERE");
         severe.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// Errors of the console without those that say that a page was refused, as the test wanted it.
+    /// Console errors except those about pages that the test expected to be rejected.
     pub async fn unexpected_errors(&self) -> Vec<String> {
         self.console_errors().await.into_iter().filter(|line| !line.contains("the server responded with a status of 4")).collect()
     }
 
-    /// What the axe engine finds wrong with the page: rule, and the elements.
+    /// Violations found by the axe engine: rule and elements.
     pub async fn axe_violations(&self) -> Vec<String> {
         let versions = std::fs::read_dir(".cache/axe").expect("`make test` fetches axe into .cache/axe");
         let engine = versions.flatten().map(|entry| entry.path().join("axe.min.js")).find(|path| path.is_file()).unwrap();
@@ -217,7 +217,7 @@ impl Browser {
         violations.collect()
     }
 
-    /// A command of the Chrome DevTools Protocol.
+    /// A Chrome DevTools Protocol command.
     pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
         self.post("goog/cdp/execute", json!({"cmd": command, "params": parameters})).await
     }

@@ -1,4 +1,4 @@
-//! Tidies up after a test process however it ends: a shell that waits for its standard input to close.
+//! Cleans up after a test process however it ends: a shell that waits for its standard input to close.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ tries=0
 until rm -rf -- "$@" 2>/dev/null || [ "$tries" -gt 50 ]; do tries=$((tries + 1)); sleep 0.1; done
 "#;
 
-/// Dropped, or when this process has ended: kills the process group, removes the paths.
+/// On drop, or when this process has ended: kills the process group and removes the paths.
 pub struct Cleanup(Child);
 
 impl Cleanup {
@@ -31,7 +31,7 @@ impl Drop for Cleanup {
     }
 }
 
-/// A new directory below Cargo's own for tests. Those that no cleanup lived to remove are removed here.
+/// A new directory below Cargo's test directory. Directories left behind by earlier processes are removed here.
 pub fn directory(kind: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {

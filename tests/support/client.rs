@@ -1,4 +1,4 @@
-//! A person at Larder's pages: a cookie jar, no redirects, the origin that a browser would send.
+//! A user's client: a cookie jar, no redirects, and the Origin header of a browser.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl Client {
             .redirect(redirect::Policy::none())
             .default_headers(headers)
             .no_proxy()
-            // Reading the system's takes 20 ms for each client, and nothing here speaks TLS.
+            // Loading the system's certificates takes 20 ms per client, and nothing here uses TLS.
             .tls_certs_only([])
             .timeout(Duration::from_secs(60))
             .build()
@@ -29,7 +29,7 @@ impl Client {
         Self { http, base: base.to_owned() }
     }
 
-    /// For what the other methods do not do: headers of one's own, a streamed body.
+    /// For requests that the other methods do not cover: custom headers, a streamed body.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }
@@ -38,18 +38,18 @@ impl Client {
         self.send(self.request(Method::GET, path)).await
     }
 
-    /// An HTML form.
+    /// Submits an HTML form.
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         self.send(self.request(Method::POST, path).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)).await
     }
 
-    /// An HTML form with files.
+    /// Submits an HTML form with files.
     pub async fn post_files(&self, path: &str, form: multipart::Form) -> Page {
         self.send(self.request(Method::POST, path).multipart(form)).await
     }
 
-    /// One file through the form of `bucket`; 303 when it arrived.
+    /// Uploads one file through the form of `bucket`; 303 on success.
     pub async fn upload(&self, bucket: &str, name: &str, content: impl Into<Vec<u8>>) -> Page {
         let file = multipart::Part::bytes(content.into()).file_name(name.to_owned());
         self.post_files(&format!("/buckets/{bucket}/uploads"), multipart::Form::new().part("file", file)).await

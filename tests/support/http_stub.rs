@@ -1,6 +1,6 @@
-//! A server of HTTP that answers as the test wants, and remembers what it was received. One request a connection.
+//! An HTTP server that returns what the test defines and records requests. One request per connection.
 //!
-//! It has a thread of its own, so that it may outlive the runtime of the test that made it.
+//! It has its own thread, so that it may outlive the runtime of the test that created it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,9 +19,9 @@ pub struct HttpStub {
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
     pub method: String,
-    /// With what follows a question mark.
+    /// Including the query.
     pub path: String,
-    /// Names in small letters.
+    /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -29,11 +29,11 @@ pub struct ReceivedRequest {
 #[derive(Clone, Debug)]
 pub enum Reply {
     Json(u16, Value),
-    /// All that is sent, head included.
+    /// The complete response, including the head.
     Raw(Vec<u8>),
-    /// What is sent first, and then nothing more for as long as the client waits.
+    /// Sends this, then nothing more for as long as the client waits.
     Freeze(&'static str),
-    /// What is sent first, and then zeros for as long as the client takes them.
+    /// Sends this, then zeros for as long as the client reads them.
     Endless(&'static str),
 }
 
@@ -67,7 +67,7 @@ impl ReceivedRequest {
 }
 
 impl Reply {
-    /// A head and a body, as a web server sends them.
+    /// A head and a body, as sent by a web server.
     pub fn page(status: u16, headers: &str, body: &str) -> Self {
         let head = format!("HTTP/1.1 {status} As-ResumeRequest\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len());
         Self::Raw((head + body).into_bytes())
@@ -79,7 +79,7 @@ impl Reply {
             Self::Raw(bytes) => stream.write_all(&bytes),
             Self::Freeze(begin) => {
                 stream.write_all(begin.as_bytes())?;
-                // Returns when the client has gone.
+                // Returns when the client has disconnected.
                 stream.read(&mut [0]).map(drop)
             }
             Self::Endless(begin) => {
@@ -106,7 +106,7 @@ impl HttpStub {
                     let mut reader = BufReader::new(stream.try_clone().ok()?);
                     let received = ReceivedRequest::read(&mut reader)?;
                     remember.lock().unwrap().push(received.clone());
-                    // The client may have had enough before the end.
+                    // The client may disconnect before the end.
                     answer(&received).send(&mut { stream }, &count).ok()
                 });
             }
@@ -114,7 +114,7 @@ impl HttpStub {
         Self { base, received, sent }
     }
 
-    /// One that gives everybody the same answer.
+    /// A stub that always returns the same response.
     pub fn always(reply: Reply) -> Self {
         Self::new(move |_| reply.clone())
     }
@@ -123,7 +123,7 @@ impl HttpStub {
         self.received.lock().unwrap().clone()
     }
 
-    /// How many bytes of an endless answer have left.
+    /// Number of bytes sent of an endless response.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }

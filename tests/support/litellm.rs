@@ -1,4 +1,4 @@
-//! A real LiteLLM proxy: the configuration that is shipped, and models beside it that need no provider.
+//! A real LiteLLM proxy with the shipped configuration, plus models that need no provider.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -13,13 +13,13 @@ use serde_yaml_ng::Value;
 use super::cleanup::{self, Cleanup};
 use super::{HttpStub, Reply};
 
-/// It imports for most of a minute on a busy machine.
+/// Its imports take most of a minute on a busy machine.
 const START: Duration = Duration::from_secs(180);
 
 pub struct LiteLlmServer {
     /// `http://127.0.0.1:<port>`
     pub base: String,
-    /// What the provider of `broken-*` and `embedding-real` is asked, and answers.
+    /// Receives the requests to the provider of `broken-*` and `embedding-real`.
     pub provider: HttpStub,
     _process: Child,
     _cleanup: Cleanup,
@@ -27,10 +27,10 @@ pub struct LiteLlmServer {
 
 impl LiteLlmServer {
     pub const KEY: &str = "sk-of-the-tests-4c1b9e7750d2";
-    /// What `chat-mock` says.
+    /// The response of `chat-mock`.
     pub const SAYS: &str = "As the test wants it.";
 
-    /// The one of this test binary.
+    /// The shared instance of this test binary.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceLock<LiteLlmServer> = OnceLock::new();
         tokio::task::spawn_blocking(|| SHARED.get_or_init(Self::start)).await.unwrap()
@@ -62,7 +62,7 @@ impl LiteLlmServer {
             .stderr(output)
             .spawn();
         let mut process = process.expect("LiteLLM is there; `.ci/install test` installs it");
-        // Before the wait: whoever loses patience with the tests leaves nothing behind.
+        // Created before waiting, so that aborted tests leave nothing behind.
         let cleanup = Cleanup::start(Some(process.id()), [directory]);
         let deadline = Instant::now() + START;
         loop {
@@ -93,20 +93,20 @@ fn configuration(provider: &str) -> Value {
     for status in [400, 401, 404, 429, 500, 503] {
         add(&format!("broken-{status}"), real(&status.to_string()));
     }
-    // A model that failed would otherwise rest, and be refused for another reason.
+    // A failed model would otherwise be put on cooldown and be rejected for another reason.
     config["router_settings"]["disable_cooldowns"] = true.into();
     config["router_settings"]["num_retries"] = 0.into();
     config
 }
 
-/// As OpenAI answers: vectors for the model `embedder`; models whose name is a status are refused with it.
+/// Responds like OpenAI: vectors for the model `embedder`; models named after a status are rejected with it.
 fn provide(asked: &serde_json::Value) -> Reply {
     if let Some(status) = asked["model"].as_str().and_then(|model| model.parse().ok()) {
         return Reply::Json(status, json!({"error": {"message": "The provider is unwell.", "type": "x", "code": null, "param": null}}));
     }
     let inputs = asked["input"].as_array().unwrap();
     let vector = |at: usize| json!({"object": "embedding", "index": at, "embedding": [at as f64, -1.25, 0.1]});
-    // Providers may give them in any order.
+    // Providers may return them in any order.
     let data: Vec<_> = (0..inputs.len()).rev().map(vector).collect();
     Reply::Json(200, json!({"object": "list", "model": "embedder", "data": data, "usage": {"prompt_tokens": 3, "total_tokens": 3}}))
 }

@@ -1,4 +1,4 @@
-//! What all test binaries share: real servers, a running Larder for each test, a person's client, a browser.
+//! Shared by all test binaries: real servers, a running instance per test, a client, a browser.
 //!
 //! ```ignore
 //! let app = TestApp::start().await;                     // own database, Redis prefix and bucket
@@ -6,7 +6,7 @@
 //! let page = admin.get("/buckets").await.expect_status(200);
 //! assert_eq!(page.text_of("h1"), "Buckets");
 //! ```
-//! A test that stops, freezes or kills a server takes servers of its own: `TestApp::with_own_servers()`.
+//! A test that stops, freezes or kills a server uses its own servers: `TestApp::with_own_servers()`.
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
 

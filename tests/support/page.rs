@@ -1,4 +1,4 @@
-//! An answer, and what can be asked of it by CSS selector.
+//! A response, and queries on it by CSS selector.
 
 use reqwest::header::HeaderMap;
 use scraper::{ElementRef, Html, Selector};
@@ -27,34 +27,34 @@ impl Page {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{}: not JSON ({error}): {}", self.path, self.text()))
     }
 
-    /// One header, or nothing.
+    /// One header, if present.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Where a redirect leads.
+    /// The target of a redirect.
     #[track_caller]
     pub fn location(&self) -> &str {
         self.header("location").unwrap_or_else(|| panic!("{}: {} without a location", self.path, self.status))
     }
 
-    /// The texts of all elements that match, white space made single.
+    /// The texts of all matching elements, with normalized white space.
     pub fn texts(&self, selector: &str) -> Vec<String> {
         self.each(selector, |element| squeeze(&element.text().collect::<String>()))
     }
 
-    /// The text of the one element that matches.
+    /// The text of the single matching element.
     #[track_caller]
     pub fn text_of(&self, selector: &str) -> String {
         self.only(selector, self.texts(selector))
     }
 
-    /// One attribute of all elements that match and have it.
+    /// One attribute of all matching elements that have it.
     pub fn attributes(&self, selector: &str, name: &str) -> Vec<String> {
         self.each(selector, |element| element.value().attr(name).map(str::to_owned)).into_iter().flatten().collect()
     }
 
-    /// One attribute of the one element that matches.
+    /// One attribute of the single matching element.
     #[track_caller]
     pub fn attribute(&self, selector: &str, name: &str) -> String {
         self.only(selector, self.attributes(selector, name))

@@ -1,4 +1,4 @@
-//! A store that misbehaves: a TCP proxy in front of the real one. One request a connection.
+//! A misbehaving store: a TCP proxy in front of the real one. One request per connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,32 +8,32 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What becomes of requests.
+/// The fault applied to requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
-    /// Nothing moves any more, in either direction.
+    /// No data is transferred any more, in either direction.
     Freeze,
-    /// This status, in the store's own words.
+    /// This status, with an error document of the store.
     Answer(u16),
-    /// The answer to a first try is lost, and each further try hears 503.
+    /// The response to the first attempt is lost, and every further attempt receives 503.
     LoseThenRefuse,
-    /// Half of the body reaches the store.
+    /// Half of the request body reaches the store.
     CutRequest,
-    /// Half of the answer's body comes back; nothing at all where it has none.
+    /// Half of the response body is returned; nothing at all if it has no body.
     CutAnswer,
-    /// One bit of what is to be stored is changed.
+    /// One bit of the data to store is changed.
     AlterBody,
-    /// One digit of every ETag that comes back is changed.
+    /// One digit of every returned ETag is changed.
     AlterEtag,
 }
 
-/// Which requests it befalls.
+/// Which requests are affected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
     All,
     Third,
-    /// Those that change something.
+    /// Requests that change data.
     Writes,
 }
 
@@ -46,12 +46,12 @@ struct Rule {
 pub struct Proxy {
     pub endpoint: String,
     rule: watch::Sender<Rule>,
-    struck: Arc<AtomicUsize>,
+    affected: Arc<AtomicUsize>,
 }
 
 struct Request {
     head: String,
-    /// Of the body: what came with the head, and how much there is of it.
+    /// The part of the body received with the head, and its total length.
     begun: Vec<u8>,
     length: usize,
 }
@@ -63,31 +63,31 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let (rule, heard) = watch::channel(Rule { fault: Fault::None, which: Which::All });
-        let (counter, struck) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let strikes = struck.clone();
+        let (counter, affected) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let strikes = affected.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (heard, counter, strikes) = (heard.clone(), counter.clone(), strikes.clone());
-                // Whoever breaks off has what it wanted.
+                // A client that disconnects has received enough.
                 tokio::spawn(async move { drop(serve(client, store, heard, &counter, &strikes).await) });
             }
         });
-        Self { endpoint, rule, struck }
+        Self { endpoint, rule, affected }
     }
 
     pub fn set(&self, fault: Fault, which: Which) {
-        self.struck.store(0, Ordering::Relaxed);
+        self.affected.store(0, Ordering::Relaxed);
         self.rule.send_replace(Rule { fault, which });
     }
 
-    /// As the real one is.
+    /// Forwards requests unchanged.
     pub fn heal(&self) {
         self.rule.send_replace(Rule { fault: Fault::None, which: Which::All });
     }
 
-    /// How many requests the fault has befallen.
-    pub fn struck(&self) -> usize {
-        self.struck.load(Ordering::Relaxed)
+    /// Number of requests affected by the fault.
+    pub fn affected(&self) -> usize {
+        self.affected.load(Ordering::Relaxed)
     }
 }
 
@@ -177,7 +177,7 @@ async fn serve(
     }
 }
 
-/// Asks for the end of the connection after the answer, and says itself that the body may come.
+/// Asks the store to close the connection after the response, and answers `Expect: 100-continue` itself.
 async fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>> {
     let Ok((head, begun)) = read_head(client).await else { return Ok(None) };
     let length = header(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
@@ -192,7 +192,7 @@ async fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>
     Ok(Some(Request { head, begun, length }))
 }
 
-/// The head, and what of the body came with it.
+/// The head, and the part of the body received with it.
 async fn read_head(stream: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {
@@ -211,7 +211,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     lines.filter(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
 }
 
-/// The text with another digit behind every `mark`.
+/// The text with a different digit after every `mark`.
 fn altered(text: &str, mark: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let mut bytes = text.as_bytes().to_vec();

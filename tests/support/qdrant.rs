@@ -1,4 +1,4 @@
-//! What stands in for Qdrant, of which no package exists: see `qdrant.py`.
+//! A stub of Qdrant, for which no package exists: see `qdrant.py`.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -8,14 +8,14 @@ use std::sync::OnceLock;
 pub struct QdrantServer {
     /// `http://127.0.0.1:<port>`
     pub base: String,
-    /// Ends when its standard input closes, so with this process at the latest.
+    /// Ends when its standard input closes, at the latest with this process.
     _process: Child,
 }
 
 impl QdrantServer {
     pub const KEY: &str = "key-of-the-tests";
 
-    /// The one of this test binary.
+    /// The shared instance of this test binary.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceLock<QdrantServer> = OnceLock::new();
         tokio::task::spawn_blocking(|| SHARED.get_or_init(Self::start)).await.unwrap()

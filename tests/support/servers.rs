@@ -1,4 +1,4 @@
-//! One set of PostgreSQL, Redis and S3 for a whole test binary, and sets of their own for tests that break them.
+//! One set of PostgreSQL, Redis and S3 for a whole test binary, and separate sets for tests that break them.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -18,18 +18,18 @@ pub struct Set {
 }
 
 impl Set {
-    /// The servers of this test binary. Leave them running and well.
+    /// The shared servers of this test binary. Do not stop or break them.
     pub async fn shared() -> Arc<Self> {
         static SHARED: OnceLock<Arc<Set>> = OnceLock::new();
         tokio::task::spawn_blocking(|| SHARED.get_or_init(|| Arc::new(Self::start(cleanup::directory("servers")))).clone()).await.unwrap()
     }
 
-    /// Servers for one test alone, which may do to them what it likes.
+    /// Servers for a single test, which may stop and break them.
     pub async fn own() -> Arc<Self> {
         Self::own_in(cleanup::directory("servers")).await
     }
 
-    /// As `own`, with their data in this directory.
+    /// Like `own`, with their data in this directory.
     pub async fn own_in(directory: PathBuf) -> Arc<Self> {
         tokio::task::spawn_blocking(|| Arc::new(Self::start(directory))).await.unwrap()
     }
@@ -67,7 +67,7 @@ impl Set {
         self.servers.urls().database_url.replace(":///larder?", &format!(":///{database}?"))
     }
 
-    /// The socket that Postgres listens on.
+    /// The socket of Postgres.
     pub fn postgres_socket(&self) -> String {
         let settings: tokio_postgres::Config = self.servers.urls().database_url.parse().unwrap();
         let directory = settings.get_hosts().iter().find_map(|host| match host {
@@ -78,21 +78,21 @@ impl Set {
         directory.unwrap().join(format!(".s.PGSQL.{port}")).display().to_string()
     }
 
-    /// The socket that Redis listens on, and its password.
+    /// The socket and the password of Redis.
     pub fn redis_socket(&self) -> (String, String) {
         let plain = self.servers.urls().redis_url.trim_start_matches("unix://").to_owned();
         let (socket, password) = plain.split_once("?pass=").unwrap();
         (percent_encoding::percent_decode_str(socket).decode_utf8().unwrap().into_owned(), password.to_owned())
     }
 
-    /// The URL of a database through a port that leads to the socket.
+    /// The URL of a database through a port that forwards to the socket.
     pub fn database_url_through(&self, host: &str, port: u16, database: &str, query: &str) -> String {
         let settings: tokio_postgres::Config = self.servers.urls().database_url.parse().unwrap();
         let password = settings.get_password().map(|bytes| format!(":{}", String::from_utf8_lossy(bytes))).unwrap_or_default();
         format!("postgres://{}{password}@{host}:{port}/{database}{query}", settings.get_user().unwrap())
     }
 
-    /// A migrated database; its name.
+    /// Creates a migrated database; returns its name.
     pub async fn new_database(&self) -> String {
         let name = format!("t_{}", uuid::Uuid::now_v7().simple());
         // The connection that migrated the template may take a moment to end.
@@ -103,14 +103,14 @@ impl Set {
         name
     }
 
-    /// A database without any table; its name.
+    /// Creates a database without tables; returns its name.
     pub async fn empty_database(&self) -> String {
         let name = format!("t_{}", uuid::Uuid::now_v7().simple());
         self.admin(&format!("CREATE DATABASE {name}")).await.unwrap();
         name
     }
 
-    /// A connection to one database, for what Larder itself would never do.
+    /// A connection to one database, for statements that Larder itself never executes.
     pub async fn connect(&self, database: &str) -> tokio_postgres::Client {
         let (client, connection) = tokio_postgres::connect(&self.database_url(database), NoTls).await.unwrap();
         tokio::spawn(connection);
@@ -127,13 +127,13 @@ impl Set {
     }
 }
 
-/// What servers that are killed with the test process leave on the disk.
+/// Files that servers leave on disk if they are killed with the test process.
 fn left_behind(servers: &Servers, directory: PathBuf) -> Vec<PathBuf> {
     let port: u16 = servers.urls().s3_endpoint.rsplit(':').next().unwrap().parse().unwrap();
     let parts = ["s3", "master", "volume", "filer", "admin"].into_iter().zip(port..);
     let mut paths: Vec<PathBuf> = parts.map(|(part, port)| format!("/tmp/seaweedfs-{part}-grpc-{}.sock", port + 10_000).into()).collect();
     let redis = servers.urls().redis_url.trim_start_matches("unix://");
-    // Where the directory's name is too long for sockets.
+    // If the directory's path is too long for sockets.
     if let Some((sockets, _)) = redis.split_once("/redis.sock").filter(|(sockets, _)| sockets.starts_with("/tmp/larder-")) {
         paths.push(sockets.into());
     }

@@ -1,4 +1,4 @@
-//! The state to a server, which can be made slow, silent or broken: a TCP port before its port or its socket.
+//! A TCP port in front of a server's port or socket that can be made slow, silent or broken.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use tokio::sync::watch;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LinkState {
     Open,
-    /// Connections are taken, and nothing moves on them.
+    /// Connections are accepted, but no data is transferred.
     Silent,
-    /// Every piece of an answer comes so much later.
+    /// Every chunk of a response is delayed by this duration.
     Slow(Duration),
-    /// Connections end as soon as they begin, and those that are open at once.
+    /// New connections end immediately, as do existing ones.
     Cut,
 }
 
@@ -27,7 +27,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl SlowLink {
-    /// To `host:port`, or to a socket's path.
+    /// To `host:port`, or to the path of a socket.
     pub async fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

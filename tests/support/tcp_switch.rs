@@ -1,4 +1,4 @@
-//! One address before several Larders, as a load balancer has.
+//! One address in front of several instances, like a load balancer.
 
 use std::sync::{Arc, Mutex};
 
@@ -32,12 +32,12 @@ impl TcpSwitch {
         Self { base, behind, through }
     }
 
-    /// Where new connections go from now on.
+    /// Sets the target of new connections.
     pub fn switch_to(&self, base: &str) {
         base.clone_into(&mut self.behind.lock().unwrap());
     }
 
-    /// Ends every connection that is open now.
+    /// Ends all open connections.
     pub fn close_connections(&self) {
         self.through.lock().unwrap().abort_all();
     }

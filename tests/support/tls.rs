@@ -1,4 +1,4 @@
-//! A server's socket behind TLS.
+//! TLS in front of a server's socket.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +14,7 @@ fn openssl(directory: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A private authority and a certificate of it for `localhost`.
+/// A private certificate authority and a certificate for `localhost`.
 pub fn certificates(directory: &Path) {
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
     let authority = ["req", "-x509", "-subj", "/CN=Test authority", "-keyout", "ca.key", "-out", "ca.pem"];
@@ -26,8 +26,8 @@ pub fn certificates(directory: &Path) {
     openssl(directory, &sign.split(' ').collect::<Vec<_>>());
 }
 
-/// Speaks TLS and passes on to a server's socket; the port. `asked`: whether clients ask for TLS first, by the
-/// SSLRequest of Postgres' protocol (8 bytes).
+/// Terminates TLS and forwards to a server's socket; returns the port. `asked`: whether clients request TLS first,
+/// with the SSLRequest of the Postgres protocol (8 bytes).
 pub async fn tls_front(directory: &Path, socket: String, asked: bool) -> u16 {
     let chain = vec![CertificateDer::from_pem_file(directory.join("server.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(directory.join("server.key")).unwrap();

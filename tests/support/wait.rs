@@ -1,13 +1,13 @@
-//! Waiting for a condition instead of sleeping and hoping.
+//! Waits for a condition instead of sleeping.
 
 use std::time::{Duration, Instant};
 
-/// Waits until `condition` holds, at most 30 s; `what` is said when it does not.
+/// Waits up to 30 s until `condition` holds; `what` is shown otherwise.
 pub async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
     eventually_within(Duration::from_secs(30), what, condition).await;
 }
 
-/// As `eventually`, with a limit of the test's own.
+/// Like `eventually`, with the given limit.
 pub async fn eventually_within(limit: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + limit;
     while !condition().await {

@@ -1,4 +1,4 @@
-//! Whole files by curl: one, or several at once, in either direction.
+//! Whole files with curl: one, or several at the same time, in either direction.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::arguments::RowName;
 use crate::endpoints::{Endpoint, Endpoints};
 use crate::rounds::{Plan, Series, measure};
 
-/// What the row measures, in a line; the bytes of one measurement; the measurements.
+/// Description of the row, bytes per measurement, and the measurements.
 type Measured = (String, u64, Vec<Series>);
 
 const ALL: [Endpoint; 3] = [Endpoint::Store, Endpoint::Nginx, Endpoint::Larder];
@@ -21,7 +21,7 @@ pub async fn upload(endpoints: Endpoints<'_>) -> Result<Measured> {
     let file = endpoints.stage.input(size)?;
     let plan = Plan { row: RowName::Upload, rounds: endpoints.stage.arguments.rounds, warm_up: true, disk: size };
     let series = uploads(endpoints, &ALL, plan, &file, size, 1).await?;
-    let explanation = "curl sends one file: through Larder's form; by a presigned PUT to the store, and to nginx in front of it";
+    let explanation = "curl uploads one file: through Larder's form, and by a presigned PUT to the store and to nginx in front of it";
     Ok((format!("{} MiB. {explanation}", size / MIB), size, series))
 }
 
@@ -59,7 +59,7 @@ pub async fn download(endpoints: Endpoints<'_>) -> Result<Measured> {
     let size = endpoints.stage.arguments.size;
     let plan = Plan { row: RowName::Download, rounds: endpoints.stage.arguments.rounds, warm_up: true, disk: 0 };
     let series = downloads(endpoints, &ALL, plan, size, 1).await?;
-    let explanation = "curl fetches one object: from Larder; by a presigned GET from the store, and from nginx in front of it";
+    let explanation = "curl downloads one object: from Larder, and by a presigned GET from the store and from nginx in front of it";
     Ok((format!("{} MiB. {explanation}", size / MIB), size, series))
 }
 

@@ -1,4 +1,4 @@
-//! Many small files in one form, as a browser sends a folder, against the SDK with sixteen at a time.
+//! Many small files in one form, like a browser sending a folder, compared with the SDK sending sixteen at a time.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::stage::BUCKET;
 const SIZE: usize = 4 << 10;
 const AT_ONCE: usize = 16;
 const BOUNDARY: &str = "----larder-bench-6d1f0c52";
-/// Parts that are written at once, as a browser's buffer holds them.
+/// Parts written at once, like a browser's buffer.
 const TOGETHER: u32 = 16;
 
 pub async fn run(endpoints: Endpoints<'_>) -> Result<(String, u64, Vec<Series>)> {
@@ -44,7 +44,7 @@ pub async fn run(endpoints: Endpoints<'_>) -> Result<(String, u64, Vec<Series>)>
 async fn by_sdk(endpoints: Endpoints<'_>, prefix: &str, count: u32, content: &Bytes) -> Result<()> {
     let puts = stream::iter(0..count).map(|number| {
         let put = endpoints.stage.s3.put_object().bucket(BUCKET).key(format!("{prefix}{}", name(number)));
-        // A task each, so that they use every core.
+        // One task each, so that all cores are used.
         tokio::spawn(put.body(ByteStream::from(content.clone())).send())
     });
     let mut puts = puts.buffer_unordered(AT_ONCE);
@@ -81,7 +81,7 @@ async fn by_form(endpoints: Endpoints<'_>, prefix: &str, count: u32, content: &B
     Ok(())
 }
 
-/// Of the same length for every number.
+/// Names of equal length.
 fn name(number: u32) -> String {
     format!("file-{number:05}.bin")
 }

@@ -108,6 +108,6 @@ mod tests {
         let server = ServerState { in_recovery: false, connections: 89, connection_limit: 100, oldest_transaction: Some(3.0), size: 1 };
         assert_eq!(Detail::Postgres(server.clone()).problem(), None);
         assert!(Detail::Postgres(ServerState { in_recovery: true, ..server.clone() }).problem().unwrap().contains("standby"));
-        assert!(Detail::Postgres(ServerState { connections: 90, ..server }).problem().unwrap().contains("90 of its 100"));
+        assert!(Detail::Postgres(ServerState { connections: 90, ..server }).problem().unwrap().contains("90 of 100"));
     }
 }

@@ -1,4 +1,4 @@
-//! A Redis that is frozen, empty, full, restarted or strange: pages wait once, and are answered.
+//! With a frozen, empty, full, restarted or misconfigured Redis, pages wait once and are served.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use larder::config::Secret;
 use larder::domain::cache::{self, Key, Namespace};
 
-use super::{NUMBERS, Work, figures};
+use super::{NUMBERS, Work, stats};
 use crate::support::{Set, TestApp, eventually};
 
 async fn config(app: &TestApp, name: &str, value: &str) {
@@ -14,7 +14,7 @@ async fn config(app: &TestApp, name: &str, value: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_redis_costs_one_short_wait_and_still_computes_once() {
+async fn a_frozen_redis_causes_one_short_wait_and_one_computation() {
     let app = TestApp::with_own_servers().await;
     app.rules_known().await;
     app.servers().redis().freeze();
@@ -25,50 +25,51 @@ async fn a_frozen_redis_costs_one_short_wait_and_still_computes_once() {
     for at in 0..1000 {
         assert!(Work::free().get(&app.ctx, &NUMBERS, &Key::of(&[&at])).await.is_ok());
     }
-    // Waiting each time would take four minutes; every two seconds one caller tries.
+    // Waiting every time would take four minutes; every two seconds one caller tries.
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 
     let work = Work::new();
     let key = Key::of(&[&"together"]);
     let callers = join_all((0..300).map(|_| work.get(&app.ctx, &NUMBERS, &key)));
     let (answers, ()) = tokio::join!(callers, async {
-        eventually("one has begun", async || work.begun() > 0).await;
-        work.let_go();
+        eventually("one has started", async || work.started() > 0).await;
+        work.release();
     });
-    assert!(answers.iter().all(|answer| matches!(answer, Ok(1))) && work.begun() == 1);
-    assert!(figures(&app.ctx, "t-numbers").errors() >= 1300);
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(1))) && work.started() == 1);
+    assert!(stats(&app.ctx, "t-numbers").errors() >= 1300);
 
-    // What is invalidated meanwhile is gone when it wakes.
+    // Values invalidated in the meantime are deleted when Redis responds again.
     app.servers().redis().thaw();
-    eventually("it is used again", async || cache::set(&app.ctx, &NUMBERS, &key, &7).await).await;
+    eventually("Redis is used again", async || cache::set(&app.ctx, &NUMBERS, &key, &7).await).await;
     app.servers().redis().freeze();
     cache::invalidate(&app.ctx, &NUMBERS, &key).await;
     app.servers().redis().thaw();
-    eventually("it is told", async || app.ctx.redis.required().exists("cache:t-numbers:together").await == Ok(false)).await;
+    eventually("the invalidation is retried", async || app.ctx.redis.required().exists("cache:t-numbers:together").await == Ok(false))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn flushing_midway_loses_speed_and_nothing_else() {
+async fn flushing_during_a_computation_only_costs_speed() {
     let app = TestApp::with_own_servers().await;
     let (work, key) = (Work::new(), Key::only());
     let callers = join_all((0..100).map(|_| work.get(&app.ctx, &NUMBERS, &key)));
     let (answers, ()) = tokio::join!(callers, async {
-        eventually("one has begun", async || work.begun() > 0).await;
+        eventually("one has started", async || work.started() > 0).await;
         assert_eq!(app.redis(&["FLUSHALL"]).await, "OK");
-        work.let_go();
+        work.release();
     });
-    assert!(answers.iter().all(|answer| matches!(answer, Ok(1))) && work.begun() == 1);
-    // Its lock was lost, so it was not kept; the next is.
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(1))) && work.started() == 1);
+    // Its lock was lost, so the value was not cached; the next one is.
     assert!(matches!(work.get(&app.ctx, &NUMBERS, &key).await, Ok(2)));
     let is_kept = async || {
-        let begun = work.begun();
-        work.get(&app.ctx, &NUMBERS, &key).await.is_ok() && work.begun() == begun
+        let started = work.started();
+        work.get(&app.ctx, &NUMBERS, &key).await.is_ok() && work.started() == started
     };
-    eventually("it is kept", is_kept).await;
+    eventually("the value is cached", is_kept).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_server_keeps_nothing_and_everything_is_answered() {
+async fn with_a_full_server_values_are_computed_but_not_cached() {
     static LARGE: Namespace<String> = Namespace::new("t-large", Duration::from_secs(600)).waiting(Duration::from_millis(50));
     let app = TestApp::with_own_servers().await;
     let text = "x".repeat(50_000);
@@ -81,14 +82,14 @@ async fn a_full_server_keeps_nothing_and_everything_is_answered() {
         refused += u64::from(!cache::set(&app.ctx, &LARGE, &key, &"y".repeat(50_000)).await);
     }
     assert!(refused > 50, "{refused}");
-    assert!(figures(&app.ctx, "t-large").unkept() > 0);
+    assert!(stats(&app.ctx, "t-large").unkept() > 0);
     cache::invalidate(&app.ctx, &LARGE, &Key::of(&[&1])).await;
 
-    // That is when people clear.
+    // Operators clear the cache in this situation.
     let cleared = cache::clear(&app.ctx, &LARGE.spec, |_| true).await.unwrap();
     assert!(cleared.is_complete && cache::count(&app.ctx, &LARGE.spec, |_| true).await.unwrap().values == 0);
 
-    // A server that makes room itself forgets values and locks, whenever it likes.
+    // A server with eviction may delete values and locks at any time.
     config(&app, "maxmemory-policy", "allkeys-lru").await;
     config(&app, "maxmemory", "3mb").await;
     for at in 0..300 {
@@ -96,11 +97,11 @@ async fn a_full_server_keeps_nothing_and_everything_is_answered() {
         assert_eq!(cache::get_or_compute(&app.ctx, &LARGE, &key, move || async move { Ok(text) }).await.unwrap().len(), 50_000);
     }
     config(&app, "maxmemory", "0").await;
-    assert!(cache::set(&app.ctx, &LARGE, &Key::only(), &text).await, "it is kept again");
+    assert!(cache::set(&app.ctx, &LARGE, &Key::only(), &text).await, "the value is cached again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_its_password_every_value_is_computed() {
+async fn with_a_wrong_password_every_value_is_computed() {
     let app = TestApp::on(Set::shared().await, |config| {
         let url = config.redis.url.reveal().split("pass=").next().unwrap().to_owned();
         config.redis.url = Secret::new(url + "pass=wrong");
@@ -110,26 +111,26 @@ async fn without_its_password_every_value_is_computed() {
     for at in 1..=20 {
         assert_eq!(work.get(&app.ctx, &NUMBERS, &Key::only()).await.unwrap(), at);
     }
-    let counted = figures(&app.ctx, "t-numbers");
+    let counted = stats(&app.ctx, "t-numbers");
     assert_eq!((counted.errors(), counted.computations()), (20, 20));
     assert!(!cache::set(&app.ctx, &NUMBERS, &Key::only(), &1).await);
     assert!(cache::clear(&app.ctx, &NUMBERS.spec, |_| true).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_restart_of_the_server_values_are_kept_again() {
+async fn after_a_server_restart_values_are_cached_again() {
     let app = TestApp::with_own_servers().await;
     let (work, key) = (Work::free(), Key::only());
     assert!(matches!(work.get(&app.ctx, &NUMBERS, &key).await, Ok(1)));
     app.servers().redis().stop();
-    assert!(matches!(work.get(&app.ctx, &NUMBERS, &key).await, Ok(2)), "computed while it is away");
+    assert!(matches!(work.get(&app.ctx, &NUMBERS, &key).await, Ok(2)), "computed while Redis is down");
     app.servers().redis().start().unwrap();
-    // It has its values from before, of its append-only file.
-    eventually("it is used again", async || work.get(&app.ctx, &NUMBERS, &key).await.unwrap() == 1).await;
+    // It has its previous values from its append-only file.
+    eventually("Redis is used again", async || work.get(&app.ctx, &NUMBERS, &key).await.unwrap() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_a_dead_process_left_is_waited_for_once_and_taken_over() {
+async fn the_lock_of_a_crashed_process_is_awaited_once_and_taken_over() {
     static LEFT: Namespace<u64> = Namespace::new("t-left", Duration::from_secs(600)).waiting(Duration::from_millis(200));
     let app = TestApp::start().await;
     let (work, key) = (Work::free(), Key::only());
@@ -138,7 +139,7 @@ async fn a_lock_that_a_dead_process_left_is_waited_for_once_and_taken_over() {
     let began = Instant::now();
     assert!(matches!(work.get(&app.ctx, &LEFT, &key).await, Ok(1)));
     assert!(began.elapsed() >= Duration::from_millis(200) && began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert_eq!(cache::get(&app.ctx, &LEFT, &key).await.unwrap().value, 1, "it is kept");
+    assert_eq!(cache::get(&app.ctx, &LEFT, &key).await.unwrap().value, 1, "the value is cached");
     assert_eq!(app.redis(&["EXISTS", &lock]).await, "0");
 }
 

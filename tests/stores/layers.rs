@@ -1,4 +1,4 @@
-//! The rules of the house: each server's crate is named on its floor alone, and imports run down only.
+//! Layering rules: each server's crate is used only by its own module, and imports point only to lower layers.
 
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,9 @@ fn sources(directory: &Path, found: &mut Vec<(PathBuf, String)>) {
     }
 }
 
-/// Nothing that stops a server, or empties it.
+/// No command that stops or empties a server.
 #[test]
-fn no_command_that_could_harm_a_redis_is_ever_sent() {
+fn no_harmful_redis_command_is_used() {
     let mut found = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stores/redis"), &mut found);
     assert!(found.len() > 5);
@@ -24,14 +24,14 @@ fn no_command_that_could_harm_a_redis_is_ever_sent() {
         for command in
             ["KEYS", "MONITOR", "FLUSHALL", "FLUSHDB", "DEBUG", "SORT", "SAVE", "BGSAVE", "SHUTDOWN", "SWAPDB", "HGETALL", "SMEMBERS"]
         {
-            assert!(!text.contains(&format!("\"{command}\"")), "{} names {command}", path.display());
+            assert!(!text.contains(&format!("\"{command}\"")), "{} uses {command}", path.display());
         }
         assert!(!text.contains("\"SET\")") || !text.contains("\"CONFIG\").arg(\"SET\")"), "{}", path.display());
     }
 }
 
 #[test]
-fn each_floor_names_only_what_is_its_own() {
+fn each_layer_uses_only_its_own_crates() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
     sources(&root, &mut found);
@@ -51,9 +51,9 @@ fn each_floor_names_only_what_is_its_own() {
     ];
     for (path, text) in &found {
         let place = path.strip_prefix(&root).unwrap().to_str().unwrap();
-        for (name, floors) in rules {
-            let allowed = floors.iter().any(|floor| place.starts_with(floor));
-            assert!(allowed || !text.contains(name), "{place} names {name}, which belongs to {floors:?}");
+        for (name, layers) in rules {
+            let allowed = layers.iter().any(|floor| place.starts_with(floor));
+            assert!(allowed || !text.contains(name), "{place} uses {name}, which belongs to {layers:?}");
         }
     }
 }
