@@ -1,4 +1,4 @@
-//! Forms with files, as browsers and programs write them.
+//! Forms with files, as sent by browsers and API clients.
 
 mod reader;
 
@@ -12,15 +12,15 @@ pub use reader::{FormReader, PartHead, ReadError};
 
 use super::error::Error;
 
-/// How much of a refused body is still read, so that the sender hears the answer instead of a reset.
+/// How much of a rejected body is still read, so that the client receives the response instead of a connection reset.
 const DRAIN: usize = 16 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// The name of a file part; `None` for any other part. Read from the header itself: HTML escapes a quote and line
-/// ends in it and leaves a backslash alone, which the rules of HTTP would drop.
+/// The name of a file part; `None` for other parts. Parsed from the raw header: in HTML forms, quotes and line ends are
+/// percent-encoded and a backslash is literal, while HTTP header parsers treat it as an escape character.
 pub fn file_name(part: &PartHead) -> Option<String> {
     let disposition = part.content_disposition()?;
-    // Only programs send the extended form, and its name is exact.
+    // Only API clients send the extended form, which is unambiguous.
     if let Some(name) = disposition.get_filename_ext() {
         return String::from_utf8(name.value.clone()).ok();
     }
@@ -31,27 +31,27 @@ pub fn file_name(part: &PartHead) -> Option<String> {
     disposition.get_filename().map(str::to_owned)
 }
 
-/// What stands in `filename="…"`: up to a quote that ends the parameter. Some programs escape a quote as `\"`.
+/// The content of `filename="…"`, up to the quote that ends the parameter. Some clients escape a quote as `\"`.
 fn quoted_file_name(header: &str) -> Option<String> {
-    let begins = header.to_ascii_lowercase().find("filename=\"")? + "filename=\"".len();
-    let rest = &header[begins..];
+    let start = header.to_ascii_lowercase().find("filename=\"")? + "filename=\"".len();
+    let rest = &header[start..];
     let ends_parameter = |at: usize| rest[at + 1..].trim_start().is_empty() || rest[at + 1..].trim_start().starts_with(';');
     let end = rest.match_indices('"').map(|(at, _)| at).find(|at| ends_parameter(*at))?;
     Some(rest[..end].replace("\\\"", "\""))
 }
 
-/// What a form that cannot be read to its end is answered.
+/// The response for a form that could not be read to its end.
 pub fn form_error(error: ReadError) -> Error {
     match error {
         ReadError::Payload(PayloadError::Io(why)) if why.kind() == std::io::ErrorKind::TimedOut => {
-            Error::BadRequest(format!("The upload was cut off: it sent {why}. What had arrived whole is stored, the rest is not."))
+            Error::BadRequest(format!("The upload timed out: {why}. Files that were received completely were stored, the others were not."))
         }
         ReadError::NotAForm => Error::BadRequest("This is not a form with files (multipart/form-data). Nothing was stored.".into()),
-        _ => Error::BadRequest("The form did not arrive whole. What had arrived whole is stored, the rest is not.".into()),
+        _ => Error::BadRequest("The form was incomplete. Files that were received completely were stored, the others were not.".into()),
     }
 }
 
-/// Reads a little more, so that the sender hears the answer.
+/// Reads a limited rest of the body, so that the client receives the response.
 pub async fn drain(form: &mut FormReader) {
     let reading = async {
         let mut left = DRAIN;
@@ -65,12 +65,12 @@ pub async fn drain(form: &mut FormReader) {
     let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }
 
-/// As [`drain`], for what is left of one part.
+/// Like [`drain`], for the rest of one part.
 pub async fn drain_part(form: &mut FormReader) {
     let _ = tokio::time::timeout(DRAIN_TIME, drain_some(form, DRAIN)).await;
 }
 
-/// As [`drain`], for a body that is no form.
+/// Like [`drain`], for a body that is not a form.
 pub async fn drain_payload(body: &mut web::Payload) {
     let reading = async {
         let mut left = DRAIN;
@@ -84,7 +84,7 @@ pub async fn drain_payload(body: &mut web::Payload) {
     let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }
 
-/// Reads and drops at most `left` bytes; what is left of them.
+/// Discards at most `left` bytes. Returns how many more may be discarded.
 async fn drain_some(form: &mut FormReader, mut left: usize) -> usize {
     while left > 0 {
         match form.next_chunk().await {
@@ -100,7 +100,7 @@ mod tests {
     use super::quoted_file_name;
 
     #[test]
-    fn a_file_name_is_read_as_browsers_write_it() {
+    fn file_names_are_parsed_as_browsers_write_them() {
         let header = |name: &str| format!("form-data; name=\"file\"; filename=\"{name}\"");
         assert_eq!(quoted_file_name(&header("a\\b.txt")).as_deref(), Some("a\\b.txt"));
         assert_eq!(quoted_file_name(&header("a; b=c.txt")).as_deref(), Some("a; b=c.txt"));

@@ -137,7 +137,7 @@ async fn a_truncated_form_reports_complete_files_and_every_failure_has_a_code() 
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     let answer = answer.json();
     assert_eq!(codes(&answer), [pair("stored", "-"), pair("failed", "cut")], "{answer}");
-    assert!(answer["detail"].as_str().unwrap().contains("did not arrive whole"), "{answer}");
+    assert!(answer["detail"].as_str().unwrap().contains("The form was incomplete"), "{answer}");
     assert_eq!(editor.get(&format!("/buckets/{}/download?key=whole.txt", app.bucket)).await.expect_status(200).body, b"1");
 
     let mixed =

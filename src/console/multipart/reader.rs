@@ -1,8 +1,8 @@
 //! A streaming reader of `multipart/form-data` (RFC 7578, RFC 2046 section 5.1).
 //!
 //! Only the boundary ends a part: a `Content-Length` among its headers is ignored, as the RFC demands, because a wrong
-//! one would store a file shorter or longer than what was sent. actix-multipart and the parsers behind it believe that
-//! header, or need a body that is `Send`.
+//! one would store a file shorter or longer than what was sent. actix-multipart and the parsers behind it trust that
+//! header, or require a body that is `Send`.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ const EPILOGUE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What may follow a boundary on its line.
 const MAX_PADDING: usize = 1 << 10;
 
-/// Why a form cannot be read on.
+/// Why a form cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("the body is not multipart/form-data with a boundary")]
@@ -43,7 +43,7 @@ pub enum ReadError {
 /// The headers of a part that matter here.
 #[derive(Debug)]
 pub struct PartHead {
-    /// As it was sent.
+    /// The raw header.
     pub disposition: HeaderValue,
     pub content_type: Option<Mime>,
 }
@@ -58,15 +58,15 @@ impl PartHead {
 enum State {
     /// Before the first boundary.
     Preamble,
-    /// Behind a boundary, on its line.
+    /// After a boundary, on its line.
     Boundary,
     /// In the body of a part.
     Body,
-    /// Behind the last boundary, or after an error.
+    /// After the last boundary, or after an error.
     End,
 }
 
-/// A form that arrives. Nothing is read before the first call.
+/// Reads a form as it arrives. Nothing is read before the first call.
 pub struct FormReader {
     payload: Payload,
     /// Line end, two hyphens and the boundary; `None`: the request is not a form.
@@ -177,7 +177,7 @@ impl FormReader {
         }
         loop {
             if let Some(at) = memchr::memmem::find(&self.buffer, b"\r\n") {
-                // The line end stays: headers follow it, or none.
+                // Keep the line end, which the headers (or none) follow.
                 drop(self.buffer.split_to(at));
                 return Ok(false);
             }
@@ -214,7 +214,7 @@ impl FormReader {
     async fn fill(&mut self) -> Result<(), ReadError> {
         match self.payload.next().await {
             Some(chunk) if self.buffer.is_empty() => {
-                // Without a copy, unless someone else holds the bytes too.
+                // Avoids a copy if the bytes are not shared.
                 self.buffer = chunk?.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
             }
             Some(chunk) => self.buffer.extend_from_slice(&chunk?),
@@ -256,7 +256,7 @@ fn line_end(rest: &[u8]) -> LineEnd {
     }
 }
 
-/// How many bytes at the end could begin a delimiter.
+/// How many bytes at the end could be the start of a delimiter.
 fn partial_match(bytes: &[u8], delimiter: &[u8]) -> usize {
     let from = bytes.len().saturating_sub(delimiter.len() - 1);
     let mut candidates = memchr::memchr_iter(b'\r', &bytes[from..]).map(|at| from + at);
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn contents_arrive_unchanged_however_the_body_is_cut() {
+    async fn parts_are_read_unchanged_for_any_chunk_size() {
         let contents: [&[u8]; 10] = [
             b"",
             b"plain",
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_that_claims_a_length_ends_at_the_boundary_all_the_same() {
+    async fn a_content_length_of_a_part_is_ignored() {
         for claimed in ["0", "100", "117", "118", "99999999999999999999", "-1", "x"] {
             let content = [b'c'; 117];
             let body = [part("a", &format!("Content-Length: {claimed}\r\n"), &content), part("b", "", b"2"), b"--B-1--".to_vec()].concat();
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_form_that_is_cut_off_or_malformed_is_an_error() {
+    async fn a_truncated_or_malformed_form_is_an_error() {
         let whole = [part("a", "", b"content"), b"--B-1--".to_vec()].concat();
         for end in 0..whole.len() {
             assert!(matches!(read(&whole[..end], 7).await, Err(ReadError::Incomplete)), "{end}");
