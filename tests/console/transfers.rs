@@ -168,21 +168,21 @@ async fn reads(app: &TestApp) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_rest_of_an_audited_read_of_the_same_session_is_not_audited_again() {
+async fn the_rest_of_an_audited_read_is_not_audited_again_for_the_same_session() {
     let app = TestApp::start().await;
     let (viewer, other) = (app.sign_in(Role::Viewer).await, app.sign_in(Role::Viewer).await);
     let etag = format!("\"{}\"", put(&app, "secret.bin", b"0123456789", "text/plain").await);
     let url = path(&app, "download", "secret.bin");
-    // The ETag is known from a HEAD; the rest alone was never announced.
+    // The ETag is known from a HEAD request, which is not an audited read.
     viewer.send(viewer.request(Method::HEAD, &url)).await.expect_status(200);
     get(&viewer, &url, &[("range", "bytes=1-"), ("if-range", &etag)]).await.expect_status(206);
-    // One byte was announced, not those after it.
+    // Only one byte has been audited.
     get(&viewer, &url, &[("range", "bytes=0-0")]).await.expect_status(206);
     get(&viewer, &url, &[("range", "bytes=2-"), ("if-range", &etag)]).await.expect_status(206);
-    // All was announced, by somebody else.
+    // The whole object was read by another session.
     get(&other, &url, &[]).await.expect_status(200);
     get(&viewer, &url, &[("range", "bytes=0-"), ("if-range", &etag)]).await.expect_status(206);
-    // Of the object as it was.
+    // The earlier reads were of the previous version.
     let changed = format!("\"{}\"", put(&app, "secret.bin", b"abcdefghij", "text/plain").await);
     get(&other, &url, &[("range", "bytes=5-"), ("if-range", &changed)]).await.expect_status(206);
     get(&other, &url, &[("range", "bytes=7-"), ("if-range", &changed)]).await.expect_status(206);
@@ -212,7 +212,7 @@ async fn previews_are_audited_once_for_each_session_and_state_of_the_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_reader_gets_every_byte_and_holds_no_connection_to_the_store_meanwhile() {
+async fn a_slow_download_is_complete_and_holds_no_store_connection() {
     let app = TestApp::start_with(|config| config.download_limit_per_person = 2).await;
     let viewer = app.sign_in(Role::Viewer).await;
     let content: Vec<u8> = (0..24_u32 << 20).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -222,7 +222,7 @@ async fn a_slow_reader_gets_every_byte_and_holds_no_connection_to_the_store_mean
     let mut rest = viewer.request(Method::GET, &url).header("range", "bytes=5-").send().await.unwrap();
     assert_eq!(whole.headers()["etag"].to_str().unwrap(), format!("\"{all}\""));
     let (mut got_whole, mut got_rest) = (whole.chunk().await.unwrap().unwrap().to_vec(), rest.chunk().await.unwrap().unwrap().to_vec());
-    // A third one is too many for one person.
+    // A third download exceeds the limit per user.
     let refused = viewer.get(&url).await.expect_status(503);
     assert!(refused.text().contains("2 of your downloads are in progress"), "{}", refused.text());
     eventually("the connections to the store are closed", async || app.ctx.open_bodies.held() == 0).await;
@@ -235,7 +235,7 @@ async fn a_slow_reader_gets_every_byte_and_holds_no_connection_to_the_store_mean
     assert!(got_whole == content && got_rest == part);
     eventually("the slots are free again", async || app.ctx.downloads.count() == 0).await;
 
-    // Replaced meanwhile: cut off, or still the old object, never a mixture.
+    // If the object is replaced, the download is interrupted or still the old object, never a mixture.
     let mut cut = viewer.request(Method::GET, &url).send().await.unwrap();
     let mut got = cut.chunk().await.unwrap().unwrap().to_vec();
     eventually("the connection to the store is closed", async || app.ctx.open_bodies.held() == 0).await;

@@ -146,7 +146,7 @@ pub(super) async fn page(
     Ok(ShowPage { layout: layout(person, key.name(), bucket, key), object, preview, events, refusal: Refusal::default() })
 }
 
-/// Text is shown on the page itself, and only where the audit can record that; the browser asks for media.
+/// Records the view of a text preview, which is part of the page. Media are requested by the browser and recorded then.
 async fn audited(person: &SignedIn, ctx: &Context, object: &Object, preview: Preview) -> Result<Preview> {
     if !matches!(preview, Preview::Text { .. } | Preview::Json { .. } | Preview::Csv { .. }) {
         return Ok(preview);
@@ -156,7 +156,7 @@ async fn audited(person: &SignedIn, ctx: &Context, object: &Object, preview: Pre
         Ok(()) => Ok(preview),
         Err(error @ Error::Unavailable { .. }) => {
             error.log(&person.actor.request_id);
-            Ok(Preview::None("The preview is not shown, because the database that records who read it is not available.".into()))
+            Ok(Preview::None("The preview is unavailable because Postgres, which records who viewed it, is not responding.".into()))
         }
         Err(error) => Err(error),
     }
