@@ -62,8 +62,16 @@ pub struct S3Config {
     pub access_key_id: String,
     pub secret_access_key: Secret,
     pub session_token: Option<Secret>,
+    /// Signs temporary links instead of the key above: links show it, so it should only be able to read.
+    pub link_key: Option<LinkKey>,
     /// Whether the health checks write, read and remove 16 bytes once a minute.
     pub health_writes: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct LinkKey {
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
 }
 
 #[derive(Clone, Debug)]

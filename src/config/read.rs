@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{EmbeddedUrls, Environment, Faults, FirstAdmin, Network, RedisConfig, S3Config, Secret, UploadConfig, redis_url};
+use super::{EmbeddedUrls, Environment, Faults, FirstAdmin, LinkKey, Network, RedisConfig, S3Config, Secret, UploadConfig, redis_url};
 
 pub(super) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -270,7 +270,20 @@ impl<'a> Reader<'a> {
                 self.fault("S3_BUCKETS", &format!("holds {name:?}: {}", broken.join(" ")), "S3_BUCKETS=sme-files,invoices");
             }
         }
+        let link_key = match (self.text(&["S3_LINK_ACCESS_KEY_ID"]), self.text(&["S3_LINK_SECRET_ACCESS_KEY"])) {
+            (Some(access_key_id), Some(secret)) => Some(LinkKey { access_key_id, secret_access_key: Secret::new(secret) }),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.fault("S3_LINK_SECRET_ACCESS_KEY", "is missing, but S3_LINK_ACCESS_KEY_ID is set", "S3_LINK_SECRET_ACCESS_KEY_FILE=/run/secrets/links");
+                None
+            }
+            (None, Some(_)) => {
+                self.fault("S3_LINK_ACCESS_KEY_ID", "is missing, but S3_LINK_SECRET_ACCESS_KEY is set", "S3_LINK_ACCESS_KEY_ID=larder-links");
+                None
+            }
+        };
         S3Config {
+            link_key: link_key.filter(|_| embedded.is_none()),
             endpoint,
             public_url: self.http_url(&["S3_PUBLIC_URL"], "S3_PUBLIC_URL=https://files.example.com"),
             buckets,

@@ -39,7 +39,7 @@ const TRANSFER: Duration = Duration::from_secs(150);
 #[derive(Clone)]
 pub struct Store {
     client: Client,
-    /// Signs links with the address through which browsers reach the store.
+    /// Signs links with the address through which browsers reach the store, and with the key for links.
     public: Client,
     region: String,
     /// `None` means AWS, which keeps all keys unchanged.
@@ -51,8 +51,18 @@ impl Store {
     /// Opens no connection yet.
     pub fn new(config: &S3Config) -> Self {
         let client = client(config, config.endpoint.as_deref());
-        let public = match &config.public_url {
-            Some(url) => self::client(config, Some(url)),
+        let public_endpoint = config.public_url.as_deref().or(config.endpoint.as_deref());
+        let public = match &config.link_key {
+            Some(key) => {
+                let signing = S3Config {
+                    access_key_id: key.access_key_id.clone(),
+                    secret_access_key: key.secret_access_key.clone(),
+                    session_token: None,
+                    ..config.clone()
+                };
+                self::client(&signing, public_endpoint)
+            }
+            None if config.public_url.is_some() => self::client(config, public_endpoint),
             None => client.clone(),
         };
         Self { client, public, region: config.region.clone(), endpoint: config.endpoint.clone(), probed: abilities::Remembered::default() }
