@@ -44,6 +44,9 @@ pub struct Context {
     pub signer: signing::Signer,
     pub sign_ins: sign_in::Admission,
     pub downloads: slots::Slots,
+    pub exports: slots::Slots,
+    pub scans: slots::Slots,
+    pub sampling: keyspace::Sampling,
     pub open_bodies: objects::OpenBodies,
     pub read_log: objects::ReadLog,
     pub cache: cache::Cache,
@@ -79,6 +82,9 @@ pub enum Error {
     /// A limit is reached; a retry may succeed after `retry_after`.
     #[error("{why}")]
     Busy { why: String, retry_after: Duration },
+    /// One person asks for something more often than is allowed.
+    #[error("{why}")]
+    TooMany { why: String, retry_after: Duration },
     /// A bug or an unexpected condition, for the log.
     #[error("{0}")]
     Internal(String),

@@ -274,11 +274,19 @@ impl<'a> Reader<'a> {
             (Some(access_key_id), Some(secret)) => Some(LinkKey { access_key_id, secret_access_key: Secret::new(secret) }),
             (None, None) => None,
             (Some(_), None) => {
-                self.fault("S3_LINK_SECRET_ACCESS_KEY", "is missing, but S3_LINK_ACCESS_KEY_ID is set", "S3_LINK_SECRET_ACCESS_KEY_FILE=/run/secrets/links");
+                self.fault(
+                    "S3_LINK_SECRET_ACCESS_KEY",
+                    "is missing, but S3_LINK_ACCESS_KEY_ID is set",
+                    "S3_LINK_SECRET_ACCESS_KEY_FILE=/run/secrets/links",
+                );
                 None
             }
             (None, Some(_)) => {
-                self.fault("S3_LINK_ACCESS_KEY_ID", "is missing, but S3_LINK_SECRET_ACCESS_KEY is set", "S3_LINK_ACCESS_KEY_ID=larder-links");
+                self.fault(
+                    "S3_LINK_ACCESS_KEY_ID",
+                    "is missing, but S3_LINK_SECRET_ACCESS_KEY is set",
+                    "S3_LINK_ACCESS_KEY_ID=larder-links",
+                );
                 None
             }
         };

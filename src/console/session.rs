@@ -121,7 +121,17 @@ async fn session_of(ctx: &Context, req: &HttpRequest, token: Option<&str>) -> Re
         return Ok(session?);
     }
     let Some(token) = token else { return Ok(None) };
-    let session = if limit::is_health(path) { sessions::find_cached(ctx, token).await } else { sessions::find(ctx, token).await };
+    let opens_in_outage = limit::is_health(path);
+    if opens_in_outage && let Some(session) = sessions::cached(ctx, token) {
+        return Ok(Some(session));
+    }
+    let address = request::client_address(req, &ctx.config.trusted_proxies);
+    let (session, standing) = limits::find_uncounted(ctx, token, address).await;
+    if let Some(standing) = standing
+        && !opens_in_outage
+    {
+        limit::check(&standing)?;
+    }
     Ok(session?)
 }
 

@@ -7,15 +7,17 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
-use diesel::prelude::{ExpressionMethods, Insertable, QueryDsl, Queryable, Selectable, SelectableHelper};
+use diesel::prelude::{
+    BoolExpressionMethods, ExpressionMethods, Insertable, NullableExpressionMethods, QueryDsl, Queryable, Selectable, SelectableHelper,
+};
 use diesel::{PgTextExpressionMethods, QueryResult};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::actor::Actor;
+use super::actor::{Actor, Role};
 use super::names::storable;
-use super::{Context, Result};
+use super::{Context, Error, Result};
 use crate::schema::audit::events;
 
 pub use export::csv;
@@ -250,7 +252,38 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter, limit: i64) -> 
         .await
 }
 
-/// Events of exactly this resource, newest first.
+/// The newest events that the actor's role may read: admins read all of them, others their own and those about buckets
+/// and objects, without the address of anyone else.
+pub async fn newest(ctx: &Context, actor: &Actor, limit: i64) -> Result<Vec<Event>> {
+    if actor.role == Role::Admin {
+        return Ok(list(ctx, actor, &Filter::default(), limit).await?.events);
+    }
+    let mut found: Vec<Event> = ctx
+        .db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            let about_objects = diesel::TextExpressionMethods::like(events::resource, "s3://%");
+            let query = events::table
+                .filter(events::tenant_id.eq(actor.tenant))
+                .filter(events::actor_id.eq(actor.id).or(about_objects.nullable()))
+                .order(events::sequence.desc())
+                .limit(limit)
+                .select(Event::as_select());
+            Ok::<_, Error>(query.load(&mut conn).await?)
+        })
+        .await?;
+    hide_addresses(actor, &mut found);
+    Ok(found)
+}
+
+/// Where other people are is for admins alone.
+fn hide_addresses(actor: &Actor, events: &mut [Event]) {
+    for event in events.iter_mut().filter(|event| actor.role != Role::Admin && event.actor_id != actor.id) {
+        (event.address, event.request_id) = (None, None);
+    }
+}
+
+/// Events of exactly this resource, newest first, as far as the actor's role may read them.
 pub async fn of_resource(ctx: &Context, actor: &Actor, resource: &str, limit: i64) -> Result<Vec<Event>> {
     ctx.db
         .within(async {
@@ -261,7 +294,9 @@ pub async fn of_resource(ctx: &Context, actor: &Actor, resource: &str, limit: i6
                 .order(events::sequence.desc())
                 .limit(limit)
                 .select(Event::as_select());
-            Ok(query.load(&mut conn).await?)
+            let mut found: Vec<Event> = query.load(&mut conn).await?;
+            hide_addresses(actor, &mut found);
+            Ok(found)
         })
         .await
 }

@@ -13,7 +13,7 @@ mod view;
 
 pub use change::{delete, set_ttl};
 pub use name::Name;
-pub use sample::{Group, LIVES, Sample, sample, sample_again};
+pub use sample::{Group, LIVES, Sample, Sampling, sample, sample_again};
 pub use scan::{LargeKey, Scan, ScanKind, ScanState, discard, running, show, start, stop};
 pub use search::{KINDS, Progress, Row, Search, SearchPage, search, typed};
 pub use view::{Element, Viewed, element, piece, view};

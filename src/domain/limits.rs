@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::actor::Actor;
 use super::sessions::{self, Session};
 use super::sign_in::subject;
-use super::{Context, Result};
+use super::slots::Slot;
+use super::{Context, Error, Result};
 use crate::stores::redis::{self, Script};
 
 use local_counts::Count;
@@ -105,6 +107,27 @@ async fn execute(ctx: &Context, request: &LimitRequest<'_>) -> std::result::Resu
     Ok((copy, Standing { policy: *request.policy, allowed, remaining: limit.saturating_sub(used), next }))
 }
 
+/// Searches, counts and samples that run at once in the process, and of one person.
+pub const MAX_SCANS: usize = 12;
+const MAX_SCANS_EACH: usize = 3;
+/// How often one person may start one. Each may cost Redis or the store a quarter of a second.
+const SCANS: Policy = Policy { name: "scans", limit: 60, window: Duration::from_secs(60) };
+
+/// Admits work that costs much more than its request. Hold the slot until it is done. Busy where too much of it runs,
+/// `TooMany` where the person has started too much within a minute.
+pub async fn admit_scan(ctx: &Context, actor: &Actor) -> Result<Slot> {
+    let slot = ctx.scans.take_for(actor, MAX_SCANS_EACH)?;
+    let person = actor.id.map_or_else(|| "system".to_owned(), |id| id.to_string());
+    match take(ctx, &SCANS, &format!("user-{person}")).await {
+        Some(standing) if !standing.allowed => {
+            let why = format!("You have started more than {} searches or counts within a minute.", SCANS.limit);
+            Err(Error::TooMany { why, retry_after: standing.next })
+        }
+        // Without Redis the slots limit it.
+        _ => Ok(slot),
+    }
+}
+
 /// Counts once, where that is allowed. `None`: Redis does not answer.
 pub async fn take(ctx: &Context, policy: &Policy, subject: &str) -> Option<Standing> {
     let request = LimitRequest { policy, subject, copy: None, counted: true, before: 0 };
@@ -134,7 +157,7 @@ pub fn pages(ctx: &Context) -> Option<Policy> {
 pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) -> (Result<Option<Session>>, Option<Standing>) {
     let hash = token.and_then(sessions::hash_of);
     let Some(policy) = pages(ctx) else { return (find(ctx, token).await, None) };
-    let stranger = address.map_or_else(|| "address-unknown".to_owned(), |address| format!("address-{}", subject(address)));
+    let stranger = stranger(address);
     let copy = hash.as_deref().map(sessions::copy_key);
     let asking = ctx.session_cache.asking();
     let request = LimitRequest { policy: &policy, subject: &stranger, copy: copy.as_deref(), counted: hash.is_none(), before: 0 };
@@ -143,7 +166,10 @@ pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) 
     if let Some(session) = sessions::from_copy(ctx, &hash, Ok(copy), asking) {
         return (Ok(Some(session)), Some(standing));
     }
-    // Also where too many strangers ask from the same address: whoever is signed in does not wait for them.
+    if is_guessing(ctx, &hash, &standing) {
+        return (Ok(None), Some(standing));
+    }
+    // A person who is signed in does not wait for strangers at the same address.
     match sessions::from_postgres(ctx, hash, asking).await {
         Ok(Some(session)) => {
             let standing = take(ctx, &policy, &format!("user-{}", session.user)).await;
@@ -152,6 +178,38 @@ pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) 
         Ok(None) => (Ok(None), take(ctx, &policy, &stranger).await),
         Err(error) => (Err(error), None),
     }
+}
+
+/// Whether so many requests without a session came from this address that another unknown cookie is not looked up in
+/// Postgres. Sessions that this process has seen within the hour still are.
+fn is_guessing(ctx: &Context, hash: &[u8], stranger: &Standing) -> bool {
+    !stranger.allowed && !ctx.session_cache.has_seen(hash)
+}
+
+/// As [`enter`], for requests that are not counted themselves: only cookies that no session has are counted, for the
+/// address that sends them.
+pub async fn find_uncounted(ctx: &Context, token: &str, address: Option<IpAddr>) -> (Result<Option<Session>>, Option<Standing>) {
+    let Some(hash) = sessions::hash_of(token) else { return (Ok(None), None) };
+    let Some(policy) = pages(ctx) else { return (sessions::find(ctx, token).await, None) };
+    let stranger = stranger(address);
+    let (key, asking) = (sessions::copy_key(&hash), ctx.session_cache.asking());
+    let copy = ctx.redis.best_effort(REDIS_TIMEOUT).get(&key).await;
+    if let Some(session) = sessions::from_copy(ctx, &hash, copy, asking) {
+        return (Ok(Some(session)), None);
+    }
+    if let Some(standing) = peek(ctx, &policy, &stranger).await
+        && is_guessing(ctx, &hash, &standing)
+    {
+        return (Ok(None), Some(standing));
+    }
+    match sessions::from_postgres(ctx, hash, asking).await {
+        Ok(None) => (Ok(None), take(ctx, &policy, &stranger).await),
+        found => (found, None),
+    }
+}
+
+fn stranger(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "address-unknown".to_owned(), |address| format!("address-{}", subject(address)))
 }
 
 /// As [`enter`], for a page that is opened often and only shows: whoever was found within the last second is not asked

@@ -42,9 +42,8 @@ pub struct Stored {
 }
 
 pub async fn overview(ctx: &Context, actor: &Actor) -> Result<Overview> {
-    let newest = audit::Filter::default();
-    let (events, today, stored) = futures_util::join!(audit::list(ctx, actor, &newest, 10), today(ctx, actor), stored(ctx));
-    let mut overview = Overview { stored, uploads_today: 0, bytes_today: 0, failed_today: 0, by_hour: [0; 24], events: events?.events };
+    let (events, today, stored) = futures_util::join!(audit::newest(ctx, actor, 10), today(ctx, actor), stored(ctx));
+    let mut overview = Overview { stored, uploads_today: 0, bytes_today: 0, failed_today: 0, by_hour: [0; 24], events: events? };
     for row in today? {
         if row.failed {
             overview.failed_today += row.files;

@@ -27,7 +27,7 @@ use crate::schema::{sessions, users};
 use crate::stores::redis;
 
 pub(super) use session_cache::Lookup;
-pub use session_cache::{SessionCache, find_cached, recently_seen};
+pub use session_cache::{SessionCache, cached, recently_seen};
 
 /// How long a person stays signed in.
 pub const LIFETIME: Duration = Duration::from_secs(14 * 86_400);

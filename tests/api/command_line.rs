@@ -69,9 +69,9 @@ async fn doctor_reports_what_works_and_what_does_not() {
     assert!(!output.status.success() && text(&output).contains("not found"), "{}", text(&output));
 
     let output = larder(&["migrate", "--revert", "1"], &environment, "");
-    assert!(output.status.success() && text(&output).contains("Reverted 20261121000900"), "{}", text(&output));
+    assert!(output.status.success() && text(&output).contains("Reverted 20261125000200"), "{}", text(&output));
     let output = larder(&["migrate"], &environment, "");
-    assert!(text(&output).contains("Ran 20261121000900"), "{}", text(&output));
+    assert!(text(&output).contains("Ran 20261125000200"), "{}", text(&output));
     assert!(text(&larder(&["migrate"], &environment, "")).contains("Nothing to do"));
 
     app.rules_known().await;

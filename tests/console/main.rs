@@ -19,6 +19,7 @@ mod lifecycle;
 mod limits;
 mod overview;
 mod programs;
+mod reading;
 mod resumable;
 mod roles;
 mod settings;

@@ -21,9 +21,9 @@ async fn three_processes_migrate_an_empty_database_concurrently() {
     let url = Secret::new(set.database_url(&database));
     let (one, two, three) = tokio::join!(postgres::migrate(&url), postgres::migrate(&url), postgres::migrate(&url));
     let ran: usize = [one, two, three].into_iter().map(|outcome| outcome.unwrap().len()).sum();
-    assert_eq!(ran, 10, "each migration ran once");
+    assert_eq!(ran, 12, "each migration ran once");
     assert_eq!(postgres::migrate(&url).await.unwrap(), Vec::<String>::new(), "running again changes nothing");
-    assert_eq!(postgres::applied(&url).await.unwrap(), (10, 0));
+    assert_eq!(postgres::applied(&url).await.unwrap(), (12, 0));
     let client = set.connect(&database).await;
     let expected = [
         "audit.events",
@@ -35,6 +35,7 @@ async fn three_processes_migrate_an_empty_database_concurrently() {
         "public.sessions",
         "public.setup_tokens",
         "public.sign_in_failures",
+        "public.signing_keys",
         "public.tenants",
         "public.upload_parts",
         "public.users",
@@ -48,12 +49,12 @@ async fn every_migration_can_be_reverted_and_rerun_on_a_populated_database() {
     let database = set.new_database().await;
     let url = Secret::new(set.database_url(&database));
     populate(&set.connect(&database).await).await;
-    let reverted = postgres::revert(&url, 10).await.unwrap();
-    assert_eq!(reverted.len(), 10);
+    let reverted = postgres::revert(&url, 12).await.unwrap();
+    assert_eq!(reverted.len(), 12);
     assert!(reverted.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {reverted:?}");
     assert_eq!(tables(&set.connect(&database).await).await, Vec::<String>::new());
     assert_eq!(postgres::revert(&url, 1).await.unwrap(), Vec::<String>::new(), "nothing left to revert");
-    assert_eq!(postgres::migrate(&url).await.unwrap().len(), 10);
+    assert_eq!(postgres::migrate(&url).await.unwrap().len(), 12);
     populate(&set.connect(&database).await).await;
     // A database migrated by a newer Larder is used unchanged.
     let client = set.connect(&database).await;
@@ -93,6 +94,7 @@ async fn populate(client: &Client) {
              INSERT INTO health_minutes VALUES ('redis', now(), gen_random_uuid(), 15, 14, 56, 4, 20, 3);
              INSERT INTO health_incidents VALUES (gen_random_uuid(), 'host:8080', 'redis', 'timeout', 'No answer.', 'No answer.', now(), NULL, now());
              INSERT INTO redis_minutes VALUES (now(), 60, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11);
+             INSERT INTO signing_keys (name, secret) VALUES ('redis-copies', decode(repeat('00', 32), 'hex'));
              INSERT INTO setup_tokens (id, tenant_id, token_hash) VALUES (gen_random_uuid(), '{TENANT}', decode(repeat('00', 32), 'hex'));
              INSERT INTO files (id, tenant_id, batch_id, bucket, object_key, name, content_type, state, size, etag, uploaded_by, uploaded_by_label)
                  VALUES ('{F}', '{TENANT}', gen_random_uuid(), 'bucket', 'key', 'key', 'text/plain', 'ready', 1, 'etag', '{U}', 'A');

@@ -14,6 +14,10 @@ impl From<domain::Error> for Error {
             domain::Error::Forbidden(why) => Self::Forbidden(why),
             domain::Error::TooLarge(why) => Self::TooLarge(why),
             domain::Error::Busy { why, retry_after } => Self::Busy { why, retry_after },
+            domain::Error::TooMany { why, retry_after } => {
+                let seconds = retry_after.as_secs().max(1);
+                Self::TooManyRequests { why: format!("{why} Try again in {seconds} seconds."), retry_after }
+            }
             domain::Error::Internal(why) => Self::Internal(why),
             domain::Error::Postgres(error) => error.into(),
             domain::Error::S3(error) => error.into(),

@@ -148,7 +148,7 @@ pub async fn index(admin: Admin, ctx: web::Data<Context>, query: Query) -> Resul
         return Ok(HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8"))
             .insert_header((CONTENT_DISPOSITION, name))
-            .body(csv));
+            .streaming(csv));
     }
     let page = audit::list(&ctx, &admin.actor, &filter, ROWS).await?;
     with_status(StatusCode::OK, &index_page(layout, query, page))

@@ -14,7 +14,7 @@ use crate::console::query::{Form, Query};
 use crate::console::session::{Admin, SignedIn, Viewer};
 use crate::console::{filters, paths};
 use crate::domain::buckets::{self, Bucket, BucketList, Versioning};
-use crate::domain::{self, Context};
+use crate::domain::{self, Context, limits};
 
 #[derive(Template)]
 #[template(path = "pages/buckets.html")]
@@ -134,6 +134,7 @@ pub async fn create(admin: Admin, ctx: web::Data<Context>, form: Form<CreateForm
 }
 
 pub async fn count(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
+    let _slot = limits::admit_scan(&ctx, &viewer.actor).await?;
     buckets::count_again(&ctx).await?;
     Ok(viewer.redirect(
         "/buckets",

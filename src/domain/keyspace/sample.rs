@@ -1,10 +1,13 @@
 //! What a cache is full of, by the beginnings of its names: all keys of a small one, some thousand of a large one.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use super::name::is_own;
 use crate::clock;
@@ -12,6 +15,9 @@ use crate::domain::{Context, Result};
 use crate::stores::redis::{BrowseCommands, Described, Ttl};
 
 const KEY: &str = "larder:key-sample";
+const LOCK: &str = "larder:lock:key-sample";
+/// How long a sample may take before another replica takes one.
+const TAKING: Duration = Duration::from_secs(10);
 const KEPT: Duration = Duration::from_secs(3600);
 const RECENT: TimeDelta = TimeDelta::seconds(5);
 const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
@@ -70,21 +76,49 @@ impl Sample {
     }
 }
 
-/// The last one, of an hour at most, whichever replica made it; else a new one.
+/// One sample at a time is taken in this process; others wait for it and share its result.
+#[derive(Clone, Default)]
+pub struct Sampling(Arc<Mutex<Option<Sample>>>);
+
+/// The last one, of an hour at most, whichever replica took it; else a new one.
 pub async fn sample(ctx: &Context, browse: &BrowseCommands<'_>) -> Result<Sample> {
-    if let Ok(Some(sample)) = ctx.redis.best_effort(REDIS_TIMEOUT).get_json(KEY).await {
-        return Ok(sample);
-    }
-    take(ctx, browse).await
+    at_least(ctx, browse, TimeDelta::hours(1)).await
 }
 
-/// A new one, unless the last is newer than a few seconds: whoever presses the button twice has seen it, and looking
-/// at thousands of keys is not for everybody to repeat at will.
+/// A new one, unless the last is newer than a few seconds.
 pub async fn sample_again(ctx: &Context, browse: &BrowseCommands<'_>) -> Result<Sample> {
-    match ctx.redis.best_effort(REDIS_TIMEOUT).get_json::<Sample>(KEY).await {
-        Ok(Some(sample)) if clock::now() - sample.at < RECENT => Ok(sample),
-        _ => take(ctx, browse).await,
+    at_least(ctx, browse, RECENT).await
+}
+
+/// A sample that is not older than `age`.
+async fn at_least(ctx: &Context, browse: &BrowseCommands<'_>, age: TimeDelta) -> Result<Sample> {
+    let is_recent = |sample: &Sample| clock::now() - sample.at < age;
+    let stored = async || ctx.redis.best_effort(REDIS_TIMEOUT).get_json::<Sample>(KEY).await.ok().flatten().filter(is_recent);
+    if let Some(sample) = stored().await {
+        return Ok(sample);
     }
+    let mut last = ctx.sampling.0.lock().await;
+    // Taken while this one waited; or by this process, where Redis could not store it.
+    if let Some(sample) = last.clone().filter(is_recent) {
+        return Ok(sample);
+    }
+    // Another replica is taking one: it is waited for, and taken over if that replica has died.
+    let token = Uuid::now_v7().to_string();
+    let deadline = Instant::now() + TAKING;
+    while let Ok(false) = ctx.redis.best_effort(REDIS_TIMEOUT).acquire(LOCK, &token, TAKING).await {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if let Some(sample) = stored().await {
+            return Ok(sample);
+        }
+        if Instant::now() > deadline {
+            break;
+        }
+    }
+    let taken = take(ctx, browse).await;
+    let _ = ctx.redis.best_effort(REDIS_TIMEOUT).release(LOCK, &token).await;
+    let sample = taken?;
+    *last = Some(sample.clone());
+    Ok(sample)
 }
 
 async fn take(ctx: &Context, browse: &BrowseCommands<'_>) -> Result<Sample> {

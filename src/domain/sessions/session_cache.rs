@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{COPY, Session, find, hash_of};
+use super::{COPY, Session, hash_of};
+use crate::domain::Context;
 use crate::domain::health::Service;
-use crate::domain::{Context, Result};
 
 /// How long somebody is still known while Postgres is away, where nobody's session can be ended either.
 const OUTAGE: Duration = Duration::from_secs(3600);
@@ -79,6 +79,11 @@ impl SessionCache {
         known.remove(hash);
     }
 
+    /// Whether this process has seen the session within the hour.
+    pub(in crate::domain) fn has_seen(&self, hash: &[u8]) -> bool {
+        self.within(hash, OUTAGE).is_some()
+    }
+
     fn within(&self, hash: &[u8], age: Duration) -> Option<Session> {
         self.lock().get(hash).filter(|(_, seen)| seen.elapsed() < age).map(|(session, _)| session.clone())
     }
@@ -89,15 +94,12 @@ pub fn recently_seen(ctx: &Context, token: &str) -> Option<Session> {
     ctx.session_cache.within(&hash_of(token)?, MOMENT)
 }
 
-/// As [`find`], for what only shows: whoever was seen a moment ago is not looked up again, and while Postgres is known to
-/// be away whoever was seen within the hour. An end of the session at another console is heard of ten seconds late.
-pub async fn find_cached(ctx: &Context, token: &str) -> Result<Option<Session>> {
-    let Some(hash) = hash_of(token) else { return Ok(None) };
+/// The session of a token for a page that must open while no store answers: as this process saw it a moment ago, and
+/// while Postgres is unavailable within the hour. A session that was ended at another replica is noticed ten seconds
+/// later.
+pub fn cached(ctx: &Context, token: &str) -> Option<Session> {
     let age = if ctx.health.one(Service::Postgres).healthy { COPY } else { OUTAGE };
-    match ctx.session_cache.within(&hash, age) {
-        Some(session) => Ok(Some(session)),
-        None => find(ctx, token).await,
-    }
+    ctx.session_cache.within(&hash_of(token)?, age)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub fn code(error: &Error) -> &'static str {
         Error::Refused { .. } | Error::S3(s3::Error::InvalidKey(_)) => "name",
         Error::TooLarge(_) => "too_large",
         Error::Cancelled(_) => "given_up",
-        Error::Busy { .. } => "busy",
+        Error::Busy { .. } | Error::TooMany { .. } => "busy",
         Error::S3(s3::Error::NoSpace) => "no_space",
         Error::S3(_) => "store",
         Error::Postgres(_) => "database",

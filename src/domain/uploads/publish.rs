@@ -149,7 +149,7 @@ async fn find_own_object(attempt: &Attempt) -> std::result::Result<Option<Stored
 }
 
 pub(super) fn already_exists(name: &str) -> Error {
-    Error::Conflict(format!("{name} already already_exists and was not replaced."))
+    Error::Conflict(format!("{name} already exists and was not replaced."))
 }
 
 pub(super) fn finished(attempt: &Attempt, digest: &Digest, stored: StoredObject) -> File {

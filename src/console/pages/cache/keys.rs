@@ -12,7 +12,7 @@ use crate::console::query::Query;
 use crate::console::session::Admin;
 use crate::console::{filters, paths, units};
 use crate::domain::keyspace::{self, KINDS, Row, Search, SearchPage};
-use crate::domain::{self, Context};
+use crate::domain::{self, Context, limits};
 use crate::stores::redis::{Cost, Ttl};
 
 #[derive(Template)]
@@ -103,6 +103,7 @@ pub async fn index(admin: Admin, ctx: web::Data<Context>, query: Query) -> Resul
     let query: IndexQuery = query.read()?;
     let (layout, tabs) = tab_layout(&admin, Tab::Keys);
     let browse = ctx.redis.browse();
+    let _slot = limits::admit_scan(&ctx, &admin.actor).await?;
     let searched = async {
         let cursor = if query.cursor.is_empty() { 0 } else { query.cursor.parse().map_err(|_| bad_cursor())? };
         keyspace::search(&ctx, &browse, &Search::new(query.pattern.trim(), &query.kind, cursor)?).await

@@ -15,7 +15,7 @@ use crate::console::{filters, paths, units};
 use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::{self, Namespace};
 use crate::domain::keyspace::{self, Group, LIVES, Sample, ScanKind};
-use crate::domain::{self, Context};
+use crate::domain::{self, Context, limits};
 use crate::stores::redis::{Cost, literal};
 
 /// Key prefixes in the table.
@@ -124,6 +124,7 @@ pub async fn index(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpRespon
 }
 
 pub async fn sample(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpResponse> {
+    let _slot = limits::admit_scan(&ctx, &viewer.actor).await?;
     keyspace::sample_again(&ctx, &ctx.redis.browse()).await?;
     Ok(viewer.redirect("/cache/namespaces", Flash::done("Keys sampled again.")))
 }
@@ -146,6 +147,7 @@ pub struct ClearForm {
 /// Larder's own namespaces are counted and cleared immediately. Those of other applications may be of any size and are
 pub async fn clear(admin: Admin, ctx: web::Data<Context>, form: Form<ClearForm>) -> Result<HttpResponse> {
     let ClearForm { namespace, confirm } = form.read().await?;
+    let _slot = limits::admit_scan(&ctx, &admin.actor).await?;
     let refused = |why: String| Ok(admin.redirect("/cache/namespaces", Flash::warn(why)));
     let outcome = match (namespaces::is_own(&namespace), confirm == "1") {
         (false, _) => {

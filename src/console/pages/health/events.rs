@@ -1,7 +1,5 @@
 //! `/health/events`: live updates of the health pages as server-sent events.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderName};
@@ -9,13 +7,13 @@ use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
-use uuid::Uuid;
 
 use super::RenderCache;
 use crate::console::error::{Error, Result};
 use crate::console::fragment::Fragment;
-use crate::console::session::Viewer;
+use crate::console::session::{SignedIn, Viewer};
 use crate::domain::Context;
+use crate::domain::slots::{Holder, Slot, Slots};
 use crate::meter::Meter;
 use crate::ready::Ready;
 
@@ -27,46 +25,34 @@ const MAX_DURATION: Duration = Duration::from_secs(60);
 const SHUTDOWN_POLL: Duration = Duration::from_secs(1);
 /// After this time without an event, the stream sends a heartbeat, so that the page can detect a broken connection.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Limits of concurrent streams, in total and per session. Hidden tabs have no stream.
+/// Limits of concurrent streams: of the process, of one address, of one person and of one session. Hidden tabs have no
+/// stream.
 const MAX_STREAMS: usize = 200;
+const MAX_STREAMS_PER_ADDRESS: usize = 64;
+const MAX_STREAMS_PER_PERSON: usize = 16;
 const MAX_STREAMS_PER_SESSION: usize = 8;
 
-/// The open streams of this process, by session.
-#[derive(Clone, Default)]
-pub struct StreamSlots(Arc<Mutex<HashMap<Uuid, usize>>>);
+/// The open streams of this process.
+#[derive(Clone)]
+pub struct StreamSlots(Slots);
 
-/// A slot for one stream, released on drop.
-pub(super) struct StreamSlot {
-    slots: StreamSlots,
-    session: Uuid,
-}
-
-impl Drop for StreamSlot {
-    fn drop(&mut self) {
-        let mut streams = self.slots.streams();
-        if let Some(count) = streams.get_mut(&self.session) {
-            *count -= 1;
-            if *count == 0 {
-                streams.remove(&self.session);
-            }
-        }
+impl Default for StreamSlots {
+    fn default() -> Self {
+        Self(Slots::new("live pages", MAX_STREAMS))
     }
 }
 
 impl StreamSlots {
-    fn streams(&self) -> MutexGuard<'_, HashMap<Uuid, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn acquire(&self, session: Uuid) -> Result<StreamSlot> {
-        let mut streams = self.streams();
-        let (all, own) = (streams.values().sum::<usize>(), streams.entry(session).or_default());
-        if all >= MAX_STREAMS || *own >= MAX_STREAMS_PER_SESSION {
+    pub(super) fn acquire(&self, viewer: &SignedIn) -> Result<Slot> {
+        let mut holders = vec![
+            (Holder::Session(viewer.session.id), MAX_STREAMS_PER_SESSION),
+            (Holder::Person(Some(viewer.session.user)), MAX_STREAMS_PER_PERSON),
+        ];
+        holders.extend(viewer.actor.address.map(|address| (Holder::Address(address), MAX_STREAMS_PER_ADDRESS)));
+        self.0.take(&holders).map_err(|_| {
             let why = "Too many live views of this page are open. Reload the page to update it.".to_owned();
-            return Err(Error::TooManyRequests { why, retry_after: MAX_DURATION });
-        }
-        *own += 1;
-        Ok(StreamSlot { slots: self.clone(), session })
+            Error::TooManyRequests { why, retry_after: MAX_DURATION }
+        })
     }
 }
 
@@ -85,13 +71,13 @@ pub async fn events(
     slots: web::Data<StreamSlots>,
     render_cache: web::Data<RenderCache>,
 ) -> Result<HttpResponse> {
-    let slot = slots.acquire(viewer.session.id)?;
+    let slot = slots.acquire(&viewer)?;
     Ok(answer(slot, ctx.clone(), ready, async move || super::all(&ctx, &meter, &render_cache, true)))
 }
 
 /// Sends the output of `render` whenever the board has changed.
 pub(super) fn answer(
-    slot: StreamSlot,
+    slot: Slot,
     ctx: web::Data<Context>,
     ready: web::Data<Ready>,
     render: impl AsyncFn() -> Result<Fragment> + 'static,
@@ -151,15 +137,5 @@ mod tests {
     #[test]
     fn every_line_of_an_event_follows_its_field_name() {
         assert_eq!(event("<p>\n\n  a\rretry: 1\n</p>\n"), Bytes::from_static(b"data: <p>\ndata:   a\ndata: retry: 1\ndata: </p>\n\n"));
-    }
-
-    #[test]
-    fn one_session_cannot_take_every_slot() {
-        let slots = StreamSlots::default();
-        let (one, other) = (Uuid::now_v7(), Uuid::now_v7());
-        let held: Vec<_> = (0..MAX_STREAMS_PER_SESSION).map(|_| slots.acquire(one).unwrap()).collect();
-        assert!(slots.acquire(one).is_err() && slots.acquire(other).is_ok());
-        drop(held);
-        assert!(slots.acquire(one).is_ok());
     }
 }

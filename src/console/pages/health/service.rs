@@ -141,7 +141,7 @@ pub async fn events(
     query: Query,
 ) -> Result<HttpResponse> {
     let view = ServiceView::of(&viewer, data, &name, &query)?;
-    let slot = slots.acquire(viewer.session.id)?;
+    let slot = slots.acquire(&viewer)?;
     Ok(super::events::answer(slot, view.ctx.clone(), ready, async move || view.render().await))
 }
 
