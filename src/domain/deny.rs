@@ -1,7 +1,7 @@
-//! The deny-list of tokens: a record in Postgres, and a copy in Redis that lives as long as the token would.
+//! The deny-list of tokens: a record in Postgres, and a copy in Redis with the token's remaining TTL.
 //!
-//! Only a copy that Larder signed is believed. Without one, or without Redis, Postgres is asked; where that does not
-//! answer either, every token is refused.
+//! Only copies signed by Larder are accepted. Without a copy, or without Redis, Postgres is queried; if it is
+//! unavailable as well, every token is rejected.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::schema::revoked_tokens;
 const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 const LONGEST: usize = 64;
 const REVOKED: &str = "revoked";
-/// Records outlive their tokens by this much: other machines' clocks are not ours.
+/// Records outlive their tokens by this much, because other machines' clocks may differ.
 const LEEWAY: TimeDelta = TimeDelta::days(1);
 
 #[derive(Insertable)]
@@ -36,8 +36,8 @@ struct Revoked<'a> {
     expires_at: DateTime<Utc>,
 }
 
-/// Whatever bytes a jti is of, it cannot leave its place in a key, and Postgres takes it. What is plain stays as it is;
-/// no plain one looks like a digest of another.
+/// A jti with any content is mapped to a name that is safe in a key and storable in Postgres. Plain names are kept
+/// unchanged, and no plain name looks like the digest of another one.
 fn name(jti: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if (1..=LONGEST).contains(&jti.len()) && jti.bytes().all(is_plain) {
@@ -50,12 +50,12 @@ fn key(name: &str) -> String {
     format!("blacklist:token:{name}")
 }
 
-/// No token of this `jti` is taken any more, from the moment this returns. `expires_at`: when it would have ended.
+/// Rejects tokens with this `jti` from the moment this returns. `expires_at`: the token's regular expiry.
 pub async fn revoke(ctx: &Context, actor: &Actor, jti: &str, expires_at: DateTime<Utc>) -> Result<()> {
     let (task_ctx, actor, name) = (ctx.clone(), actor.clone(), name(jti));
     ctx.run_to_completion(async move {
         task_ctx.db.within(record(&task_ctx, &actor, &name, expires_at)).await?;
-        // Without its copy it is found in Postgres.
+        // Without its copy, the record is found in Postgres.
         copy(&task_ctx, &name, expires_at).await;
         Ok(())
     })
@@ -66,7 +66,7 @@ async fn record(ctx: &Context, actor: &Actor, name: &str, expires_at: DateTime<U
     let mut conn = ctx.db.get().await?;
     conn.transaction(async |conn| {
         let row = Revoked { id: Uuid::now_v7(), tenant_id: actor.tenant, jti: name, expires_at };
-        // Of two ends the later one counts.
+        // The later of two expiries is kept.
         let longer = FilterDsl::filter(
             diesel::insert_into(revoked_tokens::table)
                 .values(row)
@@ -84,7 +84,7 @@ async fn record(ctx: &Context, actor: &Actor, name: &str, expires_at: DateTime<U
     .map_err(|error: diesel::result::Error| error.into())
 }
 
-/// For what is left of the token's life.
+/// With the token's remaining TTL.
 async fn copy(ctx: &Context, name: &str, expires_at: DateTime<Utc>) {
     let key = key(name);
     if let (Ok(left), Some(copy)) = ((expires_at - clock::now()).to_std(), ctx.signer.sign(&key, REVOKED)) {
@@ -92,7 +92,7 @@ async fn copy(ctx: &Context, name: &str, expires_at: DateTime<Utc>) {
     }
 }
 
-/// Whether a token of this `jti` must be refused. Where this fails it must be, too.
+/// Whether a token with this `jti` must be rejected. If this fails, it must be rejected as well.
 pub async fn is_revoked(ctx: &Context, jti: &str) -> Result<bool> {
     let name = name(jti);
     let key = key(&name);
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_jti_has_a_name_of_its_own_that_fits() {
+    fn every_jti_has_a_unique_name_of_limited_length() {
         let long = "x".repeat(10_000);
         let digest = name(&long);
         let odd = ["", "a", "A", "a ", "a\r\n", "a:b", "a*", "ä", "a\0", "~a", &long, &digest, &digest[1..], "a.b-c_d"];

@@ -1,4 +1,4 @@
-//! How often somebody may ask: a window that slides with the clock of Redis, counted by one script.
+//! Rate limits: a sliding window based on Redis' clock, counted by one script.
 
 mod local_counts;
 
@@ -20,29 +20,29 @@ pub use local_counts::LocalCounts;
 
 const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// At most `limit` times in any `window`.
+/// At most `limit` requests within any `window`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Of lower-case letters and hyphens.
+    /// Lowercase letters and hyphens.
     pub name: &'static str,
     pub limit: u64,
     pub window: Duration,
 }
 
-/// How somebody stands with a policy.
+/// The state of a subject under a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub policy: Policy,
     pub allowed: bool,
-    /// How often they may ask before they have to wait.
+    /// Requests allowed before it must wait.
     pub remaining: u64,
-    /// Until they may ask once more than now, in whole seconds; zero where nothing is counted.
+    /// Time until one more request is allowed, in whole seconds; zero if nothing is counted.
     pub next: Duration,
 }
 
-/// Keys: what the policy's counters begin with; perhaps the copy of a session, whose user is counted then. Arguments:
-/// subject, milliseconds, limit, a name that nobody else uses, whether the subject is counted or only looked at, and how
-/// many of its requests were let through before without being counted.
+/// Keys: the prefix of the policy's counters; optionally the copy of a session, whose user is counted then.
+/// Arguments: subject, milliseconds, limit, a unique name, whether to count the request or only read the state, and
+/// the number of requests already let through without being counted.
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local who, counted, copy = ARGV[1], ARGV[5] == '1', false
@@ -128,32 +128,32 @@ pub async fn admit_scan(ctx: &Context, actor: &Actor) -> Result<Slot> {
     }
 }
 
-/// Counts once, where that is allowed. `None`: Redis does not answer.
+/// Counts one request, if it is allowed. `None`: Redis is unavailable.
 pub async fn take(ctx: &Context, policy: &Policy, subject: &str) -> Option<Standing> {
     let request = LimitRequest { policy, subject, copy: None, counted: true, before: 0 };
     execute(ctx, &request).await.ok().map(|(_, standing)| standing)
 }
 
-/// Counts nothing. `None`: Redis does not answer.
+/// Counts nothing. `None`: Redis is unavailable.
 pub async fn peek(ctx: &Context, policy: &Policy, subject: &str) -> Option<Standing> {
     let request = LimitRequest { policy, subject, copy: None, counted: false, before: 0 };
     execute(ctx, &request).await.ok().map(|(_, standing)| standing)
 }
 
-/// Forgets what was counted of this subject.
+/// Deletes the counters of this subject.
 pub async fn forget(ctx: &Context, policy: &Policy, subject: &str) {
     let _ = ctx.redis.best_effort(REDIS_TIMEOUT).delete(&format!("larder:rate:{}:{subject}", policy.name)).await;
 }
 
-/// For pages and the API. `None`: switched off.
+/// The policy for pages and the API. `None`: disabled.
 pub fn pages(ctx: &Context) -> Option<Policy> {
     let limit = ctx.config.rate_limit_per_minute;
     (limit > 0).then_some(Policy { name: "pages", limit, window: Duration::from_secs(60) })
 }
 
-/// Whose token this is, and how they stand with the policy for pages: as a person, or as an address that nobody is
-/// known at. One request to Redis, as without a limit, unless Postgres must be asked too. Where Redis does not answer
-/// everybody is let through.
+/// The session of this token, and its state under the policy for pages: as a user, or as an address without a
+/// session. Takes one request to Redis, as without a limit, unless Postgres must be queried too. If Redis is
+/// unavailable, every request is let through.
 pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) -> (Result<Option<Session>>, Option<Standing>) {
     let hash = token.and_then(sessions::hash_of);
     let Some(policy) = pages(ctx) else { return (find(ctx, token).await, None) };
@@ -169,7 +169,7 @@ pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) 
     if is_guessing(ctx, &hash, &standing) {
         return (Ok(None), Some(standing));
     }
-    // A person who is signed in does not wait for strangers at the same address.
+    // Signed-in users are not affected by visitors from the same address who exceed the limit.
     match sessions::from_postgres(ctx, hash, asking).await {
         Ok(Some(session)) => {
             let standing = take(ctx, &policy, &format!("user-{}", session.user)).await;
@@ -212,8 +212,8 @@ fn stranger(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "address-unknown".to_owned(), |address| format!("address-{}", subject(address)))
 }
 
-/// As [`enter`], for a page that is opened often and only shows: whoever was found within the last second is not asked
-/// for, and Redis hears of their requests a tenth of a second later.
+/// Like [`enter`], for read-only pages that are requested often: sessions found within the last second are not looked
+/// up again, and their requests are reported to Redis a tenth of a second later.
 pub async fn enter_lightly(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) -> (Result<Option<Session>>, Option<Standing>) {
     let Some(session) = token.and_then(|token| sessions::recently_seen(ctx, token)) else {
         let (found, standing) = enter(ctx, token, address).await;
@@ -242,7 +242,7 @@ pub async fn enter_lightly(ctx: &Context, token: Option<&str>, address: Option<I
     (Ok(Some(session)), standing)
 }
 
-/// Has so many requests counted, and one more where that is allowed and wanted.
+/// Reports requests already let through, and counts one more if requested and allowed.
 async fn tell(ctx: &Context, policy: &Policy, user: Uuid, before: u64, one_more: bool) -> Option<Standing> {
     let request = LimitRequest { policy, subject: &format!("user-{user}"), copy: None, counted: one_more, before };
     execute(ctx, &request).await.ok().map(|(_, standing)| ctx.rate_counts.update(user, standing))

@@ -1,4 +1,4 @@
-//! The figures of the first page.
+//! The data of the overview page.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use super::uploads::CANCELLED;
 use super::{Context, Error, Result, buckets};
 use crate::clock;
 
-/// The aggregate over today's files grows with them; the last events are read as they are.
+/// The aggregate over today's files becomes slower as they grow; the last events are read uncached.
 pub(super) static CACHE: Namespace<Vec<Hour>> = Namespace::new("overview-today", Duration::from_secs(10)).stale(Duration::from_secs(50));
 
-/// The store is asked for its buckets, which takes longer than all else here.
+/// Listing the store's buckets takes longer than everything else here.
 pub(super) static STORED: Namespace<Option<Stored>> =
     Namespace::new("overview-stored", Duration::from_secs(10)).stale(Duration::from_secs(50));
 
 pub struct Overview {
-    /// `None`: nothing is counted yet.
+    /// `None`: nothing has been counted yet.
     pub stored: Option<Stored>,
     pub uploads_today: i64,
     pub bytes_today: i64,
-    /// Without those that their own senders cancelled.
+    /// Excludes uploads cancelled by their senders.
     pub failed_today: i64,
-    /// Files stored in each hour of today (UTC), 24 of them.
+    /// Files stored in each hour of today (UTC), 24 values.
     pub by_hour: [i64; 24],
     pub events: Vec<Event>,
 }
@@ -58,7 +58,7 @@ pub async fn overview(ctx: &Context, actor: &Actor) -> Result<Overview> {
     Ok(overview)
 }
 
-/// A store that is down must not keep the page from opening.
+/// The page must open even if the store is down.
 async fn stored(ctx: &Context) -> Option<Stored> {
     let task_ctx = ctx.clone();
     let asking = move || async move { ask_store(&task_ctx).await };
@@ -69,12 +69,12 @@ fn whole() -> Key {
     Key::of(&[&"all"])
 }
 
-/// After a count, and where a bucket was made or deleted.
+/// Called after a count, and after a bucket was created or deleted.
 pub(super) async fn stored_changed(ctx: &Context) {
     cache::invalidate(ctx, &STORED, &whole()).await;
 }
 
-/// `None`: nothing is counted yet.
+/// `None`: nothing has been counted yet.
 async fn ask_store(ctx: &Context) -> Result<Option<Stored>> {
     let list = buckets::list(ctx).await?;
     let counted: Vec<_> = list.buckets.iter().filter_map(|bucket| bucket.stats.as_ref()).collect();
@@ -89,7 +89,7 @@ async fn ask_store(ctx: &Context) -> Result<Option<Stored>> {
     }))
 }
 
-/// Attempts of today that ended, by hour.
+/// Uploads of today that have ended, by hour.
 #[derive(Clone, diesel::QueryableByName, serde::Serialize, serde::Deserialize)]
 pub(super) struct Hour {
     #[diesel(sql_type = Integer)]
@@ -102,8 +102,8 @@ pub(super) struct Hour {
     bytes: i64,
 }
 
-/// Whoever has uploaded sees it at once, because an upload ends with [`uploads_changed`]; what is settled or aborted
-/// otherwise shows within a minute.
+/// Uploads are visible to their senders immediately, because an upload calls [`uploads_changed`] when it ends;
+/// uploads settled or aborted otherwise appear within a minute.
 async fn today(ctx: &Context, actor: &Actor) -> Result<Vec<Hour>> {
     let (task_ctx, tenant, midnight) = (ctx.clone(), actor.tenant, midnight());
     let asking = move || async move { ask_postgres(&task_ctx, tenant, midnight).await };
@@ -118,18 +118,19 @@ fn key(tenant: Uuid, midnight: DateTime<Utc>) -> Key {
     Key::of(&[&tenant, &midnight.date_naive()])
 }
 
-/// After the commit of an upload's end.
+/// Called after the commit of an upload's end.
 pub(super) async fn uploads_changed(ctx: &Context, tenant: Uuid) {
     cache::invalidate(ctx, &CACHE, &key(tenant, midnight())).await;
 }
 
-/// What the first visitor would wait for otherwise: today's figures, and counts of buckets that nobody has counted.
+/// Computes in advance what the first visitor would have to wait for: today's totals, and counts of uncounted
+/// buckets.
 pub async fn warm(ctx: &Context) {
     if let Err(error) = today(ctx, &Actor::system("Larder")).await {
-        log::info!("the figures of today are not known yet: {error}");
+        log::info!("today's totals are not available yet: {error}");
     }
     if let Err(error) = buckets::count_unknown(ctx).await {
-        log::info!("the buckets are not counted yet: {error}");
+        log::info!("the buckets could not be counted yet: {error}");
     }
 }
 

@@ -1,36 +1,37 @@
-//! What an object looks like, decided by an allow-list on the bytes themselves, never by its name.
+//! The preview of an object, determined by an allow-list on its bytes, never by its name.
 
 use super::names::{BucketName, ObjectKey};
 use super::objects::{check_key, not_found};
 use super::{Context, Error, Result};
 use crate::stores::s3::Conditions;
 
-/// At most this much of a text is read, in bytes.
+/// Maximum length of a text preview in bytes.
 pub const TEXT_LIMIT: u64 = 1 << 20;
-/// Rows of a CSV file shown.
+/// Maximum number of displayed CSV rows.
 pub const CSV_ROWS: usize = 200;
-/// Columns of it, and characters of a cell.
+/// Maximum number of columns, and of characters per cell.
 const CSV_COLUMNS: usize = 100;
 const CSV_CELL: usize = 500;
-/// Pixels of the largest image that is shown: 400 MB in a browser.
+/// Maximum number of pixels of a displayed image, which needs 400 MB in a browser.
 const MAX_PIXELS: u64 = 100_000_000;
-/// Enough for every magic number of the list and for the size of most pictures.
+/// Enough for all magic numbers in the list and for the dimensions of most images.
 const HEAD: usize = 8 << 10;
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Preview {
-    /// Shown by the browser from `/preview`; `media` is what we say it is (`image/png`, `audio/mpeg`, `application/pdf`).
+    /// Displayed by the browser from `/preview`; `media` is the detected media type (`image/png`, `audio/mpeg`,
+    /// `application/pdf`).
     Media {
         kind: MediaKind,
         media: &'static str,
         dimensions: Option<(u32, u32)>,
     },
-    /// Also Markdown, HTML and SVG: their source, which cannot do anything.
+    /// Includes Markdown, HTML and SVG as source text, which is not executed.
     Text {
         text: String,
         cut: bool,
     },
-    /// Indented by us.
+    /// Indented for display.
     Json {
         text: String,
     },
@@ -40,7 +41,7 @@ pub enum Preview {
         cut: bool,
     },
     Empty,
-    /// Why there is none, as a sentence.
+    /// Why there is no preview, as a sentence.
     None(String),
 }
 
@@ -52,7 +53,7 @@ pub enum MediaKind {
     Pdf,
 }
 
-/// What browsers show without running anything of it. SVG and HTML are not here.
+/// Media types that browsers display without executing content. This excludes SVG and HTML.
 const ALLOWED: [(&str, MediaKind); 14] = [
     ("image/png", MediaKind::Image),
     ("image/jpeg", MediaKind::Image),
@@ -70,10 +71,10 @@ const ALLOWED: [(&str, MediaKind); 14] = [
     ("application/pdf", MediaKind::Pdf),
 ];
 
-/// The media type of these first bytes of a file, if it may be shown.
+/// The media type of a file with these first bytes, if it may be displayed.
 pub fn sniff(head: &[u8]) -> Option<(MediaKind, &'static str)> {
     let found = infer::get(head)?.mime_type();
-    // Readers look for the mark of a PDF within its first kilobyte; what stands before it could be anything.
+    // Readers accept a PDF header anywhere within the first kilobyte; the bytes before it could be anything.
     if found == "application/pdf" && !head.starts_with(b"%PDF-") {
         return None;
     }
@@ -93,18 +94,18 @@ pub async fn of(ctx: &Context, bucket: &BucketName, key: &ObjectKey, size: u64) 
         });
     }
     let Some(bytes) = whole else {
-        return Ok(Preview::None("This kind of file has no preview. Download it to open it.".into()));
+        return Ok(Preview::None("This file type has no preview. Download the file to open it.".into()));
     };
     let worked = tokio::task::spawn_blocking(move || text_preview(&bytes, size)).await;
-    worked.map_err(|error| Error::Internal(format!("the preview was cut off: {error}")))
+    worked.map_err(|error| Error::Internal(format!("the preview was aborted: {error}")))
 }
 
-/// What `/preview` may send for an object. Refused where it has no preview.
+/// What `/preview` may send for an object. Rejected if the object has no preview.
 pub async fn media_of(ctx: &Context, bucket: &BucketName, key: &ObjectKey) -> Result<(MediaKind, &'static str)> {
     let (head, more) = read(ctx, bucket, key, |head| sniff(head).is_none() || is_enough(head)).await?;
-    let refused = |why: String| Error::refused("key", why);
-    let (kind, media) = sniff(&head).ok_or_else(|| refused("This type of file has no preview. Download the file to open it.".into()))?;
-    dimensions(kind, more.as_deref().unwrap_or(&head)).map_err(refused)?;
+    let rejected = |why: String| Error::refused("key", why);
+    let (kind, media) = sniff(&head).ok_or_else(|| rejected("This type of file has no preview. Download the file to open it.".into()))?;
+    dimensions(kind, more.as_deref().unwrap_or(&head)).map_err(rejected)?;
     Ok((kind, media))
 }
 
@@ -134,13 +135,13 @@ fn dimensions(kind: MediaKind, bytes: &[u8]) -> std::result::Result<Option<(u32,
     }
 }
 
-/// The first bytes, and the first mebibyte unless `enough` after them.
+/// The first bytes, and the first mebibyte unless the former are `enough`.
 async fn read(ctx: &Context, bucket: &BucketName, key: &ObjectKey, enough: impl Fn(&[u8]) -> bool) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
     check_key(ctx, key)?;
     let conditions = Conditions { range: Some(format!("bytes=0-{}", TEXT_LIMIT - 1)), ..Conditions::default() };
     let mut opened = match ctx.s3.get(bucket.as_str(), key.as_str(), None, &conditions).await {
         Ok(opened) => opened,
-        // There is no first byte of nothing.
+        // An empty object has no range.
         Err(crate::stores::s3::Error::InvalidRange) => return Ok((Vec::new(), Some(Vec::new()))),
         Err(error) => return Err(not_found(error, bucket, key)),
     };
@@ -159,16 +160,16 @@ async fn read(ctx: &Context, bucket: &BucketName, key: &ObjectKey, enough: impl 
         }
         Ok((head, Some(std::mem::take(&mut bytes))))
     };
-    let silent = || Error::from(crate::stores::s3::Error::Unreachable("it sent no more".into()));
+    let silent = || Error::from(crate::stores::s3::Error::Unreachable("it stopped sending".into()));
     tokio::time::timeout(std::time::Duration::from_secs(4), reading).await.map_err(|_| silent())?
 }
 
-/// Control characters that no text has.
+/// Contains control characters that do not occur in text.
 fn looks_binary(head: &[u8]) -> bool {
     head.iter().any(|byte| matches!(byte, 0..=8 | 14..=26 | 28..=31 | 127))
 }
 
-/// Text up to a character that the limit has cut in two.
+/// The text, up to a character that the limit has split.
 fn as_text(bytes: &[u8]) -> Option<&str> {
     if looks_binary(bytes) {
         return None;
@@ -183,7 +184,7 @@ fn as_text(bytes: &[u8]) -> Option<&str> {
 fn text_preview(bytes: &[u8], size: u64) -> Preview {
     let cut = size > bytes.len() as u64;
     let Some(text) = as_text(bytes) else {
-        return Preview::None("This file is neither text in UTF-8 nor of a kind that has a preview.".into());
+        return Preview::None("This file is not UTF-8 text and its type has no preview.".into());
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if !cut && let Some(text) = json(text) {
@@ -195,14 +196,14 @@ fn text_preview(bytes: &[u8], size: u64) -> Preview {
     Preview::Text { text: text.to_owned(), cut }
 }
 
-/// An object or an array in JSON, indented; `None` for anything else.
+/// A JSON object or array, indented; `None` for anything else.
 pub fn json(text: &str) -> Option<String> {
     let is_json = text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
     is_json.then(|| indented(text)).flatten()
 }
 
-/// JSON that is valid, indented without changing a character of its values: people compare identifiers here.
-/// `None` where deep nesting would blow it up.
+/// Indents valid JSON without changing any value, since users compare identifiers. `None` if deep nesting would make
+/// it too large.
 fn indented(json: &str) -> Option<String> {
     const LIMIT: usize = 2 << 20;
     let mut out = String::with_capacity(json.len() * 2);
@@ -230,7 +231,7 @@ fn indented(json: &str) -> Option<String> {
             '{' | '[' => {
                 out.push(c);
                 while rest.next_if(char::is_ascii_whitespace).is_some() {}
-                // An empty one stays on its line.
+                // Empty objects and arrays stay on one line.
                 if let Some(end) = rest.next_if(|next| matches!(next, '}' | ']')) {
                     out.push(end);
                 } else {
@@ -255,12 +256,12 @@ fn indented(json: &str) -> Option<String> {
     Some(out)
 }
 
-/// A table is at least two lines that fall into the same two or more columns.
+/// A table has at least two lines with the same number of columns, at least two.
 fn as_table(text: &str) -> Option<(Vec<String>, Vec<Vec<String>>, bool)> {
     let delimiter = [b',', b';', b'\t'].into_iter().find(|delimiter| {
         let mut reader = csv::ReaderBuilder::new().delimiter(*delimiter).has_headers(false).flexible(true).from_reader(text.as_bytes());
         let widths: Vec<usize> = reader.records().take(8).map_while(std::result::Result::ok).map(|record| record.len()).collect();
-        // The last of the lines looked at may be cut.
+        // The last line read may be incomplete.
         let widths = if widths.len() > 2 { &widths[..widths.len() - 1] } else { &widths[..] };
         widths.len() >= 2 && widths[0] >= 2 && widths.iter().all(|width| *width == widths[0])
     })?;
@@ -277,7 +278,7 @@ fn as_table(text: &str) -> Option<(Vec<String>, Vec<Vec<String>>, bool)> {
     Some((head, rows, more))
 }
 
-/// A cell as a table can show it.
+/// The text of a table cell.
 fn cell(text: &str) -> String {
     match text.char_indices().nth(CSV_CELL) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_act_is_only_ever_text() {
+    fn active_content_is_only_shown_as_text() {
         for hostile in [
             "<html><script>alert(1)</script></html>",
             "<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn media_are_known_by_their_bytes() {
+    fn media_types_are_detected_by_their_bytes() {
         let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x02\0\0\0\x03\x08\x06\0\0\0";
         assert_eq!(sniff(png), Some((MediaKind::Image, "image/png")));
         assert_eq!(sniff(b"%PDF-1.7\n"), Some((MediaKind::Pdf, "application/pdf")));
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn text_json_and_tables_are_told_apart() {
+    fn text_json_and_tables_are_distinguished() {
         assert_eq!(preview("{\"b\":1,\"a\":[2]}"), Preview::Json { text: "{\n  \"b\": 1,\n  \"a\": [\n    2\n  ]\n}".into() });
         assert_eq!(
             preview("# Title\n\nWords, and more words.\n"),
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn indenting_changes_no_value_and_has_an_end() {
+    fn indenting_changes_no_value_and_is_limited() {
         let text = r#" {"id":12345678901234567890123,"a":1,"a":[ ],"f":1.10,"s":"a\"{,:\\","n":[{}]} "#;
         let expected = "{\n  \"id\": 12345678901234567890123,\n  \"a\": 1,\n  \"a\": [],\n  \"f\": 1.10,\n  \"s\": \"a\\\"{,:\\\\\",\n  \"n\": [\n    {}\n  ]\n}";
         assert_eq!(preview(text), Preview::Json { text: expected.into() });
@@ -341,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_table_is_cut() {
+    fn a_wide_table_is_truncated() {
         let Preview::Csv { head, .. } = preview(&format!("{}\n", ",".repeat(50_000)).repeat(3)) else { panic!("not a table") };
         assert_eq!(head.len(), CSV_COLUMNS);
     }

@@ -29,11 +29,11 @@ use crate::stores::redis;
 pub(super) use session_cache::Lookup;
 pub use session_cache::{SessionCache, cached, recently_seen};
 
-/// How long a person stays signed in.
+/// How long a user stays signed in.
 pub const LIFETIME: Duration = Duration::from_secs(14 * 86_400);
 const COPY: Duration = Duration::from_secs(10);
 const MARK: Duration = Duration::from_secs(30);
-/// How the copies stand among the namespaces of the cache. They have rules of their own.
+/// The cached copies as a cache namespace, with rules of their own.
 pub(super) const COPIES: cache::Spec = cache::Spec {
     name: "sessions",
     fresh: COPY,
@@ -44,10 +44,10 @@ pub(super) const COPIES: cache::Spec = cache::Spec {
     clearable: false,
 };
 const ASK_POSTGRES: &str = "ask";
-/// A frozen Redis may slow one request by this much, then the breaker opens.
+/// Longest wait for Redis on a request path. After a timeout the circuit breaker skips Redis for two seconds.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Somebody who is signed in.
+/// A signed-in user.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Session {
     pub id: Uuid,
@@ -70,7 +70,7 @@ struct NewSession {
     expires_at: chrono::DateTime<chrono::Utc>,
 }
 
-/// Opens a session inside the transaction of signing in; the token for the cookie.
+/// Creates a session within the transaction of the sign-in; returns the token for the cookie.
 pub(super) async fn open(
     conn: &mut AsyncPgConnection,
     tenant: Uuid,
@@ -85,12 +85,12 @@ pub(super) async fn open(
         user_id: user,
         secret_hash: sha256(token.as_bytes()),
         epoch,
-        // As failures to sign in are counted: the owner is known again in the same network.
+        // Same as for failed sign-ins: the owner is recognized in the same network.
         address: address.map(super::sign_in::subject),
         expires_at: clock::now() + TimeDelta::from_std(LIFETIME).unwrap_or(TimeDelta::days(14)),
     };
     diesel::insert_into(sessions::table).values(row).execute(conn).await?;
-    // Nobody looks at sessions that ended a month ago.
+    // Sessions that ended a month ago are no longer needed.
     let old = clock::now() - TimeDelta::days(30);
     diesel::delete(sessions::table.filter(sessions::expires_at.lt(old))).execute(conn).await?;
     Ok(())
@@ -104,7 +104,7 @@ pub(super) fn copy_key(hash: &[u8]) -> String {
     format!("larder:session:{}", hex(hash))
 }
 
-/// `None`: it was never ours, which has 43 characters of base64url.
+/// `None`: not a valid token, which has 43 characters of base64url.
 pub(super) fn hash_of(token: &str) -> Option<Vec<u8>> {
     (token.len() == 43).then(|| sha256(token.as_bytes()))
 }
@@ -112,7 +112,7 @@ pub(super) fn hash_of(token: &str) -> Option<Vec<u8>> {
 /// A session as it is stored in Redis.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct SignedCopy<S> {
-    /// A copy that is written again later is not believed past this time.
+    /// The copy is not accepted after this time, even if it is written again.
     #[serde(with = "chrono::serde::ts_milliseconds")]
     until: chrono::DateTime<chrono::Utc>,
     session: S,
@@ -132,7 +132,7 @@ impl SignedCopy<&Session> {
     }
 }
 
-/// A value that is not one of our copies would keep every request from finding one.
+/// Removes a value that is not a valid copy, since it would prevent a valid one from being written.
 fn remove_unreadable(ctx: &Context, key: String, text: String) {
     let redis = ctx.redis.clone();
     ctx.in_background(async move { redis.best_effort(REDIS_TIMEOUT).release(&key, &text).await.map(drop) });
@@ -149,7 +149,7 @@ pub async fn find(ctx: &Context, token: &str) -> Result<Option<Session>> {
     }
 }
 
-/// What Redis answered. `None`: Postgres must be asked.
+/// The copy in Redis. `None`: Postgres must be queried.
 pub(super) fn from_copy(
     ctx: &Context,
     hash: &[u8],
@@ -181,7 +181,7 @@ pub(super) async fn from_postgres(ctx: &Context, hash: Vec<u8>, asking: Lookup) 
     };
     ctx.session_cache.enter(&hash, &session, asking);
     if let Some(copy) = SignedCopy::write(ctx, &key, &session) {
-        // Without the copy the next request asks Postgres again.
+        // Without the copy, the next request queries Postgres again.
         let _ = ctx.redis.best_effort(REDIS_TIMEOUT).set_if_absent(&key, &copy, COPY).await;
     }
     Ok(Some(session))
@@ -212,14 +212,14 @@ async fn find_in_postgres(ctx: &Context, hash: Vec<u8>) -> Result<Option<Session
     Ok(Some(Session { id, tenant, user, name, email, role }))
 }
 
-/// Ends a session whose browser signs in again, inside that transaction; [`forget`] it after the commit.
+/// Ends a session whose browser signs in again, within that transaction; call [`forget`] after the commit.
 pub(super) async fn replace(conn: &mut AsyncPgConnection, hash: &[u8]) -> QueryResult<()> {
     let own = sessions::table.filter(sessions::secret_hash.eq(hash)).filter(sessions::revoked_at.is_null());
     diesel::update(own).set(sessions::revoked_at.eq(now)).execute(conn).await?;
     Ok(())
 }
 
-/// Ends this session everywhere. An unknown token is no error.
+/// Ends this session everywhere. An unknown token is not an error.
 pub async fn end(ctx: &Context, token: &str, address: Option<IpAddr>, request_id: &str) -> Result<()> {
     let hash = sha256(token.as_bytes());
     let Some(session) = ctx.db.within(find_in_postgres(ctx, hash.clone())).await? else { return Ok(()) };
@@ -252,8 +252,8 @@ pub async fn end(ctx: &Context, token: &str, address: Option<IpAddr>, request_id
     .await
 }
 
-/// Ends every session of a user inside the transaction that has a reason to; [`forget`] what it returns after
-/// the commit.
+/// Ends all sessions of a user within the transaction of the change that requires it; pass the result to [`forget`]
+/// after the commit.
 pub(super) async fn end_all(conn: &mut AsyncPgConnection, user: Uuid) -> QueryResult<Vec<Vec<u8>>> {
     diesel::update(users::table.find(user)).set(users::session_epoch.eq(users::session_epoch + 1)).execute(conn).await?;
     diesel::update(sessions::table.filter(sessions::user_id.eq(user)).filter(sessions::revoked_at.is_null()))
@@ -263,13 +263,13 @@ pub(super) async fn end_all(conn: &mut AsyncPgConnection, user: Uuid) -> QueryRe
         .await
 }
 
-/// The live sessions of a user, whose copies hold an old role or name.
+/// The active sessions of a user, whose copies contain an old role or name.
 pub(super) async fn hashes_of(conn: &mut AsyncPgConnection, user: Uuid) -> QueryResult<Vec<Vec<u8>>> {
     sessions::table.filter(sessions::user_id.eq(user)).filter(sessions::revoked_at.is_null()).select(sessions::secret_hash).load(conn).await
 }
 
-/// Makes every replica ask Postgres about these sessions. Where Redis does not answer it is tried again until
-/// every copy has died of age.
+/// Makes all replicas query Postgres for these sessions. If Redis is unavailable, this is retried until all copies
+/// have expired.
 pub(super) async fn forget(ctx: &Context, hashes: Vec<Vec<u8>>) {
     hashes.iter().for_each(|hash| ctx.session_cache.forget(hash));
     let mut left = Vec::new();
@@ -277,7 +277,7 @@ pub(super) async fn forget(ctx: &Context, hashes: Vec<Vec<u8>>) {
         if ctx.redis.best_effort(REDIS_TIMEOUT).set(&copy_key(&hash), ASK_POSTGRES, Some(MARK)).await.is_err() {
             left.push(hash.clone());
         }
-        // A copy may have been read before the mark stood there.
+        // A copy may have been read before the mark was set.
         ctx.session_cache.forget(&hash);
     }
     if left.is_empty() {

@@ -1,5 +1,5 @@
-//! Signatures for what Larder copies to Redis. Write access to Redis must not decide who is signed in or what a store
-//! can do, so a copy is believed only with an HMAC-SHA-256 whose key is kept in Postgres.
+//! Signatures of values that Larder stores in Redis. Write access to Redis must not decide who is signed in or what a
+//! store supports, so a copy is accepted only with an HMAC-SHA-256 whose key is stored in Postgres.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +14,7 @@ use crate::schema::signing_keys;
 
 const KEY_NAME: &str = "redis-copies";
 
-/// Signs and verifies. Has no key until [`load`] has read it; until then nothing is signed and nothing is believed.
+/// Signs and verifies. Has no key until [`load`] has read it; until then nothing is signed or accepted.
 #[derive(Clone, Default)]
 pub struct Signer(Arc<OnceLock<hmac::Key>>);
 
@@ -25,7 +25,7 @@ struct NewKey<'a> {
     secret: &'a [u8],
 }
 
-/// Reads the key from Postgres, where the first process to ask creates it. Does nothing once it is known.
+/// Reads the key from Postgres, where the first process creates it. Does nothing if it is already loaded.
 pub async fn load(ctx: &Context) -> Result<()> {
     if ctx.signer.0.get().is_some() {
         return Ok(());
@@ -47,13 +47,13 @@ pub async fn load(ctx: &Context) -> Result<()> {
 }
 
 impl Signer {
-    /// `text` with its signature before it, for the Redis key `name` alone. `None`: the key is not known yet.
+    /// Prepends the signature to `text`, for the Redis key `name` only. `None`: the key is not loaded yet.
     pub fn sign(&self, name: &str, text: &str) -> Option<String> {
         let tag = hmac::sign(self.0.get()?, &message(name, text));
         Some(format!("{}.{text}", URL_SAFE_NO_PAD.encode(tag)))
     }
 
-    /// The text of a signed value. `None`: it was not signed by us, or not for this name.
+    /// The text of a signed value. `None`: not signed by Larder, or not for this name.
     pub fn verify<'a>(&self, name: &str, signed: &'a str) -> Option<&'a str> {
         let (tag, text) = signed.split_once('.')?;
         let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
@@ -62,7 +62,7 @@ impl Signer {
     }
 }
 
-/// No two pairs of name and text have the same: the length of the name comes first.
+/// Unambiguous for every pair of name and text, because the length of the name comes first.
 fn message(name: &str, text: &str) -> Vec<u8> {
     [&(name.len() as u64).to_be_bytes(), name.as_bytes(), text.as_bytes()].concat()
 }

@@ -1,5 +1,5 @@
-//! Slots for work that holds memory or a connection: so many in the process, and fewer for each person, session and
-//! address, so that no one can take all of them.
+//! Slots for work that holds memory or a connection: limited per process, and further per user, session and address,
+//! so that no one can take all of them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ struct Taken {
     by_holder: HashMap<Holder, usize>,
 }
 
-/// A slot, until it is dropped.
+/// A slot that is released on drop.
 pub struct Slot {
     shared: Arc<Shared>,
     holders: Vec<Holder>,
@@ -48,7 +48,7 @@ impl Slots {
         Self(Arc::new(Shared { what, max, taken: Mutex::default() }))
     }
 
-    /// A slot that counts for each of `holders`, of which each may have at most so many. Busy where one has as many.
+    /// Takes a slot that counts for each of `holders`, up to the given limit per holder. Busy if a limit is reached.
     pub fn take(&self, holders: &[(Holder, usize)]) -> Result<Slot> {
         let (what, max) = (self.0.what, self.0.max);
         let mut taken = self.0.taken();
@@ -70,12 +70,12 @@ impl Slots {
         Ok(Slot { shared: Arc::clone(&self.0), holders: holders.iter().map(|(holder, _)| *holder).collect() })
     }
 
-    /// As [`Self::take`], for the person who acts.
+    /// Like [`Self::take`], for the acting user.
     pub fn take_for(&self, actor: &Actor, max_each: usize) -> Result<Slot> {
         self.take(&[(Holder::Person(actor.id), max_each)])
     }
 
-    /// How many are taken now.
+    /// Number of slots in use.
     pub fn count(&self) -> usize {
         self.0.taken().all
     }

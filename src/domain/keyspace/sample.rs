@@ -1,4 +1,4 @@
-//! What a cache is full of, by the beginnings of its names: all keys of a small one, some thousand of a large one.
+//! What a cache contains, by key prefix: all keys of a small one, a few thousand of a large one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,20 +18,20 @@ const KEY: &str = "larder:key-sample";
 const LOCK: &str = "larder:lock:key-sample";
 /// How long a sample may take before another replica takes one.
 const TAKING: Duration = Duration::from_secs(10);
-const KEPT: Duration = Duration::from_secs(3600);
+const SAMPLE_TTL: Duration = Duration::from_secs(3600);
 const RECENT: TimeDelta = TimeDelta::seconds(5);
 const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
-/// Smaller ones are looked at whole.
-const SMALL: u64 = 10_000;
-/// Of a larger one: the share of a group is off by at most 1/√n, 1.6 %.
-const SAMPLED: usize = 4_000;
-/// Names of one round trip: the server is not held for longer than a millisecond or two.
-const ROUND: usize = 200;
-/// Parts of a name that make a group: `cache:listing:…` is in `cache:` and in `cache:listing:`.
+/// Smaller databases are examined completely.
+const EXAMINE_ALL_BELOW: u64 = 10_000;
+/// For larger ones: a group's share is off by at most 1/√n, 1.6 %.
+const SAMPLE_SIZE: usize = 4_000;
+/// Keys per round trip, so that the server is not busy for longer than a millisecond or two.
+const BATCH: usize = 200;
+/// Number of name parts that form groups: `cache:listing:…` is in `cache:` and in `cache:listing:`.
 const DEPTH: usize = 3;
 const MOST_GROUPS: usize = 400;
 
-/// What is left of lives, in seconds; the last count of a group is of those without an end.
+/// Remaining TTLs in seconds; the last count of a group is for keys without expiry.
 pub const LIVES: [(u64, &str); 5] =
     [(60, "under a minute"), (3600, "under an hour"), (86_400, "under a day"), (7 * 86_400, "under a week"), (u64::MAX, "longer")];
 
@@ -40,37 +40,37 @@ pub struct Sample {
     pub at: DateTime<Utc>,
     /// Keys in the database.
     pub total: u64,
-    /// Keys that were looked at.
+    /// Keys examined.
     pub sampled: u64,
-    /// Whether these were all.
+    /// Whether all keys were examined.
     pub whole: bool,
-    /// Of those looked at: kept by Larder for itself.
+    /// Examined keys that belong to Larder itself.
     pub own: u64,
     pub own_bytes: u64,
     /// Most keys first.
     pub groups: Vec<Group>,
 }
 
-/// Keys whose names begin so. Figures are of the sample.
+/// Keys with a common prefix. The numbers are those of the sample.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Group {
-    /// With the colon at its end; empty for names without one.
+    /// Including the trailing colon; empty for names without one.
     pub prefix: Vec<u8>,
     pub depth: usize,
     pub keys: u64,
-    /// By the server's estimate of each.
+    /// According to the server's estimates.
     pub bytes: u64,
     pub lives: [u64; LIVES.len() + 1],
 }
 
 impl Sample {
-    /// A figure of the sample, for the whole.
+    /// A number of the sample, scaled to all keys.
     pub fn scaled(&self, figure: u64) -> u64 {
         let scaled = u128::from(figure) * u128::from(self.total) / u128::from(self.sampled.max(1));
         u64::try_from(scaled).unwrap_or(u64::MAX)
     }
 
-    /// By how much of all keys a group's share may be wrong, in percent; 0 where all were looked at.
+    /// Margin of error of a group's share, in percent; 0 if all keys were examined.
     pub fn error(&self) -> f64 {
         if self.whole { 0.0 } else { 100.0 / (self.sampled.max(1) as f64).sqrt() }
     }
@@ -80,12 +80,13 @@ impl Sample {
 #[derive(Clone, Default)]
 pub struct Sampling(Arc<Mutex<Option<Sample>>>);
 
-/// The last one, of an hour at most, whichever replica took it; else a new one.
+/// The last sample of any replica, at most an hour old; otherwise a new one.
 pub async fn sample(ctx: &Context, browse: &BrowseCommands<'_>) -> Result<Sample> {
     at_least(ctx, browse, TimeDelta::hours(1)).await
 }
 
-/// A new one, unless the last is newer than a few seconds.
+/// A new sample, unless the last one is only a few seconds old, since examining thousands of keys must not be
+/// repeated at will.
 pub async fn sample_again(ctx: &Context, browse: &BrowseCommands<'_>) -> Result<Sample> {
     at_least(ctx, browse, RECENT).await
 }
@@ -123,29 +124,29 @@ async fn at_least(ctx: &Context, browse: &BrowseCommands<'_>, age: TimeDelta) ->
 
 async fn take(ctx: &Context, browse: &BrowseCommands<'_>) -> Result<Sample> {
     let total = browse.count_keys().await?;
-    let whole = total <= SMALL;
+    let whole = total <= EXAMINE_ALL_BELOW;
     let names = if whole { all(browse).await? } else { some(browse).await? };
     let mut counting = Counting { sampled: names.len() as u64, ..Counting::default() };
-    for round in names.chunks(ROUND) {
+    for round in names.chunks(BATCH) {
         let described = browse.describe(round).await?;
         for (name, described) in round.iter().zip(described) {
             counting.add(name, &described, is_own(&ctx.redis, name));
         }
     }
     let sample = counting.finish(total, whole);
-    // Without Redis' memory of it the next page samples again.
-    let _ = ctx.redis.best_effort(REDIS_TIMEOUT).set_json(KEY, &sample, Some(KEPT)).await;
+    // If Redis cannot store the sample, the next page takes a new one.
+    let _ = ctx.redis.best_effort(REDIS_TIMEOUT).set_json(KEY, &sample, Some(SAMPLE_TTL)).await;
     Ok(sample)
 }
 
 async fn all(browse: &BrowseCommands<'_>) -> Result<Vec<Vec<u8>>> {
     let (mut names, mut cursor) = (Vec::new(), 0);
     loop {
-        let (next, found) = browse.scan(cursor, None, None, ROUND).await?;
+        let (next, found) = browse.scan(cursor, None, None, BATCH).await?;
         names.extend(found);
         cursor = next;
         // It may grow meanwhile.
-        if cursor == 0 || names.len() as u64 > 2 * SMALL {
+        if cursor == 0 || names.len() as u64 > 2 * EXAMINE_ALL_BELOW {
             break;
         }
     }
@@ -155,9 +156,9 @@ async fn all(browse: &BrowseCommands<'_>) -> Result<Vec<Vec<u8>>> {
 }
 
 async fn some(browse: &BrowseCommands<'_>) -> Result<Vec<Vec<u8>>> {
-    let mut names = Vec::with_capacity(SAMPLED);
-    while names.len() < SAMPLED {
-        let found = browse.random_keys(ROUND).await?;
+    let mut names = Vec::with_capacity(SAMPLE_SIZE);
+    while names.len() < SAMPLE_SIZE {
+        let found = browse.random_keys(BATCH).await?;
         if found.is_empty() {
             break;
         }

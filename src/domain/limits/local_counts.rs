@@ -1,7 +1,8 @@
-//! Requests that a process lets through by itself, and tells Redis of a moment later, all together.
+//! Requests that a process lets through without Redis and reports to it shortly afterwards, in batches.
 //!
-//! Only while somebody is far from the limit: their last quarter is counted in Redis request by request. Until Redis has
-//! heard of them several consoles may let through more than the limit; all are counted, so it is paid back.
+//! Only used for users far from their limit: the last quarter is counted in Redis request by request. Until requests
+//! are reported, several consoles may let through more than the limit; since all are counted, later requests
+//! compensate for it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,30 +12,30 @@ use uuid::Uuid;
 
 use super::Standing;
 
-/// How late Redis hears of a request.
+/// Delay before requests are reported.
 pub(super) const DELAY: Duration = Duration::from_millis(100);
-/// How long what Redis said last is believed.
-const BELIEVED: Duration = Duration::from_secs(1);
-const MOST: usize = 1000;
+/// How long the last state reported by Redis is used.
+const MAX_AGE: Duration = Duration::from_secs(1);
+const MAX_USERS: usize = 1000;
 
-/// By person.
+/// By user.
 #[derive(Clone, Default)]
 pub struct LocalCounts(Arc<Mutex<HashMap<Uuid, Account>>>);
 
 struct Account {
-    /// As Redis said last.
+    /// As last reported by Redis.
     standing: Standing,
     asked: Instant,
-    /// Let through, and Redis does not know.
+    /// Requests let through that Redis does not know about.
     unreported: u64,
 }
 
-/// What comes of one request more.
+/// The decision about one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Count {
-    /// It is let through. Whose it is the first of, tells Redis after [`DELAY`].
+    /// Let through. The caller of the first such request reports to Redis after [`DELAY`].
     LetThrough { standing: Standing, is_first: bool },
-    /// Redis has to be asked, and told of so many before.
+    /// Redis must be asked, and this many earlier requests reported.
     Ask { before: u64 },
 }
 
@@ -48,8 +49,8 @@ impl LocalCounts {
         let Some(account) = accounts.get_mut(&user) else { return Count::Ask { before: 0 } };
         let Standing { policy, remaining, allowed, .. } = account.standing;
         let left = remaining.saturating_sub(account.unreported + 1);
-        if !allowed || left <= policy.limit / 4 || account.asked.elapsed() >= BELIEVED {
-            // Until the answer is there.
+        if !allowed || left <= policy.limit / 4 || account.asked.elapsed() >= MAX_AGE {
+            // Until the response arrives.
             account.standing.remaining = left;
             return Count::Ask { before: std::mem::take(&mut account.unreported) };
         }
@@ -57,7 +58,7 @@ impl LocalCounts {
         Count::LetThrough { standing: Standing { remaining: left, ..account.standing }, is_first: account.unreported == 1 }
     }
 
-    /// What Redis has to be told of; it counts as told.
+    /// The requests to report; they count as reported.
     pub(super) fn take_unreported(&self, user: Uuid) -> u64 {
         let mut accounts = self.lock();
         let Some(account) = accounts.get_mut(&user) else { return 0 };
@@ -65,12 +66,12 @@ impl LocalCounts {
         std::mem::take(&mut account.unreported)
     }
 
-    /// What Redis says of this person; how they stand with those that it has not been told of.
+    /// Stores the state reported by Redis; returns the state including unreported requests.
     pub(super) fn update(&self, user: Uuid, standing: Standing) -> Standing {
         let mut accounts = self.lock();
-        if accounts.len() >= MOST && !accounts.contains_key(&user) {
-            accounts.retain(|_, account| account.unreported > 0 || account.asked.elapsed() < BELIEVED);
-            if accounts.len() >= MOST {
+        if accounts.len() >= MAX_USERS && !accounts.contains_key(&user) {
+            accounts.retain(|_, account| account.unreported > 0 || account.asked.elapsed() < MAX_AGE);
+            if accounts.len() >= MAX_USERS {
                 return standing;
             }
         }
@@ -96,20 +97,20 @@ mod tests {
     }
 
     #[test]
-    fn redis_hears_of_every_request_once_and_of_the_last_quarter_one_by_one() {
+    fn every_request_is_reported_once_and_the_last_quarter_individually() {
         let (counts, user) = (LocalCounts::default(), Uuid::now_v7());
-        assert_eq!(counts.count(user), Count::Ask { before: 0 }, "nobody has asked yet");
+        assert_eq!(counts.count(user), Count::Ask { before: 0 }, "no request yet");
         counts.update(user, standing(29));
         assert_eq!([28, 27, 26].map(|_| counts.count(user)), [let_through(28, true), let_through(27, false), let_through(26, false)]);
         assert_eq!(counts.count(user), Count::Ask { before: 3 });
-        assert_eq!(counts.count(user), Count::Ask { before: 0 }, "each is told of once");
+        assert_eq!(counts.count(user), Count::Ask { before: 0 }, "each is reported once");
         counts.update(user, Standing { allowed: false, ..standing(99) });
-        assert_eq!(counts.count(user), Count::Ask { before: 0 }, "whoever was refused");
-        assert_eq!(counts.count(Uuid::now_v7()), Count::Ask { before: 0 }, "somebody else");
+        assert_eq!(counts.count(user), Count::Ask { before: 0 }, "a refused user");
+        assert_eq!(counts.count(Uuid::now_v7()), Count::Ask { before: 0 }, "another user");
     }
 
     #[test]
-    fn what_redis_does_not_know_yet_is_left_over() {
+    fn unreported_requests_are_subtracted() {
         let (counts, user) = (LocalCounts::default(), Uuid::now_v7());
         counts.update(user, standing(99));
         assert_eq!(counts.count(user), let_through(98, true));
@@ -120,17 +121,17 @@ mod tests {
         assert_eq!(counts.count(user), let_through(94, true));
         let mut accounts = counts.lock();
         let account = accounts.get_mut(&user).unwrap();
-        account.asked = account.asked.checked_sub(BELIEVED).unwrap();
+        account.asked = account.asked.checked_sub(MAX_AGE).unwrap();
         drop(accounts);
-        assert_eq!(counts.count(user), Count::Ask { before: 1 }, "what was said long ago is not believed");
+        assert_eq!(counts.count(user), Count::Ask { before: 1 }, "an old state is not used");
     }
 
     #[test]
-    fn there_is_an_end_to_those_it_knows() {
+    fn the_number_of_users_is_limited() {
         let counts = LocalCounts::default();
-        for _ in 0..2 * MOST {
+        for _ in 0..2 * MAX_USERS {
             counts.update(Uuid::now_v7(), standing(99));
         }
-        assert_eq!(counts.0.lock().unwrap().len(), MOST);
+        assert_eq!(counts.0.lock().unwrap().len(), MAX_USERS);
     }
 }

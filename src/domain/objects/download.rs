@@ -1,4 +1,4 @@
-//! Downloads: conditions and ranges passed on, a stream that ends in an error where the store's did.
+//! Downloads: forwards conditions and ranges; the stream ends with an error if the store's does.
 
 mod read_log;
 mod source;
@@ -21,7 +21,7 @@ pub use read_log::ReadLog;
 use source::Source;
 pub use source::{OpenBodies, park_slow_downloads};
 
-/// Conditional and Range headers, passed on as they came.
+/// Conditional and Range headers, forwarded as received.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
     pub range: Option<String>,
@@ -32,7 +32,7 @@ pub struct Conditions {
     pub if_unmodified_since: Option<String>,
 }
 
-/// What a download answers with. The stream ends in an error where the store's did.
+/// The response to a download. The stream ends with an error if the store's does.
 pub enum Download {
     Body(DownloadBody),
     NotModified {
@@ -47,7 +47,7 @@ pub enum Download {
 
 pub struct DownloadBody {
     pub stream: BoxStream<'static, std::io::Result<Bytes>>,
-    /// Bytes in this answer.
+    /// Bytes in this response.
     pub length: u64,
     /// Set for 206.
     pub content_range: Option<String>,
@@ -57,7 +57,7 @@ pub struct DownloadBody {
     pub content_type: Option<String>,
 }
 
-/// What is asked for.
+/// What is requested.
 pub struct DownloadRequest<'a> {
     pub bucket: &'a BucketName,
     pub key: &'a ObjectKey,
@@ -69,9 +69,9 @@ pub struct DownloadRequest<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Download,
-    /// To be shown by the browser.
+    /// To be displayed by the browser.
     Preview,
-    /// Its headers alone; nothing is read and nothing is audited.
+    /// Only the headers; nothing is read and nothing is audited.
     Head,
 }
 
@@ -86,8 +86,8 @@ impl Purpose {
     }
 }
 
-/// Every read is audited before its first byte is sent, except what an event of the same session names already: the rest
-/// of a download that broke off (with `If-Range`), and the parts of a preview.
+/// Every read is audited before its first byte is sent, except reads already covered by an event of the same session:
+/// the rest of an interrupted download (with `If-Range`), and the parts of a preview.
 pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &DownloadRequest<'_>) -> Result<Download> {
     let DownloadRequest { bucket, key, version, conditions, purpose } = *request;
     check_key(ctx, key)?;
@@ -118,7 +118,7 @@ pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &Dow
             session,
             action,
             resource: audit::object(bucket.as_str(), key.as_str()),
-            // Without an ETag nothing says that two reads are of the same object.
+            // Without an ETag, two reads may be of different objects.
             etag: opened.etag.clone().unwrap_or_else(|| Uuid::now_v7().to_string()),
         };
         let bytes = first..=(first + opened.length).saturating_sub(1).max(first);
@@ -167,8 +167,8 @@ async fn current_etag(ctx: &Context, bucket: &BucketName, key: &ObjectKey, versi
     ctx.s3.head(bucket.as_str(), key.as_str(), version).await.ok().map(|head| head.etag)
 }
 
-/// The Range to ask for: one range of bytes, and only while `If-Range` still holds (RFC 9110, 13.1.5 and 14.2;
-/// a server may ignore a Range that it does not understand, or several).
+/// The Range to request: a single range of bytes, and only while `If-Range` holds (RFC 9110, 13.1.5 and 14.2; a
+/// server may ignore ranges it does not understand, or multiple ranges).
 async fn effective_range(
     ctx: &Context,
     bucket: &BucketName,
@@ -199,19 +199,19 @@ fn is_one_range(range: &str) -> bool {
     number(first) && number(last) && ordered && !(first.is_empty() && last.is_empty())
 }
 
-/// The first byte that `Content-Range: bytes 5-9/10` names.
+/// The first byte named by `Content-Range: bytes 5-9/10`.
 fn first_of_content_range(content_range: &str) -> Option<u64> {
     content_range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
 }
 
-/// `Content-Disposition: attachment` for any Unicode name: an ASCII form for old clients, the whole name in
-/// RFC 8187 form (RFC 6266).
+/// `Content-Disposition: attachment` for any Unicode name: an ASCII form for old clients, and the full name in RFC
+/// 8187 form (RFC 6266).
 pub fn disposition(name: &str) -> String {
     let name = name.trim_end_matches('/');
     let plain: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || "!#$&+-.^_`|~ ()[]{}@,;='".contains(c) { c } else { '_' }).collect();
     let plain = if plain.trim().is_empty() { "download".to_owned() } else { plain };
-    // What RFC 8187 calls attr-char stays; all else is escaped.
+    // RFC 8187 attr-chars are kept; everything else is escaped.
     const ATTR: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
         .remove(b'!')
         .remove(b'#')
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_name_travels_in_a_header() {
+    fn any_name_can_be_sent_in_a_header() {
         assert_eq!(disposition("a.txt"), "attachment; filename=\"a.txt\"; filename*=UTF-8''a.txt");
         assert_eq!(disposition("Ä \"x\"\r\n.pdf"), "attachment; filename=\"_ _x___.pdf\"; filename*=UTF-8''%C3%84%20%22x%22%0D%0A.pdf");
         assert!(disposition("見積書.pdf").ends_with("filename*=UTF-8''%E8%A6%8B%E7%A9%8D%E6%9B%B8.pdf"));
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_well_formed_range_is_passed_on() {
+    fn only_a_single_valid_range_is_forwarded() {
         for good in ["bytes=0-", "bytes=0-0", "bytes=5-9", "bytes=-5"] {
             assert!(is_one_range(good), "{good}");
         }

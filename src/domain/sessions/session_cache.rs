@@ -1,5 +1,5 @@
-//! Whom this process has seen a moment ago, for pages that only show, and for the one that has to open while no store
-//! answers.
+//! Sessions recently seen by this process: for read-only pages, and for the health page, which must open during an
+//! outage.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,13 +10,13 @@ use super::{COPY, Session, hash_of};
 use crate::domain::Context;
 use crate::domain::health::Service;
 
-/// How long somebody is still known while Postgres is away, where nobody's session can be ended either.
+/// How long a session stays valid while Postgres is down, when no session can be ended either.
 const OUTAGE: Duration = Duration::from_secs(3600);
-/// How late a page that only shows may hear of a session that was ended at another console.
-const MOMENT: Duration = Duration::from_secs(1);
-const MOST: usize = 1000;
+/// How long a read-only page may accept a session that was ended at another console.
+const RECENT: Duration = Duration::from_secs(1);
+const MAX_SESSIONS: usize = 1000;
 
-/// By the digest of the token: whose it is, and when that was last found out.
+/// By the digest of the token: the session, and when it was last confirmed.
 type Seen = HashMap<Vec<u8>, (Session, Instant)>;
 
 #[derive(Clone, Default)]
@@ -25,11 +25,11 @@ pub struct SessionCache(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     seen: Mutex<Seen>,
-    /// How often sessions were forgotten.
+    /// Number of times that a session was removed.
     forgotten: AtomicU64,
 }
 
-/// A look-up that has begun.
+/// A lookup in progress.
 #[derive(Clone, Copy)]
 pub(in crate::domain) struct Lookup {
     at: Instant,
@@ -47,32 +47,32 @@ impl SessionCache {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Call it before whoever knows the session is asked.
+    /// Call this before looking up the session.
     pub(in crate::domain) fn asking(&self) -> Lookup {
         Lookup { at: Instant::now(), forgotten: self.0.forgotten.load(Ordering::SeqCst) }
     }
 
-    /// What was found, unless some session was ended here since: it may have been this one.
+    /// Stores the result of a lookup, unless a session was ended here since it started: it may have been this one.
     pub(super) fn enter(&self, hash: &[u8], session: &Session, asking: Lookup) {
         let mut known = self.lock();
         if self.0.forgotten.load(Ordering::SeqCst) != asking.forgotten {
             return;
         }
-        if known.len() >= MOST && !known.contains_key(hash) {
+        if known.len() >= MAX_SESSIONS && !known.contains_key(hash) {
             known.retain(|_, (_, seen)| seen.elapsed() < COPY);
-            if known.len() >= MOST {
+            if known.len() >= MAX_SESSIONS {
                 return;
             }
         }
         known.insert(hash.to_vec(), (session.clone(), asking.at));
     }
 
-    /// It was not found.
+    /// The session was not found.
     pub(super) fn remove(&self, hash: &[u8]) {
         self.lock().remove(hash);
     }
 
-    /// It was ended: nothing that was asked before counts any more.
+    /// The session was ended: lookups in progress are not stored.
     pub(super) fn forget(&self, hash: &[u8]) {
         let mut known = self.lock();
         self.0.forgotten.fetch_add(1, Ordering::SeqCst);
@@ -89,9 +89,9 @@ impl SessionCache {
     }
 }
 
-/// Whoever was found within the last second, for what only shows.
+/// The session, if confirmed within the last second; for read-only pages.
 pub fn recently_seen(ctx: &Context, token: &str) -> Option<Session> {
-    ctx.session_cache.within(&hash_of(token)?, MOMENT)
+    ctx.session_cache.within(&hash_of(token)?, RECENT)
 }
 
 /// The session of a token for a page that must open while no store answers: as this process saw it a moment ago, and
@@ -115,21 +115,21 @@ mod tests {
     }
 
     #[test]
-    fn whoever_was_seen_is_known_until_forgotten_and_there_is_an_end_to_it() {
+    fn sessions_are_cached_until_removed_and_their_number_is_limited() {
         let known = SessionCache::default();
         known.enter(b"one", &session("one"), known.asking());
         assert_eq!(known.within(b"one", COPY).unwrap().name, "one");
         assert!(known.within(b"one", Duration::ZERO).is_none() && known.within(b"two", COPY).is_none());
-        for at in 0..2 * MOST {
+        for at in 0..2 * MAX_SESSIONS {
             known.enter(&at.to_be_bytes(), &session("many"), known.asking());
         }
-        assert_eq!(known.lock().len(), MOST);
+        assert_eq!(known.lock().len(), MAX_SESSIONS);
         known.forget(b"one");
         assert!(known.within(b"one", COPY).is_none());
     }
 
     #[test]
-    fn what_was_looked_up_before_an_end_is_not_kept_after_it() {
+    fn a_lookup_started_before_the_end_of_a_session_is_not_stored() {
         let known = SessionCache::default();
         let asking = known.asking();
         known.forget(b"one");

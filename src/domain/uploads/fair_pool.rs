@@ -1,5 +1,5 @@
-//! Memory of one kind, shared fairly: while several people upload, none of them holds more than a fair part of it, and
-//! everyone gets at least what one request needs.
+//! One kind of memory, shared fairly: while several users upload, none holds more than a fair share of it, and each
+//! gets at least what one request needs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-/// Permits count kibibytes: a semaphore holds no more than 2^29 of them on 32-bit machines.
+/// Permits count kibibytes, because a semaphore holds at most 2^29 permits on 32-bit machines.
 pub(super) const UNIT: usize = 1024;
 
 /// A user; `None`: Larder itself.
@@ -19,20 +19,20 @@ pub(super) struct FairPool(Arc<Shared>);
 
 struct Shared {
     semaphore: Arc<Semaphore>,
-    /// Kibibytes.
+    /// In kibibytes.
     size: u32,
-    /// Kibibytes that each person holds or waits for in turn.
+    /// Kibibytes that each user holds or waits for.
     held: Mutex<HashMap<Person, u32>>,
     freed: Notify,
 }
 
-/// Memory that is returned when this is dropped.
+/// Memory that is released on drop.
 pub(super) struct Grant {
     share: Share,
     permit: OwnedSemaphorePermit,
 }
 
-/// Counts for one person.
+/// Counts for one user.
 struct Share {
     shared: Arc<Shared>,
     person: Person,
@@ -62,8 +62,8 @@ impl Shared {
         self.freed.notify_waiters();
     }
 
-    /// Counts for the person, unless that would be more than a fair share: one part in as many as there are people, and
-    /// one part stays for whoever comes next.
+    /// Counts for the user, unless that would exceed a fair share: one part per user, with one part reserved for the
+    /// next user.
     fn try_count(self: &Arc<Self>, person: Person, units: u32) -> Option<Share> {
         let mut held = self.held();
         let own = held.get(&person).copied().unwrap_or(0);
@@ -93,7 +93,7 @@ impl FairPool {
         u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.0.size)
     }
 
-    /// Memory that is free now, and a fair share.
+    /// The memory that is free now, within a fair share.
     pub fn try_take(&self, person: Person, bytes: usize) -> Option<Grant> {
         let units = self.units(bytes);
         let share = self.0.try_count(person, units)?;
@@ -101,14 +101,14 @@ impl FairPool {
         Some(Grant { share, permit })
     }
 
-    /// Waits for its turn: first for a fair share, then for free memory, first come, first served. `None`: not in time.
+    /// Waits first for a fair share, then for free memory, in FIFO order. `None`: not available in time.
     pub async fn take(&self, person: Person, bytes: usize, timeout: Duration) -> Option<Grant> {
         let units = self.units(bytes);
         let taking = async {
             let share = loop {
                 let freed = self.0.freed.notified();
                 tokio::pin!(freed);
-                // Before the look, so that nothing is missed between it and the wait.
+                // Registered before the check, so that no notification is missed in between.
                 freed.as_mut().enable();
                 if let Some(share) = self.0.try_count(person, units) {
                     break share;
@@ -123,7 +123,7 @@ impl FairPool {
 }
 
 impl Grant {
-    /// Returns all but what `bytes` need.
+    /// Releases everything that `bytes` do not need.
     pub fn shrink(&mut self, bytes: usize) {
         let kept = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         let Some(unused) = self.share.units.checked_sub(kept).filter(|unused| *unused > 0) else { return };
@@ -150,7 +150,8 @@ mod tests {
         let others: Vec<Grant> = std::iter::from_fn(|| pool.try_take(other, kib(8))).collect();
         assert_eq!(others.len(), 4, "a third of it while two upload");
         assert!(pool.take(third, kib(16), SHORT).await.is_some(), "and there is some for a third");
-        // What silence returns is free for others at once, and for the person again when it is a fair share.
+        // Memory released by an inactive user is available to others immediately, and to the user again within a fair
+        // share.
         held.iter_mut().for_each(|grant| grant.shrink(kib(1)));
         assert_eq!(pool.in_use(), kib(6 + 32));
         assert!(pool.try_take(one, kib(8)).is_some());
