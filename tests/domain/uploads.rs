@@ -254,7 +254,7 @@ async fn slots_are_limited_per_user_and_in_total_with_a_retry_time() {
     assert!(matches!(&refused, Err(Error::Busy { why, .. }) if why.contains("one person")), "{refused:?}");
     let third = open(&person(2)).await.unwrap();
     let refused = open(&person(3)).await.map(|_| ());
-    assert!(matches!(&refused, Err(Error::Busy { why, .. }) if why.contains("at once")), "{refused:?}");
+    assert!(matches!(&refused, Err(Error::Busy { why, .. }) if why.contains("at the same time")), "{refused:?}");
     assert_eq!(app.ctx.upload_memory.in_progress(), 3);
     drop(held);
     open(&person(3)).await.unwrap();
