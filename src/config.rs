@@ -1,4 +1,4 @@
-//! `Config::from_env`, read once. Every fault is reported together, and secrets cannot be printed.
+//! `Config::from_env` reads the environment once. All errors are reported together, and secrets cannot be printed.
 
 mod network;
 mod read;
@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use network::Network;
 use read::Reader;
 
-/// With its deadline of up to two seconds a check finds out within six that a server stands still.
+/// With the deadline of up to two seconds, a check detects within six seconds that a server is frozen.
 const PROBE_PERIOD: Duration = Duration::from_secs(4);
 
 /// A value that neither `Debug` nor `Display` shows.
@@ -52,11 +52,11 @@ pub enum LogFormat {
 /// Where the object store is and how to sign requests to it.
 #[derive(Clone, Debug)]
 pub struct S3Config {
-    /// `None` means AWS itself.
+    /// `None` means AWS.
     pub endpoint: Option<String>,
-    /// What presigned links show instead of `endpoint`, where browsers reach the store by another name.
+    /// Used in presigned links instead of `endpoint`, if browsers reach the store by another name.
     pub public_url: Option<String>,
-    /// Made at start if absent; shown when the key may not list buckets. Never empty.
+    /// Created at startup if missing, and listed when the key may not list buckets. Never empty.
     pub buckets: Vec<String>,
     pub region: String,
     pub access_key_id: String,
@@ -77,12 +77,13 @@ pub struct LinkKey {
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
     pub url: Secret,
-    /// For the pages that show keys: a user who may only look, change lifetimes and delete. `None`: `url`.
+    /// For the pages that show keys: a user that may only read keys, change their expiry and delete them. `None`:
+    /// `url` is used.
     pub browse_url: Option<Secret>,
     pub pool_size: usize,
-    /// How long one command may take.
+    /// The deadline of one command.
     pub timeout: Duration,
-    /// Put before every key; empty outside tests.
+    /// Prefixed to every key. Empty except in tests.
     pub prefix: String,
 }
 
@@ -91,7 +92,7 @@ pub struct RedisConfig {
 pub struct UploadConfig {
     pub memory: usize,
     pub max_size: u64,
-    /// Uploads under way in this process, and of one person.
+    /// The maximum number of simultaneous uploads in this process, and per person.
     pub at_once: usize,
     pub at_once_each: usize,
     pub lease: Duration,
@@ -110,7 +111,7 @@ pub struct Config {
     pub bind: SocketAddr,
     /// Scheme, host and port by which browsers reach Larder, without a trailing slash.
     pub public_url: Option<String>,
-    /// Peers whose `X-Forwarded-For` is believed.
+    /// Peers whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<Network>,
     pub data_dir: PathBuf,
     pub database_url: Secret,
@@ -121,37 +122,37 @@ pub struct Config {
     pub migrate_on_start: bool,
     pub metrics_token: Option<Secret>,
     pub read_only: bool,
-    /// Pages that one person may ask for in a minute; 0: any number.
+    /// The number of pages that one person may request per minute. 0: unlimited.
     pub rate_limit_per_minute: u64,
-    /// Downloads and previews in progress at once, of the process and of one person.
+    /// The maximum number of simultaneous downloads and previews, in total and per person.
     pub download_limit: usize,
     pub download_limit_per_person: usize,
     pub qdrant_url: Option<String>,
     pub qdrant_api_key: Option<Secret>,
     pub litellm_url: Option<String>,
     pub litellm_master_key: Option<Secret>,
-    /// The aliases that the applications behind Larder expect LiteLLM to know.
+    /// The model aliases that the applications expect LiteLLM to provide.
     pub litellm_models: Vec<String>,
     pub log_format: LogFormat,
-    /// Between two checks of one service; shorter in tests.
+    /// The time between two checks of one service. Shorter in tests.
     pub probe_period: Duration,
 }
 
-/// Everything that is wrong with the environment, one line a fault.
+/// All errors in the environment variables, one line each.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Faults(pub Vec<String>);
+pub struct ConfigErrors(pub Vec<String>);
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "The configuration has faults:")?;
-        for fault in &self.0 {
-            writeln!(f, "  - {fault}")?;
+        writeln!(f, "The configuration has errors:")?;
+        for error in &self.0 {
+            writeln!(f, "  - {error}")?;
         }
         f.write_str("See .env.example for every variable.")
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigErrors {}
 
 /// Where the three stores come from: the environment, or servers that Larder starts itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +161,7 @@ pub enum Stores<'a> {
     Embedded(&'a EmbeddedUrls),
 }
 
-/// What the embedded servers answer to.
+/// The addresses and credentials of the embedded servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbeddedUrls {
     pub database_url: String,
@@ -171,28 +172,28 @@ pub struct EmbeddedUrls {
 }
 
 impl EmbeddedUrls {
-    /// As the user of `deploy/redis/browse.acl`, who has the same password here.
+    /// The user of `deploy/redis/browse.acl`, who has the same password here.
     pub fn redis_browse_url(&self) -> String {
         self.redis_url.replacen("?pass=", "?user=larder-browse&pass=", 1)
     }
 }
 
 impl Config {
-    /// Reads the process environment (and `.env`, where `dotenvy` has loaded it before).
+    /// Reads the process environment, including `.env` if `dotenvy` has loaded it before.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-    pub fn from_env(stores: Stores<'_>) -> Result<Self, Faults> {
+    pub fn from_env(stores: Stores<'_>) -> Result<Self, ConfigErrors> {
         Self::from_lookup(&|name| std::env::var(name).ok(), stores)
     }
 
-    /// Where the embedded servers keep their data: read before the rest, because they must run first.
+    /// The directory of the embedded servers. It is read before the rest, because they must run first.
     pub fn data_dir_from_env() -> PathBuf {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
         let value = std::env::var("DATA_DIR").ok();
         PathBuf::from(value.filter(|v| !v.is_empty()).unwrap_or_else(|| "./data".into()))
     }
 
-    /// Where Larder listens, for commands that ask it. An error where it is no address.
-    pub fn bind_from_env() -> Result<SocketAddr, Faults> {
+    /// The address that Larder listens on, for commands that send requests to it.
+    pub fn bind_from_env() -> Result<SocketAddr, ConfigErrors> {
         let mut read = Reader::new(&|name| {
             #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
             let value = std::env::var(name).ok();
@@ -202,14 +203,14 @@ impl Config {
         read.finish(bind)
     }
 
-    /// As `from_env`, with the environment handed in.
-    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>, stores: Stores<'_>) -> Result<Self, Faults> {
+    /// Like `from_env`, with a given environment.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>, stores: Stores<'_>) -> Result<Self, ConfigErrors> {
         let mut read = Reader::new(lookup);
         let environment = match read.text(&["APP_ENV"]).as_deref() {
             None | Some("development") => Environment::Development,
             Some("production") => Environment::Production,
             Some(other) => {
-                read.fault("APP_ENV", &format!("is {other:?}"), "APP_ENV=production (or development)");
+                read.error("APP_ENV", &format!("is {other:?}"), "APP_ENV=production (or development)");
                 Environment::Development
             }
         };
@@ -248,7 +249,7 @@ impl Config {
                 None | Some("text") => LogFormat::Text,
                 Some("json") => LogFormat::Json,
                 Some(other) => {
-                    read.fault("LOG_FORMAT", &format!("is {other:?}"), "LOG_FORMAT=json (or text)");
+                    read.error("LOG_FORMAT", &format!("is {other:?}"), "LOG_FORMAT=json (or text)");
                     LogFormat::Text
                 }
             },
@@ -257,17 +258,17 @@ impl Config {
         read.finish(config)
     }
 
-    /// Whether browsers reach Larder over https, by `PUBLIC_URL`.
+    /// Whether browsers use https to reach Larder, according to `PUBLIC_URL`.
     pub fn is_https(&self) -> bool {
         self.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
     }
 
-    /// The origin that forms may come from, where `PUBLIC_URL` fixes it.
+    /// The origin that forms must come from, if `PUBLIC_URL` is set.
     pub fn origin(&self) -> Option<&str> {
         self.public_url.as_deref()
     }
 
-    /// Things that work but should not stay so, for the log and the health page.
+    /// Settings that work but should be changed, for the log and the health page.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.environment == Environment::Production && !redis_url::has_password(self.redis.url.reveal()) {
@@ -275,21 +276,22 @@ impl Config {
         }
         if self.environment == Environment::Production && self.redis.browse_url.is_none() {
             warnings.push(
-                "The pages that show Redis' keys use Larder's own user. With REDIS_BROWSE_URL they use one who cannot do harm: see \
+                "The pages that show Redis' keys use Larder's own Redis user. Set REDIS_BROWSE_URL to a user with fewer permissions: see \
                  deploy/redis/browse.acl."
                     .to_owned(),
             );
         }
         if self.environment == Environment::Production && self.trusted_proxies.is_empty() {
             warnings.push(
-                "TRUSTED_PROXIES is empty in production. Behind a proxy everybody then has its address, and ten wrong passwords of one \
-                 person make all wait."
+                "TRUSTED_PROXIES is empty in production. Behind a proxy, all requests then have the same address, and ten wrong passwords of one \
+                 person lock out everyone."
                     .to_owned(),
             );
         }
         if self.trusted_proxies.iter().any(Network::is_everybody) {
-            warnings
-                .push("TRUSTED_PROXIES trusts everybody: whoever asks may claim any address, and no limit by address holds.".to_owned());
+            warnings.push(
+                "TRUSTED_PROXIES trusts every address: any client can claim any address, and limits per address do not work.".to_owned(),
+            );
         }
         warnings
     }

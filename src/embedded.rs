@@ -1,7 +1,7 @@
 //! Private PostgreSQL, Redis and S3 servers under one directory, for a first run and for the tests.
 //!
 //! They listen on loopback or unix sockets only, die with this process even when it is killed, and are
-//! started again when they die. Everything here blocks: call it from a thread, or through `spawn_blocking`.
+//! restarted when they die. Everything here blocks: call it from a thread, or through `spawn_blocking`.
 
 mod directory;
 mod isolation;
@@ -21,12 +21,12 @@ use directory::Directory;
 pub use programs::S3Kind;
 pub use server::Server;
 
-/// Why the servers did not start. The message is for the person at the terminal.
+/// Why the servers did not start. The message is printed on the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{} is in use by another Larder (process {pid}). Stop it, or choose another DATA_DIR.", .dir.display())]
     Locked { dir: PathBuf, pid: String },
-    #[error("Larder needs programs that are not here:\n{0}`make run` installs them.")]
+    #[error("Larder needs programs that are not installed:\n{0}`make run` installs them.")]
     Missing(String),
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
@@ -43,7 +43,7 @@ impl Error {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Whether data outlives a power cut. Tests do without, and so are faster.
+    /// Whether data survives a power failure. Tests turn this off to be faster.
     pub durable: bool,
     pub s3: S3Kind,
 }
@@ -56,7 +56,7 @@ impl Default for Options {
 
 /// The three servers. Dropping it stops them, as `stop` does.
 pub struct Servers {
-    // In the order in which they stop.
+    // In the order in which they are stopped.
     s3: Server,
     redis: Server,
     postgres: Server,
@@ -66,7 +66,8 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts the three at once and returns when all answer. The directory is made if it does not exist.
+    /// Starts the three servers in parallel and returns when all are ready. The directory is created if it does not
+    /// exist.
     pub fn start(data_dir: &Path, options: Options) -> Result<Self, Error> {
         let programs = programs::find(options.s3)?;
         let directory = Directory::open(data_dir)?;
@@ -108,13 +109,13 @@ impl Servers {
         &self.s3
     }
 
-    /// Stops S3, Redis and Postgres, in that order, and gives the directory back.
+    /// Stops S3, Redis and Postgres, in that order, and releases the lock of the directory.
     pub fn stop(self) {
         drop(self);
     }
 }
 
-/// How to reach the servers of a Larder that runs on `data_dir`; nothing where none does.
+/// The addresses of the servers of a Larder process that runs on `data_dir`, or `None` if there is none.
 pub fn urls_of_running(data_dir: &Path) -> Option<EmbeddedUrls> {
     directory::remembered(data_dir)
 }

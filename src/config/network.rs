@@ -1,13 +1,14 @@
-//! The addresses that a proxy may have: one, or a network, because pods and tasks are given another at each start.
+//! The addresses that a proxy may have: a single one, or a network, because pods and tasks get new addresses at each
+//! start.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// An address, or a network as `10.0.0.0/8`.
+/// An address, or a network such as `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
-    /// How many bits of it count.
+    /// The length of the prefix in bits.
     bits: u8,
 }
 
@@ -25,7 +26,7 @@ impl Network {
     }
 }
 
-/// But for the lowest bits.
+/// Without the lowest bits.
 fn same(one: u128, other: u128, lowest: u8) -> bool {
     (one ^ other).checked_shr(lowest.into()).unwrap_or_default() == 0
 }
@@ -44,7 +45,7 @@ impl FromStr for Network {
         if bits > most {
             return Err(());
         }
-        // Peers are compared as IPv4 where they come as IPv4 in IPv6.
+        // Peers with an IPv4 address mapped to IPv6 are compared as IPv4.
         let (address, bits) = match address.to_canonical() {
             IpAddr::V4(mapped) if address.is_ipv6() => (IpAddr::V4(mapped), bits.checked_sub(96).ok_or(())?),
             address => (address, bits),
@@ -53,7 +54,7 @@ impl FromStr for Network {
             IpAddr::V4(address) => u128::from(address.to_bits()) & !(u128::MAX << (32 - bits)),
             IpAddr::V6(address) => address.to_bits() & u128::MAX.checked_shl(u32::from(128 - bits)).map_or(u128::MAX, |mask| !mask),
         };
-        // 10.1.2.3/8 means one address or sixteen million: whoever writes it has to say.
+        // 10.1.2.3/8 could mean one address or sixteen million, so it is rejected.
         if lowest == 0 { Ok(Self { address, bits }) } else { Err(()) }
     }
 }

@@ -1,42 +1,44 @@
-//! The readers of single variables: aliases, `NAME_FILE`, and faults in words.
+//! Readers for single variables: aliases, `NAME_FILE`, and error messages.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{EmbeddedUrls, Environment, Faults, FirstAdmin, LinkKey, Network, RedisConfig, S3Config, Secret, UploadConfig, redis_url};
+use super::{
+    ConfigErrors, EmbeddedUrls, Environment, FirstAdmin, LinkKey, Network, RedisConfig, S3Config, Secret, UploadConfig, redis_url,
+};
 
 pub(super) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
-    faults: BTreeSet<String>,
+    errors: BTreeSet<String>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { lookup, faults: BTreeSet::new() }
+        Self { lookup, errors: BTreeSet::new() }
     }
 
-    pub fn fault(&mut self, name: &str, what: &str, example: &str) {
-        self.faults.insert(format!("{name} {what}. Example: {example}"));
+    pub fn error(&mut self, name: &str, what: &str, example: &str) {
+        self.errors.insert(format!("{name} {what}. Example: {example}"));
     }
 
-    pub fn finish<T>(self, read: T) -> Result<T, Faults> {
-        if self.faults.is_empty() { Ok(read) } else { Err(Faults(self.faults.into_iter().collect())) }
+    pub fn finish<T>(self, read: T) -> Result<T, ConfigErrors> {
+        if self.errors.is_empty() { Ok(read) } else { Err(ConfigErrors(self.errors.into_iter().collect())) }
     }
 
     pub fn bind(&mut self) -> SocketAddr {
         self.parsed(&["BIND"], SocketAddr::from(([127, 0, 0, 1], 8080)), "an address and port", "BIND=127.0.0.1:8080")
     }
 
-    /// The value of one variable: `NAME`, or the content of the file that `NAME_FILE` names. Empty is unset.
+    /// The value of one variable: `NAME`, or the content of the file that `NAME_FILE` points to. Empty means unset.
     fn one(&mut self, name: &str) -> Option<String> {
         let direct = (self.lookup)(name).filter(|value| !value.trim().is_empty());
         let file_name = format!("{name}_FILE");
         let path = (self.lookup)(&file_name).filter(|value| !value.is_empty());
         match (direct, path) {
             (Some(_), Some(_)) => {
-                self.fault(
+                self.error(
                     name,
                     &format!("and {file_name} are both set"),
                     &format!("set only {file_name}=/run/secrets/{}", name.to_lowercase()),
@@ -47,7 +49,7 @@ impl<'a> Reader<'a> {
             (None, Some(path)) => match std::fs::read_to_string(&path) {
                 Ok(value) => Some(value.trim_end_matches(['\r', '\n']).to_owned()).filter(|value| !value.is_empty()),
                 Err(error) => {
-                    self.fault(
+                    self.error(
                         &file_name,
                         &format!("names {path:?}, which cannot be read ({error})"),
                         &format!("{file_name}=/run/secrets/{}", name.to_lowercase()),
@@ -59,12 +61,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The first name is the canonical one. Two names with different values are a fault that names both.
+    /// The first name is the canonical one. Two names with different values are an error.
     pub fn text(&mut self, names: &[&str]) -> Option<String> {
         let found: Vec<(&str, String)> = names.iter().filter_map(|name| self.one(name).map(|value| (*name, value))).collect();
         let (first, value) = found.first()?;
         if let Some((other, _)) = found.iter().find(|(_, other)| other != value) {
-            self.fault(first, &format!("and {other} are two names of one setting and differ"), &format!("set only {}", names[0]));
+            self.error(first, &format!("and {other} are two names of one setting and differ"), &format!("set only {}", names[0]));
         }
         Some(value.clone())
     }
@@ -72,18 +74,18 @@ impl<'a> Reader<'a> {
     pub fn parsed<T: FromStr>(&mut self, names: &[&str], default: T, what: &str, example: &str) -> T {
         let Some(value) = self.text(names) else { return default };
         value.parse().unwrap_or_else(|_| {
-            self.fault(names[0], &format!("is {value:?}, which is not {what}"), example);
+            self.error(names[0], &format!("is {value:?}, which is not {what}"), example);
             default
         })
     }
 
-    /// A whole number within bounds, both included.
+    /// A whole number within the given range.
     pub fn bounded(&mut self, names: &[&str], default: u64, bounds: std::ops::RangeInclusive<u64>, example: &str) -> u64 {
         let value = self.parsed(names, default, "a whole number", example);
         if bounds.contains(&value) {
             return value;
         }
-        self.fault(names[0], &format!("is {value}, outside {} to {}", bounds.start(), bounds.end()), example);
+        self.error(names[0], &format!("is {value}, outside {} to {}", bounds.start(), bounds.end()), example);
         default
     }
 
@@ -94,7 +96,7 @@ impl<'a> Reader<'a> {
             Some("false" | "0" | "no") => false,
             Some(other) => {
                 let what = format!("is {other:?}, which is neither true nor false");
-                self.fault(name, &what, &format!("{name}={default}"));
+                self.error(name, &what, &format!("{name}={default}"));
                 default
             }
         }
@@ -106,11 +108,11 @@ impl<'a> Reader<'a> {
         match parse_bytes(&value) {
             Some(bytes) if bytes >= minimum => bytes,
             Some(_) => {
-                self.fault(name, &format!("is {value:?}, less than {minimum} bytes"), example);
+                self.error(name, &format!("is {value:?}, less than {minimum} bytes"), example);
                 default
             }
             None => {
-                self.fault(name, &format!("is {value:?}, which is not a size"), example);
+                self.error(name, &format!("is {value:?}, which is not a size"), example);
                 default
             }
         }
@@ -122,9 +124,9 @@ impl<'a> Reader<'a> {
         for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             match part.parse() {
                 Ok(address) => addresses.push(address),
-                Err(_) => self.fault(
+                Err(_) => self.error(
                     name,
-                    &format!("holds {part:?}, which is neither an IP address nor a network"),
+                    &format!("contains {part:?}, which is neither an IP address nor a network"),
                     &format!("{name}=10.0.0.2,10.1.0.0/16"),
                 ),
             }
@@ -140,7 +142,7 @@ impl<'a> Reader<'a> {
                 Some(value.trim_end_matches('/').to_owned())
             }
             _ => {
-                self.fault(names[0], "is not an http:// or https:// address", example);
+                self.error(names[0], "is not an http:// or https:// URL", example);
                 None
             }
         }
@@ -152,10 +154,10 @@ impl<'a> Reader<'a> {
         if let Some(url) = &url
             && url.split("://").nth(1).is_some_and(|rest| rest.contains('/'))
         {
-            self.fault("PUBLIC_URL", "has a path; Larder is served at the root of its host", example);
+            self.error("PUBLIC_URL", "has a path; Larder is served at the root of its host", example);
         }
         if url.is_none() && environment == Environment::Production {
-            self.fault("PUBLIC_URL", "is required when APP_ENV=production", example);
+            self.error("PUBLIC_URL", "is required when APP_ENV=production", example);
         }
         url
     }
@@ -166,16 +168,16 @@ impl<'a> Reader<'a> {
         match (email, password) {
             (Some(email), Some(password)) => {
                 if password.chars().count() < 12 {
-                    self.fault("ADMIN_PASSWORD", "is shorter than 12 characters", "ADMIN_PASSWORD='correct horse battery staple'");
+                    self.error("ADMIN_PASSWORD", "is shorter than 12 characters", "ADMIN_PASSWORD='correct horse battery staple'");
                 }
                 Some(FirstAdmin { email, password: Secret::new(password) })
             }
             (Some(_), None) => {
-                self.fault("ADMIN_PASSWORD", "is missing beside ADMIN_EMAIL", "ADMIN_PASSWORD_FILE=/run/secrets/admin_password");
+                self.error("ADMIN_PASSWORD", "is missing beside ADMIN_EMAIL", "ADMIN_PASSWORD_FILE=/run/secrets/admin_password");
                 None
             }
             (None, Some(_)) => {
-                self.fault("ADMIN_EMAIL", "is missing beside ADMIN_PASSWORD", "ADMIN_EMAIL=you@example.com");
+                self.error("ADMIN_EMAIL", "is missing beside ADMIN_PASSWORD", "ADMIN_EMAIL=you@example.com");
                 None
             }
             (None, None) => None,
@@ -187,8 +189,8 @@ impl<'a> Reader<'a> {
             Some(value) => value,
             None => {
                 let alias = if names.len() > 1 { format!(" (or {})", names[1..].join(", ")) } else { String::new() };
-                if !self.faults.iter().any(|fault| fault.starts_with(&format!("{} ", names[0]))) {
-                    self.fault(names[0], &format!("is missing{alias}; or add --embedded"), example);
+                if !self.errors.iter().any(|error| error.starts_with(&format!("{} ", names[0]))) {
+                    self.error(names[0], &format!("is missing{alias}; or add --embedded"), example);
                 }
                 String::new()
             }
@@ -202,9 +204,9 @@ impl<'a> Reader<'a> {
         let example = "DATABASE_URL=postgres://larder:password@127.0.0.1:5432/larder";
         let url = self.required(&["DATABASE_URL"], example);
         if !url.is_empty() && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            self.fault("DATABASE_URL", "does not begin with postgres:// or postgresql://", example);
+            self.error("DATABASE_URL", "does not begin with postgres:// or postgresql://", example);
         } else if !url.is_empty() && crate::stores::postgres::check_url(&url).is_err() {
-            self.fault("DATABASE_URL", "is not a Postgres connection string", example);
+            self.error("DATABASE_URL", "is not a Postgres connection string", example);
         }
         Secret::new(url)
     }
@@ -219,7 +221,7 @@ impl<'a> Reader<'a> {
                 if !url.is_empty()
                     && let Err(why) = redis_url::check(&url)
                 {
-                    self.fault("REDIS_URL", &why, example);
+                    self.error("REDIS_URL", &why, example);
                 }
                 redis_url::with_password(&url, password.as_deref())
             }
@@ -227,14 +229,14 @@ impl<'a> Reader<'a> {
         let pool_size = self.bounded(&["REDIS_POOL_SIZE", "REDIS_MAX_CONNECTIONS"], 10, 1..=10_000, "REDIS_POOL_SIZE=10");
         let timeout = self.parsed(&["REDIS_SOCKET_TIMEOUT"], 5.0_f64, "a number of seconds", "REDIS_SOCKET_TIMEOUT=5");
         if !(0.05..=60.0).contains(&timeout) {
-            self.fault("REDIS_SOCKET_TIMEOUT", &format!("is {timeout}, outside 0.05 to 60 seconds"), "REDIS_SOCKET_TIMEOUT=5");
+            self.error("REDIS_SOCKET_TIMEOUT", &format!("is {timeout}, outside 0.05 to 60 seconds"), "REDIS_SOCKET_TIMEOUT=5");
         }
         let browse_url = match embedded {
             Some(urls) => Some(urls.redis_browse_url()),
             None => self.text(&["REDIS_BROWSE_URL"]),
         };
         if let Some(Err(why)) = browse_url.as_deref().map(redis_url::check) {
-            self.fault("REDIS_BROWSE_URL", &why, "REDIS_BROWSE_URL=redis://larder-browse:PASSWORD@127.0.0.1:6379/0");
+            self.error("REDIS_BROWSE_URL", &why, "REDIS_BROWSE_URL=redis://larder-browse:PASSWORD@127.0.0.1:6379/0");
         }
         RedisConfig {
             url: Secret::new(url),
@@ -267,14 +269,14 @@ impl<'a> Reader<'a> {
         for name in &buckets {
             let broken = crate::domain::names::violated_bucket_rules(name);
             if !broken.is_empty() {
-                self.fault("S3_BUCKETS", &format!("holds {name:?}: {}", broken.join(" ")), "S3_BUCKETS=sme-files,invoices");
+                self.error("S3_BUCKETS", &format!("contains {name:?}: {}", broken.join(" ")), "S3_BUCKETS=sme-files,invoices");
             }
         }
         let link_key = match (self.text(&["S3_LINK_ACCESS_KEY_ID"]), self.text(&["S3_LINK_SECRET_ACCESS_KEY"])) {
             (Some(access_key_id), Some(secret)) => Some(LinkKey { access_key_id, secret_access_key: Secret::new(secret) }),
             (None, None) => None,
             (Some(_), None) => {
-                self.fault(
+                self.error(
                     "S3_LINK_SECRET_ACCESS_KEY",
                     "is missing, but S3_LINK_ACCESS_KEY_ID is set",
                     "S3_LINK_SECRET_ACCESS_KEY_FILE=/run/secrets/links",
@@ -282,7 +284,7 @@ impl<'a> Reader<'a> {
                 None
             }
             (None, Some(_)) => {
-                self.fault(
+                self.error(
                     "S3_LINK_ACCESS_KEY_ID",
                     "is missing, but S3_LINK_SECRET_ACCESS_KEY is set",
                     "S3_LINK_ACCESS_KEY_ID=larder-links",

@@ -1,18 +1,18 @@
-//! What a Redis URL must be like, and its password.
+//! Checks a Redis URL, and adds the password to it.
 
 /// `redis://` or `rediss://` with host and database number, or a unix socket.
 pub(super) fn check(url: &str) -> Result<(), String> {
-    let Some((scheme, rest)) = url.split_once("://") else { return Err("is not an address".into()) };
+    let Some((scheme, rest)) = url.split_once("://") else { return Err("is not a URL".into()) };
     match scheme {
         "redis" | "rediss" => {}
         "unix" | "redis+unix" => return Ok(()),
-        other => return Err(format!("begins with {other}://; Larder knows redis://, rediss:// and unix://")),
+        other => return Err(format!("begins with {other}://; Larder supports redis://, rediss:// and unix://")),
     }
     let authority_and_path = rest.split(['?', '#']).next().unwrap_or_default();
     let (authority, path) = authority_and_path.split_once('/').unwrap_or((authority_and_path, ""));
     let host = authority.rsplit('@').next().unwrap_or_default();
     if host.is_empty() || host.starts_with(':') {
-        return Err("names no host".into());
+        return Err("has no host".into());
     }
     if !path.is_empty() && path.parse::<u32>().is_err() {
         return Err(format!("ends in /{path}, which is not a database number"));

@@ -1,21 +1,21 @@
-//! The readers for services that Larder can do without.
+//! Readers for the services that Larder can run without.
 
 use super::read::Reader;
 
 impl Reader<'_> {
-    /// Of a server that knows us by a key in a header.
+    /// The URL of a server that takes a key in a header.
     pub fn keyed_url(&mut self, name: &str, example: &str) -> Option<String> {
         let url = self.http_url(&[name], example)?;
         let authority = url.split('/').nth(2).unwrap_or_default();
         if authority.contains('@') {
-            self.fault(name, "holds a user name or a password, which is not sent; the key has a variable of its own", example);
+            self.error(name, "contains a user name or a password, which is not sent; use the separate variable for the key", example);
         } else if url.contains(['?', '#']) {
-            self.fault(name, "holds a ? or a #", example);
+            self.error(name, "contains a ? or a #", example);
         }
         Some(url)
     }
 
-    /// Separated by commas, each once.
+    /// A comma-separated list, without duplicates.
     pub fn names(&mut self, name: &str) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for one in self.text(&[name]).unwrap_or_default().split(',').map(str::trim).filter(|one| !one.is_empty()) {

@@ -1,10 +1,10 @@
-//! What operators may write, and what they are told when it is wrong.
+//! Valid settings, and the messages for invalid ones.
 
 use std::collections::HashMap;
 use std::io::Write;
 use std::time::Duration;
 
-use super::{Config, EmbeddedUrls, Environment, Faults, LogFormat, Stores};
+use super::{Config, ConfigErrors, EmbeddedUrls, Environment, LogFormat, Stores};
 
 /// All that is required without `--embedded`.
 const REQUIRED: [(&str, &str); 4] = [
@@ -14,24 +14,24 @@ const REQUIRED: [(&str, &str); 4] = [
     ("AWS_SECRET_ACCESS_KEY", "word-of-s3"),
 ];
 
-fn read(variables: &[(&str, &str)], stores: Stores<'_>) -> Result<Config, Faults> {
+fn read(variables: &[(&str, &str)], stores: Stores<'_>) -> Result<Config, ConfigErrors> {
     let variables: HashMap<&str, &str> = variables.iter().copied().collect();
     Config::from_lookup(&|name| variables.get(name).map(ToString::to_string), stores)
 }
 
-/// The required ones, with more or others.
-fn with(more: &[(&str, &str)]) -> Result<Config, Faults> {
+/// The required variables and others.
+fn with(more: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let mut variables = REQUIRED.to_vec();
     variables.extend_from_slice(more);
     read(&variables, Stores::FromEnvironment)
 }
 
-/// The one fault that `more` brings.
+/// The only error that `more` causes.
 #[track_caller]
-fn fault(more: &[(&str, &str)]) -> String {
-    let mut faults = with(more).expect_err("a fault").0;
-    assert_eq!(faults.len(), 1, "{faults:?}");
-    faults.remove(0)
+fn error(more: &[(&str, &str)]) -> String {
+    let mut errors = with(more).expect_err("an error").0;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    errors.remove(0)
 }
 
 fn embedded() -> EmbeddedUrls {
@@ -45,7 +45,7 @@ fn embedded() -> EmbeddedUrls {
 }
 
 #[test]
-fn defaults_are_those_of_the_documentation() {
+fn the_defaults_match_the_documentation() {
     let config = with(&[]).unwrap();
     assert_eq!(config.environment, Environment::Development);
     assert_eq!(config.bind.to_string(), "127.0.0.1:8080");
@@ -69,9 +69,9 @@ fn defaults_are_those_of_the_documentation() {
 
 #[test]
 fn every_missing_store_variable_is_named_in_one_message() {
-    let faults = read(&[], Stores::FromEnvironment).unwrap_err();
-    assert_eq!(faults.0.len(), 4, "{faults}");
-    let message = faults.to_string();
+    let errors = read(&[], Stores::FromEnvironment).unwrap_err();
+    assert_eq!(errors.0.len(), 4, "{errors}");
+    let message = errors.to_string();
     for (name, _) in REQUIRED {
         assert!(message.contains(&format!("- {name} is missing")), "{message}");
         assert!(message.contains(&format!("{name}=")) || message.contains(&format!("{name}_FILE=")), "no example: {message}");
@@ -80,8 +80,8 @@ fn every_missing_store_variable_is_named_in_one_message() {
 }
 
 #[test]
-fn faults_of_different_kinds_are_reported_together() {
-    let faults = with(&[
+fn errors_of_different_kinds_are_reported_together() {
+    let errors = with(&[
         ("BIND", "localhost"),
         ("REDIS_POOL_SIZE", "0"),
         ("UPLOAD_MEMORY", "lots"),
@@ -93,17 +93,17 @@ fn faults_of_different_kinds_are_reported_together() {
         ("QDRANT_URL", "qdrant:6333"),
     ])
     .unwrap_err();
-    let message = faults.to_string();
-    assert_eq!(faults.0.len(), 9, "{message}");
+    let message = errors.to_string();
+    assert_eq!(errors.0.len(), 9, "{message}");
     for part in ["\"localhost\"", "0, outside 1 to 10000", "\"lots\"", "\"staging\"", "\"xml\"", "\"perhaps\"", "\"proxy\"", "Not_A_Bucket"]
     {
         assert!(message.contains(part), "{part} is not in {message}");
     }
-    assert!(faults.0.iter().all(|fault| fault.contains(". Example: ")), "{message}");
+    assert!(errors.0.iter().all(|error| error.contains(". Example: ")), "{message}");
 }
 
 #[test]
-fn the_names_of_the_other_applications_work() {
+fn names_used_by_other_applications_are_accepted() {
     let config = read(
         &[
             REQUIRED[0],
@@ -125,10 +125,10 @@ fn the_names_of_the_other_applications_work() {
 }
 
 #[test]
-fn two_names_may_agree_but_not_differ() {
+fn two_names_of_one_setting_must_not_differ() {
     assert!(with(&[("MINIO_ACCESS_KEY", "key")]).is_ok());
-    let fault = fault(&[("MINIO_ACCESS_KEY", "other")]);
-    assert!(fault.contains("AWS_ACCESS_KEY_ID and MINIO_ACCESS_KEY"), "{fault}");
+    let error = error(&[("MINIO_ACCESS_KEY", "other")]);
+    assert!(error.contains("AWS_ACCESS_KEY_ID and MINIO_ACCESS_KEY"), "{error}");
 }
 
 #[test]
@@ -140,14 +140,14 @@ fn a_secret_may_come_from_a_file() {
     assert_eq!(config.s3.secret_access_key.reveal(), "from a file", "without the line's end");
     assert_eq!(config.metrics_token.unwrap().reveal(), "from a file");
 
-    let both = fault(&[("AWS_SECRET_ACCESS_KEY_FILE", path)]);
+    let both = error(&[("AWS_SECRET_ACCESS_KEY_FILE", path)]);
     assert!(both.contains("AWS_SECRET_ACCESS_KEY and AWS_SECRET_ACCESS_KEY_FILE are both set"), "{both}");
-    let unreadable = fault(&[("METRICS_TOKEN_FILE", "/no/such/file")]);
+    let unreadable = error(&[("METRICS_TOKEN_FILE", "/no/such/file")]);
     assert!(unreadable.contains("METRICS_TOKEN_FILE") && unreadable.contains("/no/such/file"), "{unreadable}");
 }
 
 #[test]
-fn no_secret_is_ever_printed() {
+fn secrets_are_never_printed() {
     let config = with(&[
         ("REDIS_PASSWORD", "word-of-redis"),
         ("AWS_SESSION_TOKEN", "word-of-session"),
@@ -163,7 +163,7 @@ fn no_secret_is_ever_printed() {
     assert!(printed.contains("[secret]"));
     assert!(!printed.contains("word-of"), "{printed}");
 
-    let faults = with(&[
+    let errors = with(&[
         ("DATABASE_URL", "mysql://u:word-of-mysql@h/d"),
         ("REDIS_URL", "http://:word-of-redis@h"),
         ("ADMIN_EMAIL", "you@example.com"),
@@ -171,12 +171,12 @@ fn no_secret_is_ever_printed() {
         ("LITELLM_URL", "word-of-litellm"),
         ("QDRANT_URL", "http://me:word-of-qdrant@h"),
     ]);
-    let message = faults.unwrap_err().to_string();
+    let message = errors.unwrap_err().to_string();
     assert!(message.contains("ADMIN_PASSWORD is shorter") && !message.contains("word-of"), "{message}");
 }
 
 #[test]
-fn postgres_addresses_are_checked() {
+fn postgres_urls_are_checked() {
     for good in [
         "postgres://u@h/d",
         "postgresql://u:p@h:1/d?sslmode=require",
@@ -186,28 +186,28 @@ fn postgres_addresses_are_checked() {
         assert!(with(&[("DATABASE_URL", good)]).is_ok(), "{good}");
     }
     for bad in ["mysql://u@h/d", "host=h user=u", "postgres://u@h:port/d", "postgres://u@h/d?sslmode=perhaps"] {
-        assert!(fault(&[("DATABASE_URL", bad)]).starts_with("DATABASE_URL "), "{bad}");
+        assert!(error(&[("DATABASE_URL", bad)]).starts_with("DATABASE_URL "), "{bad}");
     }
 }
 
 #[test]
-fn redis_addresses_are_checked() {
+fn redis_urls_are_checked() {
     for good in ["redis://h", "redis://h:6380/3", "rediss://u:p@h/0", "redis://:p@[::1]:6379", "unix:///run/redis.sock"] {
         assert!(with(&[("REDIS_URL", good)]).is_ok(), "{good}");
     }
     for (bad, why) in [
-        ("cache:6379", "is not an address"),
+        ("cache:6379", "is not a URL"),
         ("http://h", "begins with http://"),
-        ("redis://", "names no host"),
-        ("redis://:p@:6379", "names no host"),
+        ("redis://", "has no host"),
+        ("redis://:p@:6379", "has no host"),
         ("redis://h/cache", "not a database number"),
     ] {
-        assert!(fault(&[("REDIS_URL", bad)]).contains(why), "{bad}");
+        assert!(error(&[("REDIS_URL", bad)]).contains(why), "{bad}");
     }
 }
 
 #[test]
-fn the_redis_password_goes_where_the_address_has_none() {
+fn the_redis_password_is_added_to_a_url_without_one() {
     let url = |url, password| {
         let config = with(&[("REDIS_URL", url), ("REDIS_PASSWORD", password)]).unwrap();
         config.redis.url.reveal().to_owned()
@@ -220,7 +220,7 @@ fn the_redis_password_goes_where_the_address_has_none() {
 }
 
 #[test]
-fn embedded_servers_need_no_store_variable_and_heed_none() {
+fn store_variables_are_ignored_with_embedded_servers() {
     let urls = embedded();
     let config = read(&[("DATABASE_URL", "nonsense"), ("REDIS_URL", "nonsense")], Stores::Embedded(&urls)).unwrap();
     assert_eq!(config.database_url.reveal(), urls.database_url);
@@ -238,15 +238,15 @@ fn sizes_have_units() {
     assert_eq!(memory("1 gib"), Ok(1 << 30));
     assert_eq!(memory("100MB"), Ok(100_000_000));
     for bad in ["64 miles", "-1", "1.5GiB", "MiB", "99999999999TiB"] {
-        assert!(fault(&[("UPLOAD_MEMORY", bad)]).contains("not a size"), "{bad}");
+        assert!(error(&[("UPLOAD_MEMORY", bad)]).contains("not a size"), "{bad}");
     }
-    assert!(fault(&[("UPLOAD_MEMORY", "1MiB")]).contains("less than"));
+    assert!(error(&[("UPLOAD_MEMORY", "1MiB")]).contains("less than"));
     assert_eq!(with(&[("UPLOAD_MAX_SIZE", "2TiB")]).unwrap().upload.max_size, 2 << 40);
 }
 
 #[test]
-fn production_needs_its_public_address() {
-    assert!(fault(&[("APP_ENV", "production")]).starts_with("PUBLIC_URL is required"));
+fn production_requires_the_public_url() {
+    assert!(error(&[("APP_ENV", "production")]).starts_with("PUBLIC_URL is required"));
     let config = with(&[("APP_ENV", "production"), ("PUBLIC_URL", "https://larder.example.com/")]).unwrap();
     assert_eq!(config.origin(), Some("https://larder.example.com"));
     assert!(config.is_https());
@@ -264,19 +264,19 @@ fn production_needs_its_public_address() {
 }
 
 #[test]
-fn the_public_address_is_an_origin() {
-    assert!(fault(&[("PUBLIC_URL", "https://example.com/larder")]).contains("has a path"));
+fn the_public_url_is_an_origin() {
+    assert!(error(&[("PUBLIC_URL", "https://example.com/larder")]).contains("has a path"));
     for bad in ["larder.example.com", "ftp://larder.example.com", "https://", "https:///x", "https://a b"] {
-        assert!(fault(&[("PUBLIC_URL", bad)]).starts_with("PUBLIC_URL "), "{bad}");
+        assert!(error(&[("PUBLIC_URL", bad)]).starts_with("PUBLIC_URL "), "{bad}");
     }
     assert!(!with(&[("PUBLIC_URL", "http://larder.example.com")]).unwrap().is_https());
 }
 
 #[test]
-fn services_have_a_plain_address_and_models_a_name_each() {
+fn service_urls_and_model_names_are_checked() {
     for bad in ["http://me:word@qdrant:6333", "http://me@qdrant", "http://qdrant?x=y", "http://qdrant/#x"] {
-        let fault = fault(&[("QDRANT_URL", bad)]);
-        assert!(fault.starts_with("QDRANT_URL holds a "), "{fault}");
+        let error = error(&[("QDRANT_URL", bad)]);
+        assert!(error.starts_with("QDRANT_URL contains a "), "{error}");
     }
     assert_eq!(with(&[("LITELLM_URL", "https://models/behind/a@b/")]).unwrap().litellm_url.as_deref(), Some("https://models/behind/a@b"));
     let models = with(&[("LITELLM_MODELS", " chat, embedding ,,chat,")]).unwrap().litellm_models;
@@ -284,9 +284,9 @@ fn services_have_a_plain_address_and_models_a_name_each() {
 }
 
 #[test]
-fn the_first_admin_has_both_an_address_and_a_password() {
-    assert!(fault(&[("ADMIN_EMAIL", "you@example.com")]).starts_with("ADMIN_PASSWORD is missing"));
-    assert!(fault(&[("ADMIN_PASSWORD", "long enough to be one")]).starts_with("ADMIN_EMAIL is missing"));
+fn the_first_admin_requires_an_address_and_a_password() {
+    assert!(error(&[("ADMIN_EMAIL", "you@example.com")]).starts_with("ADMIN_PASSWORD is missing"));
+    assert!(error(&[("ADMIN_PASSWORD", "long enough to be one")]).starts_with("ADMIN_EMAIL is missing"));
     let admin = with(&[("ADMIN_EMAIL", "you@example.com"), ("ADMIN_PASSWORD", "long enough to be one")]).unwrap().first_admin.unwrap();
     assert_eq!(admin.email, "you@example.com");
     assert_eq!(admin.password.reveal(), "long enough to be one");
@@ -300,16 +300,16 @@ fn blank_is_unset_and_flags_have_three_spellings() {
 }
 
 #[test]
-fn numbers_have_bounds() {
+fn numbers_are_limited_to_a_range() {
     for (name, value) in
         [("REDIS_SOCKET_TIMEOUT", "0"), ("REDIS_SOCKET_TIMEOUT", "NaN"), ("UPLOAD_LEASE_SECONDS", "1"), ("UPLOAD_KEEP_DAYS", "400")]
     {
-        assert!(fault(&[(name, value)]).contains("outside"), "{name}={value}");
+        assert!(error(&[(name, value)]).contains("outside"), "{name}={value}");
     }
     assert_eq!(with(&[("REDIS_SOCKET_TIMEOUT", "0.25")]).unwrap().redis.timeout, Duration::from_millis(250));
 }
 
-/// The file that operators copy: it names every variable, and its values are valid.
+/// The file that operators copy names every variable, and its values are valid.
 #[test]
 fn the_example_file_is_complete_and_valid() {
     let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example")).unwrap();

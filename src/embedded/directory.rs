@@ -1,4 +1,4 @@
-//! The data directory: a lock that one Larder holds, generated keys, and a short path for the sockets.
+//! The data directory: a lock held by one Larder process, generated keys, and a short path for the sockets.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -11,24 +11,24 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use crate::config::EmbeddedUrls;
 
-/// A unix socket's path holds 107 bytes; Postgres adds `/.s.PGSQL.5432`.
+/// The path of a unix socket is limited to 107 bytes, and Postgres appends `/.s.PGSQL.5432`.
 const LONGEST_SOCKET_DIRECTORY: usize = 90;
 
-/// Made once, kept in `embedded.json`, which only its owner can read.
+/// Created once and kept in `embedded.json`, which only its owner can read.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Keys {
     pub s3_access_key_id: String,
     pub s3_secret_access_key: String,
     pub redis_password: String,
-    /// Signs what the parts of SeaweedFS say to each other, so that no one else on this machine can.
+    /// Signs the messages between the parts of SeaweedFS, so that nobody else on this machine can send them.
     pub s3_internal: String,
-    /// The first of the S3 server's ports, used again where it is free.
+    /// The first port of the S3 server. It is used again if it is free.
     #[serde(default)]
     s3_port: Option<u16>,
-    /// Where the sockets were the last time, if that was outside this directory.
+    /// The previous directory of the sockets, if that was outside this directory.
     #[serde(default)]
     outside: Option<PathBuf>,
-    /// Of the latest start; they hold only while the lock is held.
+    /// Written by the latest start. Valid only while the lock is held.
     #[serde(default)]
     running: Option<Running>,
 }
@@ -50,9 +50,9 @@ pub(super) struct Directory {
     root: PathBuf,
     sockets: PathBuf,
     keys: Keys,
-    // Released by the system when the process ends, however it ends.
+    // Released by the operating system when the process ends for any reason.
     _lock: File,
-    // Removes itself.
+    // Removed when it is dropped.
     _outside: Option<tempfile::TempDir>,
 }
 
@@ -68,13 +68,13 @@ impl Directory {
         if let Some(old) = keys.outside.take() {
             drop(std::fs::remove_dir_all(old));
         }
-        // Not those of another start, should a command ask while this one is under way.
+        // Removes the addresses of an earlier start, because a command may read them during this one.
         keys.running = None;
         let mut outside = None;
         let mut sockets = root.join("run");
         if sockets.as_os_str().as_bytes().len() > LONGEST_SOCKET_DIRECTORY {
             let made = tempfile::Builder::new().prefix("larder-").tempdir_in("/tmp");
-            let made = made.map_err(Error::io("no directory for the sockets can be made in /tmp"))?;
+            let made = made.map_err(Error::io("a directory for the sockets cannot be created in /tmp"))?;
             sockets = made.path().to_owned();
             keys.outside = Some(sockets.clone());
             outside = Some(made);
@@ -91,12 +91,12 @@ impl Directory {
         self.keys.s3_port
     }
 
-    /// Where the servers put their sockets: only this user may enter it.
+    /// The directory for the sockets of the servers. Only this user may enter it.
     pub fn sockets(&self) -> &Path {
         &self.sockets
     }
 
-    /// The directory of one server's data.
+    /// The data directory of one server.
     pub fn of(&self, server: &str) -> PathBuf {
         self.root.join(server)
     }
@@ -105,12 +105,12 @@ impl Directory {
         self.root.join("log").join(format!("{server}.log"))
     }
 
-    /// Says which process runs, so that a later start can wait for it to end.
+    /// Records which process runs, so that a later start can wait for it to end.
     pub fn pid_file_of(&self, server: &str) -> PathBuf {
         self.root.join("run").join(format!("{server}.pid"))
     }
 
-    /// Keeps the S3 port for the next start, and the addresses for commands that run beside us.
+    /// Stores the S3 port for the next start, and the addresses for commands that run at the same time.
     pub fn remember(&self, urls: &EmbeddedUrls) -> Result<(), Error> {
         let port = urls.s3_endpoint.rsplit(':').next().and_then(|port| port.parse().ok());
         write_keys(&self.root, &Keys { s3_port: port, running: Some(Running::from(urls)), ..self.keys.clone() })
@@ -134,11 +134,11 @@ pub(super) fn remembered(root: &Path) -> Option<EmbeddedUrls> {
     })
 }
 
-/// A directory that only its owner may enter. One that exists is left as it is.
+/// Creates a directory that only its owner may enter. An existing one is not changed.
 pub(super) fn make(path: &Path) -> Result<(), Error> {
-    // Those above are nobody's secret, and PostgreSQL may have to pass through them as another user.
-    path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(Error::io(format!("{} cannot be made", path.display())))?;
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io(format!("{} cannot be made", path.display())))
+    // The parent directories are not secret, and PostgreSQL may have to pass through them as another user.
+    path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(Error::io(format!("{} cannot be created", path.display())))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io(format!("{} cannot be created", path.display())))
 }
 
 fn lock(root: &Path) -> Result<File, Error> {
@@ -178,7 +178,7 @@ fn read_or_make_keys(root: &Path) -> Result<Keys, Error> {
     }
 }
 
-/// Whole or not at all: a half-written file would lose the keys to the data.
+/// Atomic, because a partly written file would lose the keys of the data.
 fn write_keys(root: &Path, keys: &Keys) -> Result<(), Error> {
     let path = root.join("embedded.json");
     let failed = || Error::io(format!("{} cannot be written", path.display()));
@@ -193,7 +193,7 @@ fn write_keys(root: &Path, keys: &Keys) -> Result<(), Error> {
 fn random_hex(bytes: usize) -> Result<String, Error> {
     let mut random = vec![0; bytes];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::Io {
-        what: "no random keys can be made".into(),
+        what: "random keys cannot be created".into(),
         source: std::io::Error::other("the system's source of randomness failed"),
     })?;
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -1,23 +1,23 @@
 //! A network namespace for a server whose internal ports need no key.
 //!
-//! SeaweedFS consists of parts that trust whoever reaches their ports: one request to the master deletes a bucket's
-//! data. Inside a namespace of its own only the server's own processes reach them.
+//! The parts of SeaweedFS trust every client of their ports: one request to the master deletes the data of a bucket.
+//! Inside a separate namespace, only the processes of the server can reach these ports.
 
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use super::process;
 
-/// How a server is kept away from the other programs of this machine.
+/// How a server is separated from other programs on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Isolation {
-    /// In a network namespace, entered by this command.
+    /// In a network namespace, entered with this command.
     Namespace(&'static [&'static str]),
-    /// The system allows no namespaces.
+    /// The operating system does not allow namespaces.
     None,
 }
 
-/// With a user namespace, which any user may create where the system allows it.
+/// With a user namespace, which every user may create where the operating system allows it.
 const AS_USER: &[&str] = &["unshare", "--user", "--map-root-user", "--net", "--"];
 /// Root needs no user namespace.
 const AS_ROOT: &[&str] = &["unshare", "--net", "--"];
@@ -25,7 +25,7 @@ const AS_ROOT: &[&str] = &["unshare", "--net", "--"];
 const WITH_LOOPBACK: &[&str] = &["sh", "-c", r#"ip link set lo up && exec "$@""#, "sh"];
 
 impl Isolation {
-    /// What this system allows, tried once.
+    /// What this operating system allows, tried once.
     pub fn detect() -> Self {
         static DETECTED: OnceLock<Isolation> = OnceLock::new();
         *DETECTED.get_or_init(|| {
@@ -34,7 +34,7 @@ impl Isolation {
         })
     }
 
-    /// What comes before a server's own command line.
+    /// The prefix of the command line of the server.
     pub fn prefix(self) -> Vec<&'static str> {
         match self {
             Self::Namespace(way) => way.iter().chain(WITH_LOOPBACK).copied().collect(),
@@ -45,7 +45,7 @@ impl Isolation {
 
 fn works(way: &[&str]) -> bool {
     let line: Vec<&str> = way.iter().chain(WITH_LOOPBACK).copied().collect();
-    // Found in the search path of `Invocation::command`, where administrators' programs are included.
+    // The search path of `Invocation::command` includes the directories of administration programs.
     let result = Command::new(line[0])
         .args(&line[1..])
         .arg("true")

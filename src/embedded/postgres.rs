@@ -1,4 +1,4 @@
-//! PostgreSQL on a unix socket in a directory that only we may enter.
+//! PostgreSQL on a unix socket, in a directory that only our user may enter.
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
@@ -12,15 +12,15 @@ use super::directory::{self, Directory};
 use super::isolation::Isolation;
 use super::process::{self, Invocation, User};
 use super::redis::PATH;
-use super::server::Recipe;
+use super::server::ServerSpec;
 
-/// Names the socket; nothing listens on the network.
+/// Part of the name of the socket. PostgreSQL does not listen on the network.
 const PORT: u16 = 5432;
 
 pub(super) struct Postgres {
-    /// Holds the programs.
+    /// The directory of the programs.
     programs: PathBuf,
-    /// Holds `data`.
+    /// The parent directory of `data`.
     directory: PathBuf,
     sockets: PathBuf,
     durable: bool,
@@ -33,7 +33,7 @@ impl Postgres {
         Self {
             programs,
             directory: directory.of("postgres"),
-            // Its own, because it may have to belong to another user.
+            // A separate directory, because it may have to belong to another user.
             sockets: directory.sockets().join("pg"),
             durable,
             has_database: false.into(),
@@ -48,7 +48,7 @@ impl Postgres {
         self.directory.join("data")
     }
 
-    /// Into a directory beside the final one, so that one that is cut short is never taken for whole.
+    /// Creates the data in a temporary directory first, so that an interrupted run does not leave incomplete data.
     fn initialise(&mut self, log: &Path) -> Result<(), String> {
         if let Ok(version) = std::fs::read_to_string(self.data().join("PG_VERSION")) {
             return self.use_version(version.trim());
@@ -58,7 +58,8 @@ impl Postgres {
             std::fs::remove_dir_all(&fresh).map_err(|error| format!("{} cannot be removed: {error}", fresh.display()))?;
         }
         let mut arguments = vec!["--pgdata=data.new", "--username=larder", "--encoding=UTF8", "--locale=C.UTF-8"];
-        // No password: the directory of the socket is the guard, and who may enter it could read the password too.
+        // No password: the directory of the socket is protected, and anyone who may enter it could also read the
+        // password.
         arguments.extend(["--auth=trust", "--no-instructions"]);
         if !self.durable {
             arguments.push("--no-sync");
@@ -75,29 +76,29 @@ impl Postgres {
         let status = initdb.command(log).and_then(|mut command| command.status()).map_err(|error| error.to_string())?;
         if !status.success() {
             return Err(match status.signal() {
-                Some(signal) => format!("initdb was ended by signal {signal}"),
+                Some(signal) => format!("initdb was terminated by signal {signal}"),
                 None => format!("initdb failed ({status})"),
             });
         }
         std::fs::rename(&fresh, self.data()).map_err(|error| error.to_string())
     }
 
-    /// A newer major version does not read what an older one wrote.
+    /// A newer major version cannot read the data of an older one.
     fn use_version(&mut self, version: &str) -> Result<(), String> {
         let packaged = PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"));
         if packaged.join("postgres").is_file() {
             self.programs = packaged;
         } else if self.programs.starts_with("/usr/lib/postgresql") {
             return Err(format!(
-                "the data in {} is of PostgreSQL {version}, which is not installed. Install the package postgresql-{version}.",
+                "the data in {} was written by PostgreSQL {version}, which is not installed. Install the package postgresql-{version}.",
                 self.directory.display()
             ));
         }
         Ok(())
     }
 
-    /// PostgreSQL refuses to start while the process of its lock file exists, even one that has ended and waits
-    /// to be reaped, or another that now has its number. That no server of ours runs is known here.
+    /// PostgreSQL refuses to start while a process with the PID in its lock file exists, even if that process is a
+    /// zombie or an unrelated program. At this point no server of ours is running.
     fn remove_stale_lock(&self) {
         let path = self.data().join("postmaster.pid");
         let Ok(text) = std::fs::read_to_string(&path) else { return };
@@ -125,7 +126,7 @@ impl Postgres {
     }
 }
 
-impl Recipe for Postgres {
+impl ServerSpec for Postgres {
     fn name(&self) -> &'static str {
         "postgres"
     }
@@ -153,7 +154,7 @@ impl Recipe for Postgres {
         if self.durable {
             settings.push("max_connections=100".into());
         } else {
-            // Tests run beside each other, each with pools of its own.
+            // Tests run in parallel, each with its own pools.
             settings.extend(["max_connections=300", "fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(Into::into));
         }
         let mut arguments = vec!["-D".into(), self.data().into_os_string()];
@@ -171,14 +172,14 @@ impl Recipe for Postgres {
         }
     }
 
-    fn answers(&self) -> bool {
+    fn is_ready(&self) -> bool {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return false };
         runtime.block_on(async { matches!(tokio::time::timeout(Duration::from_secs(5), self.connect()).await, Ok(Ok(()))) })
     }
 
-    /// It answers only after it has recovered.
-    fn patience(&self) -> Duration {
+    /// Recovery must finish before PostgreSQL is ready.
+    fn start_timeout(&self) -> Duration {
         Duration::from_secs(600)
     }
 
@@ -186,7 +187,8 @@ impl Recipe for Postgres {
         self.url()
     }
 
-    /// Fast: open transactions are rolled back. Killed children of the postmaster would cost a recovery.
+    /// A fast shutdown: open transactions are rolled back. Killing its child processes would make a recovery
+    /// necessary.
     fn stop_signal(&self) -> &'static str {
         "INT"
     }

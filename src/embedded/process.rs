@@ -1,6 +1,6 @@
-//! Child processes that die with us, signals, and what `/proc` says of a process.
+//! Child processes that die with this process, signals, and information from `/proc`.
 //!
-//! The crate forbids `unsafe`, so what usually happens between fork and exec is done by util-linux.
+//! The crate forbids `unsafe`, so util-linux does what usually happens between fork and exec.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use super::isolation::Isolation;
 
-/// Exits if our process died before the death signal was set. Files and sockets are for their owner alone.
+/// Exits if our process died before the death signal was set. Files and sockets are accessible to their owner only.
 const UNLESS_ORPHANED: &str = r#"[ "$PPID" = "$1" ] || exit 1; shift; umask 077; exec "$@""#;
 
-/// Where servers and the tools that start them are found.
+/// The search path for servers and for the tools that start them.
 pub(super) const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
-/// What to run, and how it ends.
+/// The program to run, its arguments, and how it is stopped.
 pub(super) struct Invocation {
     pub program: PathBuf,
     pub isolation: Isolation,
@@ -27,20 +27,21 @@ pub(super) struct Invocation {
     pub environment: Vec<(&'static str, String)>,
     pub directory: PathBuf,
     pub user: User,
-    /// Sent when the thread that started the process ends: start it from a thread that lives as long as the process.
+    /// Sent when the thread that started the process ends, so start it from a thread that lives as long as the
+    /// process.
     pub death_signal: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum User {
-    /// The one we are.
+    /// The current user.
     Same,
-    /// Anyone but root: PostgreSQL refuses to run as root.
+    /// Any user except root, because PostgreSQL refuses to run as root.
     NotRoot,
 }
 
 impl Invocation {
-    /// A command in its own process group, so that Ctrl-C reaches only us, with output to the end of `log`.
+    /// A command in a separate process group, so that Ctrl-C only affects Larder. Its output is appended to `log`.
     pub fn command(&self, log: &Path) -> std::io::Result<Command> {
         let prefix: &[&str] = match self.user {
             User::NotRoot if is_root() => drop_root(),
@@ -56,7 +57,7 @@ impl Invocation {
         let mut command = Command::new(&line[0]);
         command
             .args(&line[1..])
-            // Only what is named: `.env` has loaded other programs' settings into our environment.
+            // Only the listed variables, because `.env` has added settings of other programs to our environment.
             .env_clear()
             .env("PATH", SEARCH_PATH)
             .env("LANG", "C.UTF-8")
@@ -78,7 +79,7 @@ pub(super) fn is_root() -> bool {
 const USER_NAMESPACE: &[&str] = &["unshare", "-U", "--map-user=1000", "--map-group=1000", "--"];
 const POSTGRES_USER: &[&str] = &["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"];
 
-/// A user namespace where they are allowed, because it needs no change of owner; else the user `postgres`.
+/// A user namespace if they are allowed, because it needs no change of owner. Otherwise the user `postgres`.
 fn drop_root() -> &'static [&'static str] {
     static WAY: OnceLock<&[&str]> = OnceLock::new();
     WAY.get_or_init(|| {
@@ -90,7 +91,7 @@ fn drop_root() -> &'static [&'static str] {
     })
 }
 
-/// Gives `directory` to the user that PostgreSQL runs as, where that is not the owner already.
+/// Makes the user that PostgreSQL runs as the owner of `directory`.
 pub(super) fn give_to_not_root(directory: &Path) -> Result<(), String> {
     if !is_root() || drop_root() == USER_NAMESPACE {
         return Ok(());
@@ -101,7 +102,7 @@ pub(super) fn give_to_not_root(directory: &Path) -> Result<(), String> {
         Ok(output) => return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(error) => return Err(error.to_string()),
     }
-    // What else is in there is readable by its owner alone, or in a directory of its own.
+    // Other content of the directory is readable by its owner only, or is in a separate directory.
     let passable = std::fs::Permissions::from_mode(0o711);
     directory.parent().map_or(Ok(()), |parent| std::fs::set_permissions(parent, passable)).map_err(|error| error.to_string())?;
     let reach: Vec<&str> = POSTGRES_USER.iter().copied().chain(["test", "-w"]).collect();
@@ -109,13 +110,13 @@ pub(super) fn give_to_not_root(directory: &Path) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "PostgreSQL does not run as root, user namespaces are not allowed here, and the user postgres cannot reach {}. \
-         Run Larder as an ordinary user, or set DATA_DIR to a directory that everyone may pass through.",
+        "PostgreSQL does not run as root, user namespaces are not allowed here, and the user postgres cannot access {}. \
+         Run Larder as an ordinary user, or set DATA_DIR to a directory that all users may enter.",
         directory.display()
     ))
 }
 
-/// By the shell's own `kill`. A process that is gone already is no error.
+/// Uses the `kill` built into the shell. It is not an error if a process has already ended.
 pub(super) fn signal(pids: &[u32], name: &str) {
     if pids.is_empty() {
         return;
@@ -124,11 +125,11 @@ pub(super) fn signal(pids: &[u32], name: &str) {
     command.args(["-c", r#"name=$1; shift; kill -s "$name" -- "$@" 2>/dev/null"#, "sh", name]);
     command.args(pids.iter().map(u32::to_string)).stdin(Stdio::null());
     if let Err(error) = command.status() {
-        log::error!("SIG{name} cannot be sent to {pids:?}: {error}");
+        log::error!("SIG{name} could not be sent to {pids:?}: {error}");
     }
 }
 
-/// A process and all that it started: PostgreSQL's own children leave its process group.
+/// A process and all its descendants, because the children of PostgreSQL leave its process group.
 pub(super) fn family(pid: u32) -> Vec<u32> {
     let processes: Vec<(u32, u32)> = std::fs::read_dir("/proc")
         .into_iter()
@@ -151,7 +152,7 @@ pub(super) fn family(pid: u32) -> Vec<u32> {
 pub(super) struct Stat {
     pub state: char,
     pub parent: u32,
-    /// In clock ticks since the machine started: with the pid, it names a process for good.
+    /// In clock ticks since the machine was booted. Together with the PID it identifies a process permanently.
     pub started: u64,
 }
 
@@ -161,13 +162,13 @@ pub(super) fn stat(pid: u32) -> Option<Stat> {
 
 fn read_stat(file: &Path) -> Option<Stat> {
     let text = std::fs::read_to_string(file).ok()?;
-    // The second field is the program's name in brackets, and may itself hold spaces and brackets.
+    // The second field is the name of the program in brackets, which may itself contain spaces and brackets.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     Some(Stat { state: fields.first()?.chars().next()?, parent: fields.get(1)?.parse().ok()?, started: fields.get(19)?.parse().ok()? })
 }
 
-/// Waits, at most a second, until every thread stands still: on a busy machine STOP reaches them one by one, and
-/// those that it has not reached yet still answer.
+/// Waits up to one second until every thread is stopped. On a busy machine, STOP reaches the threads one after the
+/// other, and the remaining ones still respond.
 pub(super) fn wait_until_still(pids: &[u32]) {
     let deadline = Instant::now() + Duration::from_secs(1);
     let still = |pid: &u32| {
@@ -179,12 +180,12 @@ pub(super) fn wait_until_still(pids: &[u32]) {
     }
 }
 
-/// Whether the process runs: one that has ended and waits to be reaped does not.
+/// Whether the process is running. A zombie does not count.
 pub(super) fn runs(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
 
-/// Names the process in `file`, for `wait_for_predecessor`.
+/// Writes the PID of the process to `file`, for `wait_for_predecessor`.
 pub(super) fn record(file: &Path, pid: u32) {
     let started = stat(pid).map_or(0, |stat| stat.started);
     if let Err(error) = std::fs::write(file, format!("{pid} {started}\n")) {
@@ -192,7 +193,8 @@ pub(super) fn record(file: &Path, pid: u32) {
     }
 }
 
-/// The server of a Larder that was killed may still be ending. Two on the same data would harm it.
+/// The server of a Larder process that was killed may still be stopping. Two servers on the same data would damage
+/// it.
 pub(super) fn wait_for_predecessor(name: &str, file: &Path, limit: Duration) {
     let Ok(text) = std::fs::read_to_string(file) else { return };
     let mut numbers = text.split_whitespace().map(str::parse::<u64>);

@@ -1,10 +1,10 @@
-//! Where the servers' programs are: in `.cache`, beside our own program, or in `PATH`.
+//! Finds the programs of the servers: in `.cache`, next to our own program, or in `PATH`.
 
 use std::path::{Path, PathBuf};
 
 use super::Error;
 
-/// Which S3 server to start. MinIO is for the tests alone: it is archived.
+/// Which S3 server to start. MinIO is only used in tests, because it is no longer developed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum S3Kind {
     SeaweedFs,
@@ -12,13 +12,13 @@ pub enum S3Kind {
 }
 
 pub(super) struct Programs {
-    /// The directory that holds `initdb` and `postgres`.
+    /// The directory of `initdb` and `postgres`.
     pub postgres: PathBuf,
     pub redis: PathBuf,
     pub s3: PathBuf,
 }
 
-/// All of them, or one error that names every one that is missing.
+/// Finds all of them, or returns one error that lists all missing ones.
 pub(super) fn find(s3: S3Kind) -> Result<Programs, Error> {
     let mut missing = String::new();
     let mut need = |found: Option<PathBuf>, what: &str| {
@@ -39,7 +39,7 @@ pub(super) fn find(s3: S3Kind) -> Result<Programs, Error> {
     if missing.is_empty() { Ok(Programs { postgres, redis, s3 }) } else { Err(Error::Missing(missing)) }
 }
 
-/// Debian keeps the servers of each major version apart and out of `PATH`: the newest is taken.
+/// Debian installs each major version of PostgreSQL in a separate directory outside of `PATH`. The newest is used.
 fn postgres_directory() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions
@@ -73,7 +73,7 @@ fn beside_us(name: &str) -> Option<PathBuf> {
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
-    // Administrators' programs are not in every user's PATH.
+    // The directories of administration programs are not in the PATH of every user.
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from))

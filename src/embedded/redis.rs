@@ -1,4 +1,4 @@
-//! Redis on a unix socket, with every write in its append-only file.
+//! Redis on a unix socket, with an append-only file.
 
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -12,12 +12,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use super::directory::Directory;
 use super::isolation::Isolation;
 use super::process::{Invocation, User};
-use super::server::Recipe;
+use super::server::ServerSpec;
 
-/// Comments, and the line that `REDIS_BROWSE_URL` is for.
+/// Comments, and the ACL entry for the user of `REDIS_BROWSE_URL`.
 const BROWSE: &str = include_str!("../../deploy/redis/browse.acl");
 
-/// What a path in a URL keeps as it is.
+/// The characters that are not escaped in a path within a URL.
 pub(super) const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
 pub(super) struct Redis {
@@ -43,7 +43,7 @@ impl Redis {
         format!("unix://{}?pass={}", percent_encode(self.socket.as_os_str().as_bytes(), PATH), self.password)
     }
 
-    /// In a file, because everyone can read a command line.
+    /// In a file, because every user of the machine can read a command line.
     fn write_configuration(&self) -> std::io::Result<()> {
         let socket = self.socket.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
         let configuration = format!(
@@ -63,7 +63,7 @@ impl Redis {
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         stream.set_write_timeout(Some(Duration::from_secs(1)))?;
         stream.write_all(format!("AUTH {}\r\nPING\r\n", self.password).as_bytes())?;
-        // Two lines; while it loads its file, the second is `-LOADING`.
+        // The reply has two lines. While Redis loads its file, the second is `-LOADING`.
         let mut answer = Vec::new();
         let mut buffer = [0; 256];
         while answer.iter().filter(|byte| **byte == b'\n').count() < 2 {
@@ -76,7 +76,7 @@ impl Redis {
     }
 }
 
-impl Recipe for Redis {
+impl ServerSpec for Redis {
     fn name(&self) -> &'static str {
         "redis"
     }
@@ -97,12 +97,12 @@ impl Recipe for Redis {
         }
     }
 
-    fn answers(&self) -> bool {
+    fn is_ready(&self) -> bool {
         self.ping().unwrap_or(false)
     }
 
-    /// It reads its whole file first.
-    fn patience(&self) -> Duration {
+    /// Redis loads its whole file first.
+    fn start_timeout(&self) -> Duration {
         Duration::from_secs(600)
     }
 

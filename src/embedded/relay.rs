@@ -1,4 +1,4 @@
-//! The one address of a server in a network namespace: connections to a port on loopback go to its unix socket.
+//! Forwards connections from a port on loopback to the unix socket of a server in a network namespace.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -8,17 +8,17 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 
-/// Of each direction of each connection.
+/// The buffer for each direction of each connection.
 const BUFFER: usize = 64 << 10;
 
-/// Listens until it is dropped; its connections end with it.
+/// Listens until it is dropped, which also closes its connections.
 pub(super) struct Relay {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Relay {
-    /// Listens on `port` of loopback, in a thread of its own.
+    /// Listens on `port` of loopback, in a separate thread.
     pub fn start(port: u16, socket: &Path) -> std::io::Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
         listener.set_nonblocking(true)?;
@@ -47,7 +47,7 @@ impl Drop for Relay {
     }
 }
 
-/// Returns only where the listener itself is broken.
+/// Returns only if the listener is broken.
 async fn accept(listener: TcpListener, socket: PathBuf) -> std::io::Error {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -57,15 +57,16 @@ async fn accept(listener: TcpListener, socket: PathBuf) -> std::io::Error {
         match listener.accept().await {
             Ok((client, _)) => drop(tokio::spawn(relay(client, socket.clone()))),
             Err(error) => {
-                // Out of file descriptors, or the client was gone already: the next one may be accepted.
-                log::debug!("the relay of the embedded S3 server accepted no connection: {error}");
+                // There are no file descriptors left, or the client has already disconnected. The next connection may
+                // be accepted.
+                log::debug!("the relay of the embedded S3 server did not accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
     }
 }
 
-/// A connection that either side cuts is cut on the other side too.
+/// When one side closes the connection, the other side is closed too.
 async fn relay(mut client: TcpStream, socket: PathBuf) {
     let Ok(mut server) = UnixStream::connect(&socket).await else { return };
     let _ = client.set_nodelay(true);

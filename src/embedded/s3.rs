@@ -1,7 +1,8 @@
-//! An S3 server on a loopback port of its own: SeaweedFS, or MinIO for the tests.
+//! An S3 server on a loopback port: SeaweedFS, or MinIO in tests.
 //!
-//! SeaweedFS runs in a network namespace where the system allows one, because its internal ports need no key. Its S3
-//! socket, in a directory that only this user may enter, is then relayed to a port.
+//! SeaweedFS runs in a network namespace if the operating system allows it, because its internal ports need no key.
+//! A relay then forwards connections from a port to its S3 socket, which is in a directory that only this user may
+//! enter.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
@@ -15,13 +16,14 @@ use super::directory::{self, Directory};
 use super::isolation::Isolation;
 use super::process::{Invocation, User};
 use super::relay::Relay;
-use super::server::Recipe;
+use super::server::ServerSpec;
 
-/// SeaweedFS adds this to each of its ports to make the one for gRPC.
+/// SeaweedFS adds this to each of its ports to get the gRPC port.
 const GRPC: u16 = 10_000;
 
-/// The S3 port, followed by those of SeaweedFS's other parts (master, volume, filer, admin), and one that we hold
-/// ourselves, so that no two Larders choose the same ones before their servers have bound them.
+/// The S3 port, followed by the ports of the other parts of SeaweedFS (master, volume, filer, admin), and one that
+/// this process reserves, so that two Larder processes do not choose the same ports before their servers have bound
+/// them.
 struct Ports {
     first: u16,
     _claim: Option<TcpListener>,
@@ -30,12 +32,12 @@ struct Ports {
 impl Ports {
     const COUNT: u16 = 5;
 
-    /// The ports of the last time where they are free, else free ones. All are below those that the system
-    /// gives to outgoing connections (from 32768), which could otherwise take one at any moment.
+    /// The previous ports if they are free, otherwise other free ports. All are below the range that the system
+    /// uses for outgoing connections (from 32768), which could otherwise take one at any moment.
     fn choose(last: u16, isolation: Isolation) -> Result<Self, String> {
         for attempt in 0..200 {
             let mut random = [0; 2];
-            // Where that fails the same ports are tried again, which is no worse.
+            // If that fails, the same ports are tried again, which does no harm.
             let _ = aws_lc_rs::rand::fill(&mut random);
             let any = 20_000 + u16::from_ne_bytes(random) % 450 * (Self::COUNT + 1);
             let first = if attempt == 0 && last != 0 { last } else { any };
@@ -59,19 +61,19 @@ impl Ports {
 pub(super) struct S3 {
     kind: S3Kind,
     isolation: Isolation,
-    /// While the isolated server answers.
+    /// Present while the isolated server is ready.
     relay: RefCell<Option<Relay>>,
     program: PathBuf,
     directory: PathBuf,
     sockets: PathBuf,
-    /// Until the first start, those of the last time; 0 where there were none.
+    /// The previous ports until the first start, or 0.
     ports: Ports,
     access_key_id: String,
     secret_access_key: String,
     internal: String,
-    /// When the S3 part first answered, of the process that runs now.
+    /// When the S3 part of the current process first responded.
     answered: Cell<Option<Instant>>,
-    /// Processes that were given up as stuck.
+    /// The number of processes that were killed because they were stuck.
     given_up: Cell<u8>,
 }
 
@@ -80,7 +82,7 @@ impl S3 {
         let keys = directory.keys();
         let isolation = match kind {
             S3Kind::SeaweedFs => Isolation::detect(),
-            // It has one port, and that needs a key.
+            // MinIO has only one port, and it requires a key.
             S3Kind::MinIo => Isolation::None,
         };
         if kind == S3Kind::SeaweedFs && isolation == Isolation::None {
@@ -121,8 +123,8 @@ impl S3 {
         }
     }
 
-    /// Whether SeaweedFS can store bytes. Its master's port, which says so, is not reachable in a namespace; there a
-    /// byte is stored beside the buckets and removed again.
+    /// Whether SeaweedFS can store bytes. The port of its master, which provides this information, is not reachable
+    /// in a namespace. In that case a byte is stored outside of the buckets and removed again.
     fn has_a_volume(&self) -> bool {
         let file = "/larder-ready HTTP/1.0\r\n";
         let to_filer = |method: &str, body| exchange(over_unix(&self.filer_socket())?, &format!("{method} {file}"), body);
@@ -142,7 +144,7 @@ impl S3 {
         }
     }
 
-    /// Starts the relay of an isolated server once.
+    /// Starts the relay of an isolated server, if it is not running.
     fn is_reachable(&self) -> bool {
         let mut relay = self.relay.borrow_mut();
         if self.isolation != Isolation::None && relay.is_none() {
@@ -168,13 +170,15 @@ impl S3 {
         let [s3, master, volume, filer, admin] = [0, 1, 2, 3, 4].map(|part| self.ports.first + part);
         let mut arguments: Vec<String> = ["-logtostderr=true", "mini", "-dir=.", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
             .into_iter()
-            // Parts that nobody asked for.
+            // Disables parts that are not needed.
             .chain(["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false"])
-            // Both are on by default, and lose data: a bucket with what is in it, a typing error that makes a bucket.
+            // Both are on by default and can lose data: deleting a bucket with its objects, and creating a bucket
+            // because of a typing error.
             .chain(["-s3.allowDeleteBucketNotEmpty=false", "-s3.autoCreateBucket=false"])
-            // On by default too: nothing here tells anyone that it runs.
+            // Telemetry is on by default too.
             .chain(["-master.telemetry=false"])
-            // By default as many as the disk has room for when they are full: on a small disk too few for one a bucket.
+            // By default the limit is the number of full volumes that fit on the disk, which on a small disk is less
+            // than one per bucket.
             .chain(["-volume.max=1000"])
             .chain(["-filer.exposeDirectoryData=false", "-volume.preStopSeconds=0"])
             .map(str::to_owned)
@@ -196,7 +200,8 @@ impl S3 {
         if self.isolation != Isolation::None {
             return environment;
         }
-        // Where other programs reach the internal ports, these keep them from reading and writing objects there.
+        // If other programs can reach the internal ports, these keys prevent them from reading and writing objects
+        // there.
         for name in ["WEED_JWT_SIGNING_KEY", "WEED_JWT_SIGNING_READ_KEY", "WEED_JWT_FILER_SIGNING_KEY", "WEED_JWT_FILER_SIGNING_READ_KEY"] {
             environment.push((name, self.internal.clone()));
         }
@@ -204,7 +209,7 @@ impl S3 {
     }
 }
 
-impl Recipe for S3 {
+impl ServerSpec for S3 {
     fn name(&self) -> &'static str {
         "s3"
     }
@@ -241,14 +246,15 @@ impl Recipe for S3 {
             environment,
             directory: self.directory.clone(),
             user: User::Same,
-            // It writes to the system before it acknowledges, so a kill loses nothing; an orderly stop takes a second.
+            // MinIO writes to disk before it confirms a write, so a kill loses nothing. An orderly stop takes a
+            // second.
             death_signal: "KILL",
         }
     }
 
-    fn answers(&self) -> bool {
+    fn is_ready(&self) -> bool {
         match self.kind {
-            // The S3 part answers before the master knows a volume to write to.
+            // The S3 part responds before the master knows of a volume to write to.
             S3Kind::SeaweedFs => {
                 let answers = self.s3_request("GET / HTTP/1.0\r\n").is_some_and(|answer| !answer.contains(" 50"));
                 if answers && self.answered.get().is_none() {
@@ -262,7 +268,7 @@ impl Recipe for S3 {
         }
     }
 
-    fn patience(&self) -> Duration {
+    fn start_timeout(&self) -> Duration {
         Duration::from_secs(60)
     }
 
@@ -270,8 +276,8 @@ impl Recipe for S3 {
         format!("http://127.0.0.1:{}", self.ports.first)
     }
 
-    /// Its volume part introduces itself to the master once, and where it comes a millisecond too early it tries
-    /// again only after five seconds. Starting anew takes less than one; on a slow machine it is left alone.
+    /// The volume part registers with the master once. If it does so a millisecond too early, it retries after five
+    /// seconds. Restarting takes less than one second. On a slow machine the process is not restarted.
     fn is_stuck(&self) -> bool {
         let waits = self.answered.get().is_some_and(|since| since.elapsed() > Duration::from_millis(800));
         let stuck = self.kind == S3Kind::SeaweedFs && waits && self.given_up.get() < 2;
@@ -279,8 +285,8 @@ impl Recipe for S3 {
         stuck
     }
 
-    /// An orderly stop of SeaweedFS often waits fifteen seconds for connections that nobody uses; a kill loses
-    /// nothing that it has acknowledged.
+    /// An orderly stop of SeaweedFS often waits fifteen seconds for unused connections. A kill loses nothing that it
+    /// has confirmed.
     fn stop_signal(&self) -> &'static str {
         match self.kind {
             S3Kind::SeaweedFs => "KILL",
@@ -288,7 +294,7 @@ impl Recipe for S3 {
         }
     }
 
-    /// SeaweedFS leaves these behind, at names that no option changes.
+    /// SeaweedFS leaves these files behind. Their names cannot be configured.
     fn clean_up(&self) {
         drop(self.relay.take());
         if self.kind == S3Kind::SeaweedFs && self.ports.first != 0 {
@@ -299,7 +305,7 @@ impl Recipe for S3 {
     }
 }
 
-/// One HTTP request and the whole answer to it, or nothing. `head`: request line and headers, each with its line end.
+/// One HTTP request and its whole response, or `None`. `head`: request line and headers, each with its line end.
 fn exchange(mut stream: impl Read + Write, head: &str, body: &str) -> Option<String> {
     stream.write_all(format!("{head}Host: 127.0.0.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).ok()?;
     let mut answer = Vec::new();
