@@ -1,4 +1,4 @@
-//! The alerts ask for what Larder tells, and each says what to do.
+//! The alerts only use metrics that Larder exports, and each explains what to do.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_figure_of_an_alert_is_one_that_larder_tells() {
+async fn alerts_only_use_exported_metrics() {
     let app = TestApp::start().await;
     app.sign_in(Role::Viewer).await.get("/").await.expect_status(200);
     let told = async || app.visitor().get("/metrics").await.expect_status(200).text();
@@ -45,7 +45,7 @@ async fn every_figure_of_an_alert_is_one_that_larder_tells() {
     }
 }
 
-/// Label and value of each selector.
+/// The label and value of each selector.
 fn labels(expr: &str) -> Vec<(&str, &str)> {
     let mut pieces = expr.split('"');
     let mut found = Vec::new();
@@ -57,7 +57,7 @@ fn labels(expr: &str) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn every_alert_says_how_grave_it_is_and_where_the_page_is_that_tells_what_to_do() {
+fn every_alert_has_a_severity_and_a_link_to_its_instructions() {
     let (page, tests) = (file("docs/operations.md"), file("deploy/prometheus/alerts.test.yml"));
     let all = alerts();
     assert!(all.len() > 10);
@@ -80,14 +80,14 @@ fn every_alert_says_how_grave_it_is_and_where_the_page_is_that_tells_what_to_do(
     assert!(compose.contains("./deploy/prometheus/alerts.yml:/etc/prometheus/alerts.yml:ro"));
 }
 
-/// As GitHub makes the anchor of a heading.
+/// The anchor that GitHub creates for a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
 #[test]
-fn every_link_of_the_pages_leads_somewhere() {
+fn links_between_the_pages_are_valid() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for page in ["README.md", "docs/operations.md"] {
         let content = file(page);

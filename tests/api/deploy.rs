@@ -1,4 +1,5 @@
-//! What is shipped for containers: pinned, healthy by means that the images have, and nothing in it that is not true.
+//! The files for containers: images are pinned, their health checks use programs that the images contain, and the
+//! settings are correct.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ pub fn file(path: &str) -> String {
 
 fn compose() -> Value {
     let mut compose: Value = serde_yaml_ng::from_str(&file("compose.yaml")).unwrap();
-    // What is merged may merge something itself.
+    // A merged mapping may itself contain a merge.
     compose.apply_merge().unwrap();
     compose.apply_merge().unwrap();
     compose
@@ -25,7 +26,7 @@ fn services(compose: &Value) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn every_service_is_pinned_watched_limited_and_on_the_one_network() {
+fn every_service_is_pinned_checked_limited_and_on_the_network() {
     let compose = compose();
     let all = services(&compose);
     for wanted in ["postgres", "redis", "minio", "qdrant", "litellm", "larder"] {
@@ -65,7 +66,7 @@ fn every_service_is_pinned_watched_limited_and_on_the_one_network() {
     assert_eq!(image("larder"), format!("larder:{}", env!("CARGO_PKG_VERSION")));
 }
 
-/// The names between `${` and what ends them.
+/// The names of the variables in `${…}`.
 fn variables(text: &str) -> BTreeSet<String> {
     let starts = text.match_indices("${").map(|(at, _)| &text[at + 2..]);
     starts.map(|rest| rest.split([':', '}', '-']).next().unwrap().to_owned()).collect()
@@ -82,7 +83,7 @@ fn every_variable_of_the_stack_is_documented_and_has_a_default() {
 }
 
 #[test]
-fn what_the_console_is_given_is_what_it_reads() {
+fn the_console_reads_all_variables_that_are_set() {
     let compose = compose();
     let environment = compose["services"]["larder"]["environment"].as_mapping().unwrap();
     let lookup = |name: &str| {
@@ -104,7 +105,7 @@ fn what_the_console_is_given_is_what_it_reads() {
 }
 
 #[test]
-fn files_that_other_programs_read_can_be_read() {
+fn files_for_other_programs_are_readable() {
     for path in
         ["deploy/litellm/config.yaml", "deploy/prometheus/prometheus.yml", "deploy/grafana/datasource.yaml", "deploy/grafana/provider.yaml"]
     {
@@ -122,14 +123,14 @@ fn files_that_other_programs_read_can_be_read() {
     }
 }
 
-/// Names of figures in a query: words that are followed by neither a bracket nor a label's operator.
+/// The names of the metrics in a query: words that are followed by neither a bracket nor a label operator.
 pub fn names(query: &str) -> BTreeSet<String> {
     let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("larder_") || word.starts_with("process_")).map(str::to_owned).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_figure_of_the_dashboard_is_one_that_larder_tells() {
+async fn the_dashboard_only_uses_exported_metrics() {
     let app = TestApp::start().await;
     let visitor = app.visitor();
     app.sign_in(larder::domain::actor::Role::Viewer).await.get("/").await.expect_status(200);
@@ -151,7 +152,7 @@ async fn every_figure_of_the_dashboard_is_one_that_larder_tells() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_health_check_of_the_container_asks_whether_it_is_ready() {
+async fn the_health_check_of_the_container_checks_readiness() {
     let app = TestApp::start().await;
     let ask = |bind: String| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_larder"));
@@ -164,15 +165,15 @@ async fn the_health_check_of_the_container_asks_whether_it_is_ready() {
     assert!(!ask("nonsense".into()).status.success());
 }
 
-/// As the container starts it, with the server of this machine.
+/// Started like in the container, with the Redis server of this machine.
 #[test]
-fn the_redis_of_the_stack_starts_with_both_its_users() {
+fn redis_starts_with_both_users() {
     let compose = compose();
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("compose-redis-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let script = compose["services"]["redis"]["command"][2].as_str().unwrap().replace("$$", "$");
     let acl = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/redis/browse.acl");
-    // Its lines are read by the server itself; it would refuse one that it does not understand.
+    // The server reads the file itself and would reject an invalid line.
     let script = script
         .replace("/etc/larder/browse.acl", &acl.display().to_string())
         .replace("/tmp/redis.conf", &directory.join("redis.conf").display().to_string())

@@ -1,4 +1,4 @@
-//! What is shipped for Kubernetes: what it sets is what Larder reads, and no pod may do more than Larder needs.
+//! The files for Kubernetes: Larder reads all variables that they set, and pods have only the permissions they need.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value:?}"))
 }
 
-/// What a container of `kind` finds in its environment.
+/// The environment of a container of `kind`.
 fn environment(kind: &str) -> BTreeMap<String, String> {
     let entries = of_kind("ConfigMap")["data"].as_mapping().unwrap().clone();
     let mut found: BTreeMap<String, String> = entries.iter().map(|(name, value)| (text(name).to_owned(), text(value).to_owned())).collect();
@@ -39,7 +39,7 @@ fn environment(kind: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn every_object_is_there_once_and_in_the_namespace_that_kubectl_is_told() {
+fn every_object_exists_once_in_the_namespace() {
     let kinds: Vec<String> = documents().iter().map(|document| text(&document["kind"]).to_owned()).collect();
     assert_eq!(kinds, ["ConfigMap", "Job", "Deployment", "Service", "Ingress", "PodDisruptionBudget", "NetworkPolicy"]);
     for document in documents() {
@@ -48,7 +48,7 @@ fn every_object_is_there_once_and_in_the_namespace_that_kubectl_is_told() {
 }
 
 #[test]
-fn what_the_pods_are_given_is_what_larder_reads_and_no_secret_is_written_down() {
+fn larder_reads_all_variables_of_the_pods_and_secrets_are_not_in_the_files() {
     let examples = [
         ("DATABASE_URL", "postgres://larder_app:word@db.example.com/larder?sslmode=verify-full"),
         ("REDIS_URL", "rediss://:word@cache.example.com:6379/0"),
@@ -91,13 +91,13 @@ fn what_the_pods_are_given_is_what_larder_reads_and_no_secret_is_written_down() 
             assert!(told.split("kubectl").next().unwrap().contains(&format!("--from-literal={key}=")), "{kind}: {made}: {key}");
         }
     }
-    // Only the migration is given the owner's password.
+    // Only the migration gets the password of the owner.
     assert!(environment("Job")["DATABASE_URL_FILE"].contains("larder-owner"));
     assert!(!environment("Deployment").values().any(|value| value.contains("owner")));
 }
 
 #[test]
-fn the_pods_are_pinned_limited_and_may_do_nothing_that_larder_does_not() {
+fn pods_are_pinned_limited_and_unprivileged() {
     for kind in ["Job", "Deployment"] {
         let pod = of_kind(kind)["spec"]["template"]["spec"].clone();
         assert_eq!((&pod["automountServiceAccountToken"], &pod["enableServiceLinks"]), (&Value::Bool(false), &Value::Bool(false)));
@@ -121,7 +121,7 @@ fn the_pods_are_pinned_limited_and_may_do_nothing_that_larder_does_not() {
 }
 
 #[test]
-fn the_probes_ask_what_larder_answers_and_nothing_is_cut_when_a_pod_goes() {
+fn probes_use_existing_routes_and_requests_finish_before_a_pod_stops() {
     let deployment = of_kind("Deployment");
     let pod = &deployment["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
@@ -139,7 +139,7 @@ fn the_probes_ask_what_larder_answers_and_nothing_is_cut_when_a_pod_goes() {
 }
 
 #[test]
-fn what_selects_pods_selects_larders() {
+fn selectors_match_the_pods() {
     let labels = of_kind("Deployment")["spec"]["template"]["metadata"]["labels"].clone();
     assert_eq!(of_kind("Deployment")["spec"]["selector"]["matchLabels"], labels);
     assert_eq!(of_kind("Service")["spec"]["selector"], labels);

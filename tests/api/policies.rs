@@ -1,4 +1,4 @@
-//! The policies for the object store: all that Larder asks of it, and nothing else. MinIO judges by them.
+//! The policies for the object store allow all requests of Larder and nothing else. MinIO evaluates them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,8 +16,8 @@ use crate::deploy::file;
 use crate::support::{Set, TestApp, eventually};
 
 const POLICIES: [&str; 2] = ["deploy/aws/policy.json", "deploy/minio/policy.json"];
-/// Whose name the policies have.
-const NAMED: &str = "sme-files";
+/// The bucket that is named in the policies.
+const BUCKET: &str = "sme-files";
 
 fn policy(path: &str) -> Value {
     serde_json::from_str(&file(path)).unwrap()
@@ -32,7 +32,7 @@ fn actions(policy: &Value) -> BTreeSet<String> {
     statements.flat_map(|statement| words(&statement["Action"]).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// Requests of the protocol, as the client names them, and what AWS asks for each.
+/// The requests of the S3 client, and the actions that AWS requires for each.
 const ASKS: [(&str, &str); 24] = [
     ("abort_multipart_upload", "s3:AbortMultipartUpload"),
     ("complete_multipart_upload", "s3:PutObject"),
@@ -61,7 +61,7 @@ const ASKS: [(&str, &str); 24] = [
     ("get_object", "s3:GetObjectVersion"),
 ];
 
-/// Every request that the code makes: `client.<request>()`, or the same on a line of its own.
+/// Every request in the code: `client.<request>()`, also if it is split over lines.
 fn requests(directory: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -83,13 +83,13 @@ fn requests(directory: &Path, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn the_policies_have_what_the_code_asks_for_and_no_more() {
+fn the_policies_allow_exactly_the_requests_in_the_code() {
     let mut asked = BTreeSet::new();
     requests(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stores/s3"), &mut asked);
     assert_eq!(asked, ASKS.iter().map(|(request, _)| (*request).to_owned()).collect::<BTreeSet<_>>());
     let wanted: BTreeSet<String> = ASKS.iter().map(|(_, action)| (*action).to_owned()).collect();
     assert_eq!(actions(&policy(POLICIES[0])), wanted);
-    // MinIO shows a key the buckets that it may list, without being told.
+    // MinIO lists the buckets of a key without this permission.
     let minio = wanted.iter().filter(|action| *action != "s3:ListAllMyBuckets").map(|action| as_minio_writes(action));
     assert_eq!(actions(&policy(POLICIES[1])), minio.collect());
     for path in POLICIES {
@@ -97,37 +97,38 @@ fn the_policies_have_what_the_code_asks_for_and_no_more() {
             assert_eq!(statement["Effect"], "Allow", "{path}");
             for resource in words(&statement["Resource"]) {
                 let of_all = resource == "*" && words(&statement["Action"]).eq(["s3:ListAllMyBuckets"]);
-                assert!(of_all || resource.starts_with(&format!("arn:aws:s3:::{NAMED}")), "{path}: {resource}");
+                assert!(of_all || resource.starts_with(&format!("arn:aws:s3:::{BUCKET}")), "{path}: {resource}");
             }
         }
     }
 }
 
 #[test]
-fn the_bucket_policy_denies_everything_that_comes_in_the_clear() {
+fn the_bucket_policy_denies_unencrypted_requests() {
     let policy = policy("deploy/aws/bucket-policy.json");
     let statement = &policy["Statement"][0];
     assert_eq!((&statement["Effect"], &statement["Principal"], &statement["Action"]), (&"Deny".into(), &"*".into(), &"s3:*".into()));
     assert_eq!(statement["Condition"]["Bool"]["aws:SecureTransport"], "false");
     let encryption: Value = serde_json::from_str(&file("deploy/aws/encryption.json")).unwrap();
     assert_eq!(encryption["Rules"][0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"], "aws:kms");
-    let both = [format!("arn:aws:s3:::{NAMED}"), format!("arn:aws:s3:::{NAMED}/*")];
+    let both = [format!("arn:aws:s3:::{BUCKET}"), format!("arn:aws:s3:::{BUCKET}/*")];
     assert!(policy["Statement"].as_array().unwrap().iter().all(|statement| words(&statement["Resource"]).eq(both.iter())));
 }
 
-/// The document for another bucket, in one line, without the statements that may be left out.
+/// The policy for another bucket, in one line, without the optional statements.
 fn document(path: &str, bucket: &str, optional: bool) -> String {
-    let mut policy: Value = serde_json::from_str(&file(path).replace(NAMED, bucket)).unwrap();
+    let mut policy: Value = serde_json::from_str(&file(path).replace(BUCKET, bucket)).unwrap();
     policy["Statement"].as_array_mut().unwrap().retain(|one| optional || !one["Sid"].as_str().unwrap().starts_with("Optional"));
     as_minio_writes(&policy.to_string())
 }
 
-/// For AWS the case of an action does not matter.
+/// AWS ignores the case of actions.
 fn as_minio_writes(text: &str) -> String {
     text.replace("GetBucketCORS", "GetBucketCors")
 }
 
-/// A key of an hour that may do what the document says: MinIO's AssumeRole, asked by curl, which can sign.
+/// A key that is valid for an hour and has the permissions of the document. It is created with MinIO's AssumeRole,
+/// through curl, which can sign requests.
 fn key_with(root: &S3Config, document: &str) -> S3Config {
     let endpoint = root.endpoint.clone().unwrap();
     let answer = std::process::Command::new("curl")
@@ -151,7 +152,7 @@ fn key_with(root: &S3Config, document: &str) -> S3Config {
     }
 }
 
-/// For requests that Larder itself never makes.
+/// For requests that Larder itself never sends.
 fn client(key: &S3Config) -> aws_sdk_s3::Client {
     let token = key.session_token.as_ref().map(|token| token.reveal().to_owned());
     let config = aws_sdk_s3::Config::builder()
@@ -163,9 +164,9 @@ fn client(key: &S3Config) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(config.build())
 }
 
-/// Where LARDER_TEST_S3=minio: SeaweedFS has no policies.
+/// Only with LARDER_TEST_S3=minio, because SeaweedFS has no policies.
 #[tokio::test(flavor = "multi_thread")]
-async fn with_the_policy_larder_works_in_its_bucket_and_nowhere_else() {
+async fn the_policy_gives_access_to_one_bucket_only() {
     if Set::is_seaweedfs() {
         return;
     }
@@ -225,7 +226,7 @@ async fn with_the_policy_larder_works_in_its_bucket_and_nowhere_else() {
         store.delete_if(&mine, "large.bin", &etag).await.unwrap();
         assert_eq!(store.delete_bucket(&mine).await, Err(Error::AccessDenied));
 
-        // With the optional statements it also makes and deletes that bucket.
+        // With the optional statements it can also create and delete that bucket.
         let larger = Store::new(&key_with(&root(&app).await, &document(path, &mine, true)));
         larger.delete_bucket(&mine).await.unwrap();
         larger.create_bucket(&mine).await.unwrap();
@@ -234,7 +235,7 @@ async fn with_the_policy_larder_works_in_its_bucket_and_nowhere_else() {
     }
 }
 
-/// What an empty bucket without versions does not show.
+/// Requests that an empty bucket without versions does not cause.
 async fn parts_and_versions(app: &TestApp, bucket: &str) {
     let text = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
     let store = &app.ctx.s3;

@@ -1,4 +1,5 @@
-//! The users of Postgres: one migrates, one serves, one makes backups, and none can do the others' work.
+//! The users of Postgres: one runs migrations, one serves the application, one makes backups, and each has only the
+//! permissions it needs.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,7 +17,7 @@ use tokio_postgres::error::SqlState;
 use crate::deploy::file;
 use crate::support::{Set, TestApp};
 
-/// A database in which the users were made by who is no superuser.
+/// A database whose users were created by a user who is not a superuser.
 async fn prepared(set: &Set) -> String {
     let database = set.empty_database().await;
     let client = set.connect("postgres").await;
@@ -39,7 +40,7 @@ async fn as_user(set: &Set, database: &str, user: &str) -> tokio_postgres::Clien
     client
 }
 
-/// As the application, which migrates nothing.
+/// Starts the application with its own user, which cannot run migrations.
 async fn serve(set: &Arc<Set>, database: &str) -> TestApp {
     let url = Secret::new(url(set, database, "larder_app"));
     TestApp::on(set.clone(), |config| {
@@ -49,7 +50,7 @@ async fn serve(set: &Arc<Set>, database: &str) -> TestApp {
     .await
 }
 
-/// What every version of the server keeps beside its `initdb`.
+/// A program that is installed with `initdb` in every version of PostgreSQL.
 fn program(name: &str) -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let mut found: Vec<PathBuf> =
@@ -64,7 +65,7 @@ fn run(command: &mut Command) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_user_migrates_one_serves_and_one_makes_backups() {
+async fn the_users_for_migrations_serving_and_backups_are_separate() {
     let set = Set::shared().await;
     let database = prepared(&set).await;
     let owner = Secret::new(url(&set, &database, "larder_owner"));
@@ -122,7 +123,7 @@ async fn one_user_migrates_one_serves_and_one_makes_backups() {
     doctor.env("AWS_ACCESS_KEY_ID", &urls.s3_access_key_id).env("AWS_SECRET_ACCESS_KEY", &urls.s3_secret_access_key);
     run(&mut doctor);
 
-    // As a password is replaced without a gap.
+    // How a password is replaced without downtime.
     let heir = "DO $$ BEGIN
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'larder_app_2') THEN CREATE ROLE larder_app_2 LOGIN IN ROLE larder_app; END IF;
         END $$";
@@ -132,7 +133,7 @@ async fn one_user_migrates_one_serves_and_one_makes_backups() {
     app.stop().await;
     restored(&set, &database).await;
 
-    // A later migration's tables are covered, and the file may be run again.
+    // The tables of later migrations are covered, and the file can be run again.
     as_user(&set, &database, "larder_owner").await.batch_execute("CREATE TABLE later (id int)").await.unwrap();
     as_user(&set, &database, "first_user").await.batch_execute(&file("deploy/postgres/roles.sql")).await.unwrap();
     serving.batch_execute("INSERT INTO later VALUES (1); UPDATE later SET id = 2; DELETE FROM later").await.unwrap();
@@ -140,7 +141,7 @@ async fn one_user_migrates_one_serves_and_one_makes_backups() {
     as_user(&set, &database, "larder_owner").await.batch_execute("DROP TABLE later").await.unwrap();
 }
 
-/// The backup of one user becomes the database of the others.
+/// Restores the backup into a database for the other users.
 async fn restored(set: &Arc<Set>, database: &str) {
     let count = "SELECT count(*), (SELECT count(*) FROM files WHERE object_key = 'kept.txt' AND state = 'ready') FROM audit.events";
     let old = set.connect(database).await.query_one(count, &[]).await.unwrap();

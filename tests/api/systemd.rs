@@ -1,4 +1,4 @@
-//! The units for systemd: they start what there is, and keep it in a small room.
+//! The systemd units start existing programs in a restricted environment.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -11,7 +11,7 @@ fn unit(name: &str) -> String {
     file(&format!("deploy/systemd/{name}"))
 }
 
-/// What each setting of `[Service]` says; of one that stands twice, both.
+/// The settings of `[Service]`. A setting that occurs twice has both values.
 fn settings(name: &str) -> BTreeMap<String, Vec<String>> {
     let text = unit(name);
     let section = text.split_once("[Service]").unwrap().1.split("\n[").next().unwrap();
@@ -29,7 +29,7 @@ fn one(settings: &BTreeMap<String, Vec<String>>, key: &str) -> String {
 }
 
 #[test]
-fn the_units_start_what_there_is_and_let_it_end_in_order() {
+fn the_units_start_existing_programs_and_wait_for_an_orderly_stop() {
     let (serve, migrate) = (settings(UNITS[0]), settings(UNITS[1]));
     assert_eq!(one(&serve, "ExecStart"), "/usr/local/bin/larder serve");
     assert_eq!(one(&migrate, "ExecStart"), "/usr/local/bin/larder migrate");
@@ -46,7 +46,7 @@ fn the_units_start_what_there_is_and_let_it_end_in_order() {
 }
 
 #[test]
-fn both_units_are_in_the_same_small_room() {
+fn both_units_have_the_same_restrictions() {
     let both = UNITS.map(settings);
     let room = |settings: &BTreeMap<String, Vec<String>>| {
         let own = ["ExecStart", "Environment", "EnvironmentFile", "Type", "TimeoutStartSec", "TimeoutStopSec", "Restart", "RestartSec"];
@@ -67,10 +67,10 @@ fn version() -> Option<u32> {
     String::from_utf8_lossy(&said.stdout).split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Where systemd is on this machine: it knows every setting, and says how much a service is exposed, of 10.
+/// If systemd is installed on this machine: it knows every setting, and rates how exposed a service is, from 0 to 10.
 #[test]
-fn systemd_takes_the_units_and_finds_them_hardly_exposed() {
-    // Older ones judge only what is installed.
+fn systemd_accepts_the_units_and_rates_their_exposure_as_low() {
+    // Older versions only check installed units.
     if version().is_none_or(|version| version < 250) {
         return;
     }
@@ -84,7 +84,7 @@ fn systemd_takes_the_units_and_finds_them_hardly_exposed() {
         (output.status.success(), format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
     };
     let (fine, said) = ask(&["--man=no", "verify"]);
-    // Of the units of the machine itself nothing is asked.
+    // Messages about other units of the machine are ignored.
     let ours: Vec<&str> = said.lines().filter(|line| line.contains("larder")).collect();
     assert!(fine && ours.is_empty(), "{said}");
     let (fine, said) = ask(&["--offline=true", "--threshold=15", "--no-pager", "security"]);

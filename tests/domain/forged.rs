@@ -1,4 +1,4 @@
-//! What someone with write access to Redis cannot do: nothing there decides anything unless Larder signed it.
+//! Limits of an attacker who can write to Redis: Larder only trusts values that it signed.
 
 use larder::domain::actor::{Actor, Role};
 use larder::domain::sign_in::{self, SignIn};
@@ -37,13 +37,13 @@ async fn a_forged_session_copy_gives_no_role() {
         let unknown = "A".repeat(43);
         redis.set(&key_of(&unknown), &value, None).await.unwrap();
         assert!(sessions::find(&app.ctx, &unknown).await.unwrap().is_none(), "{value}");
-        // It does not stay in the way of the real copy either.
+        // It does not prevent the use of the real copy either.
         eventually("the forged value is removed", async || redis.get(&key_of(&unknown)).await.unwrap().is_none()).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_of_an_ended_session_that_is_written_again_is_not_believed_for_long() {
+async fn a_restored_copy_of_an_ended_session_is_trusted_only_briefly() {
     let app = TestApp::start().await;
     let admin = app.new_user(Role::Admin).await;
     let token = token(&app, &admin).await;
@@ -59,7 +59,7 @@ async fn a_copy_of_an_ended_session_that_is_written_again_is_not_believed_for_lo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forged_values_neither_revoke_a_token_nor_change_what_a_store_can_do_nor_lock_anyone_out() {
+async fn forged_values_do_not_revoke_tokens_change_store_features_or_block_users() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Editor).await;
     let redis = app.ctx.redis.required();

@@ -1,4 +1,4 @@
-//! Signing in, staying signed in, and being signed out.
+//! Signing in, staying signed in, and signing out.
 
 use std::net::IpAddr;
 
@@ -25,7 +25,7 @@ async fn token(ctx: &Context, email: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_ten_wrong_passwords_the_address_waits_and_the_owner_does_not() {
+async fn ten_wrong_passwords_block_the_address_but_not_the_owner() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Editor).await;
     for _ in 0..sign_in::TRIES {
@@ -34,12 +34,12 @@ async fn after_ten_wrong_passwords_the_address_waits_and_the_owner_does_not() {
     let SignIn::Wait(wait) = try_in(&app.ctx, "198.51.100.7", &email, PASSWORD).await else { panic!("did not have to wait") };
     assert!(wait <= sign_in::WINDOW && wait > sign_in::WINDOW / 2, "{wait:?}");
     assert!(matches!(try_in(&app.ctx, "203.0.113.9", &email, PASSWORD).await, SignIn::Welcome { .. }));
-    // An address that waits waits for everybody's account.
+    // A blocked address is blocked for all accounts.
     assert!(matches!(try_in(&app.ctx, "198.51.100.7", "nobody@example.com", "wrong").await, SignIn::Wait(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_tries_at_once_are_ten_tries() {
+async fn fifty_simultaneous_attempts_count_as_ten() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Editor).await;
     let tries = (0..50).map(|_| try_in(&app.ctx, "198.51.100.7", &email, "wrong"));
@@ -49,7 +49,7 @@ async fn fifty_tries_at_once_are_ten_tries() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_out_outlives_a_redis_that_forgets() {
+async fn a_block_remains_when_redis_loses_its_data() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Editor).await;
     for _ in 0..sign_in::TRIES {
@@ -60,12 +60,12 @@ async fn a_lock_out_outlives_a_redis_that_forgets() {
     let forgotten =
         app.redis(&["EVAL", "for _, k in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', k) end return 1", "0", &counter]).await;
     assert_eq!(forgotten, "1");
-    // The same network, another address of it.
+    // Another address of the same network.
     assert!(matches!(try_in(&app.ctx, "2001:db8::2", &email, PASSWORD).await, SignIn::Wait(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn networks_are_limited_and_familiar_addresses_in_them_are_not() {
+async fn networks_are_limited_except_for_known_addresses_in_them() {
     let app = TestApp::start().await;
     let (email, other) = (app.new_user(Role::Editor).await, app.new_user(Role::Viewer).await);
     assert!(matches!(try_in(&app.ctx, "2001:db8:7:ffff::1", &email, PASSWORD).await, SignIn::Welcome { .. }));
@@ -83,7 +83,7 @@ async fn networks_are_limited_and_familiar_addresses_in_them_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_spelling_of_an_e_mail_address_counts_for_the_account_it_finds() {
+async fn every_spelling_of_an_e_mail_address_counts_for_its_account() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Viewer).await;
     let spellings =
@@ -93,7 +93,7 @@ async fn every_spelling_of_an_e_mail_address_counts_for_the_account_it_finds() {
         let sql = app.sql().await;
         try_in(&app.ctx, &format!("192.0.2.{at}"), spelling, "wrong").await;
         let hashes: i64 = sql.query_one("SELECT count(DISTINCT email_hash) FROM sign_in_failures", &[]).await.unwrap().get(0);
-        // What finds the account counts for it; what does not find it counts elsewhere.
+        // Spellings that match the account count for it. Others count separately.
         assert_eq!(matches!(outcome, SignIn::Welcome { .. }), hashes == 1, "{spelling:?}");
         sql.execute("DELETE FROM sign_in_failures WHERE email_hash <> (SELECT email_hash FROM sign_in_failures ORDER BY id LIMIT 1)", &[])
             .await
@@ -102,7 +102,7 @@ async fn every_spelling_of_an_e_mail_address_counts_for_the_account_it_finds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn right_passwords_at_once_from_one_address_all_succeed_and_none_stays_counted() {
+async fn simultaneous_correct_passwords_all_succeed_and_are_not_counted() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Editor).await;
     let tries = (0..25).map(|_| try_in(&app.ctx, "198.51.100.7", &email, PASSWORD));
@@ -113,7 +113,7 @@ async fn right_passwords_at_once_from_one_address_all_succeed_and_none_stays_cou
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signing_in_again_ends_the_earlier_session_of_the_browser() {
+async fn signing_in_again_ends_the_previous_session_of_the_browser() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Viewer).await;
     let (first, elsewhere) = (token(&app.ctx, &email).await, token(&app.ctx, &email).await);
@@ -127,10 +127,10 @@ async fn signing_in_again_ends_the_earlier_session_of_the_browser() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_right_password_during_an_outage_is_not_counted_as_wrong() {
+async fn a_correct_password_during_an_outage_is_not_counted_as_wrong() {
     let app = TestApp::with_own_servers().await;
     let email = app.new_user(Role::Viewer).await;
-    // Frozen somewhere between the first statement and the last.
+    // Frozen somewhere between the first and the last statement.
     for pause in [0, 5, 10, 20, 40, 60] {
         let trying = async {
             for _ in 0..3 {
@@ -168,7 +168,7 @@ async fn an_unknown_e_mail_looks_like_a_wrong_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_sign_in_is_a_new_session_and_an_ended_one_is_dead_everywhere() {
+async fn every_sign_in_creates_a_session_and_an_ended_one_is_invalid_everywhere() {
     let app = TestApp::start().await;
     let replica = app.replica().await;
     let email = app.new_user(Role::Viewer).await;
@@ -188,7 +188,7 @@ async fn every_sign_in_is_a_new_session_and_an_ended_one_is_dead_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_digest_of_the_token_is_kept() {
+async fn only_a_digest_of_the_token_is_stored() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Viewer).await;
     let token = token(&app.ctx, &email).await;
@@ -198,7 +198,7 @@ async fn only_a_digest_of_the_token_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disabled_person_is_signed_out_at_once_and_cannot_come_back() {
+async fn a_disabled_user_is_signed_out_immediately_and_cannot_sign_in() {
     let app = TestApp::start().await;
     app.new_user(Role::Admin).await;
     let email = app.new_user(Role::Editor).await;
@@ -215,7 +215,7 @@ async fn a_disabled_person_is_signed_out_at_once_and_cannot_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_role_counts_from_the_next_request_and_a_new_password_ends_sessions() {
+async fn a_new_role_applies_to_the_next_request_and_a_new_password_ends_sessions() {
     let app = TestApp::start().await;
     app.new_user(Role::Admin).await;
     let email = app.new_user(Role::Viewer).await;
@@ -231,7 +231,7 @@ async fn a_new_role_counts_from_the_next_request_and_a_new_password_ends_session
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_redis_people_stay_signed_in_sign_in_and_are_locked_out() {
+async fn sessions_sign_in_and_limits_work_without_redis() {
     let app = TestApp::with_own_servers().await;
     let email = app.new_user(Role::Viewer).await;
     let before = token(&app.ctx, &email).await;
@@ -246,13 +246,13 @@ async fn without_redis_people_stay_signed_in_sign_in_and_are_locked_out() {
     assert!(matches!(try_in(&app.ctx, "198.51.100.7", &email, PASSWORD).await, SignIn::Wait(_)));
     app.servers().redis().thaw();
     eventually("Redis answers again", async || app.ctx.redis.required().get("x").await.is_ok()).await;
-    // What was ended while Redis slept does not come back with it.
+    // A session that was ended while Redis was down stays ended when Redis is back.
     eventually("the copy is forgotten", async || sessions::find(&app.ctx, &before).await.unwrap().is_none()).await;
     assert!(sessions::find(&app.ctx, &during).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_postgres_nobody_is_let_in() {
+async fn nobody_is_signed_in_without_postgres() {
     let app = TestApp::with_own_servers().await;
     let email = app.new_user(Role::Viewer).await;
     app.servers().postgres().freeze();

@@ -1,4 +1,4 @@
-//! Uploads are stored completely or not at all, whatever crashes in between.
+//! Uploads are stored completely or not at all, even if the process crashes.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub async fn upload(app: &TestApp, name: &str, content: &[u8], overwrite: bool) 
     upload.finish().await
 }
 
-/// An upload large enough to have a row, which has not ended.
+/// An unfinished upload that is large enough to have a row.
 async fn started(app: &TestApp, name: &str, overwrite: bool) -> Upload {
     let mut upload = receiver(app, overwrite).await.begin(name, None, None).await.map_err(|refused| refused.error).unwrap();
     upload.write(Bytes::from(content(100_000))).await.unwrap();
@@ -88,7 +88,7 @@ async fn an_existing_object_is_kept_unless_overwriting_is_requested() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_concurrent_uploads_to_one_key_one_wins_completely() {
+async fn one_of_several_concurrent_uploads_to_a_key_wins_completely() {
     let app = TestApp::start().await;
     let racers = (0..12).map(|n| {
         let app = &app;
@@ -121,12 +121,12 @@ async fn expire(app: &TestApp, key: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reaper_rolls_forward_what_was_published_and_undoes_the_rest() {
+async fn the_reaper_completes_published_uploads_and_undoes_the_others() {
     let app = TestApp::start().await;
-    // Published, but the process died before the row said so.
+    // Published, but the process crashed before it updated the row.
     let file = upload(&app, "published", b"whole", false).await.unwrap();
     expire(&app, "published").await;
-    // Died before publishing, over an object of somebody else.
+    // Crashed before publishing, and the key has an object of another upload.
     let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
     app.ctx.s3.put(&app.bucket, "theirs", Bytes::from_static(b"theirs"), &options).await.unwrap();
     let died = started(&app, "theirs", true).await;
@@ -144,7 +144,7 @@ async fn the_reaper_rolls_forward_what_was_published_and_undoes_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_was_given_up_can_write_no_more() {
+async fn an_expired_upload_cannot_write_any_more() {
     let app = TestApp::start().await;
     let mut slow = started(&app, "slow", false).await;
     slow.write(Bytes::from_static(b"half")).await.unwrap();

@@ -1,4 +1,4 @@
-//! What other users and programs of this machine can reach: every port and socket that the servers open.
+//! Every port and socket of the servers, and whether other users and programs on this machine can reach them.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -8,17 +8,17 @@ use std::process::{Command, Stdio};
 
 use super::{KEPT, processes_in, read, start, write};
 
-/// `/proc/net/tcp`: state of a socket that listens.
+/// The state of a listening socket in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
-/// The sockets of a process, by their inode.
+/// The sockets of a process, by inode.
 fn sockets_of(pid: u32) -> HashSet<String> {
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let targets = files.filter_map(|file| std::fs::read_link(file.path()).ok());
     targets.filter_map(|target| Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect()
 }
 
-/// Address and port, in hexadecimal, of each listening socket in our network namespace that is one of `inodes`.
+/// Address and port, in hexadecimal, of each listening socket in our network namespace whose inode is in `inodes`.
 fn listening(inodes: &HashSet<String>) -> Vec<String> {
     let tables =
         ["tcp", "tcp6", "udp", "udp6"].map(|table| (table, std::fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default()));
@@ -33,7 +33,7 @@ fn listening(inodes: &HashSet<String>) -> Vec<String> {
     found
 }
 
-/// The unix sockets with a name that `pid` listens on, as its own network namespace shows them.
+/// The named unix sockets that `pid` listens on, according to its own network namespace.
 fn unix_sockets(pid: u32, inodes: &HashSet<String>) -> Vec<String> {
     let table = std::fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap_or_default();
     let rows = table.lines().skip(1).map(|line| line.splitn(8, ' ').map(str::to_owned).collect::<Vec<_>>());
@@ -43,7 +43,7 @@ fn unix_sockets(pid: u32, inodes: &HashSet<String>) -> Vec<String> {
         .collect()
 }
 
-/// Connects to a unix socket as the user `nobody`. `None`: we may not become another user.
+/// Connects to a unix socket as the user `nobody`. `None` if we are not allowed to change the user.
 fn nobody_connects(path: &str) -> Option<bool> {
     let program = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])";
     let become_nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--", "python3", "-c", program, path];
@@ -72,7 +72,7 @@ async fn only_the_s3_port_is_reachable_and_only_with_keys() {
     if isolated.is_ok_and(|status| status.success()) {
         let inodes: HashSet<String> = family.iter().copied().flat_map(sockets_of).collect();
         assert_eq!(listening(&inodes), Vec::<String>::new(), "ports of the servers themselves");
-        // This process also has the relays of the tests that run beside this one.
+        // This process also contains the relays of the tests that run in parallel.
         let ours = listening(&sockets_of(std::process::id()));
         assert!(ours.contains(&format!("0100007F:{port:04X}")) && ours.iter().all(|port| port.starts_with("0100007F:")), "{ours:?}");
         for internal in (1..5).map(|part| port + part).chain((0..5).map(|part| port + 10_000 + part)) {

@@ -142,7 +142,8 @@ impl PartBuffer {
         Ok(())
     }
 
-    /// Every two seconds: while others wait, a sender of less than a step in that time keeps only what it has filled.
+    /// Called every two seconds. While others wait, a sender that sent less than one step keeps only the memory it
+    /// has filled.
     fn check_speed(&mut self) {
         let (at, len) = self.checked;
         if self.whole_since.is_some() && at.elapsed() > IDLE {
@@ -153,11 +154,11 @@ impl PartBuffer {
         }
     }
 
-    /// Returns the memory that is not filled yet, for a sender that has fallen silent.
+    /// Releases the memory that is not filled yet, because the sender is idle.
     pub fn release_unused(&mut self) {
         let Memory::Whole(whole) = &self.memory else { return };
         let filled = Memory::Steps(whole[..self.len].to_vec());
-        // Not kept for others: its pages would stay in use.
+        // The memory is not kept for other uploads, because its pages would stay in use.
         drop(std::mem::replace(&mut self.memory, filled));
         self.grants.iter_mut().for_each(|grant| grant.shrink(self.len));
         self.whole_since = None;
