@@ -104,12 +104,12 @@ pub async fn of(ctx: &Context, bucket: &BucketName, key: &ObjectKey, size: u64) 
 pub async fn media_of(ctx: &Context, bucket: &BucketName, key: &ObjectKey) -> Result<(MediaKind, &'static str)> {
     let (head, more) = read(ctx, bucket, key, |head| sniff(head).is_none() || is_enough(head)).await?;
     let rejected = |why: String| Error::refused("key", why);
-    let (kind, media) = sniff(&head).ok_or_else(|| rejected("This type of file has no preview. Download the file to open it.".into()))?;
+    let (kind, media) = sniff(&head).ok_or_else(|| rejected("This file type has no preview. Download the file to open it.".into()))?;
     dimensions(kind, more.as_deref().unwrap_or(&head)).map_err(rejected)?;
     Ok((kind, media))
 }
 
-/// Whether these first bytes of a file say what its preview is.
+/// Whether these first bytes are enough to determine the preview.
 fn is_enough(head: &[u8]) -> bool {
     match sniff(head) {
         Some((MediaKind::Image, _)) => imagesize::blob_size(head).is_ok(),
@@ -118,8 +118,8 @@ fn is_enough(head: &[u8]) -> bool {
     }
 }
 
-/// Width and height of an image. The sentence why it is not shown: browsers reserve memory for every pixel, whatever
-/// the size of the file.
+/// Width and height of an image, or a message why it is not displayed: browsers reserve memory for every pixel, even if
+/// the file is small.
 fn dimensions(kind: MediaKind, bytes: &[u8]) -> std::result::Result<Option<(u32, u32)>, String> {
     if kind != MediaKind::Image {
         return Ok(None);
@@ -135,7 +135,7 @@ fn dimensions(kind: MediaKind, bytes: &[u8]) -> std::result::Result<Option<(u32,
     }
 }
 
-/// The first bytes, and the first mebibyte unless the former are `enough`.
+/// The first bytes, and the first mebibyte unless the first bytes are `enough`.
 async fn read(ctx: &Context, bucket: &BucketName, key: &ObjectKey, enough: impl Fn(&[u8]) -> bool) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
     check_key(ctx, key)?;
     let conditions = Conditions { range: Some(format!("bytes=0-{}", TEXT_LIMIT - 1)), ..Conditions::default() };

@@ -93,7 +93,7 @@ async fn aborting_asks_once_and_affects_only_the_named_upload() {
     assert!(editor.get(&path(&app)).await.text_of(".flash").contains("aborted"));
     // Already ended: nothing to confirm.
     assert_eq!(editor.post(&target, &[("k", &k), ("upload", &one)]).await.expect_status(303).location(), path(&app));
-    assert!(editor.get(&path(&app)).await.text_of(".flash").contains("already ended"));
+    assert!(editor.get(&path(&app)).await.text_of(".flash").contains("already been completed or aborted"));
     let audit = app.sign_in(Role::Admin).await.get("/audit?action=upload.abort").await.expect_status(200);
     assert_eq!(audit.count("tbody tr"), 1);
     for bad in [vec![("k", "%%%"), ("upload", "x")], vec![("k", k.as_str()), ("upload", "")], vec![("k", k.as_str())]] {
