@@ -103,8 +103,7 @@ impl Context {
     }
 
     /// Runs `work` to completion, even if the caller goes away: a dropped connection must not separate a change from
-    /// its
-    /// audit event.
+    /// its audit event.
     pub(crate) async fn run_to_completion<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
         let ended = self.in_background(work).await;
         ended.unwrap_or_else(|error| Err(Error::Internal(format!("a task was aborted: {error}"))))
@@ -113,8 +112,7 @@ impl Context {
 
 impl Context {
     /// Retries in the background what could not be recorded now: every second for ten minutes, so that it is recorded
-    /// late
-    /// rather than never. `what` appears in the log.
+    /// late rather than never. `what` appears in the log.
     pub(crate) fn retry_in_background<W: Future<Output = Result<()>> + Send>(&self, what: String, work: impl Fn() -> W + Send + 'static) {
         log::error!("{what}: done, but not recorded yet");
         self.in_background(async move {

@@ -39,7 +39,8 @@ pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: So
     };
     let (for_store, prepared) = (ctx.clone(), for_warmth);
     let store = async move {
-        // Without the key, what other replicas have found out is not believed. Before a first migration there is none.
+        // Without the key, information from other replicas is not trusted. Before the first migration there is no
+        // key.
         if let Err(error) = signing::load(&for_store).await {
             log::debug!("the signing key is not available yet: {error}");
         }

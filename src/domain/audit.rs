@@ -204,8 +204,8 @@ fn without_nul(detail: Value) -> Value {
 }
 
 /// Like [`record_standalone`], for a change that the store has already made. If Postgres is unreachable, it is
-/// retried
-/// for ten minutes, so that the event is recorded late rather than never. Call within [`Context::run_to_completion`].
+/// retried for ten minutes, so that the event is recorded late rather than never. Call within
+/// [`Context::run_to_completion`].
 pub(super) async fn record_with_retry(ctx: &Context, actor: &Actor, action: &'static str, resource: &str, detail: Value) -> Result<()> {
     let first = record_standalone(ctx, actor, action, resource, Outcome::Ok, detail.clone()).await;
     if first.is_err() {

@@ -1,8 +1,7 @@
 //! Values that can always be recomputed, cached in Redis for all replicas under `cache:{namespace}:{key}`.
 //!
 //! [`get_or_compute`] computes a value once for all concurrent callers; call [`invalidate`] after committing a change
-//! to
-//! its source data. Nothing here fails because of Redis: without it, each process computes a value once at a time.
+//! to its source data. Nothing here fails because of Redis: without it, each process computes a value once at a time.
 
 mod clear;
 mod compute;
@@ -69,8 +68,7 @@ pub struct Namespace<T> {
 
 impl<T> Namespace<T> {
     /// The name consists of lowercase letters, digits and hyphens; with a colon, namespaces could overlap. Defaults:
-    /// no
-    /// stale period, 10 % jitter, computations take at most 10 s and are waited for at most 3 s.
+    /// no stale period, 10 % jitter, computations take at most 10 s and are waited for at most 3 s.
     pub const fn new(name: &'static str, fresh: Duration) -> Self {
         assert!(is_plain(name), "a namespace name consists of lowercase letters, digits and hyphens");
         let (computing, waiting) = (Duration::from_secs(10), Duration::from_secs(3));

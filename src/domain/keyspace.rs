@@ -1,6 +1,5 @@
 //! Browsing a Redis that other applications use: find, view, expire and delete keys. Never lists all keys at once,
-//! and
-//! hides Larder's own.
+//! and hides Larder's own.
 
 mod change;
 mod name;

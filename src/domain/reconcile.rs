@@ -1,6 +1,5 @@
 //! Compares Larder's records with the contents of the store, bucket by bucket and page by page, and optionally
-//! repairs
-//! the records. Never deletes an object; safe while Larder is running.
+//! repairs the records. Never deletes an object; safe while Larder is running.
 
 mod objects;
 mod repair;

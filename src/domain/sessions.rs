@@ -1,8 +1,8 @@
 //! Sessions: an opaque token in a cookie, its SHA-256 in Postgres, a short-lived copy in Redis.
 //!
-//! The copy is signed, is believed for ten seconds, and is written only where no key exists. Ending a session writes a
-//! mark that sends everyone to Postgres for longer than a copy is believed, so a copy that was read before the end and is
-//! written after it cannot replace the mark.
+//! The copy is signed, is trusted for ten seconds, and is written only if the key does not exist. Ending a session
+//! writes a marker that makes all replicas ask Postgres for longer than a copy is trusted. A copy that was read before
+//! the end and is written after it cannot replace the marker.
 
 mod session_cache;
 

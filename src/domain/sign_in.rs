@@ -1,9 +1,9 @@
-//! Signing in by password: the same work and the same messages for known and unknown e-mail addresses.
+//! Signing in with a password: known and unknown e-mail addresses cause the same work and the same messages.
 //!
-//! Ten wrong passwords within a quarter of an hour make an address wait, whatever accounts it tried; a hundred make its
-//! network wait. The owner of an account under attack can still sign in from elsewhere: only when a hundred wrong
-//! passwords come from many addresses do unknown addresses wait for that account. Attempts are recorded in Postgres,
-//! which decides. Redis holds signed marks of its refusals, so that a flood is refused without Postgres.
+//! Ten wrong passwords within a quarter of an hour block an address for all accounts; a hundred block its network.
+//! The owner of an account under attack can still sign in from elsewhere: unknown addresses are blocked for that
+//! account only when a hundred wrong passwords come from many addresses. Attempts are recorded in Postgres, which
+//! decides. Redis holds signed copies of its rejections, so that a flood is rejected without Postgres.
 
 mod address;
 mod admission;
@@ -29,16 +29,17 @@ pub(super) use address::subject;
 pub use admission::{Admission, load_known_addresses};
 use attempt::{Attempt, Entry, Scope};
 
-/// Wrong passwords from one address before it waits.
+/// The number of wrong passwords that blocks an address.
 pub const TRIES: i64 = 10;
-/// Wrong passwords from one network before addresses in it that never signed in to the account wait.
+/// The number of wrong passwords from one network that blocks addresses in it that have never signed in to the
+/// account.
 pub const TRIES_FROM_NETWORK: i64 = 100;
-/// Wrong passwords for one account, from anywhere, before addresses that never signed in to it wait.
+/// The number of wrong passwords for one account that blocks addresses that have never signed in to it.
 pub const TRIES_FROM_ANYWHERE: i64 = 100;
-/// How long failures count.
+/// How long failures are counted.
 pub const WINDOW: Duration = Duration::from_secs(15 * 60);
 
-/// Longest delay of a sign-in by Redis.
+/// The maximum delay of a sign-in by Redis.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long an attempt waits for other attempts from its address to end.
 const FULL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -47,25 +48,25 @@ const FULL_POLL: Duration = Duration::from_millis(25);
 pub enum SignIn {
     /// The token for the cookie and how long it is valid.
     Welcome { token: String, lifetime: Duration },
-    /// Wrong e-mail or password; never which.
+    /// Wrong e-mail or password. It is not disclosed which.
     Wrong,
-    /// Too many wrong ones; wait this long.
+    /// Too many wrong passwords. The time to wait.
     Wait(Duration),
-    /// More sign-ins at this moment than Larder takes.
+    /// Too many simultaneous sign-ins.
     Busy(Duration),
 }
 
-/// The form of an e-mail address in which it is compared, counted and found; `fold_email` in Postgres.
+/// The normalised form of an e-mail address for comparing, counting and searching. Matches `fold_email` in Postgres.
 pub(super) fn fold(email: &str) -> String {
     email.to_ascii_lowercase()
 }
 
 diesel::define_sql_function! {
-    /// As the unique index on e-mail addresses folds them.
+    // Like the unique index on e-mail addresses.
     fn fold_email(email: Text) -> Text;
 }
 
-/// `visitor` is anonymous and carries address and request id. `previous`: the session token that the browser still
+/// `visitor` is anonymous and has an address and a request id. `previous`: the session token that the browser still
 /// holds; that session ends when this sign-in succeeds.
 pub async fn sign_in(ctx: &Context, visitor: &Actor, email: &str, given: &str, previous: Option<&str>) -> Result<SignIn> {
     let attempt = Attempt::new(email, visitor.address);
@@ -75,7 +76,7 @@ pub async fn sign_in(ctx: &Context, visitor: &Actor, email: &str, given: &str, p
     let Some(turn) = ctx.sign_ins.turn(&attempt.address, &attempt.network).await else {
         return Ok(SignIn::Busy(Duration::from_secs(1)));
     };
-    // Runs to its end where the client disconnects, so that no attempt goes uncounted.
+    // Runs to completion if the client disconnects, so that every attempt is counted.
     let (all, visitor) = (ctx.clone(), visitor.clone());
     let given = if given.len() > password::MAX_BYTES { String::new() } else { given.to_owned() };
     let previous = previous.and_then(sessions::hash_of);
@@ -110,13 +111,13 @@ async fn attempt_once(
         Err(error) => Err(error),
     };
     if outcome.is_err() {
-        // No password was found wrong, or its refusal was not sent.
+        // No password was compared and found wrong, or the response was not sent.
         withdraw_later(ctx, attempt.id);
     }
     outcome
 }
 
-/// The user whose password this is. `None`: wrong e-mail or password, or the user is disabled.
+/// The user with this password. `None`: wrong e-mail or password, or the user is disabled.
 async fn compare(ctx: &Context, attempt: &Attempt, given: &str, is_known: bool) -> Result<Option<UserRow>> {
     let (user, hash) = match ctx.db.within(find_user(ctx, &attempt.email)).await? {
         Some((user, hash)) => (Some(user), hash),
@@ -126,7 +127,7 @@ async fn compare(ctx: &Context, attempt: &Attempt, given: &str, is_known: bool) 
     Ok(user.filter(|user| is_right && user.active))
 }
 
-/// How long Postgres has made this attempt wait before, as the marks in Redis tell.
+/// How long Postgres requires this attempt to wait, according to the markers in Redis.
 async fn wait_by_marks(ctx: &Context, attempt: &Attempt) -> Result<Option<Duration>> {
     let (scopes, keys): (Vec<Scope>, Vec<String>) = attempt.marks().into_iter().unzip();
     let Ok(values) = ctx.redis.best_effort(REDIS_TIMEOUT).get_many(&keys).await else { return Ok(None) };
@@ -141,7 +142,7 @@ async fn wait_by_marks(ctx: &Context, attempt: &Attempt) -> Result<Option<Durati
     Ok(None)
 }
 
-/// Without Redis the next attempt asks Postgres again.
+/// Without Redis, the next attempt asks Postgres again.
 async fn mark(ctx: &Context, attempt: &Attempt, scope: Scope, wait: Duration) {
     let Some((_, key)) = attempt.marks().into_iter().find(|(of, _)| *of == scope) else { return };
     let until = (clock::now() + wait).timestamp_millis().to_string();
@@ -150,7 +151,7 @@ async fn mark(ctx: &Context, attempt: &Attempt, scope: Scope, wait: Duration) {
     }
 }
 
-/// Waits while the attempts of this address that are being compared could all turn out wrong.
+/// Waits while the pending attempts of this address could all turn out to be wrong.
 async fn enter(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Entry> {
     let deadline = tokio::time::Instant::now() + FULL_TIMEOUT;
     loop {
@@ -223,7 +224,7 @@ async fn refuse(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Sig
                     .set(users::failed_count.eq(users::failed_count + 1))
                     .execute(conn)
                     .await?;
-                // The e-mail stays out of the audit: people type passwords into the wrong field.
+                // The e-mail is not recorded in the audit log, because people type passwords into the wrong field.
                 audit::record(conn, visitor, "session.refuse", "session", Outcome::Refused, json!({})).await
             })
             .await
@@ -233,7 +234,7 @@ async fn refuse(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Sig
     Ok(SignIn::Wrong)
 }
 
-/// Deletes a pending attempt once Postgres answers. One that stays is not counted after a minute.
+/// Deletes a pending attempt once Postgres responds. An attempt that remains is not counted after a minute.
 fn withdraw_later(ctx: &Context, id: Uuid) {
     let all = ctx.clone();
     ctx.in_background(async move {

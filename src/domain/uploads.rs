@@ -80,7 +80,7 @@ pub enum FileState {
     Deleting,
     Deleted,
     Failed,
-    /// Cancelled by its sender. The row says `failed`, with the reason.
+    /// Cancelled by its sender. The row has the state `failed` and the reason.
     Cancelled,
 }
 

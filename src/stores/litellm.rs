@@ -204,7 +204,7 @@ impl LiteLlm {
     }
 }
 
-/// LiteLLM's own errors and those of model providers share status codes; message and type tell them apart.
+/// Errors of LiteLLM and of model providers share status codes and are distinguished by message and type.
 fn error(response: &Response, has_key: bool) -> Error {
     let raw_message = response.raw_message().unwrap_or_default();
     let kind = response.error_type().unwrap_or_default();

@@ -1,6 +1,5 @@
 //! Object count and size of whole buckets, determined in the background by listing. Kept in Redis with their age,
-//! since
-//! they can always be recomputed.
+//! since they can always be recomputed.
 
 use std::time::Duration;
 

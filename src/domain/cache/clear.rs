@@ -29,9 +29,8 @@ pub async fn count(ctx: &Context, spec: &Spec, should_continue: impl FnMut(Clear
     scan(ctx, spec, false, should_continue).await
 }
 
-/// Deletes all values and prevents computations in progress from being cached. `should_continue` receives the progress after
-/// every
-/// step and returns whether to continue.
+/// Deletes all values and prevents computations in progress from being cached. `should_continue` receives the
+/// progress after every step and returns whether to continue.
 pub async fn clear(ctx: &Context, spec: &Spec, should_continue: impl FnMut(Cleared) -> bool) -> Result<Cleared, Error> {
     // A computation is cached only if the mark has not changed since it started.
     let mark = Uuid::now_v7().simple().to_string();

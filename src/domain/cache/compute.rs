@@ -23,7 +23,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The cached value, or a new one. A stale value is served while a new one is computed in the background. If the
 /// computation fails, all waiting callers of this process receive the error, and nothing is cached. The computation
-/// continues even if the caller goes away.
+/// continues even if the caller is cancelled.
 pub async fn get_or_compute<T, W>(
     ctx: &Context,
     namespace: &'static Namespace<T>,

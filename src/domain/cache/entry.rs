@@ -18,7 +18,7 @@ pub(super) struct Entry<T> {
     at: DateTime<Utc>,
     #[serde(with = "chrono::serde::ts_milliseconds")]
     fresh_until: DateTime<Utc>,
-    /// A signed copy that is written again later is not believed past this time.
+    /// A signed copy that is written again later is not trusted after this time.
     #[serde(with = "chrono::serde::ts_milliseconds")]
     kept_until: DateTime<Utc>,
     value: T,

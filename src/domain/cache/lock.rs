@@ -26,8 +26,7 @@ static ACQUIRE: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Keys: value, lock, mark. Arguments: token, the mark when the lock was acquired, text, milliseconds. The value is
-/// written
-/// first: a server whose memory is full rejects only a script's first write.
+/// written first: a server whose memory is full rejects only a script's first write.
 static STORE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end

@@ -143,7 +143,7 @@ mod tests {
         let mut minutes = Minutes::default();
         minutes.check(Service::S3, at(1), Some(2.0));
         minutes.check(Service::S3, at(61), Some(2.0));
-        assert!(minutes.completed(at(74), gap, false).is_empty(), "a check may still tell of its last seconds");
+        assert!(minutes.completed(at(74), gap, false).is_empty(), "a check may still report its last seconds");
         minutes.time(Service::S3, at(55), at(69), true, gap);
         let rows = minutes.completed(at(76), gap, false);
         assert_eq!((rows.len(), rows[0].1.seconds.up, rows[0].1.checks), (1, 5.0, 1));

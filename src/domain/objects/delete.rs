@@ -41,8 +41,7 @@ const CONCURRENCY: usize = 8;
 const RESULT_TTL: Duration = Duration::from_secs(86_400);
 
 /// Deletes the objects and returns each with its outcome, in the given order. Fails as a whole only if no deletion
-/// was
-/// attempted. Runs to completion even if the user goes away.
+/// was attempted. Runs to completion even if the user disconnects.
 pub async fn delete(
     ctx: &Context,
     actor: &Actor,

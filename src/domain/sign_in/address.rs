@@ -1,8 +1,8 @@
-//! What counts as one holder of addresses.
+//! Groups addresses by holder.
 
 use std::net::IpAddr;
 
-/// The addresses that one person is likely to hold: one of IPv4, a /64 of IPv6.
+/// The addresses that one person is likely to have: one IPv4 address, or a /64 of IPv6.
 pub(in crate::domain) fn subject(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
@@ -13,7 +13,7 @@ pub(in crate::domain) fn subject(address: IpAddr) -> String {
     }
 }
 
-/// The network that one site is likely to hold: a /24 of IPv4, a /48 of IPv6 (RFC 6177).
+/// The network that one site is likely to have: a /24 of IPv4, or a /48 of IPv6 (RFC 6177).
 pub(super) fn network(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => {

@@ -1,5 +1,5 @@
-//! How many sign-ins run at once. A flood fills the queue of unknown addresses; people whose address has signed in
-//! before have a queue of their own.
+//! Limits simultaneous sign-ins. A flood fills the queue of unknown addresses; addresses that have signed in before
+//! have a separate queue.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,15 +12,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::domain::{Context, Error, Result};
 use crate::schema::sessions;
 
-/// Sign-ins of each queue that run at once.
+/// The number of simultaneous sign-ins per queue.
 const RUNNING: usize = 8;
-/// Waiting and running ones of each queue, at most.
+/// The maximum number of waiting and running sign-ins per queue.
 const QUEUED: usize = 96;
-/// Of these, from one network.
+/// The maximum from one network.
 const QUEUED_OF_NETWORK: usize = 32;
-/// Longest wait for a turn.
+/// The maximum time to wait in a queue.
 const TURN_TIMEOUT: Duration = Duration::from_secs(4);
-/// Addresses that are remembered.
+/// The maximum number of known addresses.
 const ADDRESSES: usize = 10_000;
 
 #[derive(Clone, Default)]
@@ -30,7 +30,7 @@ pub struct Admission(Arc<Inner>);
 struct Inner {
     known: Queue,
     unknown: Queue,
-    /// Addresses with a successful sign-in or a live session, by when that was last seen.
+    /// Addresses with a successful sign-in or an active session, with the time when that was last seen.
     addresses: Mutex<HashMap<String, Instant>>,
 }
 
@@ -46,7 +46,7 @@ impl Default for Queue {
     }
 }
 
-/// A sign-in that may run. Dropping it lets the next one run.
+/// A running sign-in. Dropping it lets the next one run.
 pub(super) struct Turn {
     /// Whether the address has signed in before.
     pub is_known: bool,
@@ -88,7 +88,7 @@ impl Queue {
 }
 
 impl Admission {
-    /// Waits for a turn. `None`: too many are waiting already, or it did not come in time.
+    /// Waits in the queue. `None`: too many are waiting already, or the time is over.
     pub(super) async fn turn(&self, address: &str, network: &str) -> Option<Turn> {
         let is_known = lock(&self.0.addresses).contains_key(address);
         let queue = if is_known { &self.0.known } else { &self.0.unknown };
@@ -97,7 +97,7 @@ impl Admission {
         Some(Turn { is_known, _place: place, _permit: permit })
     }
 
-    /// This address has signed in, or has a session.
+    /// Records that this address has signed in or has a session.
     pub(in crate::domain) fn remember(&self, address: &str) {
         let mut addresses = lock(&self.0.addresses);
         if addresses.len() >= ADDRESSES && !addresses.contains_key(address) {
@@ -108,7 +108,7 @@ impl Admission {
     }
 }
 
-/// Remembers the addresses of the sessions in Postgres, after a start.
+/// Loads the addresses of the sessions in Postgres, after startup.
 pub async fn load_known_addresses(ctx: &Context) -> Result<()> {
     let limit = i64::try_from(ADDRESSES / 2).unwrap_or(i64::MAX);
     let found: Vec<Option<String>> = ctx

@@ -1,4 +1,4 @@
-//! Attempts as Postgres records them: pending while the password is compared, then wrong or deleted.
+//! Attempts in Postgres: pending while the password is compared, then wrong or deleted.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::domain::secrets::{hex, sha256};
 use crate::domain::{Context, Result};
 use crate::schema::sign_in_failures;
 
-/// An attempt whose process died is not counted after this time.
+/// An attempt whose process crashed is not counted after this time.
 const PENDING: TimeDelta = TimeDelta::seconds(60);
 
 #[derive(Insertable)]
@@ -61,12 +61,12 @@ pub(super) struct Attempt {
     pub id: Uuid,
     pub email: String,
     pub email_hash: Vec<u8>,
-    /// One holder's addresses.
+    /// The addresses of one holder.
     pub address: String,
     pub network: String,
 }
 
-/// What has had too many wrong passwords.
+/// What is blocked after too many wrong passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     Address,
@@ -75,19 +75,19 @@ pub(super) enum Scope {
 }
 
 pub(super) enum Entry {
-    /// It is recorded as pending.
+    /// The attempt is recorded as pending.
     Entered,
     Refused {
         scope: Scope,
         wait: Duration,
     },
-    /// Enough attempts of this address are pending that some of them must end first.
+    /// So many attempts of this address are pending that some of them must end first.
     Full,
 }
 
 impl Attempt {
     pub fn new(email: &str, address: Option<IpAddr>) -> Self {
-        // Longer ones than any address are cut.
+        // Truncated, because no e-mail address is longer.
         let email: String = fold(email.trim()).chars().filter(|c| *c != '\0').take(254).collect();
         let email_hash = sha256(email.as_bytes());
         let unknown = || "unknown".to_owned();
@@ -95,7 +95,7 @@ impl Attempt {
         Self { id: Uuid::now_v7(), email, email_hash, address, network }
     }
 
-    /// The Redis keys of the marks that make this attempt wait, widest scope last.
+    /// The Redis keys of the markers that make this attempt wait, widest scope last.
     pub fn marks(&self) -> [(Scope, String); 3] {
         let name = |kind: &str, bytes: &[u8]| format!("larder:sign-in-wait:{kind}:{}", hex(&bytes[..16]));
         [
@@ -105,7 +105,8 @@ impl Attempt {
         ]
     }
 
-    /// Records the attempt as pending, so that many at once are counted as many, or tells how long it must wait.
+    /// Records the attempt as pending, so that simultaneous attempts are all counted, or returns how long it must
+    /// wait.
     pub async fn enter(&self, ctx: &Context, tenant: Uuid) -> Result<Entry> {
         let mut conn = ctx.db.get().await?;
         conn.transaction(async |conn| {
@@ -191,7 +192,7 @@ impl Attempt {
         Ok(found.is_familiar)
     }
 
-    /// The password was right: the wrong ones of this account from this address are forgotten too.
+    /// The password was correct, so the wrong passwords for this account from this address are deleted too.
     pub async fn succeeded(&self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
         let own = sign_in_failures::table
             .filter(sign_in_failures::email_hash.eq(&self.email_hash))
@@ -210,7 +211,7 @@ impl Attempt {
     }
 }
 
-/// Its password was never compared: it is not counted.
+/// The password was never compared, so the attempt is not counted.
 pub(super) async fn withdraw(ctx: &Context, id: Uuid) -> Result<()> {
     let mut conn = ctx.db.get().await?;
     diesel::delete(sign_in_failures::table.find(id)).execute(&mut conn).await?;

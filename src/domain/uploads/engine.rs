@@ -127,7 +127,7 @@ impl Upload {
         }
     }
 
-    /// Runs to completion even if the caller goes away.
+    /// Runs to completion even if the caller is cancelled.
     async fn undo(&mut self, failure: Failure) -> Option<File> {
         let undoing = undo(self.stage.take()?, &self.ctx, &self.actor, &self.target, failure);
         self.ctx.in_background(undoing).await.ok()

@@ -1,9 +1,8 @@
 //! Multipart uploads whose process crashed after creating them and before recording their ID.
 //!
 //! The store does not report who created an upload. One is considered Larder's if a row with this key was being
-//! uploaded
-//! when it was created, no row has its ID, it has no parts, and it is older than the lease. Aborting it loses no
-//! data.
+//! uploaded when it was created, no row has its ID, it has no parts, and it is older than the lease. Aborting it
+//! loses no data.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::sql_types::{Bool, Text, Timestamptz};

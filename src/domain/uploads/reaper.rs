@@ -1,6 +1,5 @@
 //! Handles attempts without heartbeats: commits those whose object is published and undoes the others. Never deletes
-//! an
-//! object.
+//! an object.
 
 use std::time::{Duration, Instant};
 

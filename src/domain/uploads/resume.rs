@@ -1,10 +1,8 @@
 //! Resumable uploads, which survive dropped connections, closed pages and restarts of Larder: parts are recorded as
-//! they
-//! arrive, and any replica can continue after the last one.
+//! they arrive, and any replica can continue after the last one.
 //!
 //! Parts may arrive in any order within a small window, but are recorded in sequence, because the SHA-256 of the
-//! whole
-//! file is computed from part to part.
+//! whole file is computed from part to part.
 
 mod complete;
 mod open;

@@ -141,8 +141,7 @@ fn claim_timeout(ctx: &Context) -> Duration {
 }
 
 /// Fails with Cancelled if another upload has taken the claim on the key, since an attempt that paused for too long
-/// may
-/// no longer publish. Queries the database only if this is possible; `claimed` is when the claim was granted.
+/// may no longer publish. Queries the database only if this is possible; `claimed` is when the claim was granted.
 pub(super) async fn confirm(ctx: &Context, lease: Lease, claimed: Instant) -> Result<()> {
     if claimed.elapsed() < claim_timeout(ctx) / 2 {
         return Ok(());

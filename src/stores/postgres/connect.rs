@@ -30,8 +30,7 @@ struct Settings {
 }
 
 /// `verify-ca` and `verify-full` are treated as `require`, because certificates are always verified. Without
-/// `sslmode`,
-/// connections to a loopback address or a socket are unencrypted and all others prefer TLS.
+/// `sslmode`, connections to a loopback address or a socket are unencrypted and all others prefer TLS.
 fn settings(url: &str, purpose: Purpose) -> Result<Settings, String> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let mut root_certificate = None;

@@ -62,8 +62,7 @@ pub fn without_wildcards(pattern: &[u8]) -> Option<Vec<u8>> {
 
 impl BrowseCommands<'_> {
     /// One SCAN step. The server examines about `count` keys and returns those that match: any number, including
-    /// none,
-    /// and possibly duplicates. The cursor is 0 at the start and at the end.
+    /// none, and possibly duplicates. The cursor is 0 at the start and at the end.
     pub async fn scan(&self, cursor: u64, pattern: Option<&[u8]>, kind: Option<&str>, count: usize) -> Result<(u64, Vec<Vec<u8>>), Error> {
         let mut command = redis::cmd("SCAN");
         command.arg(cursor).arg("COUNT").arg(count);

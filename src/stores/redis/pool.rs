@@ -112,8 +112,7 @@ impl Pool {
     }
 
     /// After a restart of the server every pooled connection is dead: the first caller that notices drops them all
-    /// and
-    /// retries.
+    /// and retries.
     async fn execute_with_retry<Q: Request + Sync>(&self, request: &Q, used: &mut Option<Object<Manager>>) -> Result<Q::Response, Error> {
         let connection = used.insert(self.pool.get().await?);
         let was_used = Object::metrics(connection).recycle_count > 0;

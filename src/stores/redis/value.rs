@@ -57,8 +57,7 @@ struct PageReader<'a, 'b> {
 
 impl BrowseCommands<'_> {
     /// `from` is empty or the `next` of an earlier page; `bytes` is the server's size estimate of the whole value.
-    /// Fails
-    /// if `from` is invalid.
+    /// Fails if `from` is invalid.
     pub async fn value(&self, key: &[u8], kind: &str, bytes: Option<u64>, from: &str) -> Result<Page, Error> {
         let total = self.lengths(&[(key.to_vec(), kind.to_owned())]).await?.into_iter().next().flatten().unwrap_or(0);
         // If the element size is unknown, read only a few.

@@ -100,8 +100,7 @@ impl Store {
     }
 
     /// Tries everything in `.larder-probe-<nonce>/` of `bucket`, then removes what it wrote, whatever the outcome.
-    /// Fails
-    /// with `AccessDenied` if Larder's key may not write there.
+    /// Fails with `AccessDenied` if Larder's key may not write there.
     pub async fn probe(&self, bucket: &str, nonce: Uuid) -> Result<Abilities, Error> {
         let earlier = self.probed.unswept.lock().map(|unswept| unswept.clone()).unwrap_or_default();
         let scratch = Scratch::new(self, bucket, nonce, &earlier);

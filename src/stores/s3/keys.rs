@@ -80,8 +80,7 @@ impl Store {
     }
 
     /// Whether content stored under `key` is listed and returned under exactly this key, and not under `twin`, the
-    /// key that
-    /// the store might change it to.
+    /// key that the store might change it to.
     async fn keeps(&self, bucket: &str, key: &str, twin: &str) -> Result<bool, Error> {
         let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
         match self.put(bucket, key, Bytes::from_static(b"larder"), &options).await {

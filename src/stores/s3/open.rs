@@ -128,7 +128,7 @@ fn is_raw(key: &str) -> bool {
 }
 
 /// Removes uploads that a store repeats because it ignores the marker. If the marked upload itself no longer exists,
-/// its key still tells which uploads came before.
+/// its key still determines which uploads came before it.
 fn drop_seen(uploads: &mut Vec<OpenUpload>, marker: &OpenMarker) {
     let (Some(key), Some(id)) = (&marker.key, &marker.upload_id) else { return };
     match uploads.iter().position(|upload| upload.key == *key && upload.upload_id == *id) {

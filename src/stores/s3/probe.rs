@@ -62,8 +62,7 @@ impl Store {
     }
 
     /// Writes 16 bytes, reads them back and deletes them; returns the duration. `nonce` separates concurrent checks.
-    /// Objects
-    /// left by a crashed process are removed by the sweep of the abilities probe.
+    /// Objects left by a crashed process are removed by the sweep of the abilities probe.
     pub async fn round_trip(&self, bucket: &str, nonce: Uuid) -> Result<Duration, ConnectError> {
         let key = scratch_key(nonce, "health");
         let sent = *Uuid::now_v7().as_bytes();

@@ -1,4 +1,4 @@
-//! Which reads the audit has recorded a moment ago, so that a resumed download or the seeking of a video player does not
+//! Reads that the audit log has recorded recently, so that resumed downloads and seeking in videos do not
 //! fill it.
 
 use std::collections::HashMap;
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-/// How long the rest of a recorded read belongs to it.
+/// How long reads of the remaining bytes count as part of a recorded read.
 const WINDOW: Duration = Duration::from_secs(3600);
 const MAX: usize = 10_000;
 
-/// Another replica records the same read once more; none is missed.
+/// Other replicas record the same read again, but no read is missed.
 #[derive(Clone, Default)]
 pub struct ReadLog(Arc<Mutex<HashMap<Read, Recorded>>>);
 
@@ -26,13 +26,13 @@ pub(super) struct Read {
 }
 
 struct Recorded {
-    /// The bytes that the event names.
+    /// The bytes in the event.
     bytes: RangeInclusive<u64>,
     at: Instant,
 }
 
 impl ReadLog {
-    /// Whether an event of this session names all of these bytes.
+    /// Whether an event of this session includes all of these bytes.
     pub(super) fn covers(&self, read: &Read, bytes: &RangeInclusive<u64>) -> bool {
         let recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         recorded.get(read).is_some_and(|recorded| {
@@ -40,7 +40,7 @@ impl ReadLog {
         })
     }
 
-    /// An event that names these bytes is recorded.
+    /// Stores that an event with these bytes was recorded.
     pub(super) fn add(&self, read: Read, bytes: RangeInclusive<u64>) {
         let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if recorded.len() >= MAX {

@@ -1,5 +1,5 @@
-//! The bytes of a download. A reader that takes nothing for two seconds holds no buffer and no connection to the store:
-//! the download resumes where it stopped, from the very same object, when the reader asks for more.
+//! The bytes of a download. A reader that takes no bytes for two seconds holds no buffer and no connection to the
+//! store: the download resumes where it stopped, from the same version of the object, when the reader continues.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -12,36 +12,36 @@ use crate::domain::Context;
 use crate::domain::slots::Slot;
 use crate::stores::s3;
 
-/// Longest silence of the store within a body.
+/// The maximum time without bytes from the store within a body.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What a reader that takes nothing holds in the connection's buffer, at most twice.
+/// The buffer of the connection of a reader that takes no bytes. At most twice this is used.
 const SLICE: usize = 64 << 10;
-/// How long a reader may take nothing before its connection to the store is closed.
+/// How long a reader may take no bytes before its connection to the store is closed.
 const PARK_AFTER: Duration = Duration::from_secs(2);
 const PARK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The downloads in progress whose readers may be slow.
+/// The active downloads whose readers may be slow.
 #[derive(Clone, Default)]
 pub struct OpenBodies(Arc<Mutex<Vec<Weak<Mutex<Open>>>>>);
 
-/// What is held while a reader is fast.
+/// The resources that are held while a reader is fast.
 struct Open {
     /// Taken while it is read, and `None` once it is closed.
     body: Option<s3::Body>,
     is_reading: bool,
-    /// Read and not handed on.
+    /// Read from the store, but not returned yet.
     rest: Bytes,
     used: Instant,
 }
 
-/// Where an answer's bytes come from.
+/// The source of the bytes of a response.
 pub(super) struct Source {
     pub ctx: Context,
     pub bucket: String,
     pub key: String,
     pub version: Option<String>,
     pub etag: Option<String>,
-    /// Of the object: the next byte, and the last of this answer.
+    /// The position of the next byte in the object, and of the last byte of this response.
     pub next: u64,
     pub left: u64,
     /// Counts this download while it is in progress.
@@ -61,7 +61,7 @@ impl OpenBodies {
         all.push(Arc::downgrade(open));
     }
 
-    /// Downloads that hold a connection to the store now.
+    /// The number of downloads that currently hold a connection to the store.
     pub fn held(&self) -> usize {
         lock(&self.0).iter().filter_map(Weak::upgrade).filter(|open| Self::holds(&lock(open))).count()
     }
@@ -70,7 +70,7 @@ impl OpenBodies {
         open.is_reading || open.body.is_some()
     }
 
-    /// Closes the connections of readers that take nothing.
+    /// Closes the connections of readers that take no bytes.
     fn park(&self) {
         let mut parked = Vec::new();
         lock(&self.0).retain(|open| {
@@ -81,12 +81,12 @@ impl OpenBodies {
             }
             true
         });
-        // Outside the lock: closing a connection takes longer than looking.
+        // After the lock is released, because closing a connection takes longer than checking it.
         drop(parked);
     }
 }
 
-/// Runs for as long as the process serves.
+/// Runs as long as the process.
 pub async fn park_slow_downloads(ctx: Context) {
     loop {
         tokio::time::sleep(PARK_INTERVAL).await;
@@ -95,8 +95,8 @@ pub async fn park_slow_downloads(ctx: Context) {
 }
 
 impl Source {
-    /// Ends in an error where the store was silent, short, or has another object by now: a short file is never taken
-    /// for a whole one.
+    /// Ends with an error if the store stops sending, sends too little, or has another version of the object. A
+    /// truncated file is never taken for a complete one.
     pub fn stream(self, body: s3::Body) -> BoxStream<'static, std::io::Result<Bytes>> {
         let open = Arc::new(Mutex::new(Open { body: Some(body), is_reading: false, rest: Bytes::new(), used: Instant::now() }));
         self.ctx.open_bodies.add(&open);
@@ -153,7 +153,7 @@ impl Source {
         };
         let opened = self.ctx.s3.get(&self.bucket, &self.key, self.version.as_deref(), &conditions).await;
         let opened = opened.map_err(|error| failed(std::io::ErrorKind::BrokenPipe, &error.to_string()))?;
-        // Not every store honours If-Match here.
+        // Not every store supports If-Match here.
         if opened.etag.as_ref() != Some(etag) || opened.length != self.left {
             return Err(failed(std::io::ErrorKind::BrokenPipe, "the object was replaced while it was being read"));
         }

@@ -16,9 +16,8 @@ use crate::domain::uploads::row::{Digest, Lease};
 use crate::domain::{Context, Error, Result};
 
 /// Publishes the upload once all its parts are stored, and returns the file; idempotent. `sha256` is the expected
-/// hash
-/// of the whole file; `overwrite` replaces the value given when the upload was created. Refused if parts are missing,
-/// Conflict if an object exists and may not be replaced: the upload then stays pending.
+/// hash of the whole file; `overwrite` replaces the value given when the upload was created. Refused if parts are
+/// missing, Conflict if an object exists and may not be replaced: the upload then stays pending.
 pub async fn complete(
     ctx: &Context,
     actor: &Actor,

@@ -32,7 +32,7 @@ pub struct ResumeRequest<'a> {
     pub restart: bool,
 }
 
-/// The actor's pending upload of this file to this key, otherwise a new one. Refused{"anew"} if an upload of another
+/// The actor's pending upload of this file to this key, otherwise a new one. Refused("anew") if an upload of another
 /// file is pending, Conflict if an object exists and may not be replaced.
 pub async fn open(receiver: &Receiver, request: &ResumeRequest<'_>) -> Result<Resumable> {
     let (ctx, actor) = (&receiver.ctx, &receiver.actor);

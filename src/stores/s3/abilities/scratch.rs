@@ -62,8 +62,7 @@ impl<'a> Scratch<'a> {
     }
 
     /// Removes the scratch folder, the object created by a store that strips leading slashes, and objects left behind
-    /// by
-    /// crashed probes.
+    /// by crashed probes.
     pub async fn sweep(&self) -> Result<(), Error> {
         for prefix in [PREFIX.to_owned(), format!("/{}", self.folder)] {
             let found = self.store.list(self.bucket, &prefix, false, None, 1000).await?.objects;
