@@ -42,16 +42,16 @@ pub const WINDOW: Duration = Duration::from_secs(15 * 60);
 /// The maximum delay of a sign-in by Redis.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long an attempt waits for other attempts from its address to end.
-const FULL_TIMEOUT: Duration = Duration::from_secs(3);
-const FULL_POLL: Duration = Duration::from_millis(25);
+const PENDING_TIMEOUT: Duration = Duration::from_secs(3);
+const PENDING_POLL: Duration = Duration::from_millis(25);
 
 pub enum SignIn {
     /// The token for the cookie and how long it is valid.
-    Welcome { token: String, lifetime: Duration },
+    Success { token: String, lifetime: Duration },
     /// Wrong e-mail or password. It is not disclosed which.
-    Wrong,
+    WrongCredentials,
     /// Too many wrong passwords. The time to wait.
-    Wait(Duration),
+    Blocked(Duration),
     /// Too many simultaneous sign-ins.
     Busy(Duration),
 }
@@ -70,10 +70,10 @@ diesel::define_sql_function! {
 /// holds; that session ends when this sign-in succeeds.
 pub async fn sign_in(ctx: &Context, visitor: &Actor, email: &str, given: &str, previous: Option<&str>) -> Result<SignIn> {
     let attempt = Attempt::new(email, visitor.address);
-    if let Some(wait) = wait_by_marks(ctx, &attempt).await? {
-        return Ok(SignIn::Wait(wait));
+    if let Some(wait) = wait_by_markers(ctx, &attempt).await? {
+        return Ok(SignIn::Blocked(wait));
     }
-    let Some(turn) = ctx.sign_ins.turn(&attempt.address, &attempt.network).await else {
+    let Some(permit) = ctx.sign_ins.acquire(&attempt.address, &attempt.network).await else {
         return Ok(SignIn::Busy(Duration::from_secs(1)));
     };
     // Runs to completion if the client disconnects, so that every attempt is counted.
@@ -81,8 +81,8 @@ pub async fn sign_in(ctx: &Context, visitor: &Actor, email: &str, given: &str, p
     let given = if given.len() > password::MAX_BYTES { String::new() } else { given.to_owned() };
     let previous = previous.and_then(sessions::hash_of);
     ctx.run_to_completion(async move {
-        let outcome = attempt_once(&all, &visitor, &attempt, &given, previous, turn.is_known).await;
-        drop(turn);
+        let outcome = attempt_once(&all, &visitor, &attempt, &given, previous, permit.is_known).await;
+        drop(permit);
         outcome
     })
     .await
@@ -100,14 +100,14 @@ async fn attempt_once(
         Entry::Entered => {}
         Entry::Full => return Ok(SignIn::Busy(Duration::from_secs(1))),
         Entry::Refused { scope, wait } => {
-            mark(ctx, attempt, scope, wait).await;
-            return Ok(SignIn::Wait(wait));
+            set_marker(ctx, attempt, scope, wait).await;
+            return Ok(SignIn::Blocked(wait));
         }
     }
     let compared = compare(ctx, attempt, given, is_known).await;
     let outcome = match compared {
-        Ok(Some(user)) => welcome(ctx, visitor, attempt, user, previous).await,
-        Ok(None) => refuse(ctx, visitor, attempt).await,
+        Ok(Some(user)) => succeed(ctx, visitor, attempt, user, previous).await,
+        Ok(None) => reject(ctx, visitor, attempt).await,
         Err(error) => Err(error),
     };
     if outcome.is_err() {
@@ -128,14 +128,14 @@ async fn compare(ctx: &Context, attempt: &Attempt, given: &str, is_known: bool) 
 }
 
 /// How long Postgres requires this attempt to wait, according to the markers in Redis.
-async fn wait_by_marks(ctx: &Context, attempt: &Attempt) -> Result<Option<Duration>> {
-    let (scopes, keys): (Vec<Scope>, Vec<String>) = attempt.marks().into_iter().unzip();
+async fn wait_by_markers(ctx: &Context, attempt: &Attempt) -> Result<Option<Duration>> {
+    let (scopes, keys): (Vec<Scope>, Vec<String>) = attempt.markers().into_iter().unzip();
     let Ok(values) = ctx.redis.best_effort(REDIS_TIMEOUT).get_many(&keys).await else { return Ok(None) };
     for ((scope, key), value) in scopes.into_iter().zip(&keys).zip(values) {
         let until = value.as_deref().and_then(|value| ctx.signer.verify(key, value)).and_then(|until| until.parse().ok());
         let left = until.and_then(DateTime::<Utc>::from_timestamp_millis).and_then(|until| (until - clock::now()).to_std().ok());
         let Some(left) = left.filter(|left| *left <= WINDOW) else { continue };
-        if scope == Scope::Address || !ctx.db.within(attempt.is_familiar(ctx)).await? {
+        if scope == Scope::Address || !ctx.db.within(attempt.is_known_address(ctx)).await? {
             return Ok(Some(left.max(Duration::from_secs(1))));
         }
     }
@@ -143,8 +143,8 @@ async fn wait_by_marks(ctx: &Context, attempt: &Attempt) -> Result<Option<Durati
 }
 
 /// Without Redis, the next attempt asks Postgres again.
-async fn mark(ctx: &Context, attempt: &Attempt, scope: Scope, wait: Duration) {
-    let Some((_, key)) = attempt.marks().into_iter().find(|(of, _)| *of == scope) else { return };
+async fn set_marker(ctx: &Context, attempt: &Attempt, scope: Scope, wait: Duration) {
+    let Some((_, key)) = attempt.markers().into_iter().find(|(of, _)| *of == scope) else { return };
     let until = (clock::now() + wait).timestamp_millis().to_string();
     if let Some(value) = ctx.signer.sign(&key, &until) {
         let _ = ctx.redis.best_effort(REDIS_TIMEOUT).set(&key, &value, Some(wait)).await;
@@ -153,13 +153,13 @@ async fn mark(ctx: &Context, attempt: &Attempt, scope: Scope, wait: Duration) {
 
 /// Waits while the pending attempts of this address could all turn out to be wrong.
 async fn enter(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Entry> {
-    let deadline = tokio::time::Instant::now() + FULL_TIMEOUT;
+    let deadline = tokio::time::Instant::now() + PENDING_TIMEOUT;
     loop {
         let entry = ctx.db.within(attempt.enter(ctx, visitor.tenant)).await?;
         if !matches!(entry, Entry::Full) || tokio::time::Instant::now() > deadline {
             return Ok(entry);
         }
-        tokio::time::sleep(FULL_POLL).await;
+        tokio::time::sleep(PENDING_POLL).await;
     }
 }
 
@@ -186,7 +186,7 @@ async fn find_user(ctx: &Context, email: &str) -> Result<Option<(UserRow, Option
     }))
 }
 
-async fn welcome(ctx: &Context, visitor: &Actor, attempt: &Attempt, user: UserRow, previous: Option<Vec<u8>>) -> Result<SignIn> {
+async fn succeed(ctx: &Context, visitor: &Actor, attempt: &Attempt, user: UserRow, previous: Option<Vec<u8>>) -> Result<SignIn> {
     let token = sessions::token()?;
     let actor =
         Actor { tenant: user.tenant, kind: ActorKind::User, id: Some(user.id), label: user.name, role: user.role, ..visitor.clone() };
@@ -211,10 +211,10 @@ async fn welcome(ctx: &Context, visitor: &Actor, attempt: &Attempt, user: UserRo
         sessions::forget(ctx, vec![hash]).await;
     }
     ctx.sign_ins.remember(&attempt.address);
-    Ok(SignIn::Welcome { token, lifetime: sessions::LIFETIME })
+    Ok(SignIn::Success { token, lifetime: sessions::LIFETIME })
 }
 
-async fn refuse(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<SignIn> {
+async fn reject(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<SignIn> {
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
@@ -231,7 +231,7 @@ async fn refuse(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Sig
             .map_err(Error::from)
         })
         .await?;
-    Ok(SignIn::Wrong)
+    Ok(SignIn::WrongCredentials)
 }
 
 /// Deletes a pending attempt once Postgres responds. An attempt that remains is not counted after a minute.
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn e_mail_addresses_are_folded_as_postgres_folds_them_in_the_c_locale() {
+    fn e_mail_addresses_are_folded_like_in_postgres_with_the_c_locale() {
         assert_eq!(fold("Mara@Example.COM"), "mara@example.com");
         assert_eq!(fold("v\u{130}ewer@example.com"), "v\u{130}ewer@example.com");
         assert_eq!(fold("J\u{d6}RG@example.com"), "j\u{d6}rg@example.com");

@@ -61,10 +61,10 @@ async fn doctor_reports_what_works_and_what_does_not() {
         larder(&["user", "add", "ben@example.com", "--name", "Ben", "--role", "editor", "--password-stdin"], &environment, PASSWORD);
     assert!(output.status.success() && text(&output).contains("Added ben@example.com"), "{}", text(&output));
     let visitor = Actor::anonymous("visitor", None, "test");
-    assert!(matches!(sign_in::sign_in(&app.ctx, &visitor, "ben@example.com", PASSWORD, None).await, Ok(SignIn::Welcome { .. })));
+    assert!(matches!(sign_in::sign_in(&app.ctx, &visitor, "ben@example.com", PASSWORD, None).await, Ok(SignIn::Success { .. })));
     let output = larder(&["user", "disable", "ben@example.com"], &environment, "");
     assert!(output.status.success(), "{}", text(&output));
-    assert!(matches!(sign_in::sign_in(&app.ctx, &visitor, "ben@example.com", PASSWORD, None).await, Ok(SignIn::Wrong)));
+    assert!(matches!(sign_in::sign_in(&app.ctx, &visitor, "ben@example.com", PASSWORD, None).await, Ok(SignIn::WrongCredentials)));
     let output = larder(&["user", "disable", "nobody@example.com"], &environment, "");
     assert!(!output.status.success() && text(&output).contains("not found"), "{}", text(&output));
 

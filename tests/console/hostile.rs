@@ -52,7 +52,7 @@ async fn cookie(app: &TestApp) -> String {
     let email = app.new_user(Role::Editor).await;
     let visitor = Actor::anonymous("visitor", None, "test");
     match sign_in::sign_in(&app.ctx, &visitor, &email, PASSWORD, None).await.unwrap() {
-        SignIn::Welcome { token, .. } => format!("larder={token}"),
+        SignIn::Success { token, .. } => format!("larder={token}"),
         _ => panic!("not signed in"),
     }
 }

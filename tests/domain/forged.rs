@@ -9,7 +9,7 @@ use crate::support::{PASSWORD, TestApp, eventually};
 async fn token(app: &TestApp, email: &str) -> String {
     let visitor = Actor::anonymous("visitor", Some("192.0.2.1".parse().unwrap()), "test");
     match sign_in::sign_in(&app.ctx, &visitor, email, PASSWORD, None).await.unwrap() {
-        SignIn::Welcome { token, .. } => token,
+        SignIn::Success { token, .. } => token,
         _ => panic!("not signed in"),
     }
 }

@@ -97,10 +97,10 @@ async fn waiting_times_survive_in_redis_or_in_postgres() {
     let app = TestApp::with_own_servers().await;
     let email = app.new_user(Role::Editor).await;
     for _ in 0..sign_in::TRIES {
-        assert!(matches!(try_in(&app, "198.51.100.7", &email, "wrong").await, SignIn::Wrong));
+        assert!(matches!(try_in(&app, "198.51.100.7", &email, "wrong").await, SignIn::WrongCredentials));
     }
     let waits = async || match try_in(&app, "198.51.100.7", &email, PASSWORD).await {
-        SignIn::Wait(wait) => wait <= sign_in::WINDOW && wait > sign_in::WINDOW / 2,
+        SignIn::Blocked(wait) => wait <= sign_in::WINDOW && wait > sign_in::WINDOW / 2,
         _ => false,
     };
     assert!(waits().await);
@@ -116,13 +116,13 @@ async fn waiting_times_survive_in_redis_or_in_postgres() {
 async fn an_account_under_attack_accepts_its_owner_from_a_known_address() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Editor).await;
-    assert!(matches!(try_in(&app, "192.0.2.1", &email, PASSWORD).await, SignIn::Welcome { .. }));
+    assert!(matches!(try_in(&app, "192.0.2.1", &email, PASSWORD).await, SignIn::Success { .. }));
     for at in 0..sign_in::TRIES_FROM_ANYWHERE {
         let address = format!("198.51.{}.{}", at / 10, at % 10 + 1);
-        assert!(matches!(try_in(&app, &address, &email, "wrong").await, SignIn::Wrong), "{at}");
+        assert!(matches!(try_in(&app, &address, &email, "wrong").await, SignIn::WrongCredentials), "{at}");
     }
-    assert!(matches!(try_in(&app, "203.0.113.9", &email, PASSWORD).await, SignIn::Wait(_)), "an unknown address");
+    assert!(matches!(try_in(&app, "203.0.113.9", &email, PASSWORD).await, SignIn::Blocked(_)), "an unknown address");
     app.sql().await.execute("DELETE FROM sign_in_failures", &[]).await.unwrap();
-    assert!(matches!(try_in(&app, "203.0.113.9", &email, PASSWORD).await, SignIn::Wait(_)), "with Redis only");
-    assert!(matches!(try_in(&app, "192.0.2.1", &email, PASSWORD).await, SignIn::Welcome { .. }), "the owner");
+    assert!(matches!(try_in(&app, "203.0.113.9", &email, PASSWORD).await, SignIn::Blocked(_)), "with Redis only");
+    assert!(matches!(try_in(&app, "192.0.2.1", &email, PASSWORD).await, SignIn::Success { .. }), "the owner");
 }

@@ -19,7 +19,7 @@ async fn try_in(ctx: &Context, address: &str, email: &str, password: &str) -> Si
 
 async fn token(ctx: &Context, email: &str) -> String {
     match try_in(ctx, "192.0.2.1", email, PASSWORD).await {
-        SignIn::Welcome { token, .. } => token,
+        SignIn::Success { token, .. } => token,
         _ => panic!("not signed in"),
     }
 }
@@ -29,13 +29,13 @@ async fn ten_wrong_passwords_block_the_address_but_not_the_owner() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Editor).await;
     for _ in 0..sign_in::TRIES {
-        assert!(matches!(try_in(&app.ctx, "198.51.100.7", &email, "wrong").await, SignIn::Wrong));
+        assert!(matches!(try_in(&app.ctx, "198.51.100.7", &email, "wrong").await, SignIn::WrongCredentials));
     }
-    let SignIn::Wait(wait) = try_in(&app.ctx, "198.51.100.7", &email, PASSWORD).await else { panic!("did not have to wait") };
+    let SignIn::Blocked(wait) = try_in(&app.ctx, "198.51.100.7", &email, PASSWORD).await else { panic!("did not have to wait") };
     assert!(wait <= sign_in::WINDOW && wait > sign_in::WINDOW / 2, "{wait:?}");
-    assert!(matches!(try_in(&app.ctx, "203.0.113.9", &email, PASSWORD).await, SignIn::Welcome { .. }));
+    assert!(matches!(try_in(&app.ctx, "203.0.113.9", &email, PASSWORD).await, SignIn::Success { .. }));
     // A blocked address is blocked for all accounts.
-    assert!(matches!(try_in(&app.ctx, "198.51.100.7", "nobody@example.com", "wrong").await, SignIn::Wait(_)));
+    assert!(matches!(try_in(&app.ctx, "198.51.100.7", "nobody@example.com", "wrong").await, SignIn::Blocked(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +44,7 @@ async fn fifty_simultaneous_attempts_count_as_ten() {
     let email = app.new_user(Role::Editor).await;
     let tries = (0..50).map(|_| try_in(&app.ctx, "198.51.100.7", &email, "wrong"));
     let ended = futures_util::future::join_all(tries).await;
-    let heard = ended.iter().filter(|outcome| matches!(outcome, SignIn::Wrong)).count();
+    let heard = ended.iter().filter(|outcome| matches!(outcome, SignIn::WrongCredentials)).count();
     assert_eq!(heard, usize::try_from(sign_in::TRIES).unwrap());
 }
 
@@ -55,31 +55,31 @@ async fn a_block_remains_when_redis_loses_its_data() {
     for _ in 0..sign_in::TRIES {
         try_in(&app.ctx, "2001:db8::1", &email, "wrong").await;
     }
-    assert!(matches!(try_in(&app.ctx, "2001:db8::2", &email, PASSWORD).await, SignIn::Wait(_)));
+    assert!(matches!(try_in(&app.ctx, "2001:db8::2", &email, PASSWORD).await, SignIn::Blocked(_)));
     let counter = format!("{}larder:sign-in-wait:*", app.ctx.config.redis.prefix);
     let forgotten =
         app.redis(&["EVAL", "for _, k in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', k) end return 1", "0", &counter]).await;
     assert_eq!(forgotten, "1");
     // Another address of the same network.
-    assert!(matches!(try_in(&app.ctx, "2001:db8::2", &email, PASSWORD).await, SignIn::Wait(_)));
+    assert!(matches!(try_in(&app.ctx, "2001:db8::2", &email, PASSWORD).await, SignIn::Blocked(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn networks_are_limited_except_for_known_addresses_in_them() {
     let app = TestApp::start().await;
     let (email, other) = (app.new_user(Role::Editor).await, app.new_user(Role::Viewer).await);
-    assert!(matches!(try_in(&app.ctx, "2001:db8:7:ffff::1", &email, PASSWORD).await, SignIn::Welcome { .. }));
+    assert!(matches!(try_in(&app.ctx, "2001:db8:7:ffff::1", &email, PASSWORD).await, SignIn::Success { .. }));
     // Forty /64 networks of one /48, each below its own limit.
     let mut wrong = 0;
     for at in 0..40 {
         for user in [&email, &other, "nobody@example.com"] {
-            wrong += i64::from(matches!(try_in(&app.ctx, &format!("2001:db8:7:{at:x}::1"), user, "wrong").await, SignIn::Wrong));
+            wrong += i64::from(matches!(try_in(&app.ctx, &format!("2001:db8:7:{at:x}::1"), user, "wrong").await, SignIn::WrongCredentials));
         }
     }
     assert_eq!(wrong, sign_in::TRIES_FROM_NETWORK);
-    assert!(matches!(try_in(&app.ctx, "2001:db8:7:fffe::1", &email, PASSWORD).await, SignIn::Wait(_)));
-    assert!(matches!(try_in(&app.ctx, "2001:db8:7:ffff::1", &email, PASSWORD).await, SignIn::Welcome { .. }));
-    assert!(matches!(try_in(&app.ctx, "2001:db8:8::1", &email, PASSWORD).await, SignIn::Welcome { .. }));
+    assert!(matches!(try_in(&app.ctx, "2001:db8:7:fffe::1", &email, PASSWORD).await, SignIn::Blocked(_)));
+    assert!(matches!(try_in(&app.ctx, "2001:db8:7:ffff::1", &email, PASSWORD).await, SignIn::Success { .. }));
+    assert!(matches!(try_in(&app.ctx, "2001:db8:8::1", &email, PASSWORD).await, SignIn::Success { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +94,7 @@ async fn every_spelling_of_an_e_mail_address_counts_for_its_account() {
         try_in(&app.ctx, &format!("192.0.2.{at}"), spelling, "wrong").await;
         let hashes: i64 = sql.query_one("SELECT count(DISTINCT email_hash) FROM sign_in_failures", &[]).await.unwrap().get(0);
         // Spellings that match the account count for it. Others count separately.
-        assert_eq!(matches!(outcome, SignIn::Welcome { .. }), hashes == 1, "{spelling:?}");
+        assert_eq!(matches!(outcome, SignIn::Success { .. }), hashes == 1, "{spelling:?}");
         sql.execute("DELETE FROM sign_in_failures WHERE email_hash <> (SELECT email_hash FROM sign_in_failures ORDER BY id LIMIT 1)", &[])
             .await
             .unwrap();
@@ -107,7 +107,7 @@ async fn simultaneous_correct_passwords_all_succeed_and_are_not_counted() {
     let email = app.new_user(Role::Editor).await;
     let tries = (0..25).map(|_| try_in(&app.ctx, "198.51.100.7", &email, PASSWORD));
     let ended = futures_util::future::join_all(tries).await;
-    assert_eq!(ended.iter().filter(|outcome| matches!(outcome, SignIn::Welcome { .. })).count(), 25);
+    assert_eq!(ended.iter().filter(|outcome| matches!(outcome, SignIn::Success { .. })).count(), 25);
     let left: i64 = app.sql().await.query_one("SELECT count(*) FROM sign_in_failures", &[]).await.unwrap().get(0);
     assert_eq!(left, 0);
 }
@@ -118,10 +118,12 @@ async fn signing_in_again_ends_the_previous_session_of_the_browser() {
     let email = app.new_user(Role::Viewer).await;
     let (first, elsewhere) = (token(&app.ctx, &email).await, token(&app.ctx, &email).await);
     assert!(sessions::find(&app.ctx, &first).await.unwrap().is_some());
-    let SignIn::Wrong = sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, "wrong", Some(&first)).await.unwrap() else { panic!() };
+    let SignIn::WrongCredentials = sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, "wrong", Some(&first)).await.unwrap() else {
+        panic!()
+    };
     assert!(sessions::find(&app.ctx, &first).await.unwrap().is_some(), "a wrong password ends nothing");
     let again = sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, PASSWORD, Some(&first)).await.unwrap();
-    assert!(matches!(again, SignIn::Welcome { .. }));
+    assert!(matches!(again, SignIn::Success { .. }));
     assert!(sessions::find(&app.ctx, &first).await.unwrap().is_none());
     assert!(sessions::find(&app.ctx, &elsewhere).await.unwrap().is_some());
 }
@@ -159,12 +161,12 @@ async fn a_correct_password_during_an_outage_is_not_counted_as_wrong() {
 async fn an_unknown_e_mail_looks_like_a_wrong_password() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Viewer).await;
-    assert!(matches!(try_in(&app.ctx, "192.0.2.10", &email, "wrong").await, SignIn::Wrong));
-    assert!(matches!(try_in(&app.ctx, "192.0.2.11", "nobody@example.com", "wrong").await, SignIn::Wrong));
-    assert!(matches!(try_in(&app.ctx, "192.0.2.12", "", "").await, SignIn::Wrong));
-    assert!(matches!(try_in(&app.ctx, "192.0.2.13", "a\0b", "\0").await, SignIn::Wrong));
-    assert!(matches!(try_in(&app.ctx, "192.0.2.14", &email, &"x".repeat(1 << 20)).await, SignIn::Wrong));
-    assert!(matches!(try_in(&app.ctx, "192.0.2.15", &email.to_uppercase(), PASSWORD).await, SignIn::Welcome { .. }));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.10", &email, "wrong").await, SignIn::WrongCredentials));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.11", "nobody@example.com", "wrong").await, SignIn::WrongCredentials));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.12", "", "").await, SignIn::WrongCredentials));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.13", "a\0b", "\0").await, SignIn::WrongCredentials));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.14", &email, &"x".repeat(1 << 20)).await, SignIn::WrongCredentials));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.15", &email.to_uppercase(), PASSWORD).await, SignIn::Success { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,10 +210,10 @@ async fn a_disabled_user_is_signed_out_immediately_and_cannot_sign_in() {
     let user = users::find_by_email(&app.ctx, &admin, &email).await.unwrap();
     users::disable(&app.ctx, &admin, user.id).await.unwrap();
     assert!(sessions::find(&app.ctx, &token).await.unwrap().is_none());
-    assert!(matches!(try_in(&app.ctx, "192.0.2.1", &email, PASSWORD).await, SignIn::Wrong));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.1", &email, PASSWORD).await, SignIn::WrongCredentials));
     users::enable(&app.ctx, &admin, user.id).await.unwrap();
     assert!(sessions::find(&app.ctx, &token).await.unwrap().is_none(), "an old session came back");
-    assert!(matches!(try_in(&app.ctx, "192.0.2.1", &email, PASSWORD).await, SignIn::Welcome { .. }));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.1", &email, PASSWORD).await, SignIn::Success { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,7 +229,7 @@ async fn a_new_role_applies_to_the_next_request_and_a_new_password_ends_sessions
     assert_eq!(sessions::find(&app.ctx, &token).await.unwrap().unwrap().role, Role::Editor);
     users::set_password(&app.ctx, &admin, user.id, "another password 4321").await.unwrap();
     assert!(sessions::find(&app.ctx, &token).await.unwrap().is_none());
-    assert!(matches!(try_in(&app.ctx, "192.0.2.1", &email, PASSWORD).await, SignIn::Wrong));
+    assert!(matches!(try_in(&app.ctx, "192.0.2.1", &email, PASSWORD).await, SignIn::WrongCredentials));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,9 +243,9 @@ async fn sessions_sign_in_and_limits_work_without_redis() {
     sessions::end(&app.ctx, &before, None, "test").await.unwrap();
     assert!(sessions::find(&app.ctx, &before).await.unwrap().is_none());
     for _ in 0..sign_in::TRIES {
-        assert!(matches!(try_in(&app.ctx, "198.51.100.7", &email, "wrong").await, SignIn::Wrong));
+        assert!(matches!(try_in(&app.ctx, "198.51.100.7", &email, "wrong").await, SignIn::WrongCredentials));
     }
-    assert!(matches!(try_in(&app.ctx, "198.51.100.7", &email, PASSWORD).await, SignIn::Wait(_)));
+    assert!(matches!(try_in(&app.ctx, "198.51.100.7", &email, PASSWORD).await, SignIn::Blocked(_)));
     app.servers().redis().thaw();
     eventually("Redis answers again", async || app.ctx.redis.required().get("x").await.is_ok()).await;
     // A session that was ended while Redis was down stays ended when Redis is back.
@@ -262,7 +264,7 @@ async fn nobody_is_signed_in_without_postgres() {
     assert!(started.elapsed().as_secs() < 6, "{:?}", started.elapsed());
     app.servers().postgres().thaw();
     eventually("Postgres answers again", async || {
-        matches!(sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, PASSWORD, None).await, Ok(SignIn::Welcome { .. }))
+        matches!(sign_in::sign_in(&app.ctx, &from("192.0.2.1"), &email, PASSWORD, None).await, Ok(SignIn::Success { .. }))
     })
     .await;
 }

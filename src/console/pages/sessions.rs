@@ -59,15 +59,15 @@ pub async fn new(visitor: Visitor, ctx: web::Data<Context>, query: Query) -> Res
 pub async fn create(visitor: Visitor, ctx: web::Data<Context>, form: Form<CreateForm>) -> Result<HttpResponse> {
     let form = form.read().await?;
     match sign_in(&ctx, &visitor.actor, &form.email, &form.password, visitor.token.as_deref()).await? {
-        SignIn::Welcome { token, lifetime } => Ok(HttpResponse::SeeOther()
+        SignIn::Success { token, lifetime } => Ok(HttpResponse::SeeOther()
             .insert_header((LOCATION, safe_next(&form.next)))
             .cookie(session::cookie(&ctx.config, token, lifetime))
             .finish()),
-        SignIn::Wrong => {
+        SignIn::WrongCredentials => {
             let why = "Incorrect e-mail or password. Check both and try again.".to_owned();
             unprocessable(&page(&visitor, form.email, &form.next, why, false))
         }
-        SignIn::Wait(wait) => {
+        SignIn::Blocked(wait) => {
             let why = format!("Too many failed attempts. Try again in {}.", wait_text(wait));
             too_many(page(&visitor, form.email, &form.next, why, false), wait)
         }

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_one_holder_are_one_subject() {
+    fn addresses_of_one_holder_have_one_subject() {
         let of = |text: &str| subject(text.parse().unwrap());
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff"));
         assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));

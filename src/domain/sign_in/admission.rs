@@ -13,15 +13,15 @@ use crate::domain::{Context, Error, Result};
 use crate::schema::sessions;
 
 /// The number of simultaneous sign-ins per queue.
-const RUNNING: usize = 8;
+const MAX_RUNNING: usize = 8;
 /// The maximum number of waiting and running sign-ins per queue.
-const QUEUED: usize = 96;
+const MAX_QUEUED: usize = 96;
 /// The maximum from one network.
-const QUEUED_OF_NETWORK: usize = 32;
+const MAX_QUEUED_PER_NETWORK: usize = 32;
 /// The maximum time to wait in a queue.
-const TURN_TIMEOUT: Duration = Duration::from_secs(4);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The maximum number of known addresses.
-const ADDRESSES: usize = 10_000;
+const MAX_ADDRESSES: usize = 10_000;
 
 #[derive(Clone, Default)]
 pub struct Admission(Arc<Inner>);
@@ -35,27 +35,27 @@ struct Inner {
 }
 
 struct Queue {
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// By network.
     queued: Arc<Mutex<HashMap<String, usize>>>,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(RUNNING)), queued: Arc::default() }
+        Self { permits: Arc::new(Semaphore::new(MAX_RUNNING)), queued: Arc::default() }
     }
 }
 
 /// A running sign-in. Dropping it lets the next one run.
-pub(super) struct Turn {
+pub(super) struct Permit {
     /// Whether the address has signed in before.
     pub is_known: bool,
-    _place: Place,
+    _entry: QueueEntry,
     _permit: OwnedSemaphorePermit,
 }
 
 /// A place in a queue.
-struct Place {
+struct QueueEntry {
     queued: Arc<Mutex<HashMap<String, usize>>>,
     network: String,
 }
@@ -64,7 +64,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Drop for Place {
+impl Drop for QueueEntry {
     fn drop(&mut self) {
         let mut queued = lock(&self.queued);
         if let Some(count) = queued.get_mut(&self.network) {
@@ -77,30 +77,30 @@ impl Drop for Place {
 }
 
 impl Queue {
-    fn place(&self, network: &str) -> Option<Place> {
+    fn enqueue(&self, network: &str) -> Option<QueueEntry> {
         let mut queued = lock(&self.queued);
-        if queued.values().sum::<usize>() >= QUEUED || queued.get(network).is_some_and(|count| *count >= QUEUED_OF_NETWORK) {
+        if queued.values().sum::<usize>() >= MAX_QUEUED || queued.get(network).is_some_and(|count| *count >= MAX_QUEUED_PER_NETWORK) {
             return None;
         }
         *queued.entry(network.to_owned()).or_default() += 1;
-        Some(Place { queued: self.queued.clone(), network: network.to_owned() })
+        Some(QueueEntry { queued: self.queued.clone(), network: network.to_owned() })
     }
 }
 
 impl Admission {
     /// Waits in the queue. `None`: too many are waiting already, or the time is over.
-    pub(super) async fn turn(&self, address: &str, network: &str) -> Option<Turn> {
+    pub(super) async fn acquire(&self, address: &str, network: &str) -> Option<Permit> {
         let is_known = lock(&self.0.addresses).contains_key(address);
         let queue = if is_known { &self.0.known } else { &self.0.unknown };
-        let place = queue.place(network)?;
-        let permit = tokio::time::timeout(TURN_TIMEOUT, queue.turns.clone().acquire_owned()).await.ok()?.ok()?;
-        Some(Turn { is_known, _place: place, _permit: permit })
+        let entry = queue.enqueue(network)?;
+        let permit = tokio::time::timeout(QUEUE_TIMEOUT, queue.permits.clone().acquire_owned()).await.ok()?.ok()?;
+        Some(Permit { is_known, _entry: entry, _permit: permit })
     }
 
     /// Records that this address has signed in or has a session.
     pub(in crate::domain) fn remember(&self, address: &str) {
         let mut addresses = lock(&self.0.addresses);
-        if addresses.len() >= ADDRESSES && !addresses.contains_key(address) {
+        if addresses.len() >= MAX_ADDRESSES && !addresses.contains_key(address) {
             let Some(oldest) = addresses.iter().min_by_key(|(_, seen)| **seen).map(|(address, _)| address.clone()) else { return };
             addresses.remove(&oldest);
         }
@@ -110,7 +110,7 @@ impl Admission {
 
 /// Loads the addresses of the sessions in Postgres, after startup.
 pub async fn load_known_addresses(ctx: &Context) -> Result<()> {
-    let limit = i64::try_from(ADDRESSES / 2).unwrap_or(i64::MAX);
+    let limit = i64::try_from(MAX_ADDRESSES / 2).unwrap_or(i64::MAX);
     let found: Vec<Option<String>> = ctx
         .db
         .within(async {
@@ -128,30 +128,30 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_flood_leaves_room_for_known_addresses_and_other_networks() {
+    async fn a_flood_does_not_block_known_addresses_and_other_networks() {
         let admission = Admission::default();
         admission.remember("known");
         let mut running = Vec::new();
-        for _ in 0..RUNNING {
-            running.push(admission.turn("stranger", "one").await.unwrap());
+        for _ in 0..MAX_RUNNING {
+            running.push(admission.acquire("stranger", "one").await.unwrap());
         }
-        let waiting: Vec<Place> = std::iter::from_fn(|| admission.0.unknown.place("one")).collect();
-        assert_eq!(running.len() + waiting.len(), QUEUED_OF_NETWORK);
-        assert!(admission.turn("stranger", "one").await.is_none(), "refused without a wait");
-        assert!(admission.0.unknown.place("two").is_some());
-        assert!(admission.turn("known", "one").await.unwrap().is_known);
+        let waiting: Vec<QueueEntry> = std::iter::from_fn(|| admission.0.unknown.enqueue("one")).collect();
+        assert_eq!(running.len() + waiting.len(), MAX_QUEUED_PER_NETWORK);
+        assert!(admission.acquire("stranger", "one").await.is_none(), "refused without a wait");
+        assert!(admission.0.unknown.enqueue("two").is_some());
+        assert!(admission.acquire("known", "one").await.unwrap().is_known);
         running.pop();
         drop(waiting);
-        assert!(!admission.turn("stranger", "two").await.unwrap().is_known);
+        assert!(!admission.acquire("stranger", "two").await.unwrap().is_known);
     }
 
     #[test]
-    fn the_oldest_address_makes_room() {
+    fn the_oldest_address_is_evicted() {
         let admission = Admission::default();
-        for at in 0..=ADDRESSES {
+        for at in 0..=MAX_ADDRESSES {
             admission.remember(&at.to_string());
         }
         let addresses = lock(&admission.0.addresses);
-        assert!(addresses.len() == ADDRESSES && !addresses.contains_key("0") && addresses.contains_key(&ADDRESSES.to_string()));
+        assert!(addresses.len() == MAX_ADDRESSES && !addresses.contains_key("0") && addresses.contains_key(&MAX_ADDRESSES.to_string()));
     }
 }

@@ -48,13 +48,13 @@ struct Counts {
     #[diesel(sql_type = Nullable<Timestamptz>)]
     oldest_of_account: Option<DateTime<Utc>>,
     #[diesel(sql_type = Bool)]
-    is_familiar: bool,
+    is_known_address: bool,
 }
 
 #[derive(diesel::QueryableByName)]
-struct Familiar {
+struct KnownAddress {
     #[diesel(sql_type = Bool)]
-    is_familiar: bool,
+    is_known_address: bool,
 }
 
 pub(super) struct Attempt {
@@ -96,7 +96,7 @@ impl Attempt {
     }
 
     /// The Redis keys of the markers that make this attempt wait, widest scope last.
-    pub fn marks(&self) -> [(Scope, String); 3] {
+    pub fn markers(&self) -> [(Scope, String); 3] {
         let name = |kind: &str, bytes: &[u8]| format!("larder:sign-in-wait:{kind}:{}", hex(&bytes[..16]));
         [
             (Scope::Address, name("address", &sha256(self.address.as_bytes()))),
@@ -129,10 +129,10 @@ impl Attempt {
             if counts.wrong_of_address >= TRIES {
                 return refused(Scope::Address);
             }
-            if counts.of_network >= TRIES_FROM_NETWORK && !counts.is_familiar {
+            if counts.of_network >= TRIES_FROM_NETWORK && !counts.is_known_address {
                 return refused(Scope::Network);
             }
-            if counts.of_account >= TRIES_FROM_ANYWHERE && !counts.is_familiar {
+            if counts.of_account >= TRIES_FROM_ANYWHERE && !counts.is_known_address {
                 return refused(Scope::Account);
             }
             if counts.wrong_of_address + counts.pending_of_address >= TRIES {
@@ -163,7 +163,7 @@ impl Attempt {
                     min(created_at) FILTER (WHERE network = $2) AS oldest_of_network,
                     min(created_at) FILTER (WHERE email_hash = $3) AS oldest_of_account,
                     EXISTS (SELECT FROM sessions s JOIN users u ON u.id = s.user_id
-                            WHERE fold_email(u.email) = $4 AND s.address = $1) AS is_familiar
+                            WHERE fold_email(u.email) = $4 AND s.address = $1) AS is_known_address
              FROM sign_in_failures
              WHERE (address = $1 OR network = $2 OR email_hash = $3)
                AND created_at > CASE state WHEN 'pending' THEN $6 ELSE $5 END",
@@ -179,17 +179,17 @@ impl Attempt {
     }
 
     /// Whether this account was ever signed in to from this address.
-    pub async fn is_familiar(&self, ctx: &Context) -> Result<bool> {
+    pub async fn is_known_address(&self, ctx: &Context) -> Result<bool> {
         let mut conn = ctx.db.get().await?;
-        let found: Familiar = diesel::sql_query(
+        let found: KnownAddress = diesel::sql_query(
             "SELECT EXISTS (SELECT FROM sessions s JOIN users u ON u.id = s.user_id
-                            WHERE fold_email(u.email) = $1 AND s.address = $2) AS is_familiar",
+                            WHERE fold_email(u.email) = $1 AND s.address = $2) AS is_known_address",
         )
         .bind::<Text, _>(&self.email)
         .bind::<Text, _>(&self.address)
         .get_result(&mut conn)
         .await?;
-        Ok(found.is_familiar)
+        Ok(found.is_known_address)
     }
 
     /// The password was correct, so the wrong passwords for this account from this address are deleted too.
