@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_history_survives_its_url() {
+    fn a_history_is_unchanged_by_its_url_form() {
         let third = CursorHistory::default().with(cursor(0, "")).with(cursor(100, "to ken/ü"));
         let read = CursorHistory::parse(&third.to_string());
         assert_eq!(read, third);
