@@ -38,7 +38,7 @@ fn unix_sockets(pid: u32, inodes: &HashSet<String>) -> Vec<String> {
     let table = std::fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap_or_default();
     let rows = table.lines().skip(1).map(|line| line.splitn(8, ' ').map(str::to_owned).collect::<Vec<_>>());
     rows.filter(|fields| fields.len() == 8 && inodes.contains(fields[6].trim()))
-        .filter_map(|fields| Some(fields[7].trim_start().split_once(' ').map_or(fields[7].clone(), |(_, path)| path.to_owned())))
+        .map(|fields| fields[7].trim_start().split_once(' ').map_or(fields[7].clone(), |(_, path)| path.to_owned()))
         .filter(|path| !path.trim().is_empty())
         .collect()
 }

@@ -118,7 +118,7 @@ async fn delete_one(ctx: &Context, actor: &Actor, bucket: &BucketName, target: &
             DeleteOutcome::Failed("The store returned an error.".into())
         }
     };
-    record(ctx, actor, bucket, target, &outcome, &deleting.map_or(Row::NoRow, Row::Deleting)).await;
+    record(ctx, actor, bucket, target, &outcome, &deleting.map_or(Row::Absent, Row::Deleting)).await;
     Attempt::Settled(outcome)
 }
 
@@ -128,7 +128,7 @@ enum Row {
     /// Its state is `deleting`.
     Deleting(Uuid),
     /// There was no row when the deletion started.
-    NoRow,
+    Absent,
     /// Unknown whether the object was deleted: the row stays `deleting` until the reaper has checked the object.
     Unknown,
 }
@@ -171,7 +171,7 @@ async fn settle(
                     }
                     Row::Deleting(file) => unfinished::restore(conn, *file).await?,
                     // An upload may have published the object just before and recorded it since.
-                    Row::NoRow if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted) => {
+                    Row::Absent if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted) => {
                         let row = files::table
                             .filter(files::bucket.eq(bucket.as_str()))
                             .filter(files::object_key.eq(target.key.as_str()))
@@ -179,7 +179,7 @@ async fn settle(
                             .filter(files::etag.eq(&target.etag));
                         diesel::update(row).set((files::state.eq("deleted"), files::updated_at.eq(now))).execute(conn).await?
                     }
-                    Row::NoRow | Row::Unknown => 0,
+                    Row::Absent | Row::Unknown => 0,
                 };
                 audit::record(conn, actor, "object.delete", &resource, audit_outcome, detail).await
             })
