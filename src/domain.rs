@@ -6,6 +6,7 @@ pub mod audit;
 pub mod buckets;
 pub mod cache;
 pub mod deny;
+pub mod fair_pool;
 pub(crate) mod faults;
 pub mod health;
 pub mod keyspace;

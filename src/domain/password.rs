@@ -96,7 +96,12 @@ async fn run_blocking<T: Send + 'static>(slots: &Semaphore, work: impl FnOnce() 
     let busy = || Error::Busy { why: "Too many people are signing in. Try again in a few seconds.".into(), retry_after: SLOT_TIMEOUT };
     let slot = tokio::time::timeout(SLOT_TIMEOUT, slots.acquire()).await;
     let _slot = slot.map_err(|_| busy())?.map_err(|_| busy())?;
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("hashing was aborted: {error}")))
+    // A thread of its own: glibc keeps the memory of a hash for the next one in the same arena, and Tokio's many blocking
+    // threads would each have one.
+    let (sender, result) = tokio::sync::oneshot::channel();
+    let started = std::thread::Builder::new().name("password".to_owned()).spawn(move || drop(sender.send(work())));
+    started.map_err(|error| Error::Internal(format!("a thread for hashing could not be started: {error}")))?;
+    result.await.map_err(|_| Error::Internal("hashing was aborted".into()))
 }
 
 #[cfg(test)]

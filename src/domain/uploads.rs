@@ -8,7 +8,6 @@ mod attempt;
 mod batch;
 mod engine;
 mod failure;
-mod fair_pool;
 mod history;
 mod intake;
 mod memory_limit;

@@ -18,7 +18,7 @@ use crate::stores::s3;
 
 use read_log::Read;
 pub use read_log::ReadLog;
-use source::Source;
+use source::{Connection, Source};
 pub use source::{OpenBodies, park_slow_downloads};
 
 /// Conditional and Range headers, forwarded as received.
@@ -101,6 +101,7 @@ pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &Dow
         if_modified_since: conditions.if_modified_since.clone().filter(|_| conditions.if_none_match.is_none()),
         if_unmodified_since: conditions.if_unmodified_since.clone().filter(|_| conditions.if_match.is_none()),
     };
+    let grant = ctx.open_bodies.grant(actor.id).await?;
     let opened = match ctx.s3.get(bucket.as_str(), key.as_str(), version, &asked).await {
         Ok(opened) => opened,
         Err(s3::Error::NotModified) => return Ok(Download::NotModified { etag: current_etag(ctx, bucket, key, version).await }),
@@ -135,12 +136,13 @@ pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &Dow
         key: key.to_string(),
         version: version.map(str::to_owned),
         etag: opened.etag.clone(),
+        person: actor.id,
         next: first,
         left: opened.length,
         _slot: slot,
     };
     Ok(Download::Body(DownloadBody {
-        stream: source.stream(opened.body),
+        stream: source.stream(Connection { body: opened.body, _grant: grant }),
         length: opened.length,
         content_range,
         etag: opened.etag,

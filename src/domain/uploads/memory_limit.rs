@@ -8,15 +8,23 @@ use std::time::Duration;
 use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::fair_pool::{FairPool, Grant, Person, UNIT};
 use super::part_buffer::SpareBuffers;
 use crate::config::UploadConfig;
 use crate::domain::actor::Actor;
+use crate::domain::fair_pool::{FairPool, Grant, Person};
 use crate::domain::slots::{Slot, Slots};
 use crate::domain::{Error, Result};
 
 /// How long an upload waits for memory before it is rejected.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of one unit.
+const UNIT: usize = 1024;
+
+/// The units that hold this many bytes.
+pub(super) fn kibibytes(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
+}
 
 #[derive(Clone)]
 pub struct MemoryLimit(Arc<Inner>);
@@ -53,8 +61,9 @@ impl MemoryLimit {
         let total = u32::try_from(config.memory / UNIT).unwrap_or(u32::MAX).max(4);
         Self(Arc::new(Inner {
             total,
-            parts: FairPool::new(total - total / 4),
-            steps: FairPool::new(total / 4),
+            parts: FairPool::new(total - total / 4, true),
+            // Slow senders need little, and fast ones do not wait for it.
+            steps: FairPool::new(total / 4, false),
             small: Arc::new(Semaphore::new(total as usize / 8)),
             waiting: AtomicUsize::new(0),
             spare: Mutex::default(),
@@ -77,17 +86,17 @@ impl MemoryLimit {
     pub(super) async fn whole(&self, person: Person, bytes: usize) -> Result<Grant> {
         self.0.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = WaitingGuard(&self.0.waiting);
-        self.0.parts.take(person, bytes, WAIT_TIMEOUT).await.ok_or_else(too_many)
+        self.0.parts.take(person, kibibytes(bytes), WAIT_TIMEOUT).await.ok_or_else(too_many)
     }
 
     /// Memory for a step of a part, if available now.
     pub(super) fn try_step(&self, person: Person, bytes: usize) -> Option<Grant> {
-        self.0.steps.try_take(person, bytes)
+        self.0.steps.try_take(person, kibibytes(bytes))
     }
 
     /// Memory for a step of a part; waits like [`Self::whole`].
     pub(super) async fn step(&self, person: Person, bytes: usize) -> Result<Grant> {
-        self.0.steps.take(person, bytes, WAIT_TIMEOUT).await.ok_or_else(too_many)
+        self.0.steps.take(person, kibibytes(bytes), WAIT_TIMEOUT).await.ok_or_else(too_many)
     }
 
     /// Memory to batch small files, if available now.
@@ -120,7 +129,7 @@ impl MemoryLimit {
     /// Bytes in use.
     pub fn in_use(&self) -> usize {
         let small = self.0.total as usize / 8 - self.0.small.available_permits();
-        self.0.parts.in_use() + self.0.steps.in_use() + small * UNIT
+        (self.0.parts.in_use() + self.0.steps.in_use() + small) * UNIT
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use memmap2::MmapMut;
 
-use super::fair_pool::{Grant, Person};
-use super::memory_limit::{MemoryLimit, busy};
+use super::memory_limit::{MemoryLimit, busy, kibibytes};
 use super::send_rate::SendRate;
+use crate::domain::fair_pool::{Grant, Person};
 use crate::domain::{Error, Result};
 
 /// Allocation step of a slow sender, so that hundreds of them cannot use up the memory that fast ones need.
@@ -160,7 +160,7 @@ impl PartBuffer {
         let filled = Memory::Steps(whole[..self.len].to_vec());
         // The memory is not kept for other uploads, because its pages would stay in use.
         drop(std::mem::replace(&mut self.memory, filled));
-        self.grants.iter_mut().for_each(|grant| grant.shrink(self.len));
+        self.grants.iter_mut().for_each(|grant| grant.shrink(kibibytes(self.len)));
         self.whole_since = None;
     }
 

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use crate::domain::Context;
+use crate::domain::fair_pool::{FairPool, Grant, Person};
 use crate::domain::slots::Slot;
+use crate::domain::{Context, Error, Result};
 use crate::stores::s3;
 
 /// The maximum time without bytes from the store within a body.
@@ -20,14 +21,36 @@ const SLICE: usize = 64 << 10;
 const PARK_AFTER: Duration = Duration::from_secs(2);
 const PARK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The active downloads whose readers may be slow.
-#[derive(Clone, Default)]
-pub struct OpenBodies(Arc<Mutex<Vec<Weak<Mutex<Open>>>>>);
+/// Connections to the store that downloads hold at the same time. Each has up to a megabyte in its buffers.
+const MAX_CONNECTIONS: u32 = 64;
+/// The longest wait for one of them.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
+
+type OpenList = Arc<Mutex<Vec<Weak<Mutex<Open>>>>>;
+
+/// The active downloads whose readers may be slow, and the connections to the store that they share.
+#[derive(Clone)]
+pub struct OpenBodies {
+    open: OpenList,
+    connections: FairPool,
+}
+
+impl Default for OpenBodies {
+    fn default() -> Self {
+        Self { open: OpenList::default(), connections: FairPool::new(MAX_CONNECTIONS, true) }
+    }
+}
+
+/// A connection to the store. The grant is released after the connection is closed.
+pub(super) struct Connection {
+    pub body: s3::Body,
+    pub _grant: Grant,
+}
 
 /// The resources that are held while a reader is fast.
 struct Open {
     /// Taken while it is read, and `None` once it is closed.
-    body: Option<s3::Body>,
+    connection: Option<Connection>,
     is_reading: bool,
     /// Read from the store, but not returned yet.
     rest: Bytes,
@@ -41,6 +64,7 @@ pub(super) struct Source {
     pub key: String,
     pub version: Option<String>,
     pub etag: Option<String>,
+    pub person: Person,
     /// The position of the next byte in the object, and of the last byte of this response.
     pub next: u64,
     pub left: u64,
@@ -54,30 +78,39 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl OpenBodies {
     fn add(&self, open: &Arc<Mutex<Open>>) {
-        let mut all = lock(&self.0);
+        let mut all = lock(&self.open);
         if all.len() == all.capacity() {
             all.retain(|open| open.strong_count() > 0);
         }
         all.push(Arc::downgrade(open));
     }
 
+    /// Waits for a connection to the store, shared fairly. Busy if none is free in time.
+    pub(super) async fn grant(&self, person: Person) -> Result<Grant> {
+        let busy = || Error::Busy {
+            why: "Too many downloads are in progress. Try again in a few seconds.".into(),
+            retry_after: Duration::from_secs(5),
+        };
+        self.connections.take(person, 1, CONNECTION_TIMEOUT).await.ok_or_else(busy)
+    }
+
     /// The number of downloads that currently hold a connection to the store.
     pub fn held(&self) -> usize {
-        lock(&self.0).iter().filter_map(Weak::upgrade).filter(|open| Self::holds(&lock(open))).count()
+        lock(&self.open).iter().filter_map(Weak::upgrade).filter(|open| Self::holds(&lock(open))).count()
     }
 
     fn holds(open: &Open) -> bool {
-        open.is_reading || open.body.is_some()
+        open.is_reading || open.connection.is_some()
     }
 
     /// Closes the connections of readers that take no bytes.
     fn park(&self) {
         let mut parked = Vec::new();
-        lock(&self.0).retain(|open| {
+        lock(&self.open).retain(|open| {
             let Some(open) = open.upgrade() else { return false };
             let mut open = lock(&open);
-            if open.body.is_some() && open.used.elapsed() > PARK_AFTER {
-                parked.push((open.body.take(), std::mem::take(&mut open.rest)));
+            if open.connection.is_some() && open.used.elapsed() > PARK_AFTER {
+                parked.push((open.connection.take(), std::mem::take(&mut open.rest)));
             }
             true
         });
@@ -97,8 +130,8 @@ pub async fn park_slow_downloads(ctx: Context) {
 impl Source {
     /// Ends with an error if the store stops sending, sends too little, or has another version of the object. A
     /// truncated file is never taken for a complete one.
-    pub fn stream(self, body: s3::Body) -> BoxStream<'static, std::io::Result<Bytes>> {
-        let open = Arc::new(Mutex::new(Open { body: Some(body), is_reading: false, rest: Bytes::new(), used: Instant::now() }));
+    pub fn stream(self, connection: Connection) -> BoxStream<'static, std::io::Result<Bytes>> {
+        let open = Arc::new(Mutex::new(Open { connection: Some(connection), is_reading: false, rest: Bytes::new(), used: Instant::now() }));
         self.ctx.open_bodies.add(&open);
         futures_util::stream::unfold(Some((self, open)), |state| async {
             let (mut source, open) = state?;
@@ -115,17 +148,17 @@ impl Source {
 
     /// Never empty.
     async fn read(&mut self, open: &Mutex<Open>) -> std::io::Result<Bytes> {
-        let (body, mut rest) = {
+        let (connection, mut rest) = {
             let mut open = lock(open);
             open.is_reading = true;
-            (open.body.take(), std::mem::take(&mut open.rest))
+            (open.connection.take(), std::mem::take(&mut open.rest))
         };
-        let mut body = match body {
-            Some(body) => body,
+        let mut connection = match connection {
+            Some(connection) => connection,
             None => self.reopen().await?,
         };
         while rest.is_empty() {
-            rest = match tokio::time::timeout(STORE_TIMEOUT, body.next()).await {
+            rest = match tokio::time::timeout(STORE_TIMEOUT, connection.body.next()).await {
                 Err(_) => return Err(failed(std::io::ErrorKind::TimedOut, "the store sent nothing for 30 s")),
                 Ok(Some(chunk)) => chunk.map_err(|error| failed(std::io::ErrorKind::BrokenPipe, &error.to_string()))?,
                 Ok(None) => {
@@ -138,11 +171,11 @@ impl Source {
         self.next += chunk.len() as u64;
         self.left -= chunk.len() as u64;
         self.ctx.transfer_counters.count_downloaded(chunk.len());
-        *lock(open) = Open { body: Some(body), is_reading: false, rest, used: Instant::now() };
+        *lock(open) = Open { connection: Some(connection), is_reading: false, rest, used: Instant::now() };
         Ok(chunk)
     }
 
-    async fn reopen(&self) -> std::io::Result<s3::Body> {
+    async fn reopen(&self) -> std::io::Result<Connection> {
         let Some(etag) = &self.etag else {
             return Err(failed(std::io::ErrorKind::TimedOut, "the reader was too slow, and the object has no ETag to resume by"));
         };
@@ -151,13 +184,15 @@ impl Source {
             if_match: Some(format!("\"{etag}\"")),
             ..s3::Conditions::default()
         };
+        let waited = self.ctx.open_bodies.grant(self.person).await;
+        let grant = waited.map_err(|error| failed(std::io::ErrorKind::TimedOut, &error.to_string()))?;
         let opened = self.ctx.s3.get(&self.bucket, &self.key, self.version.as_deref(), &conditions).await;
         let opened = opened.map_err(|error| failed(std::io::ErrorKind::BrokenPipe, &error.to_string()))?;
         // Not every store supports If-Match here.
         if opened.etag.as_ref() != Some(etag) || opened.length != self.left {
             return Err(failed(std::io::ErrorKind::BrokenPipe, "the object was replaced while it was being read"));
         }
-        Ok(opened.body)
+        Ok(Connection { body: opened.body, _grant: grant })
     }
 }
 

@@ -1,5 +1,5 @@
-//! One kind of memory, shared fairly: while several users upload, none holds more than a fair share of it, and each
-//! gets at least what one request needs.
+//! A resource that users share fairly: memory for uploads, connections to the store for downloads. While several users
+//! need it, none holds more than a fair share, and each gets at least what one request needs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,26 +8,24 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-/// Permits count kibibytes, because a semaphore holds at most 2^29 permits on 32-bit machines.
-pub(super) const UNIT: usize = 1024;
-
 /// A user; `None`: Larder itself.
-pub(super) type Person = Option<Uuid>;
+pub type Person = Option<Uuid>;
 
 #[derive(Clone)]
-pub(super) struct FairPool(Arc<Shared>);
+pub struct FairPool(Arc<Shared>);
 
 struct Shared {
     semaphore: Arc<Semaphore>,
-    /// In kibibytes.
     size: u32,
-    /// Kibibytes that each user holds or waits for.
+    /// Whether a share stays free for the next user.
+    reserves: bool,
+    /// Units that each user holds or waits for.
     held: Mutex<HashMap<Person, u32>>,
     freed: Notify,
 }
 
-/// Memory that is released on drop.
-pub(super) struct Grant {
+/// Units that are released on drop.
+pub struct Grant {
     share: Share,
     permit: OwnedSemaphorePermit,
 }
@@ -68,7 +66,8 @@ impl Shared {
         let mut held = self.held();
         let own = held.get(&person).copied().unwrap_or(0);
         let people = held.len() + usize::from(own == 0);
-        let fair = self.size / (u32::try_from(people).unwrap_or(u32::MAX - 1) + 1);
+        let shares = u32::try_from(people).unwrap_or(u32::MAX - 1) + u32::from(self.reserves);
+        let fair = self.size / shares.max(1);
         if own > 0 && own + units > fair {
             return None;
         }
@@ -78,32 +77,33 @@ impl Shared {
 }
 
 impl FairPool {
-    /// `size` in kibibytes.
-    pub fn new(size: u32) -> Self {
+    /// A pool of `size` units. A semaphore holds at most 2^29 of them on 32-bit machines. `reserves`: a share stays
+    /// free for the next user.
+    pub fn new(size: u32, reserves: bool) -> Self {
         let semaphore = Arc::new(Semaphore::new(size as usize));
-        Self(Arc::new(Shared { semaphore, size, held: Mutex::default(), freed: Notify::new() }))
+        Self(Arc::new(Shared { semaphore, size, reserves, held: Mutex::default(), freed: Notify::new() }))
     }
 
-    /// Bytes in use.
+    /// Units in use.
     pub fn in_use(&self) -> usize {
-        (self.0.size as usize - self.0.semaphore.available_permits()) * UNIT
+        self.0.size as usize - self.0.semaphore.available_permits()
     }
 
-    fn units(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.0.size)
+    fn limited(&self, units: u32) -> u32 {
+        units.clamp(1, self.0.size)
     }
 
     /// The memory that is free now, within a fair share.
-    pub fn try_take(&self, person: Person, bytes: usize) -> Option<Grant> {
-        let units = self.units(bytes);
+    pub fn try_take(&self, person: Person, units: u32) -> Option<Grant> {
+        let units = self.limited(units);
         let share = self.0.try_count(person, units)?;
         let permit = Arc::clone(&self.0.semaphore).try_acquire_many_owned(units).ok()?;
         Some(Grant { share, permit })
     }
 
     /// Waits first for a fair share, then for free memory, in FIFO order. `None`: not available in time.
-    pub async fn take(&self, person: Person, bytes: usize, timeout: Duration) -> Option<Grant> {
-        let units = self.units(bytes);
+    pub async fn take(&self, person: Person, units: u32, timeout: Duration) -> Option<Grant> {
+        let units = self.limited(units);
         let taking = async {
             let share = loop {
                 let freed = self.0.freed.notified();
@@ -123,9 +123,8 @@ impl FairPool {
 }
 
 impl Grant {
-    /// Releases everything that `bytes` do not need.
-    pub fn shrink(&mut self, bytes: usize) {
-        let kept = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+    /// Releases all but `kept` units.
+    pub fn shrink(&mut self, kept: u32) {
         let Some(unused) = self.share.units.checked_sub(kept).filter(|unused| *unused > 0) else { return };
         drop(self.permit.split(unused as usize));
         self.share.units = kept;
@@ -141,34 +140,33 @@ mod tests {
 
     #[tokio::test]
     async fn one_person_leaves_memory_for_the_next() {
-        let pool = FairPool::new(96);
+        let pool = FairPool::new(96, true);
         let (one, other, third) = (Some(Uuid::now_v7()), Some(Uuid::now_v7()), Some(Uuid::now_v7()));
-        let kib = |units: usize| units * UNIT;
-        let mut held: Vec<Grant> = std::iter::from_fn(|| pool.try_take(one, kib(8))).collect();
+        let mut held: Vec<Grant> = std::iter::from_fn(|| pool.try_take(one, 8)).collect();
         assert_eq!(held.len(), 6, "half of it while nobody else uploads");
-        assert!(pool.take(one, kib(8), SHORT).await.is_none());
-        let others: Vec<Grant> = std::iter::from_fn(|| pool.try_take(other, kib(8))).collect();
+        assert!(pool.take(one, 8, SHORT).await.is_none());
+        let others: Vec<Grant> = std::iter::from_fn(|| pool.try_take(other, 8)).collect();
         assert_eq!(others.len(), 4, "a third of it while two upload");
-        assert!(pool.take(third, kib(16), SHORT).await.is_some(), "and there is some for a third");
+        assert!(pool.take(third, 16, SHORT).await.is_some(), "and there is some for a third");
         // Memory released by an inactive user is available to others immediately, and to the user again within a fair
         // share.
-        held.iter_mut().for_each(|grant| grant.shrink(kib(1)));
-        assert_eq!(pool.in_use(), kib(6 + 32));
-        assert!(pool.try_take(one, kib(8)).is_some());
+        held.iter_mut().for_each(|grant| grant.shrink(1));
+        assert_eq!(pool.in_use(), 6 + 32);
+        assert!(pool.try_take(one, 8).is_some());
         drop((held, others));
         assert_eq!(pool.in_use(), 0);
         assert!(pool.0.held().is_empty());
-        let whole = pool.take(one, usize::MAX, SHORT).await.unwrap();
-        assert_eq!(pool.in_use(), kib(96), "one request gets what it needs, up to all there is");
+        let whole = pool.take(one, u32::MAX, SHORT).await.unwrap();
+        assert_eq!(pool.in_use(), 96, "one request gets what it needs, up to all there is");
         drop(whole);
     }
 
     #[tokio::test]
     async fn a_waiting_person_goes_on_when_its_own_memory_is_free() {
-        let pool = FairPool::new(16);
+        let pool = FairPool::new(16, true);
         let one = Some(Uuid::now_v7());
-        let held = pool.try_take(one, 8 * UNIT).unwrap();
-        let (waited, ()) = tokio::join!(pool.take(one, 8 * UNIT, Duration::from_secs(10)), async {
+        let held = pool.try_take(one, 8).unwrap();
+        let (waited, ()) = tokio::join!(pool.take(one, 8, Duration::from_secs(10)), async {
             tokio::time::sleep(SHORT).await;
             drop(held);
         });
