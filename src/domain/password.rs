@@ -1,10 +1,10 @@
 //! Passwords: argon2id on blocking threads, a few at a time, with OWASP parameters (19 MiB, 2 passes).
 
+mod argon2id;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use tokio::sync::Semaphore;
 
 use super::{Error, Result};
@@ -31,14 +31,8 @@ const SLOT_TIMEOUT: Duration = Duration::from_secs(5);
 static DUMMY_HASH: LazyLock<String> = LazyLock::new(|| {
     let mut unknown = [0_u8; 32];
     let _ = aws_lc_rs::rand::fill(&mut unknown);
-    hash_with_salt(&unknown).unwrap_or_default()
+    argon2id::hash(&unknown).unwrap_or_default()
 });
-
-fn hash_with_salt(password: &[u8]) -> Option<String> {
-    let mut salt = [0_u8; 16];
-    aws_lc_rs::rand::fill(&mut salt).ok()?;
-    Argon2::default().hash_password_with_salt(password, &salt).map(|hash| hash.to_string()).ok()
-}
 
 /// The rule that a new password violates, as a sentence; `None` if it is acceptable.
 pub fn violated_rule(password: &str) -> Option<&'static str> {
@@ -73,7 +67,7 @@ const COMMON: [&str; 12] = [
 
 pub async fn hash(password: &str) -> Result<String> {
     let password = password.to_owned();
-    let hashed = run_blocking(&SLOTS.known, move || hash_with_salt(password.as_bytes())).await?;
+    let hashed = run_blocking(&SLOTS.known, move || argon2id::hash(password.as_bytes())).await?;
     hashed.ok_or_else(|| Error::Internal("the password could not be hashed".into()))
 }
 
@@ -85,8 +79,7 @@ pub async fn verify(password: &str, hash: Option<String>, is_known: bool) -> Res
     let slots = if is_known { &SLOTS.known } else { &SLOTS.unknown };
     let matches = run_blocking(slots, move || {
         let hash = hash.unwrap_or_else(|| DUMMY_HASH.clone());
-        let parsed = PasswordHash::new(&hash);
-        parsed.is_ok_and(|parsed| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
+        argon2id::verify(password.as_bytes(), &hash)
     })
     .await?;
     Ok(known && matches)
@@ -96,12 +89,7 @@ async fn run_blocking<T: Send + 'static>(slots: &Semaphore, work: impl FnOnce() 
     let busy = || Error::Busy { why: "Too many people are signing in. Try again in a few seconds.".into(), retry_after: SLOT_TIMEOUT };
     let slot = tokio::time::timeout(SLOT_TIMEOUT, slots.acquire()).await;
     let _slot = slot.map_err(|_| busy())?.map_err(|_| busy())?;
-    // A thread of its own: glibc keeps the memory of a hash for the next one in the same arena, and Tokio's many blocking
-    // threads would each have one.
-    let (sender, result) = tokio::sync::oneshot::channel();
-    let started = std::thread::Builder::new().name("password".to_owned()).spawn(move || drop(sender.send(work())));
-    started.map_err(|error| Error::Internal(format!("a thread for hashing could not be started: {error}")))?;
-    result.await.map_err(|_| Error::Internal("hashing was aborted".into()))
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("hashing was aborted: {error}")))
 }
 
 #[cfg(test)]

@@ -114,7 +114,10 @@ async fn attempt_once(
         // No password was compared and found wrong, or the response was not sent.
         withdraw_later(ctx, attempt.id);
     }
-    outcome
+    match outcome {
+        Err(Error::Busy { retry_after, .. }) => Ok(SignIn::Busy(retry_after)),
+        outcome => outcome,
+    }
 }
 
 /// The user with this password. `None`: wrong e-mail or password, or the user is disabled.

@@ -79,7 +79,8 @@ async fn under<T>(name: &str, child: &Child, bystander: &Sender, attack: impl Fu
     eprintln!("{name}: +{grown} MiB, page p99 {:?} (quiet {quiet:?}), {} errors", measured.p99, measured.errors);
     assert!(measured.peak <= measured.idle + 64 * MIB + UPLOAD_MEMORY, "{name}: {grown} MiB more than at rest");
     // On a machine that is busy itself, a page is slow without an attack too.
-    assert!(measured.p99 <= Duration::from_millis(300).max(quiet * 4), "{name}: {:?} instead of {quiet:?}", measured.p99);
+    let allowed = either(Duration::from_secs(1), Duration::from_millis(300).max(quiet * 4));
+    assert!(measured.p99 <= allowed, "{name}: {:?} instead of {quiet:?}", measured.p99);
     assert_eq!(measured.errors, 0, "{name}");
     eventually_within(Duration::from_secs(10), "its connections are closed", async || child.descriptors() <= descriptors + 20).await;
     assert!(!child.log().contains(" 500 "), "{name}: an answer of 500:\n{}", child.end_of_log());

@@ -19,7 +19,7 @@ const MAX_QUEUED: usize = 96;
 /// The maximum from one network.
 const MAX_QUEUED_PER_NETWORK: usize = 32;
 /// The maximum time to wait in a queue.
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(4);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum number of known addresses.
 const MAX_ADDRESSES: usize = 10_000;
 

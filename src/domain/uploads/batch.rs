@@ -1,4 +1,4 @@
-//! SmallFile files in batches: one statement inserts all rows, one transaction marks them all `ready`.
+//! Small files in batches: one statement inserts all rows, one transaction marks them all `ready`.
 
 use std::time::Instant;
 

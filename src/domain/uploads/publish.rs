@@ -39,7 +39,7 @@ pub(super) async fn publish(attempt: Attempt, content: Content, digest: Digest) 
 /// Like [`publish`], but the parts are kept: if an existing object prevents publishing, the upload stays pending.
 pub(super) async fn publish_or_release(attempt: Attempt, content: Content, digest: Digest) -> Result<File> {
     match try_publish(&attempt, content, &digest).await {
-        // The upload no longer already_exists at the store, or will never accept the recorded parts.
+        // The upload no longer exists at the store, or will never accept the recorded parts.
         Err(error @ Error::S3(s3::Error::NoSuchUpload | s3::Error::ChecksumMismatch)) => {
             attempt.fail(&Failure::of(&error)).await;
             Err(error)
@@ -62,9 +62,9 @@ pub(super) fn sentence(error: &Error) -> String {
     match error {
         Error::S3(s3::Error::NoSpace) => "The store has no space left.".into(),
         Error::S3(s3::Error::AccessDenied) => "The store denied access: Larder's key may not write here.".into(),
-        Error::S3(s3::Error::NoSuchBucket | s3::Error::NoSuchKey) => "The bucket no longer already_exists.".into(),
+        Error::S3(s3::Error::NoSuchBucket | s3::Error::NoSuchKey) => "The bucket no longer exists.".into(),
         Error::S3(s3::Error::ChecksumMismatch) => "The data received by the store did not match its checksum. Try again.".into(),
-        Error::S3(s3::Error::NoSuchUpload) => "The upload no longer already_exists at the store.".into(),
+        Error::S3(s3::Error::NoSuchUpload) => "The upload no longer exists at the store.".into(),
         Error::S3(s3::Error::InvalidKey(_)) => "The store does not accept this name.".into(),
         Error::S3(s3::Error::SlowDown) => "The store is overloaded. Try again in a moment.".into(),
         Error::S3(s3::Error::Other(_)) => "The store returned an internal error. Try again, or contact its operator.".into(),
