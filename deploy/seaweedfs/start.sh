@@ -1,6 +1,7 @@
 #!/bin/sh
 # Starts SeaweedFS with two keys: one for Larder, and one that only reads, for temporary links. The internal ports need
-# no key, so they are bound to loopback inside the container; only the S3 port is reachable from other containers.
+# no key, so they are bound to loopback inside the container. The S3 port and its gRPC port are reachable: run this only in a
+# network that no other service shares, as compose.yaml does.
 set -eu
 umask 077
 cat > /tmp/s3.json <<JSON

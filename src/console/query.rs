@@ -102,14 +102,14 @@ impl<T: DeserializeOwned, const LIMIT: usize> Form<T, LIMIT> {
     /// An empty body is a form without fields, with any Content-Type.
     pub async fn read(self) -> Result<T> {
         let body = self.body.read(LIMIT).await?;
-        if !body.is_empty() && !self.media.as_deref().is_some_and(is_form) {
+        if !body.bytes.is_empty() && !self.media.as_deref().is_some_and(is_form) {
             let found = self.media.map_or_else(|| "none".to_owned(), |media| media.chars().take(100).collect());
             return Err(Error::BadRequest(format!("The Content-Type of a form must be {FORM}, but this request has {found}.")));
         }
-        if memchr::memchr_iter(b'&', &body).count() >= MAX_FIELDS {
+        if memchr::memchr_iter(b'&', &body.bytes).count() >= MAX_FIELDS {
             return Err(Error::TooLarge(format!("This form has more than {MAX_FIELDS} fields. Select fewer items.")));
         }
-        fields::read("field", form_urlencoded::parse(&body).into_owned().collect()).map_err(Error::BadRequest)
+        fields::read("field", form_urlencoded::parse(&body.bytes).into_owned().collect()).map_err(Error::BadRequest)
     }
 }
 

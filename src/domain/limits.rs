@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::actor::Actor;
 use super::sessions::{self, Session};
 use super::sign_in::subject;
-use super::slots::Slot;
+use super::slots::{Holder, Slot};
 use super::{Context, Error, Result};
 use crate::stores::redis::{self, Script};
 
@@ -58,6 +58,8 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
          local time = redis.call('TIME')
          local now = time[1] * 1000 + math.floor(time[2] / 1000)
          redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
+         -- Nothing is counted in the future.
+         redis.call('ZREMRANGEBYSCORE', key, '(' .. (now + 1000), '+inf')
          local before = tonumber(ARGV[6])
          for first = 1, before, 500 do
              local some = {}
@@ -75,6 +77,7 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
              redis.call('PEXPIRE', key, window)
              used = used + 1
          end
+         if used > 0 then redis.call('PEXPIRE', key, window) end
          local first = math.max(used - limit, 0)
          local oldest = redis.call('ZRANGE', key, first, first, 'WITHSCORES')
          return {copy, allowed and 1 or 0, used, oldest[2] and oldest[2] + window - now or 0}",
@@ -106,6 +109,11 @@ async fn execute(ctx: &Context, request: &LimitRequest<'_>) -> std::result::Resu
     let next = Duration::from_secs(wait.div_ceil(1000));
     Ok((copy, Standing { policy: *request.policy, allowed, remaining: limit.saturating_sub(used), next }))
 }
+
+/// Sessions that are looked up in Postgres at the same time for cookies that were not seen before: in the process, and of
+/// one address.
+pub const MAX_LOOKUPS: usize = 200;
+const MAX_LOOKUPS_EACH: usize = 50;
 
 /// Searches, counts and samples that run at once in the process, and of one person.
 pub const MAX_SCANS: usize = 12;
@@ -169,8 +177,14 @@ pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) 
     if is_guessing(ctx, &hash, &standing) {
         return (Ok(None), Some(standing));
     }
+    let lookup = match lookup_slot(ctx, &hash, &stranger) {
+        Ok(slot) => slot,
+        Err(error) => return (Err(error), None),
+    };
     // Signed-in users are not affected by visitors from the same address who exceed the limit.
-    match sessions::from_postgres(ctx, hash, asking).await {
+    let found = sessions::from_postgres(ctx, hash, asking).await;
+    drop(lookup);
+    match found {
         Ok(Some(session)) => {
             let standing = take(ctx, &policy, &format!("user-{}", session.user)).await;
             (Ok(Some(session)), standing)
@@ -202,14 +216,34 @@ pub async fn find_uncounted(ctx: &Context, token: &str, address: Option<IpAddr>)
     {
         return (Ok(None), Some(standing));
     }
-    match sessions::from_postgres(ctx, hash, asking).await {
+    let lookup = match lookup_slot(ctx, &hash, &stranger) {
+        Ok(slot) => slot,
+        Err(error) => return (Err(error), None),
+    };
+    let found = sessions::from_postgres(ctx, hash, asking).await;
+    drop(lookup);
+    match found {
         Ok(None) => (Ok(None), take(ctx, &policy, &stranger).await),
         found => (found, None),
     }
 }
 
+/// A slot for looking up a cookie that this process has not seen: parallel guesses do not take all connections to
+/// Postgres.
+fn lookup_slot(ctx: &Context, hash: &[u8], stranger: &str) -> Result<Option<Slot>> {
+    if ctx.session_cache.has_seen(hash) {
+        return Ok(None);
+    }
+    ctx.lookups.take(&[(Holder::Subject(stranger.to_owned()), MAX_LOOKUPS_EACH)]).map(Some)
+}
+
 fn stranger(address: Option<IpAddr>) -> String {
-    address.map_or_else(|| "address-unknown".to_owned(), |address| format!("address-{}", subject(address)))
+    format!("address-{}", holder(address))
+}
+
+/// The addresses that one client is likely to hold, under one name.
+pub fn holder(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "unknown".to_owned(), subject)
 }
 
 /// Like [`enter`], for read-only pages that are requested often: sessions found within the last second are not looked

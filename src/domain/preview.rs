@@ -6,7 +6,7 @@ use super::{Context, Error, Result};
 use crate::stores::s3::Conditions;
 
 /// Maximum length of a text preview in bytes.
-pub const TEXT_LIMIT: u64 = 1 << 20;
+pub const TEXT_LIMIT: u64 = 256 << 10;
 /// Maximum number of displayed CSV rows.
 pub const CSV_ROWS: usize = 200;
 /// Maximum number of columns, and of characters per cell.

@@ -138,7 +138,9 @@ async fn wait_by_markers(ctx: &Context, attempt: &Attempt) -> Result<Option<Dura
         let until = value.as_deref().and_then(|value| ctx.signer.verify(key, value)).and_then(|until| until.parse().ok());
         let left = until.and_then(DateTime::<Utc>::from_timestamp_millis).and_then(|until| (until - clock::now()).to_std().ok());
         let Some(left) = left.filter(|left| *left <= WINDOW) else { continue };
-        if scope == Scope::Address || !ctx.db.within(attempt.is_known_address(ctx)).await? {
+        // Only addresses that have signed in to some account can be known to this one.
+        let may_be_known = scope != Scope::Address && ctx.sign_ins.is_known(&attempt.address);
+        if !may_be_known || !ctx.db.within(attempt.is_known_address(ctx)).await? {
             return Ok(Some(left.max(Duration::from_secs(1))));
         }
     }

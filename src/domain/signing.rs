@@ -2,15 +2,19 @@
 //! store supports, so a copy is accepted only with an HMAC-SHA-256 whose key is stored in Postgres.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use aws_lc_rs::{hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diesel::prelude::{ExpressionMethods, Insertable, QueryDsl};
 use diesel_async::RunQueryDsl;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{Context, Error, Result};
 use crate::schema::signing_keys;
+use crate::stores::redis::Commands;
 
 const KEY_NAME: &str = "redis-copies";
 
@@ -60,6 +64,19 @@ impl Signer {
         hmac::verify(self.0.get()?, &message(name, text), &tag).ok()?;
         Some(text)
     }
+}
+
+/// Stores a signed value under a Redis key.
+pub(super) async fn set_json<T: Serialize>(ctx: &Context, redis: &Commands<'_>, key: &str, value: &T, ttl: Duration) -> Result<()> {
+    let text = serde_json::to_string(value).map_err(|error| Error::Internal(format!("a value has no JSON: {error}")))?;
+    let unsigned = || Error::Internal("the signing key has not been read yet".into());
+    Ok(redis.set(key, &ctx.signer.sign(key, &text).ok_or_else(unsigned)?, Some(ttl)).await?)
+}
+
+/// A value that [`set_json`] stored. `None`: no value, or one that Larder did not sign.
+pub(super) async fn get_json<T: DeserializeOwned>(ctx: &Context, redis: &Commands<'_>, key: &str) -> Result<Option<T>> {
+    let Some(signed) = redis.get(key).await? else { return Ok(None) };
+    Ok(ctx.signer.verify(key, &signed).and_then(|text| serde_json::from_str(text).ok()))
 }
 
 /// Unambiguous for every pair of name and text, because the length of the name comes first.

@@ -12,12 +12,14 @@ use super::actor::Actor;
 use super::{Error, Result};
 
 /// Who holds a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Holder {
     /// A user; `None`: Larder itself or the command line.
     Person(Option<Uuid>),
     Session(Uuid),
     Address(IpAddr),
+    /// All addresses of one client.
+    Subject(String),
 }
 
 /// The slots of one kind of work.
@@ -60,14 +62,16 @@ impl Slots {
             return Err(busy(match holder {
                 Holder::Person(_) => format!("{max} of your {what} are in progress, which is as many as one person may have."),
                 Holder::Session(_) => format!("{max} {what} of this session are in progress, which is as many as one session may have."),
-                Holder::Address(_) => format!("{max} {what} from your address are in progress, which is as many as one address may have."),
+                Holder::Address(_) | Holder::Subject(_) => {
+                    format!("{max} {what} from your address are in progress, which is as many as one address may have.")
+                }
             }));
         }
         taken.all += 1;
         for (holder, _) in holders {
-            *taken.by_holder.entry(*holder).or_default() += 1;
+            *taken.by_holder.entry(holder.clone()).or_default() += 1;
         }
-        Ok(Slot { shared: Arc::clone(&self.0), holders: holders.iter().map(|(holder, _)| *holder).collect() })
+        Ok(Slot { shared: Arc::clone(&self.0), holders: holders.iter().map(|(holder, _)| holder.clone()).collect() })
     }
 
     /// Like [`Self::take`], for the acting user.
@@ -115,9 +119,9 @@ mod tests {
         let slots = Slots::new("uploads", 3);
         let (one, other) = (Holder::Person(Some(Uuid::now_v7())), Holder::Person(Some(Uuid::now_v7())));
         let address = Holder::Address(IpAddr::from([192, 0, 2, 1]));
-        let held = [slots.take(&[(one, 2)]).unwrap(), slots.take(&[(one, 2), (address, 1)]).unwrap()];
-        assert!(slots.take(&[(one, 2)]).is_err_and(|error| error.to_string().starts_with("2 of your uploads are in progress")));
-        assert!(slots.take(&[(other, 2), (address, 1)]).is_err(), "the address has as many as it may");
+        let held = [slots.take(&[(one.clone(), 2)]).unwrap(), slots.take(&[(one.clone(), 2), (address.clone(), 1)]).unwrap()];
+        assert!(slots.take(&[(one.clone(), 2)]).is_err_and(|error| error.to_string().starts_with("2 of your uploads are in progress")));
+        assert!(slots.take(&[(other.clone(), 2), (address.clone(), 1)]).is_err(), "the address has as many as it may");
         let last = slots.take(&[(other, 2)]).unwrap();
         assert!(slots.take(&[(Holder::Person(None), 2)]).is_err_and(|error| error.to_string().starts_with("3 uploads are in progress")));
         drop((held, last));

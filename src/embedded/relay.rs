@@ -2,12 +2,15 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
+/// The maximum number of connections. More wait in the queue of the listener.
+const MAX_CONNECTIONS: usize = 512;
 /// The buffer for each direction of each connection.
 const BUFFER: usize = 64 << 10;
 
@@ -53,9 +56,17 @@ async fn accept(listener: TcpListener, socket: PathBuf) -> std::io::Error {
         Ok(listener) => listener,
         Err(error) => return error,
     };
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return std::io::ErrorKind::Other.into() };
         match listener.accept().await {
-            Ok((client, _)) => drop(tokio::spawn(relay(client, socket.clone()))),
+            Ok((client, _)) => {
+                let relayed = relay(client, socket.clone());
+                tokio::spawn(async move {
+                    relayed.await;
+                    drop(permit);
+                });
+            }
             Err(error) => {
                 // There are no file descriptors left, or the client has already disconnected. The next connection may
                 // be accepted.

@@ -82,7 +82,7 @@ async fn under<T>(name: &str, child: &Child, bystander: &Sender, attack: impl Fu
     let allowed = either(Duration::from_secs(1), Duration::from_millis(300).max(quiet * 4));
     assert!(measured.p99 <= allowed, "{name}: {:?} instead of {quiet:?}", measured.p99);
     assert_eq!(measured.errors, 0, "{name}");
-    eventually_within(Duration::from_secs(10), "its connections are closed", async || child.descriptors() <= descriptors + 20).await;
+    eventually_within(Duration::from_secs(20), "its connections are closed", async || child.descriptors() <= descriptors + 20).await;
     assert!(!child.log().contains(" 500 "), "{name}: an answer of 500:\n{}", child.end_of_log());
     outcome
 }

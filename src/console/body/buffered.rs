@@ -1,7 +1,6 @@
 //! Request bodies that are held in memory whole: a limit for each, and a budget for all of them.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use actix_web::HttpRequest;
@@ -11,37 +10,46 @@ use futures_util::StreamExt;
 
 use crate::console::error::{Error, Result};
 use crate::console::multipart::drain_payload;
+use crate::console::query::SMALL;
 use crate::console::request;
-use crate::domain::Context;
+use crate::domain::{Context, limits};
 
-/// Bytes of all buffered bodies of the process.
-const TOTAL: usize = 32 << 20;
-/// Of these, from one address. Two of the largest forms fit.
-const TOTAL_OF_ADDRESS: usize = 8 << 20;
+/// Bytes of all buffered bodies that are small, and of all others, each with what one address may hold. Large ones cannot
+/// keep small ones, such as sign-ins, from being read.
+const SMALL_BUDGET: (usize, usize) = (16 << 20, 2 << 20);
+const BULK_BUDGET: (usize, usize) = (32 << 20, 8 << 20);
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// What the buffered bodies of this process hold. A process has one memory, and so one budget.
-static BUDGET: LazyLock<Arc<Budget>> = LazyLock::new(Arc::default);
+/// What the buffered bodies of this process hold. A process has one memory, and so one budget of each kind.
+static SMALL_BODIES: LazyLock<Arc<Budget>> = LazyLock::new(|| Arc::new(Budget::new(SMALL_BUDGET)));
+static BULK_BODIES: LazyLock<Arc<Budget>> = LazyLock::new(|| Arc::new(Budget::new(BULK_BUDGET)));
 
-#[derive(Default)]
-struct Budget(Mutex<Held>);
+struct Budget {
+    total: usize,
+    per_address: usize,
+    held: Mutex<Held>,
+}
 
 #[derive(Default)]
 struct Held {
     total: usize,
-    by_address: HashMap<Option<IpAddr>, usize>,
+    by_address: HashMap<String, usize>,
 }
 
 /// Bytes of the budget, until this is dropped.
 struct Reserved {
     budget: Arc<Budget>,
-    address: Option<IpAddr>,
+    address: String,
     bytes: usize,
 }
 
 impl Budget {
+    fn new((total, per_address): (usize, usize)) -> Self {
+        Self { total, per_address, held: Mutex::default() }
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -49,12 +57,12 @@ impl Reserved {
     fn add(&mut self, bytes: usize) -> Result<()> {
         let mut held = self.budget.held();
         let own = held.by_address.get(&self.address).copied().unwrap_or(0);
-        if held.total + bytes > TOTAL || own + bytes > TOTAL_OF_ADDRESS {
+        if held.total + bytes > self.budget.total || own + bytes > self.budget.per_address {
             let why = "Larder is receiving too many forms at the same time. Try again in a few seconds.".to_owned();
             return Err(Error::Busy { why, retry_after: RETRY_AFTER });
         }
         held.total += bytes;
-        held.by_address.insert(self.address, own + bytes);
+        held.by_address.insert(self.address.clone(), own + bytes);
         self.bytes += bytes;
         Ok(())
     }
@@ -73,10 +81,17 @@ impl Drop for Reserved {
     }
 }
 
+/// A whole body. It counts for the budget until it is dropped.
+pub struct Body {
+    pub bytes: Bytes,
+    _reserved: Reserved,
+}
+
 /// A body that has not been read yet, and who sends it.
 pub struct Unread {
     payload: web::Payload,
-    address: Option<IpAddr>,
+    /// One holder's addresses.
+    address: String,
     /// As the sender claims.
     length: Option<u64>,
 }
@@ -85,11 +100,11 @@ impl Unread {
     pub fn new(req: &HttpRequest, payload: web::Payload) -> Self {
         let trusted = req.app_data::<web::Data<Context>>().map(|ctx| ctx.config.trusted_proxies.clone()).unwrap_or_default();
         let length = req.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { payload, address: request::client_address(req, &trusted), length }
+        Self { payload, address: limits::holder(request::client_address(req, &trusted)), length }
     }
 
     /// The whole body. TooLarge over `limit` bytes, before the rest of it is buffered; Busy while others hold the budget.
-    pub async fn read(mut self, limit: usize) -> Result<Bytes> {
+    pub async fn read(mut self, limit: usize) -> Result<Body> {
         let outcome = self.buffer(limit).await;
         if outcome.is_err() {
             // So that the sender receives the answer and not a reset connection.
@@ -98,12 +113,13 @@ impl Unread {
         outcome
     }
 
-    async fn buffer(&mut self, limit: usize) -> Result<Bytes> {
-        let too_large = || Error::TooLarge(format!("This form is larger than {}. Send less at once.", size_text(limit)));
+    async fn buffer(&mut self, limit: usize) -> Result<Body> {
+        let too_large = || Error::TooLarge(format!("This form is larger than {}. Select fewer items.", size_text(limit)));
         if self.length.is_some_and(|length| length > limit as u64) {
             return Err(too_large());
         }
-        let mut reserved = Reserved { budget: Arc::clone(&BUDGET), address: self.address, bytes: 0 };
+        let budget = if limit <= SMALL { &SMALL_BODIES } else { &BULK_BODIES };
+        let mut reserved = Reserved { budget: Arc::clone(budget), address: self.address.clone(), bytes: 0 };
         let mut body = BytesMut::new();
         while let Some(chunk) = self.payload.next().await {
             let chunk = chunk.map_err(|_| Error::BadRequest("The form was incomplete. Send it again.".to_owned()))?;
@@ -113,7 +129,7 @@ impl Unread {
             reserved.add(chunk.len())?;
             body.extend_from_slice(&chunk);
         }
-        Ok(body.freeze())
+        Ok(Body { bytes: body.freeze(), _reserved: reserved })
     }
 }
 
@@ -126,21 +142,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_address_cannot_hold_the_budget_and_all_of_it_is_returned() {
-        let budget = Arc::<Budget>::default();
-        let holder = |last: u8| Reserved { budget: Arc::clone(&budget), address: Some(IpAddr::from([192, 0, 2, last])), bytes: 0 };
-        let mut one = holder(1);
-        one.add(TOTAL_OF_ADDRESS).unwrap();
-        assert!(holder(1).add(1).is_err());
-        let others: Vec<Reserved> = (2..5)
-            .map(|last| {
-                let mut other = holder(last);
-                other.add(TOTAL_OF_ADDRESS).unwrap();
-                other
-            })
-            .collect();
-        assert!(holder(9).add(1).is_err(), "the process holds as much as it may");
-        drop((one, others));
+    fn one_address_cannot_hold_the_budget_and_all_of_it_is_released() {
+        let budget = Arc::new(Budget::new((30, 10)));
+        let holder = |name: &str| Reserved { budget: Arc::clone(&budget), address: name.to_owned(), bytes: 0 };
+        let mut one = holder("one");
+        one.add(10).unwrap();
+        assert!(holder("one").add(1).is_err());
+        let (mut two, mut three) = (holder("two"), holder("three"));
+        two.add(10).unwrap();
+        three.add(10).unwrap();
+        assert!(holder("four").add(1).is_err(), "the process holds as much as it may");
+        drop((one, two, three));
         assert!(budget.held().total == 0 && budget.held().by_address.is_empty());
     }
 }

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use super::object::MAX_PREVIEWS;
 use crate::console::error::Result;
 use crate::console::query::{self, Bucket, Query};
 use crate::console::session::Viewer;
@@ -51,7 +52,9 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Quer
 pub async fn preview(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Query), req: HttpRequest) -> Result<HttpResponse> {
     let (bucket, Named { key, .. }) = (target.0.0, target.1.read()?);
     let key = query::key(key)?;
+    let slot = ctx.previews.take_for(&viewer.actor, MAX_PREVIEWS)?;
     let (kind, media) = preview::media_of(&ctx, &bucket, &key).await?;
+    drop(slot);
     let purpose = if req.method() == Method::HEAD { Purpose::Head } else { Purpose::Preview };
     let conditions = conditions(req.headers());
     let request = DownloadRequest { bucket: &bucket, key: &key, version: None, conditions: &conditions, purpose };

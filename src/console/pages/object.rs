@@ -23,6 +23,9 @@ const EVENTS: i64 = 10;
 /// The choices of the link form: seconds and label.
 pub const LIFETIMES: [(u32, &str); 5] = [(300, "5 minutes"), (3600, "1 hour"), (86_400, "1 day"), (259_200, "3 days"), (604_800, "7 days")];
 
+/// Previews of one person that are computed at the same time.
+pub(super) const MAX_PREVIEWS: usize = 8;
+
 #[derive(Template)]
 #[template(path = "pages/object.html")]
 pub struct ShowPage {
@@ -133,6 +136,7 @@ pub(super) async fn page(
     version: Option<&str>,
 ) -> Result<ShowPage> {
     let object = objects::find(ctx, bucket, key, version).await?;
+    let _slot = ctx.previews.take_for(&person.actor, MAX_PREVIEWS)?;
     let preview = audited(person, ctx, &object, preview::of(ctx, bucket, key, object.size).await?).await?;
     let resource = format!("s3://{bucket}/{key}");
     let events = match audit::of_resource(ctx, &person.actor, &resource, EVENTS).await.map_err(Error::from) {

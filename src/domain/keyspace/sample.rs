@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use super::name::is_own;
 use crate::clock;
-use crate::domain::{Context, Result};
+use crate::domain::{Context, Result, signing};
 use crate::stores::redis::{BrowseCommands, Described, Ttl};
 
 const KEY: &str = "larder:key-sample";
 const LOCK: &str = "larder:lock:key-sample";
 /// How long a sample may take before another replica takes one.
-const TAKING: Duration = Duration::from_secs(10);
+const TAKING: Duration = Duration::from_secs(4);
 const SAMPLE_TTL: Duration = Duration::from_secs(3600);
 const RECENT: TimeDelta = TimeDelta::seconds(5);
 const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
@@ -93,8 +93,9 @@ pub async fn sample_again(ctx: &Context, browse: &BrowseCommands<'_>) -> Result<
 
 /// A sample that is not older than `age`.
 async fn at_least(ctx: &Context, browse: &BrowseCommands<'_>, age: TimeDelta) -> Result<Sample> {
-    let is_recent = |sample: &Sample| clock::now() - sample.at < age;
-    let stored = async || ctx.redis.best_effort(REDIS_TIMEOUT).get_json::<Sample>(KEY).await.ok().flatten().filter(is_recent);
+    let is_recent = |sample: &Sample| clock::now().signed_duration_since(sample.at).abs() < age;
+    let stored =
+        async || signing::get_json::<Sample>(ctx, &ctx.redis.best_effort(REDIS_TIMEOUT), KEY).await.ok().flatten().filter(is_recent);
     if let Some(sample) = stored().await {
         return Ok(sample);
     }
@@ -135,7 +136,7 @@ async fn take(ctx: &Context, browse: &BrowseCommands<'_>) -> Result<Sample> {
     }
     let sample = counting.finish(total, whole);
     // If Redis cannot store the sample, the next page takes a new one.
-    let _ = ctx.redis.best_effort(REDIS_TIMEOUT).set_json(KEY, &sample, Some(SAMPLE_TTL)).await;
+    let _ = signing::set_json(ctx, &ctx.redis.best_effort(REDIS_TIMEOUT), KEY, &sample, SAMPLE_TTL).await;
     Ok(sample)
 }
 

@@ -16,7 +16,7 @@ use super::change::resource;
 use super::search::as_typed;
 use crate::clock;
 use crate::domain::actor::Actor;
-use crate::domain::{Context, Error, Result, audit};
+use crate::domain::{Context, Error, Result, audit, signing};
 
 pub use biggest::LargeKey;
 
@@ -112,7 +112,7 @@ pub async fn start(ctx: &Context, actor: &Actor, kind: ScanKind, pattern: Vec<u8
         let _ = ctx.redis.required().release(LOCK, &id.to_string()).await;
         return Err(error);
     }
-    ctx.redis.required().set_json(&key(id), &scan, Some(RESULT_TTL)).await?;
+    signing::set_json(ctx, &ctx.redis.required(), &key(id), &scan, RESULT_TTL).await?;
     let (task_ctx, actor) = (ctx.clone(), actor.clone());
     ctx.in_background(async move { steps::run(&task_ctx, &actor, scan).await });
     Ok(id)
@@ -120,7 +120,7 @@ pub async fn start(ctx: &Context, actor: &Actor, kind: ScanKind, pattern: Vec<u8
 
 /// NotFound a day after the scan ended.
 pub async fn show(ctx: &Context, id: Uuid) -> Result<Scan> {
-    let found: Option<Scan> = ctx.redis.required().get_json(&key(id)).await?;
+    let found: Option<Scan> = signing::get_json(ctx, &ctx.redis.required(), &key(id)).await?;
     let mut scan = found.ok_or_else(|| Error::NotFound("Key scan not found. Scans are kept for one day.".into()))?;
     if scan.is_running() && clock::now() - scan.seen_at > EXPIRED_AFTER {
         scan.state = ScanState::Failed(

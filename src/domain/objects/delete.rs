@@ -14,7 +14,7 @@ use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::uploads::row::lock_keys;
-use crate::domain::{Context, Error, Result};
+use crate::domain::{Context, Error, Result, signing};
 use crate::schema::files;
 use crate::stores::s3;
 
@@ -198,10 +198,10 @@ fn key(actor: &Actor, id: Uuid) -> String {
 pub async fn keep_deletion_result(ctx: &Context, actor: &Actor, result: &[(ObjectToDelete, DeleteOutcome)]) -> Option<Uuid> {
     let id = Uuid::now_v7();
     let rows: Vec<(&str, &DeleteOutcome)> = result.iter().map(|(target, outcome)| (target.key.as_str(), outcome)).collect();
-    ctx.redis.required().set_json(&key(actor, id), &rows, Some(RESULT_TTL)).await.ok().map(|()| id)
+    signing::set_json(ctx, &ctx.redis.required(), &key(actor, id), &rows, RESULT_TTL).await.ok().map(|()| id)
 }
 
 /// The result of a bulk deletion, kept for a day; `None` if unknown.
 pub async fn deletion_result(ctx: &Context, actor: &Actor, id: Uuid) -> Option<Vec<(String, DeleteOutcome)>> {
-    ctx.redis.required().get_json(&key(actor, id)).await.ok().flatten()
+    signing::get_json(ctx, &ctx.redis.required(), &key(actor, id)).await.ok().flatten()
 }

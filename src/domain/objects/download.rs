@@ -124,7 +124,7 @@ pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &Dow
         };
         let bytes = first..=(first + opened.length).saturating_sub(1).max(first);
         let resumes = purpose == Purpose::Preview || conditions.if_range.is_some();
-        if !(resumes && ctx.read_log.covers(&read, &bytes)) {
+        if !(resumes && ctx.read_log.covers(&read, &bytes, purpose == Purpose::Download)) {
             let detail = json!({ "bytes": opened.length, "range": range });
             audit::record_standalone(ctx, actor, action, &read.resource, Outcome::Ok, detail).await?;
             ctx.read_log.add(read, bytes);
@@ -156,7 +156,7 @@ pub async fn record_preview(ctx: &Context, actor: &Actor, session: Uuid, object:
     let resource = audit::object(object.bucket.as_str(), object.key.as_str());
     let read = Read { session, action: "object.preview", resource, etag: object.etag.clone() };
     let shown = 0..=bytes.saturating_sub(1);
-    if ctx.read_log.covers(&read, &shown) {
+    if ctx.read_log.covers(&read, &shown, false) {
         return Ok(());
     }
     let detail = json!({ "bytes": bytes, "range": null });

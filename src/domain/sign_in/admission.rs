@@ -90,11 +90,16 @@ impl Queue {
 impl Admission {
     /// Waits in the queue. `None`: too many are waiting already, or the time is over.
     pub(super) async fn acquire(&self, address: &str, network: &str) -> Option<Permit> {
-        let is_known = lock(&self.0.addresses).contains_key(address);
+        let is_known = self.is_known(address);
         let queue = if is_known { &self.0.known } else { &self.0.unknown };
         let entry = queue.enqueue(network)?;
         let permit = tokio::time::timeout(QUEUE_TIMEOUT, queue.permits.clone().acquire_owned()).await.ok()?.ok()?;
         Some(Permit { is_known, _entry: entry, _permit: permit })
+    }
+
+    /// Whether this address has signed in, as far as this process knows.
+    pub(super) fn is_known(&self, address: &str) -> bool {
+        lock(&self.0.addresses).contains_key(address)
     }
 
     /// Records that this address has signed in or has a session.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::super::name::is_own;
 use super::{LOCK, LOCK_TTL, RESULT_TTL, Scan, ScanKind, ScanState, biggest, key, record, stop_key};
 use crate::clock;
-use crate::domain::Context;
 use crate::domain::actor::Actor;
+use crate::domain::{Context, signing};
 use crate::stores::redis::{BrowseCommands, Error};
 
 /// Keys examined per SCAN and deleted per UNLINK.
@@ -34,7 +34,7 @@ pub(super) async fn run(ctx: &Context, actor: &Actor, mut scan: Scan) {
     }
     scan.seen_at = clock::now();
     let redis = ctx.redis.required();
-    if let Err(error) = redis.set_json(&key(scan.id), &scan, Some(RESULT_TTL)).await {
+    if let Err(error) = signing::set_json(ctx, &redis, &key(scan.id), &scan, RESULT_TTL).await {
         log::warn!("the end of a key scan could not be stored: {error}");
     }
     let _ = redis.release(LOCK, &scan.id.to_string()).await;
@@ -118,5 +118,5 @@ async fn renew_lock(ctx: &Context, scan: &Scan) -> bool {
 
 async fn store_progress(ctx: &Context, scan: &mut Scan) {
     scan.seen_at = clock::now();
-    let _ = ctx.redis.required().set_json(&key(scan.id), scan, Some(RESULT_TTL)).await;
+    let _ = signing::set_json(ctx, &ctx.redis.required(), &key(scan.id), scan, RESULT_TTL).await;
 }

@@ -32,11 +32,12 @@ struct Recorded {
 }
 
 impl ReadLog {
-    /// Whether an event of this session includes all of these bytes.
-    pub(super) fn covers(&self, read: &Read, bytes: &RangeInclusive<u64>) -> bool {
+    /// Whether an event of this session covers these bytes. `resumed`: only those after its first byte.
+    pub(super) fn covers(&self, read: &Read, bytes: &RangeInclusive<u64>, resumed: bool) -> bool {
         let recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        recorded.get(read).is_some_and(|recorded| {
-            recorded.at.elapsed() < WINDOW && recorded.bytes.contains(bytes.start()) && recorded.bytes.contains(bytes.end())
+        recorded.get(read).filter(|recorded| recorded.at.elapsed() < WINDOW).is_some_and(|recorded| {
+            let contained = recorded.bytes.contains(bytes.start()) && recorded.bytes.contains(bytes.end());
+            contained && (!resumed || bytes.start() > recorded.bytes.start())
         })
     }
 
@@ -62,15 +63,16 @@ mod tests {
         let log = ReadLog::default();
         let read = Read { session: Uuid::now_v7(), action: "object.download", resource: "s3://a/b".into(), etag: "e".into() };
         log.add(read.clone(), 10..=99);
-        assert!(log.covers(&read, &(10..=99)) && log.covers(&read, &(50..=60)));
-        assert!(!log.covers(&read, &(9..=20)) && !log.covers(&read, &(50..=100)));
+        assert!(log.covers(&read, &(10..=99), false) && log.covers(&read, &(50..=60), true));
+        assert!(!log.covers(&read, &(9..=20), false) && !log.covers(&read, &(50..=100), false));
+        assert!(!log.covers(&read, &(10..=99), true), "a whole download again is another one");
         for other in [
             Read { session: Uuid::now_v7(), ..read.clone() },
             Read { action: "object.preview", ..read.clone() },
             Read { resource: "s3://a/c".into(), ..read.clone() },
             Read { etag: "f".into(), ..read.clone() },
         ] {
-            assert!(!log.covers(&other, &(50..=60)));
+            assert!(!log.covers(&other, &(50..=60), false));
         }
     }
 }
