@@ -1,26 +1,28 @@
 //! The audit log: who did what to which resource, when and from where. Written in the transaction of the change.
 
 mod export;
+mod read;
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
-use diesel::prelude::{
-    BoolExpressionMethods, ExpressionMethods, Insertable, NullableExpressionMethods, QueryDsl, Queryable, Selectable, SelectableHelper,
-};
-use diesel::{PgTextExpressionMethods, QueryResult};
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::prelude::{Insertable, Queryable, Selectable};
+use diesel::QueryResult;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::actor::{Actor, Role};
+use super::actor::Actor;
 use super::names::storable;
-use super::{Context, Error, Result};
+use super::{Context, Result};
 use crate::schema::audit::events;
 
 pub use export::csv;
+pub(super) use read::like_literal;
+use read::matching;
+pub use read::{list, newest, of_resource};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -234,104 +236,4 @@ pub(super) async fn record_standalone(
             Ok(())
         })
         .await
-}
-
-/// Newest first, `limit` events per page.
-pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter, limit: i64) -> Result<Page> {
-    ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            let mut found: Vec<Event> = matching(actor, filter).limit(limit + 1).load(&mut conn).await?;
-            let more = i64::try_from(found.len()).unwrap_or(i64::MAX) > limit;
-            if more {
-                found.pop();
-            }
-            let next = if more { found.last().map(|event| event.sequence) } else { None };
-            Ok(Page { events: found, next })
-        })
-        .await
-}
-
-/// The newest events that the actor's role may read: admins read all of them, others their own and those about buckets
-/// and objects, without the address of anyone else.
-pub async fn newest(ctx: &Context, actor: &Actor, limit: i64) -> Result<Vec<Event>> {
-    if actor.role == Role::Admin {
-        return Ok(list(ctx, actor, &Filter::default(), limit).await?.events);
-    }
-    let mut found: Vec<Event> = ctx
-        .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            let about_objects = diesel::TextExpressionMethods::like(events::resource, "s3://%");
-            let query = events::table
-                .filter(events::tenant_id.eq(actor.tenant))
-                .filter(events::actor_id.eq(actor.id).or(about_objects.nullable()))
-                .order(events::sequence.desc())
-                .limit(limit)
-                .select(Event::as_select());
-            Ok::<_, Error>(query.load(&mut conn).await?)
-        })
-        .await?;
-    hide_addresses(actor, &mut found);
-    Ok(found)
-}
-
-/// Where other people are is for admins alone.
-fn hide_addresses(actor: &Actor, events: &mut [Event]) {
-    for event in events.iter_mut().filter(|event| actor.role != Role::Admin && event.actor_id != actor.id) {
-        (event.address, event.request_id) = (None, None);
-    }
-}
-
-/// Events of exactly this resource, newest first, as far as the actor's role may read them.
-pub async fn of_resource(ctx: &Context, actor: &Actor, resource: &str, limit: i64) -> Result<Vec<Event>> {
-    ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            let query = events::table
-                .filter(events::tenant_id.eq(actor.tenant))
-                .filter(events::resource.eq(storable(resource)))
-                .order(events::sequence.desc())
-                .limit(limit)
-                .select(Event::as_select());
-            let mut found: Vec<Event> = query.load(&mut conn).await?;
-            hide_addresses(actor, &mut found);
-            Ok(found)
-        })
-        .await
-}
-
-type EventQuery = events::BoxedQuery<'static, diesel::pg::Pg, diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Event, diesel::pg::Pg>>>;
-
-fn matching(actor: &Actor, filter: &Filter) -> EventQuery {
-    let mut query =
-        events::table.filter(events::tenant_id.eq(actor.tenant)).order(events::sequence.desc()).select(Event::as_select()).into_boxed();
-    if let Some(who) = &filter.actor {
-        query = query.filter(events::actor_label.ilike(format!("%{}%", like_literal(who))));
-    }
-    if let Some(action) = &filter.action {
-        query = if action.contains('.') {
-            query.filter(events::action.eq(storable(action)))
-        } else {
-            query.filter(diesel::TextExpressionMethods::like(events::action, format!("{}.%", like_literal(action))))
-        };
-    }
-    if let Some(resource) = &filter.resource {
-        query = query.filter(diesel::TextExpressionMethods::like(events::resource, format!("{}%", like_literal(resource))));
-    }
-    if let Some(from) = filter.from {
-        query = query.filter(events::at.ge(from.and_time(NaiveTime::MIN).and_utc()));
-    }
-    if let Some(until) = filter.to.and_then(|to| to.checked_add_days(Days::new(1))) {
-        query = query.filter(events::at.lt(until.and_time(NaiveTime::MIN).and_utc()));
-    }
-    if let Some(cursor) = filter.cursor {
-        query = query.filter(events::sequence.lt(cursor));
-    }
-    query
-}
-
-/// Escapes `text` for a LIKE pattern.
-pub(super) fn like_literal(text: &str) -> String {
-    text.replace('\0', "").replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }

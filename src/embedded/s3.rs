@@ -4,10 +4,10 @@
 //! A relay then forwards connections from a port to its S3 socket, which is in a directory that only this user may
 //! enter.
 
+mod exchange;
+mod ports;
+
 use std::cell::{Cell, RefCell};
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,46 +17,8 @@ use super::isolation::Isolation;
 use super::process::{Invocation, User};
 use super::relay::Relay;
 use super::server::ServerSpec;
-
-/// SeaweedFS adds this to each of its ports to get the gRPC port.
-const GRPC: u16 = 10_000;
-
-/// The S3 port, followed by the ports of the other parts of SeaweedFS (master, volume, filer, admin), and one that
-/// this process reserves, so that two Larder processes do not choose the same ports before their servers have bound
-/// them.
-struct Ports {
-    first: u16,
-    _claim: Option<TcpListener>,
-}
-
-impl Ports {
-    const COUNT: u16 = 5;
-
-    /// The previous ports if they are free, otherwise other free ports. All are below the range that the system
-    /// uses for outgoing connections (from 32768), which could otherwise take one at any moment.
-    fn choose(last: u16, isolation: Isolation) -> Result<Self, String> {
-        for attempt in 0..200 {
-            let mut random = [0; 2];
-            // If that fails, the same ports are tried again, which does no harm.
-            let _ = aws_lc_rs::rand::fill(&mut random);
-            let any = 20_000 + u16::from_ne_bytes(random) % 450 * (Self::COUNT + 1);
-            let first = if attempt == 0 && last != 0 { last } else { any };
-            let Ok(claim) = TcpListener::bind((Ipv4Addr::LOCALHOST, first + Self::COUNT)) else { continue };
-            if Self::are_free(first, isolation) {
-                return Ok(Self { first, _claim: Some(claim) });
-            }
-        }
-        Err("no free ports were found between 20000 and 22700".into())
-    }
-
-    fn are_free(first: u16, isolation: Isolation) -> bool {
-        let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        if isolation != Isolation::None {
-            return free(first);
-        }
-        (first..first + Self::COUNT).all(|port| free(port) && free(port + GRPC))
-    }
-}
+use exchange::{exchange, over_tcp, over_unix};
+use ports::{GRPC, Ports};
 
 pub(super) struct S3 {
     kind: S3Kind,
@@ -303,27 +265,4 @@ impl ServerSpec for S3 {
             }
         }
     }
-}
-
-/// One HTTP request and its whole response, or `None`. `head`: request line and headers, each with its line end.
-fn exchange(mut stream: impl Read + Write, head: &str, body: &str) -> Option<String> {
-    stream.write_all(format!("{head}Host: 127.0.0.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
-    Some(String::from_utf8_lossy(&answer).into_owned())
-}
-
-const LIMIT: Duration = Duration::from_secs(1);
-
-fn over_tcp(port: u16) -> Option<TcpStream> {
-    let stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), LIMIT).ok()?;
-    stream.set_read_timeout(Some(LIMIT)).ok()?;
-    Some(stream)
-}
-
-fn over_unix(socket: &Path) -> Option<UnixStream> {
-    let stream = UnixStream::connect(socket).ok()?;
-    stream.set_read_timeout(Some(LIMIT)).ok()?;
-    stream.set_write_timeout(Some(LIMIT)).ok()?;
-    Some(stream)
 }
