@@ -158,7 +158,7 @@ impl ResponseError for Error {
         }
     }
 
-    /// Used only outside the routes of `console`, whose middleware renders and logs errors with the request at hand.
+    /// Used only outside the routes of `console`, whose middleware renders and logs errors with the request available.
     fn error_response(&self) -> HttpResponse {
         self.page(&request::current_id(), Theme::System, None, false)
     }

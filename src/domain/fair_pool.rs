@@ -143,7 +143,7 @@ mod tests {
         let pool = FairPool::new(96, true);
         let (one, other, third) = (Some(Uuid::now_v7()), Some(Uuid::now_v7()), Some(Uuid::now_v7()));
         let mut held: Vec<Grant> = std::iter::from_fn(|| pool.try_take(one, 8)).collect();
-        assert_eq!(held.len(), 6, "half of it while nobody else uploads");
+        assert_eq!(held.len(), 6, "half of it while no one else uploads");
         assert!(pool.take(one, 8, SHORT).await.is_none());
         let others: Vec<Grant> = std::iter::from_fn(|| pool.try_take(other, 8)).collect();
         assert_eq!(others.len(), 4, "a third of it while two upload");

@@ -216,6 +216,8 @@ async fn succeed(ctx: &Context, visitor: &Actor, attempt: &Attempt, user: UserRo
         sessions::forget(ctx, vec![hash]).await;
     }
     ctx.sign_ins.remember(&attempt.address);
+    // From now on this process knows the session, whatever else comes from the same address.
+    let _ = sessions::find(ctx, &token).await;
     Ok(SignIn::Success { token, lifetime: sessions::LIFETIME })
 }
 

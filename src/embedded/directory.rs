@@ -20,7 +20,7 @@ pub(super) struct Keys {
     pub s3_access_key_id: String,
     pub s3_secret_access_key: String,
     pub redis_password: String,
-    /// Signs the messages between the parts of SeaweedFS, so that nobody else on this machine can send them.
+    /// Signs the messages between the parts of SeaweedFS, so that no one else on this machine can send them.
     pub s3_internal: String,
     /// The first port of the S3 server. It is used again if it is free.
     #[serde(default)]

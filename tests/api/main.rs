@@ -10,6 +10,7 @@ mod command_line;
 mod deploy;
 mod health;
 mod kubernetes;
+mod language;
 mod metrics;
 mod observatory;
 mod policies;

@@ -78,7 +78,7 @@ async fn a_full_store_is_reported_and_used_again_when_space_is_free() {
     eprintln!("{}", refused.detail());
     assert!(refused.status == 503 && refused.retry_after.is_some(), "{refused:?}");
     // SeaweedFS often reports the cause only in its log.
-    let says_only_that = Set::is_seaweedfs() && refused.detail().contains("The store answered with an error of its own");
+    let says_only_that = Set::is_seaweedfs() && refused.detail().contains("The store returned an internal error");
     assert!(says_only_that || refused.detail().contains("The store has no space left"), "{refused:?}");
     let small = random.bytes(3 * MIB);
     mounted.grow("1g");

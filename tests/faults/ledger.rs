@@ -79,7 +79,7 @@ pub fn judge(attempts: &[Attempt], found: Option<&str>) -> Vec<String> {
     };
     let sent: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.sha256 == found).collect();
     if sent.is_empty() {
-        wrong.push(format!("it holds bytes that nobody sent ({found})"));
+        wrong.push(format!("it holds bytes that no one sent ({found})"));
     } else if sent.iter().all(|attempt| attempt.outcome == Outcome::Refused) {
         wrong.push("it contains bytes that were rejected".to_owned());
     } else if sent.iter().all(|attempt| attempt.outcome == Outcome::Refused || replaced_for_certain(attempt)) {
@@ -109,11 +109,11 @@ mod tests {
         let at_once = attempt("lost", true, 10, 12, Outcome::Unknown);
         let all = [old.clone(), lost, new.clone()];
         assert_eq!(judge(&all, Some("new")), Vec::<String>::new());
-        for (found, word) in [(Some("old"), "later"), (Some("lost"), "later"), (Some("torn"), "nobody sent"), (None, "missing")] {
+        for (found, word) in [(Some("old"), "later"), (Some("lost"), "later"), (Some("torn"), "no one sent"), (None, "missing")] {
             assert!(judge(&all, found)[0].contains(word), "{found:?}");
         }
         assert!(judge(&[old.clone(), new, at_once], Some("lost")).is_empty());
-        assert!(judge(&[attempt("x", false, 0, 1, Outcome::Refused)], Some("x"))[0].contains("refused"));
-        assert!(judge(&[old, attempt("x", false, 5, 6, Outcome::Stored)], Some("x"))[0].contains("allowed"));
+        assert!(judge(&[attempt("x", false, 0, 1, Outcome::Refused)], Some("x"))[0].contains("rejected"));
+        assert!(judge(&[old, attempt("x", false, 5, 6, Outcome::Stored)], Some("x"))[0].contains("without permission"));
     }
 }

@@ -47,7 +47,7 @@ pub struct Live {
     pub signed_in: bool,
     /// Seconds between checks.
     pub period: u64,
-    /// Nobody can sign in, because Postgres is down.
+    /// No one can sign in, because Postgres is down.
     pub sign_in_unavailable: bool,
 }
 

@@ -337,7 +337,7 @@ mod tests {
             let mut record = after(&[true]).0;
             let jumped = |second: u64| Moment { at: moment(second).at + TimeDelta::hours(hours), ..moment(second) };
             assert_eq!(record.snapshot(Service::Redis, jumped(4), STALE).state, State::Up);
-            assert!(record.enter(Service::Redis, good(), jumped(4)).before.is_none(), "the time between is nobody's");
+            assert!(record.enter(Service::Redis, good(), jumped(4)).before.is_none(), "the time between belongs to no process");
             assert!(record.enter(Service::Redis, good(), jumped(8)).before.is_some());
             assert_eq!(record.snapshot(Service::Redis, jumped(30), STALE).state, State::Stale);
         }
