@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_wide_table_is_truncated() {
         let Preview::Csv { head, .. } = preview(&format!("{}\n", ",".repeat(50_000)).repeat(3)) else { panic!("not a table") };
-        assert_eq!(head.len(), CSV_COLUMNS);
+        assert_eq!(head.len(), text::CSV_COLUMNS);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{CSV_ROWS, Preview};
 
 /// Maximum number of columns, and of characters per cell.
-const CSV_COLUMNS: usize = 100;
+pub(super) const CSV_COLUMNS: usize = 100;
 const CSV_CELL: usize = 500;
 
 /// Contains control characters that do not occur in text.
