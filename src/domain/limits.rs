@@ -9,7 +9,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::actor::Actor;
-use super::sessions::{self, Session};
+use super::sessions::{self, Lookup, Session};
 use super::sign_in::subject;
 use super::slots::{Holder, Slot};
 use super::{Context, Error, Result};
@@ -177,20 +177,13 @@ pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) 
     if is_guessing(ctx, &hash, &standing) {
         return (Ok(None), Some(standing));
     }
-    let lookup = match lookup_slot(ctx, &hash, &stranger) {
-        Ok(slot) => slot,
-        Err(error) => return (Err(error), None),
-    };
     // Signed-in users are not affected by visitors from the same address who exceed the limit.
-    let found = sessions::from_postgres(ctx, hash, asking).await;
-    drop(lookup);
-    match found {
-        Ok(Some(session)) => {
+    match look_up(ctx, &policy, &stranger, hash, asking).await {
+        (Ok(Some(session)), _) => {
             let standing = take(ctx, &policy, &format!("user-{}", session.user)).await;
             (Ok(Some(session)), standing)
         }
-        Ok(None) => (Ok(None), take(ctx, &policy, &stranger).await),
-        Err(error) => (Err(error), None),
+        not_found => not_found,
     }
 }
 
@@ -216,14 +209,25 @@ pub async fn find_uncounted(ctx: &Context, token: &str, address: Option<IpAddr>)
     {
         return (Ok(None), Some(standing));
     }
-    let lookup = match lookup_slot(ctx, &hash, &stranger) {
+    look_up(ctx, &policy, &stranger, hash, asking).await
+}
+
+/// The session of a cookie that has no copy in Redis. A cookie without a session is counted for the address.
+async fn look_up(
+    ctx: &Context,
+    policy: &Policy,
+    stranger: &str,
+    hash: Vec<u8>,
+    asking: Lookup,
+) -> (Result<Option<Session>>, Option<Standing>) {
+    let slot = match lookup_slot(ctx, &hash, stranger) {
         Ok(slot) => slot,
         Err(error) => return (Err(error), None),
     };
     let found = sessions::from_postgres(ctx, hash, asking).await;
-    drop(lookup);
+    drop(slot);
     match found {
-        Ok(None) => (Ok(None), take(ctx, &policy, &stranger).await),
+        Ok(None) => (Ok(None), take(ctx, policy, stranger).await),
         found => (found, None),
     }
 }
