@@ -9,6 +9,5 @@ routes! {
     "/livez" { GET Public health::livez; }
     "/readyz" { GET Public health::readyz; }
     "/metrics" { GET Public metrics::show; }
-    "/health" { GET Public health::whole; }
     "/health/{service}" { GET Public health::service; }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Environment};
-use crate::console::assets::Assets;
+use crate::console::view::assets::Assets;
 use crate::domain::{self, health, uploads};
 use crate::embedded::Servers;
 use crate::meter::Meter;
@@ -119,13 +119,13 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
             .app_data(overview.clone())
             .app_data(web::Data::new(for_app.clone()))
             .app_data(web::Data::new(ready_for_app.clone()))
-            .wrap(from_fn(console::request_middleware::request_middleware))
-            .configure(console::error::configure_errors)
-            // `/health/events` before `/health/{service}`.
+            .wrap(from_fn(console::http::request_middleware::request_middleware))
+            .configure(console::http::error::configure_errors)
+            // The pages below `/health/` before `/health/{service}`.
             .configure(console::configure)
             .configure(api::configure)
-            .service(console::assets::service(&directory))
-            .default_service(web::route().to(console::error::not_found))
+            .service(console::http::static_files::service(&directory))
+            .default_service(web::route().to(console::http::error::not_found))
     })
     .on_connect(move |_, data| {
         // Dropped together with the connection.

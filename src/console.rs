@@ -1,58 +1,26 @@
 //! The HTML console, and the table of all its routes.
 
-pub mod assets;
-mod body;
-mod charts;
-mod compression;
-mod cursor_history;
-pub mod error;
-mod events;
-mod fields;
-mod filetype;
-mod filters;
-pub mod fragment;
-mod icons;
-pub mod layout;
-mod limit;
-mod multipart;
-mod name_markup;
-mod origin;
+pub mod http;
 pub mod pages;
-pub mod paths;
-pub mod query;
-mod ranges;
-pub mod request;
-pub mod request_middleware;
-pub mod routes;
 #[cfg(test)]
 mod samples;
-pub mod session;
-mod units;
+pub mod view;
 
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::CONTENT_TYPE;
-use actix_web::middleware::Next;
-use actix_web::web;
-
-use crate::domain::Context;
-use error::Error;
-use layout::Flash;
+pub(crate) use http::routes::routes;
+pub use http::routes::{Access, Route};
 use pages::{
     audit, batch, bucket, buckets, cache, deletions, download, folders, health, links, object, overview, receive, resumable, sessions,
     settings, setup, theme, unfinished, uploads, users,
 };
-pub(crate) use routes::routes;
-pub use routes::{Access, Route};
 
 routes! {
-    "/" { GET Viewer overview::index; }
-    "/setup" { GET Public setup::new; POST Public setup::create; }
-    "/session" { GET Public sessions::new; POST Public sessions::create; }
-    "/session/end" { POST Public sessions::end; }
-    "/theme" { POST Public theme::update; }
+    "/" { GET Viewer(stale_session) overview::index; }
+    "/setup" { GET Public setup::new; POST Public(read_only) setup::create; }
+    "/session" { GET Public sessions::new; POST Public(read_only) sessions::create; }
+    "/session/end" { POST Public(read_only) sessions::end; }
+    "/theme" { POST Public(read_only) theme::update; }
     "/buckets" { GET Viewer buckets::index; POST Admin buckets::create; }
-    "/counts" { POST Viewer buckets::count; }
+    "/counts" { POST Viewer(read_only) buckets::count; }
     "/buckets/{bucket}" { GET Viewer bucket::show; }
     "/buckets/{bucket}/settings" { GET Viewer settings::show; }
     "/buckets/{bucket}/abilities" { POST Editor settings::probe; }
@@ -65,12 +33,12 @@ routes! {
     "/buckets/{bucket}/preview" { GET Viewer download::preview; }
     "/buckets/{bucket}/links" { POST Editor links::create; }
     "/buckets/{bucket}/deletions" { GET Editor deletions::show; POST Editor deletions::create; }
-    "/buckets/{bucket}/uploads" { POST Editor receive::create; }
-    "/buckets/{bucket}/uploads/resumable" { POST Editor resumable::create; }
-    "/buckets/{bucket}/uploads/{id}" { GET Editor resumable::show; }
-    "/buckets/{bucket}/uploads/{id}/parts" { POST Editor resumable::receive; }
-    "/buckets/{bucket}/uploads/{id}/completion" { POST Editor resumable::complete; }
-    "/buckets/{bucket}/uploads/{id}/deletion" { POST Editor resumable::delete; }
+    "/buckets/{bucket}/uploads" { POST Editor(uncounted) receive::create; }
+    "/buckets/{bucket}/uploads/resumable" { POST Editor(uncounted) resumable::create; }
+    "/buckets/{bucket}/uploads/{id}" { GET Editor(uncounted) resumable::show; }
+    "/buckets/{bucket}/uploads/{id}/parts" { POST Editor(uncounted) resumable::receive; }
+    "/buckets/{bucket}/uploads/{id}/completion" { POST Editor(uncounted) resumable::complete; }
+    "/buckets/{bucket}/uploads/{id}/deletion" { POST Editor(uncounted) resumable::delete; }
     "/uploads" { GET Viewer uploads::index; }
     "/uploads/new" { GET Editor uploads::new; }
     "/uploads/{batch}" { GET Viewer batch::show; }
@@ -90,42 +58,17 @@ routes! {
     "/cache/biggest" { GET Admin cache::scans::index; POST Admin cache::scans::create; }
     "/cache/walks/{id}" { GET Admin cache::scans::show; }
     "/cache/walks/{id}/stop" { POST Admin cache::scans::stop; }
-    "/health/events" { GET Viewer health::events; }
-    "/health/checks" { POST Viewer health::check; }
-    "/health/models" { POST Admin health::service::call_models; }
-    "/health/services/{name}/events" { GET Viewer health::service::events; }
-    "/health/services/{name}" { GET Viewer health::service::show; }
+    "/health" { GET Public(uncounted, without_postgres) health::show; }
+    "/health/events" { GET Viewer(uncounted, without_postgres) health::events; }
+    "/health/checks" { POST Viewer(uncounted, read_only, without_postgres) health::check; }
+    "/health/models" { POST Admin(without_postgres) health::service::call_models; }
+    "/health/services/{name}/events" { GET Viewer(uncounted, without_postgres) health::service::events; }
+    "/health/services/{name}" { GET Viewer(without_postgres) health::service::show; }
     "/audit" { GET Admin audit::index; }
     "/users" { GET Admin users::index; POST Admin users::create; }
     "/users/{id}/role" { POST Admin users::set_role; }
     "/users/{id}/status" { POST Admin users::set_status; }
     "/users/{id}/password" { POST Admin users::set_password; }
-}
-
-/// The last step of every response: renders errors, sets rate limit headers, removes a shown flash message and compresses.
-pub async fn finish(req: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let (req, response) = next.call(req).await?.map_into_boxed_body().into_parts();
-    let mut response = match response.error() {
-        Some(error) => match error.as_error::<Error>() {
-            Some(error) => error::answer(error, &req),
-            None if response.status().is_client_error() => error::answer(&Error::BadRequest("This request is invalid.".to_owned()), &req),
-            None => error::answer(&Error::Internal(error.to_string()), &req),
-        },
-        None => response,
-    };
-    let why = response.extensions_mut().remove::<pages::RefusalReason>();
-    if let Some(pages::RefusalReason(why)) = why.filter(|_| request::prefers_json(req.headers())) {
-        response = error::answer(&Error::from_refused_page(&response, why), &req);
-    }
-    limit::set_headers(&req, response.headers_mut());
-    let is_page = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-    let https = req.app_data::<web::Data<Context>>().is_some_and(|ctx| ctx.config.is_https());
-    if is_page && Flash::is_waiting(&req, https) {
-        // If the cookie cannot be written, the flash message is only shown once more.
-        let _ = response.add_cookie(&Flash::removal(https));
-    }
-    let response = compression::compress(&req, response);
-    Ok(ServiceResponse::new(req, response))
 }
 
 #[cfg(test)]
@@ -143,6 +86,22 @@ mod tests {
     fn every_route_is_listed_once() {
         for (at, route) in ROUTES.iter().enumerate() {
             assert!(!ROUTES[..at].iter().any(|other| (other.method, other.pattern) == (route.method, route.pattern)), "{route:?}");
+        }
+    }
+
+    #[test]
+    fn only_uploads_and_health_checks_are_not_counted() {
+        for route in ROUTES {
+            let is_upload = route.pattern.starts_with("/buckets/{bucket}/uploads");
+            let is_check = matches!(route.pattern, "/health" | "/health/checks") || route.pattern.ends_with("/events");
+            assert_eq!(route.counted, !is_upload && !is_check, "{route:?}");
+        }
+    }
+
+    #[test]
+    fn all_health_pages_open_without_postgres() {
+        for route in ROUTES {
+            assert_eq!(route.without_postgres, route.pattern.starts_with("/health"), "{route:?}");
         }
     }
 }

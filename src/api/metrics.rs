@@ -7,7 +7,7 @@ use aws_lc_rs::constant_time;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::config::Config;
-use crate::console::error::{self, Error};
+use crate::console::http::error::{self, Error};
 use crate::domain::health::State;
 use crate::domain::transfer_counters::UploadOutcome;
 use crate::domain::{Context, redis_metrics};
@@ -16,7 +16,7 @@ use crate::meter::Meter;
 pub async fn show(ctx: web::Data<Context>, meter: web::Data<Meter>, req: HttpRequest) -> HttpResponse {
     if !may_read(&ctx.config, &req) {
         let mut response =
-            error::problem(&Error::SignIn { next: String::new() }, &crate::console::request::current_id(), serde_json::Map::new());
+            error::problem(&Error::SignIn { next: String::new() }, &crate::console::http::request::current_id(), serde_json::Map::new());
         response.headers_mut().insert(WWW_AUTHENTICATE, actix_web::http::header::HeaderValue::from_static("Bearer"));
         return response;
     }

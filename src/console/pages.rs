@@ -27,7 +27,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use askama::Template;
 
-use super::error::Result;
+use super::http::error::{RefusalReason, Result};
 use crate::domain::uploads::Activity;
 
 /// For chronological lists, whose cursor only leads to older entries: they have `First` but no `Previous`.
@@ -66,9 +66,6 @@ refused_pages! {
     audit::IndexPage bucket::ShowPage buckets::IndexPage cache::key::ShowPage cache::keys::IndexPage cache::scans::ShowPage
     deletions::ConfirmPage object::ShowPage settings::ShowPage setup::NewPage uploads::IndexPage
 }
-
-/// The reason of a rejection, for API clients, which receive a problem document instead of the page.
-pub(super) struct RefusalReason(pub String);
 
 /// The same page again, with the user's input.
 pub(super) fn refused(status: StatusCode, page: &impl RefusedPage) -> Result<HttpResponse> {

@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use data::{HOSTILE, bucket, config, events, files, key, layout, listing, noon, open_uploads, probed, refusal};
 
-use super::fragment::Fragment;
 use super::pages::{
     audit, batch, bucket, buckets, deletions, links, object, overview, sessions, settings, setup, unfinished, uploads, users,
 };
+use super::view::fragment::Fragment;
 use crate::domain::actor::Role;
 use crate::domain::buckets::{Bucket, BucketList, BucketStats, Settings, Versioning};
 use crate::domain::names::BucketName;
@@ -45,7 +45,7 @@ fn object(preview: Preview, origin: Origin) -> String {
         origin,
         expires_at: None,
     };
-    let events = Some(super::events::EventSummary::all(&events()));
+    let events = Some(super::view::events::EventSummary::all(&events()));
     object::ShowPage { layout: layout(HOSTILE, Some(Role::Editor)), object, preview, events, refusal: refusal("expires") }.render().unwrap()
 }
 
@@ -94,7 +94,7 @@ fn bucket_pages() -> Vec<(&'static str, String)> {
     let searched = bucket::Location {
         starts: HOSTILE.into(),
         cursor: "c".into(),
-        history: super::cursor_history::CursorHistory::parse("0."),
+        history: super::view::cursor_history::CursorHistory::parse("0."),
         ..place("a/", 100)
     };
     vec![
@@ -318,7 +318,7 @@ fn every_icon_in_a_template_exists() {
             let text = std::fs::read_to_string(&path).unwrap();
             for (end, _) in text.match_indices("\"|icon") {
                 let name = text[..end].rsplit('"').next().unwrap();
-                assert!(super::icons::is_known(name), "{name} in {}", path.display());
+                assert!(super::view::icons::is_known(name), "{name} in {}", path.display());
                 seen += 1;
             }
         }

@@ -34,7 +34,7 @@ async fn no_page_executes_hostile_names_or_files() {
             let options = PutOptions { content_type: media, metadata: &[("note", "<script>window.ran=1</script>")], only_if_absent: false };
             app.ctx.s3.put(&app.bucket, name, Bytes::from_static(CONTENT), &options).await.unwrap();
         }
-        let key = larder::console::paths::encode(name);
+        let key = larder::console::view::paths::encode(name);
         pages.push(format!("/buckets/{}/object?key={key}", app.bucket));
         pages.push(format!("/buckets/{}/preview?key={key}", app.bucket));
         pages.push(format!("/buckets/{}?prefix={key}", app.bucket));

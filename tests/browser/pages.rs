@@ -2,7 +2,7 @@
 //! each in `target/tmp/pictures`.
 
 use bytes::Bytes;
-use larder::console::paths;
+use larder::console::view::paths;
 use larder::domain::actor::Role;
 use larder::stores::s3::{Part, PutOptions};
 

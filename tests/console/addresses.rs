@@ -38,7 +38,7 @@ async fn invalid_numbers_and_names_are_explained() {
     for query in ["offset=18446744073709551615", "offset=18446744073709551615&limit=1", "back=18446744073709551615.&offset=1"] {
         admin.get(&format!("{browser}?{query}")).await.expect_status(200);
     }
-    let pair = |key: &str| format!("{}:x:18446744073709551615", larder::console::paths::field(key));
+    let pair = |key: &str| format!("{}:x:18446744073709551615", larder::console::view::paths::field(key));
     let sizes = [("pair", pair("a")), ("pair", pair("b"))];
     let fields: Vec<(&str, &str)> = sizes.iter().map(|(name, value)| (*name, value.as_str())).collect();
     admin.post(&format!("{browser}/deletions"), &fields).await.expect_status(200);
@@ -66,7 +66,7 @@ async fn invalid_numbers_and_names_are_explained() {
 async fn endpoints_reject_methods_like_pages() {
     let app = TestApp::start().await;
     let visitor = app.visitor();
-    let icon = larder::console::assets::url("icon.svg");
+    let icon = larder::console::view::assets::url("icon.svg");
     for path in ["/livez", "/readyz", "/health", "/health/redis", &icon] {
         for method in ["PUT", "POST", "OPTIONS", "DELETE"] {
             let page = request(&visitor, method, path, "text/html").await.expect_status(405);
@@ -104,8 +104,8 @@ async fn compressed_responses_have_the_same_content() {
         let request = viewer.request(Method::GET, path).header("sec-fetch-site", site).header("accept-encoding", encodings);
         viewer.send(request).await.expect_status(200)
     };
-    for (name, _) in larder::console::assets::FILES {
-        let path = larder::console::assets::url(name);
+    for (name, _) in larder::console::view::assets::FILES {
+        let path = larder::console::view::assets::url(name);
         let (plain, compressed) = (viewer.get(&path).await, get(&path, "cross-site", "gzip, br").await);
         assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("accept-encoding")), "{name}");
         assert_eq!((plain.header("content-type"), plain.text()), (compressed.header("content-type"), gunzipped(&compressed)));

@@ -1,7 +1,7 @@
 //! Browsing a bucket, rejected forms, the audit log.
 
 use bytes::Bytes;
-use larder::console::paths;
+use larder::console::view::paths;
 use larder::domain::actor::Role;
 use larder::stores::s3::PutOptions;
 

@@ -23,7 +23,7 @@ pub fn key_url(name: &[u8]) -> String {
 }
 
 pub async fn search(admin: &Client, pattern: &str) -> Page {
-    admin.get(&format!("/cache/keys?match={}", larder::console::paths::encode(pattern))).await.expect_status(200)
+    admin.get(&format!("/cache/keys?match={}", larder::console::view::paths::encode(pattern))).await.expect_status(200)
 }
 
 /// The key names in a table, from their links.

@@ -111,7 +111,7 @@ async fn a_link_downloads_without_a_session_and_is_audited() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     put(&app, "a/plan.html", b"<script>", "text/html").await;
-    let k = larder::console::paths::field("a/plan.html");
+    let k = larder::console::view::paths::field("a/plan.html");
     let links = format!("/buckets/{}/links", app.bucket);
     let page = editor.post(&links, &[("k", &k), ("expires", "300")]).await.expect_status(200);
     let url = page.texts("pre").into_iter().find(|text| text.contains("X-Amz-Signature")).expect("a presigned address");

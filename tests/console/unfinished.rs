@@ -1,7 +1,7 @@
 //! The unfinished uploads of a bucket, of Larder and of other applications, and aborting one.
 
 use bytes::Bytes;
-use larder::console::paths;
+use larder::console::view::paths;
 use larder::domain::actor::Role;
 use larder::stores::s3::{Error, Part, PutOptions};
 

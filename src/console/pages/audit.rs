@@ -9,11 +9,11 @@ use serde::Deserialize;
 
 use super::{Refusal, with_status};
 use crate::clock;
-use crate::console::error::Result;
-use crate::console::layout::{Layout, Section};
-use crate::console::query::Query;
-use crate::console::session::Admin;
-use crate::console::{filters, paths};
+use crate::console::http::error::Result;
+use crate::console::http::query::Query;
+use crate::console::http::session::Admin;
+use crate::console::view::layout::{Layout, Section};
+use crate::console::view::{filters, paths};
 use crate::domain::Context;
 use crate::domain::audit::{self, ACTIONS, Event, Filter, Page};
 
@@ -61,7 +61,7 @@ pub struct Row {
 
 impl Row {
     fn of(event: Event) -> Self {
-        let summary = crate::console::events::EventSummary::of(&event);
+        let summary = crate::console::view::events::EventSummary::of(&event);
         let detail = match &event.detail {
             serde_json::Value::Null => None,
             serde_json::Value::Object(fields) if fields.is_empty() => None,

@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use super::ok;
 use super::uploads::Row;
-use crate::console::error::{Error, Result};
-use crate::console::layout::{Layout, Section};
-use crate::console::query::Query;
-use crate::console::session::Viewer;
-use crate::console::units::count_text;
-use crate::console::{filters, paths};
+use crate::console::http::error::{Error, Result};
+use crate::console::http::query::Query;
+use crate::console::http::session::Viewer;
+use crate::console::view::layout::{Layout, Section};
+use crate::console::view::units::count_text;
+use crate::console::view::{filters, paths};
 use crate::domain::Context;
 use crate::domain::names::BucketName;
 use crate::domain::uploads::{self, BATCH_PAGE, Batch};

@@ -8,12 +8,12 @@ mod rows;
 
 use super::{Refusal, with_status};
 use crate::config::Config;
-use crate::console::cursor_history::{self, CursorHistory, PageCursor};
-use crate::console::error::Result;
-use crate::console::layout::{Layout, Section};
-use crate::console::query::{Bucket, Query};
-use crate::console::session::{SignedIn, Viewer, see_other};
-use crate::console::{filters, paths};
+use crate::console::http::error::Result;
+use crate::console::http::query::{Bucket, Query};
+use crate::console::http::session::{SignedIn, Viewer, see_other};
+use crate::console::view::cursor_history::{self, CursorHistory, PageCursor};
+use crate::console::view::layout::{Layout, Section};
+use crate::console::view::{filters, paths};
 use crate::domain::names::BucketName;
 use crate::domain::objects::{self, ListQuery, Listing, ResolvedPath};
 use crate::domain::{self, Context};

@@ -8,11 +8,11 @@ use serde::Deserialize;
 
 use super::{Refusal, ok, refused};
 use crate::config::Config;
-use crate::console::error::Result;
-use crate::console::layout::{Flash, Layout, Section};
-use crate::console::query::{Form, Query};
-use crate::console::session::{Admin, SignedIn, Viewer};
-use crate::console::{filters, paths};
+use crate::console::http::error::Result;
+use crate::console::http::query::{Form, Query};
+use crate::console::http::session::{Admin, SignedIn, Viewer};
+use crate::console::view::layout::{Flash, Layout, Section};
+use crate::console::view::{filters, paths};
 use crate::domain::buckets::{self, Bucket, BucketList, Versioning};
 use crate::domain::{self, Context, limits};
 

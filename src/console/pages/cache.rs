@@ -10,9 +10,9 @@ pub mod server;
 mod tiles;
 mod value;
 
-use crate::console::layout::{Layout, Section};
-use crate::console::session::SignedIn;
-use crate::console::units;
+use crate::console::http::session::SignedIn;
+use crate::console::view::layout::{Layout, Section};
+use crate::console::view::units;
 use crate::stores::redis::Cost;
 
 /// The tabs of the cache pages.

@@ -7,11 +7,12 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{Refusal, with_status};
-use crate::console::error::{Error, Result};
-use crate::console::layout::{Flash, Layout, Section};
-use crate::console::query::{self, BULK, Bucket, Form, Query};
-use crate::console::session::{Editor, SignedIn, see_other};
-use crate::console::{filters, name_markup, paths, units};
+use crate::console::http::body::BULK;
+use crate::console::http::error::{Error, Result};
+use crate::console::http::query::{self, Bucket, Form, Query};
+use crate::console::http::session::{Editor, SignedIn, see_other};
+use crate::console::view::layout::{Flash, Layout, Section};
+use crate::console::view::{filters, name_markup, paths, units};
 use crate::domain::Context;
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{self, DeleteOutcome, ObjectToDelete};

@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::object::MAX_PREVIEWS;
-use crate::console::error::Result;
-use crate::console::query::{self, Bucket, Query};
-use crate::console::session::Viewer;
+use crate::console::http::error::Result;
+use crate::console::http::query::{self, Bucket, Query};
+use crate::console::http::session::Viewer;
 use crate::domain::Context;
 use crate::domain::objects::{self, Conditions, Download, DownloadBody, DownloadRequest, Purpose};
 use crate::domain::preview::{self, MediaKind};

@@ -5,12 +5,12 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
 use super::{bucket, refused};
-use crate::console::error::Result;
-use crate::console::layout::Flash;
-use crate::console::name_markup;
-use crate::console::paths;
-use crate::console::query::{Bucket, Form, Query};
-use crate::console::session::Editor;
+use crate::console::http::error::Result;
+use crate::console::http::query::{Bucket, Form, Query};
+use crate::console::http::session::Editor;
+use crate::console::view::layout::Flash;
+use crate::console::view::name_markup;
+use crate::console::view::paths;
 use crate::domain::{self, Context, objects};
 
 #[derive(Deserialize)]

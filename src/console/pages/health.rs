@@ -1,25 +1,27 @@
-//! The `/health` page: the state of every service for everyone, details for signed-in users. It only reads memory, so it
+//! `/health`: the state of every service for everyone, details for signed-in users. It only reads memory, so it
 //! opens even when all stores are down.
 
 mod card;
+mod document;
 mod events;
 mod process;
 mod render_cache;
 pub mod service;
 mod status;
 
-use actix_web::{HttpResponse, web};
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use serde::Deserialize;
 
-use crate::console::error::{Error, Result};
-use crate::console::filters;
-use crate::console::fragment::Fragment;
-use crate::console::layout::{Flash, Layout, Section};
-use crate::console::query::Form;
-use crate::console::session::{Viewer, Visitor};
+use crate::console::http::error::{Error, Result};
+use crate::console::http::query::Form;
+use crate::console::http::session::{Viewer, Visitor};
+use crate::console::view::filters;
+use crate::console::view::fragment::Fragment;
+use crate::console::view::layout::{Flash, Layout, Section};
 use crate::domain::Context;
 use crate::domain::health::{Board, Incident, ManualCheck, Service, Snapshot, State, Uptime};
 use crate::meter::Meter;
@@ -84,7 +86,7 @@ impl Live {
     }
 
     fn period(&self) -> String {
-        crate::console::units::duration_words(i64::try_from(self.period).unwrap_or(0))
+        crate::console::view::units::duration_words(i64::try_from(self.period).unwrap_or(0))
     }
 
     fn recoveries(&self) -> u32 {
@@ -107,11 +109,30 @@ pub struct ShowPage {
 /// The live part of the page of all services.
 fn all(ctx: &Context, meter: &Meter, render_cache: &RenderCache, signed_in: bool) -> Result<Fragment> {
     render_cache.get(ctx, ViewKey::All { signed_in }, || {
-        Fragment::of(&LiveFragment { live: Live::of(&ctx.health, ProcessStats::of(ctx, meter, signed_in), signed_in) })
+        Ok(Fragment::of(&LiveFragment { live: Live::of(&ctx.health, ProcessStats::of(ctx, meter, signed_in), signed_in) })?)
     })
 }
 
-pub fn show(visitor: &Visitor, ctx: &Context, meter: &Meter, render_cache: &RenderCache) -> Result<HttpResponse> {
+/// The page for browsers, `application/health+json` for programs.
+pub async fn show(
+    visitor: Visitor,
+    ctx: web::Data<Context>,
+    meter: web::Data<Meter>,
+    render_cache: web::Data<RenderCache>,
+    req: HttpRequest,
+) -> Result<HttpResponse> {
+    let mut response =
+        if wants_html(&req) { page(&visitor, &ctx, &meter, &render_cache)? } else { document::document(&ctx, visitor.is_signed_in()) };
+    response.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept, Cookie"));
+    Ok(response)
+}
+
+/// Whether the client prefers the page to JSON.
+fn wants_html(req: &HttpRequest) -> bool {
+    req.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+}
+
+fn page(visitor: &Visitor, ctx: &Context, meter: &Meter, render_cache: &RenderCache) -> Result<HttpResponse> {
     let signed_in = visitor.is_signed_in();
     let live = all(ctx, meter, render_cache, signed_in)?;
     super::ok(&ShowPage { layout: visitor.layout("Health", Section::Health), signed_in, live })

@@ -6,11 +6,11 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::{Refusal, object, unprocessable, with_status};
-use crate::console::error::Result;
-use crate::console::layout::Layout;
-use crate::console::query::{self, Bucket, Form};
-use crate::console::session::Editor;
-use crate::console::{filters, paths};
+use crate::console::http::error::Result;
+use crate::console::http::query::{self, Bucket, Form};
+use crate::console::http::session::Editor;
+use crate::console::view::layout::Layout;
+use crate::console::view::{filters, paths};
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{self, SharedLink};
 use crate::domain::{self, Context};

@@ -6,12 +6,12 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::{Refusal, with_status};
-use crate::console::error::{Error, Result};
-use crate::console::events::EventSummary;
-use crate::console::layout::{Layout, Section};
-use crate::console::query::{self, Bucket, Query};
-use crate::console::session::{SignedIn, Viewer};
-use crate::console::{filetype, filters, paths};
+use crate::console::http::error::{Error, Result};
+use crate::console::http::query::{self, Bucket, Query};
+use crate::console::http::session::{SignedIn, Viewer};
+use crate::console::view::events::EventSummary;
+use crate::console::view::layout::{Layout, Section};
+use crate::console::view::{filetype, filters, paths};
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{self, Object, Origin};
 use crate::domain::preview::{self, MediaKind, Preview};

@@ -9,11 +9,12 @@ use serde_json::{Map, Value, json};
 use std::future::{Ready, ready};
 use uuid::Uuid;
 
-use crate::console::error::{self, Error, Result};
-use crate::console::multipart::{FormReader, PartHead, drain, drain_part, file_name, form_error};
-use crate::console::query::{Bucket, Query};
-use crate::console::session::{Editor, see_other};
-use crate::console::{paths, request};
+use crate::console::http::error::{self, Error, Result};
+use crate::console::http::multipart::{FormReader, PartHead, drain, drain_part, file_name, form_error};
+use crate::console::http::query::{Bucket, Query};
+use crate::console::http::request;
+use crate::console::http::session::{Editor, see_other};
+use crate::console::view::paths;
 use crate::domain::uploads::{self, File, FileOutcome, FileState, Intake, Receiver};
 use crate::domain::{self, Context};
 

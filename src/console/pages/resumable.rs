@@ -14,11 +14,11 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::receive::file_json;
-use crate::console::error::{self, Error, Result};
-use crate::console::multipart::drain_payload;
-use crate::console::query::{Bucket, Form, Query};
-use crate::console::request;
-use crate::console::session::Editor;
+use crate::console::http::error::{self, Error, Result};
+use crate::console::http::multipart::drain_payload;
+use crate::console::http::query::{Bucket, Form, Query};
+use crate::console::http::request;
+use crate::console::http::session::Editor;
 use crate::domain::uploads::resume::{self, Resumable, ResumeRequest};
 use crate::domain::uploads::{self, Receiver};
 use crate::domain::{self, Context};

@@ -9,12 +9,12 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::{RefusedPage, ok, refused, unprocessable};
-use crate::console::error::Result;
-use crate::console::filters;
-use crate::console::layout::{Layout, Section};
-use crate::console::paths::safe_next;
-use crate::console::query::{Form, Query};
-use crate::console::session::{self, Visitor, see_other};
+use crate::console::http::error::Result;
+use crate::console::http::query::{Form, Query};
+use crate::console::http::session::{self, Visitor, see_other};
+use crate::console::view::filters;
+use crate::console::view::layout::{Layout, Section};
+use crate::console::view::paths::safe_next;
 use crate::domain::health::{Service, State};
 use crate::domain::sign_in::{SignIn, sign_in};
 use crate::domain::{Context, sessions, setup};

@@ -9,11 +9,11 @@ use serde::Deserialize;
 mod abilities;
 
 use super::{Refusal, buckets::versioning_label, ok, refused};
-use crate::console::error::Result;
-use crate::console::layout::{Flash, Layout, Section};
-use crate::console::query::{Bucket, Form};
-use crate::console::session::{Admin, Editor, SignedIn, Viewer};
-use crate::console::{filters, paths};
+use crate::console::http::error::Result;
+use crate::console::http::query::{Bucket, Form};
+use crate::console::http::session::{Admin, Editor, SignedIn, Viewer};
+use crate::console::view::layout::{Flash, Layout, Section};
+use crate::console::view::{filters, paths};
 use crate::domain::buckets::{self, Settings};
 use crate::domain::names::BucketName;
 use crate::domain::{self, Context};

@@ -5,11 +5,11 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::{Refusal, ok, unprocessable};
-use crate::console::error::{Error, Result};
-use crate::console::filters;
-use crate::console::layout::{Flash, Layout, Section};
-use crate::console::query::{Form, Query};
-use crate::console::session::Visitor;
+use crate::console::http::error::{Error, Result};
+use crate::console::http::query::{Form, Query};
+use crate::console::http::session::Visitor;
+use crate::console::view::filters;
+use crate::console::view::layout::{Flash, Layout, Section};
 use crate::domain::setup::{self, FirstUser};
 use crate::domain::{self, Context};
 

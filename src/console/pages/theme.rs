@@ -3,11 +3,11 @@
 use actix_web::{HttpResponse, http::header::LOCATION};
 use serde::Deserialize;
 
-use crate::console::error::Result;
-use crate::console::layout::Theme;
-use crate::console::paths::safe_next;
-use crate::console::query::Form;
-use crate::console::session::Visitor;
+use crate::console::http::error::Result;
+use crate::console::http::query::Form;
+use crate::console::http::session::Visitor;
+use crate::console::view::layout::Theme;
+use crate::console::view::paths::safe_next;
 
 #[derive(Deserialize)]
 pub struct ThemeForm {

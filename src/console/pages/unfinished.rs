@@ -8,11 +8,11 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{ok, with_status};
-use crate::console::error::{Error, Result};
-use crate::console::layout::{Flash, Layout, Section};
-use crate::console::query::{self, Bucket, Form, Query};
-use crate::console::session::{Editor, SignedIn, Viewer};
-use crate::console::{filters, name_markup, paths};
+use crate::console::http::error::{Error, Result};
+use crate::console::http::query::{self, Bucket, Form, Query};
+use crate::console::http::session::{Editor, SignedIn, Viewer};
+use crate::console::view::layout::{Flash, Layout, Section};
+use crate::console::view::{filters, name_markup, paths};
 use crate::domain::names::BucketName;
 use crate::domain::uploads::Activity;
 use crate::domain::uploads::multipart_list::{self, MultipartUpload, Owner, Unfinished};

@@ -7,11 +7,11 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::{Refusal, ok};
-use crate::console::error::Result;
-use crate::console::layout::{Layout, Section};
-use crate::console::query::Query;
-use crate::console::session::{Editor, Viewer};
-use crate::console::{filters, paths};
+use crate::console::http::error::Result;
+use crate::console::http::query::Query;
+use crate::console::http::session::{Editor, Viewer};
+use crate::console::view::layout::{Layout, Section};
+use crate::console::view::{filters, paths};
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::uploads::{self, Activity, File, FileState, Filter, Page};
 use crate::domain::{Context, buckets};

@@ -7,11 +7,11 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Refusal;
-use crate::console::error::{Error, Result};
-use crate::console::layout::{Flash, Layout, Section};
-use crate::console::query::Form;
-use crate::console::session::{Admin, SignedIn};
-use crate::console::{filters, paths};
+use crate::console::http::error::{Error, Result};
+use crate::console::http::query::Form;
+use crate::console::http::session::{Admin, SignedIn};
+use crate::console::view::layout::{Flash, Layout, Section};
+use crate::console::view::{filters, paths};
 use crate::domain::actor::Role;
 use crate::domain::users::{self, NewUser, User};
 use crate::domain::{self, Context};

@@ -18,7 +18,7 @@ use crate::stores::redis::{Client, Cost, Described, Elements, Error, Info, Page,
 const COST: Cost = Cost { commands: 6, time: Duration::from_micros(1_400) };
 const USAGE: Usage = Usage { in_use: 1, idle: 2, waiting: 3, limit: 10 };
 
-fn admin(title: &str) -> crate::console::layout::Layout {
+fn admin(title: &str) -> crate::console::view::layout::Layout {
     layout(title, Some(Role::Admin))
 }
 

@@ -1,8 +1,8 @@
 //! Hostile sample data: names and values that would execute if a page did not escape them.
 
 use crate::config::{Config, Stores};
-use crate::console::layout::{Flash, Frame, Layout, Person, Section, Theme};
 use crate::console::pages::Refusal;
+use crate::console::view::layout::{Flash, Frame, Layout, Person, Section, Theme};
 use crate::domain::abilities::{Abilities, Ability, Probed};
 use crate::domain::actor::Role;
 use crate::domain::audit::Event;

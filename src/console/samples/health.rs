@@ -8,8 +8,8 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::data::{HOSTILE, layout, noon};
-use crate::console::fragment::Fragment;
 use crate::console::pages::health::{Card, Live, LiveFragment, ProcessStats, ShowPage, service};
+use crate::console::view::fragment::Fragment;
 use crate::domain::actor::Role;
 use crate::domain::health::{
     CheckError, Day, Detail, ErrorClass, HistoryStep, Hour, Incident, LatencyStep, Names, RedisDetail, Seconds, Service, Snapshot, State,

@@ -1,6 +1,6 @@
 //! The rows of the object browser.
 
-use crate::console::{name_markup, paths};
+use crate::console::view::{name_markup, paths};
 use crate::domain::names::BucketName;
 use crate::domain::objects::{Entry, Folder, Origin};
 

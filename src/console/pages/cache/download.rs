@@ -5,10 +5,10 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
 use super::key::name;
-use crate::console::error::{Error, Result};
-use crate::console::paths;
-use crate::console::query::Query;
-use crate::console::session::Admin;
+use crate::console::http::error::{Error, Result};
+use crate::console::http::query::Query;
+use crate::console::http::session::Admin;
+use crate::console::view::paths;
 use crate::domain::Context;
 use crate::domain::keyspace::{self, Element, Name};
 use crate::domain::objects::disposition;

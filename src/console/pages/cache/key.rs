@@ -9,12 +9,13 @@ use serde::Deserialize;
 use super::keys::ttl_text;
 use super::value::{Cell, Format, formatted};
 use super::{cost_text, parents};
-use crate::console::error::{Error, Result};
-use crate::console::layout::{Flash, Layout, Section};
+use crate::console::http::body::BULK;
+use crate::console::http::error::{Error, Result};
+use crate::console::http::query::{Form, Query};
+use crate::console::http::session::{Admin, SignedIn};
 use crate::console::pages::{Refusal, ok, unprocessable};
-use crate::console::query::{BULK, Form, Query};
-use crate::console::session::{Admin, SignedIn};
-use crate::console::{filters, paths};
+use crate::console::view::layout::{Flash, Layout, Section};
+use crate::console::view::{filters, paths};
 use crate::domain::keyspace::{self, Name, Viewed};
 use crate::domain::{self, Context};
 use crate::stores::redis::{BYTES, Cost, Elements, Pairs, Ttl};
@@ -148,7 +149,7 @@ impl ShowPage {
             Elements::TooLarge(bytes) => Some(format!(
                 "Its elements are about {} each. Larder does not read elements larger than 16 MiB, because they would block Redis and \
                  this page.",
-                crate::console::units::memory_text(bytes)
+                crate::console::view::units::memory_text(bytes)
             )),
             Elements::Unknown => Some("Values of this module type cannot be shown.".to_owned()),
             _ => None,
@@ -165,7 +166,7 @@ impl ShowPage {
             _ => ("element", "elements"),
         };
         let total = self.viewed.page.total;
-        format!("{} {}", crate::console::units::count_text(total), if total == 1 { one } else { many })
+        format!("{} {}", crate::console::view::units::count_text(total), if total == 1 { one } else { many })
     }
 
     fn is_page(&self) -> bool {

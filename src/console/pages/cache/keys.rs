@@ -5,12 +5,12 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::{Tab, Tabs, cost_text, tab_layout};
-use crate::console::error::Result;
-use crate::console::layout::Layout;
+use crate::console::http::error::Result;
+use crate::console::http::query::Query;
+use crate::console::http::session::Admin;
 use crate::console::pages::{Refusal, ok, unprocessable};
-use crate::console::query::Query;
-use crate::console::session::Admin;
-use crate::console::{filters, paths, units};
+use crate::console::view::layout::Layout;
+use crate::console::view::{filters, paths, units};
 use crate::domain::keyspace::{self, KINDS, Row, Search, SearchPage};
 use crate::domain::{self, Context, limits};
 use crate::stores::redis::{Cost, Ttl};

@@ -6,12 +6,12 @@ use serde::Deserialize;
 
 use super::metrics::percent;
 use super::{Tab, Tabs, cost_text, parents, tab_layout};
-use crate::console::error::Result;
-use crate::console::layout::{Flash, Layout, Section};
+use crate::console::http::error::Result;
+use crate::console::http::query::Form;
+use crate::console::http::session::{Admin, Viewer, see_other};
 use crate::console::pages::ok;
-use crate::console::query::Form;
-use crate::console::session::{Admin, Viewer, see_other};
-use crate::console::{filters, paths, units};
+use crate::console::view::layout::{Flash, Layout, Section};
+use crate::console::view::{filters, paths, units};
 use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::{self, Namespace};
 use crate::domain::keyspace::{self, Group, LIVES, Sample, ScanKind};

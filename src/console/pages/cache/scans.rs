@@ -8,12 +8,12 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{Tab, Tabs, parents, tab_layout};
-use crate::console::error::{Error, Result};
-use crate::console::layout::{Flash, Layout, Section};
+use crate::console::http::error::{Error, Result};
+use crate::console::http::query::Form;
+use crate::console::http::session::{Admin, see_other};
 use crate::console::pages::{Refusal, ok, unprocessable};
-use crate::console::query::Form;
-use crate::console::session::{Admin, see_other};
-use crate::console::{filters, paths};
+use crate::console::view::layout::{Flash, Layout, Section};
+use crate::console::view::{filters, paths};
 use crate::domain::keyspace::{self, LargeKey, Scan, ScanKind, ScanState, typed};
 use crate::domain::{self, Context};
 

@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{Tab, Tabs, cost_text, tab_layout};
-use crate::console::error::Result;
-use crate::console::layout::Layout;
+use crate::console::http::error::Result;
+use crate::console::http::query::Query;
+use crate::console::http::session::Admin;
 use crate::console::pages::ok;
-use crate::console::query::Query;
-use crate::console::session::Admin;
-use crate::console::{filters, units};
+use crate::console::view::layout::Layout;
+use crate::console::view::{filters, units};
 use crate::domain::Context;
 use crate::domain::keyspace::slowlog::{self, Entry};
 use crate::stores::redis::{Client, Cost, Error};

@@ -2,7 +2,7 @@
 //! and of MEMORY DOCTOR, where they exist.
 
 use super::metrics::percent;
-use crate::console::units::{THIN_SPACE, count_text, duration_text, memory_parts, memory_text};
+use crate::console::view::units::{THIN_SPACE, count_text, duration_text, memory_parts, memory_text};
 use crate::domain::redis_metrics::{Counter, Gauge, RedisMetrics, Sums};
 use crate::stores::redis::{Info, Usage};
 

@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::status::ServiceStatus;
 use crate::clock;
-use crate::console::charts::{self, Sparkline};
-use crate::console::units;
+use crate::console::view::charts::{self, Sparkline};
+use crate::console::view::units;
 use crate::domain::health::{Day, Detail, ErrorClass, Incident, LatencyStep, Seconds, Service, Snapshot, State, Uptime};
 
 /// A name and a value; `warn` if the value is above its threshold.

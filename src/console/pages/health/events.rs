@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::RenderCache;
-use crate::console::error::{Error, Result};
-use crate::console::fragment::Fragment;
-use crate::console::session::{SignedIn, Viewer};
+use crate::console::http::error::{Error, Result};
+use crate::console::http::session::{SignedIn, Viewer};
+use crate::console::view::fragment::Fragment;
 use crate::domain::Context;
 use crate::domain::slots::{Holder, Slot, Slots};
 use crate::meter::Meter;

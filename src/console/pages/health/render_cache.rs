@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use askama::Template;
 
 use super::{Card, Live};
-use crate::console::error::Result;
-use crate::console::filters;
-use crate::console::fragment::Fragment;
+use crate::console::http::error::Result;
+use crate::console::view::filters;
+use crate::console::view::fragment::Fragment;
 use crate::domain::Context;
 use crate::domain::health::Service;
 use crate::domain::redis_metrics::Range;

@@ -10,12 +10,12 @@ use serde::Deserialize;
 
 use super::render_cache::ViewKey;
 use super::{Card, IncidentRow, RenderCache, StreamSlots};
-use crate::console::error::{Error, Result};
-use crate::console::fragment::Fragment;
-use crate::console::layout::{Flash, Layout, Section};
-use crate::console::query::Query;
-use crate::console::session::{Admin, Viewer};
-use crate::console::{filters, ranges};
+use crate::console::http::error::{Error, Result};
+use crate::console::http::query::Query;
+use crate::console::http::session::{Admin, Viewer};
+use crate::console::view::fragment::Fragment;
+use crate::console::view::layout::{Flash, Layout, Section};
+use crate::console::view::{filters, ranges};
 use crate::domain::Context;
 use crate::domain::actor::Role;
 use crate::domain::health::{self, Seconds, Service};
@@ -105,7 +105,7 @@ impl ServiceView {
         self.render_cache.get(ctx, ViewKey::One { service: *service, range: *range, may_call_models: *may_call_models }, || {
             let all = ctx.health.incidents();
             let own = || all.iter().filter(|incident| incident.service == *service);
-            Fragment::of(&LiveFragment {
+            Ok(Fragment::of(&LiveFragment {
                 card: Card::of(ctx.health.one(*service), ctx.health.uptime(*service), &all),
                 range: *range,
                 history,
@@ -113,7 +113,7 @@ impl ServiceView {
                 known: own().count(),
                 may_call_models: *may_call_models,
                 down: ctx.health.down().len(),
-            })
+            })?)
         })
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::clock;
-use crate::console::units;
+use crate::console::view::units;
 use crate::domain::health::{Service, Snapshot, State};
 
 pub struct ServiceStatus {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::console::fragment::Fragment;
+use crate::console::view::fragment::Fragment;
 use crate::domain::actor::{Actor, Role};
 use crate::domain::{Context, audit};
 

@@ -2,7 +2,7 @@
 
 use super::{RedisMetrics, Tile, Tone, milliseconds, own_latency, per_second, usage_text};
 use crate::console::pages::cache::metrics::percent;
-use crate::console::units::{count_text, memory_text};
+use crate::console::view::units::{count_text, memory_text};
 use crate::domain::redis_metrics::Counter;
 use crate::stores::redis::{Info, Usage, parts};
 
@@ -140,7 +140,7 @@ const ADVICE: &str = "The allocator ratio is the more accurate one. If it is hig
 fn peak(info: &Info) -> Tile {
     let Some(peak) = info.number("used_memory_peak") else { return Tile::not_available("Peak memory") };
     let used = info.number("used_memory").unwrap_or(0);
-    let (value, unit) = crate::console::units::memory_parts(peak);
+    let (value, unit) = crate::console::view::units::memory_parts(peak);
     let dataset = info.number("used_memory_dataset").zip(info.number("used_memory_overhead"));
     let tile = Tile::new("Peak memory", value, unit);
     let tile = match dataset {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock;
-use crate::console::charts::{self, Area};
-use crate::console::{ranges, units};
+use crate::console::view::charts::{self, Area};
+use crate::console::view::{ranges, units};
 use crate::domain::Context;
 use crate::domain::health::{self, HistoryStep, Seconds, Service, State};
 use crate::domain::redis_metrics::Range;

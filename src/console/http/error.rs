@@ -14,9 +14,10 @@ use serde_json::{Map, Value, json};
 
 use messages::Message;
 
-use super::layout::Theme;
-use super::{filters, paths, request};
 use crate::clock;
+use crate::console::http::request;
+use crate::console::view::layout::Theme;
+use crate::console::view::{filters, paths};
 use crate::domain;
 use crate::domain::health::Service;
 
@@ -264,3 +265,6 @@ pub fn configure_errors(cfg: &mut web::ServiceConfig) {
                 .error_handler(|_, _| Error::NotFound("This page does not exist. Check the address.".to_owned()).into()),
         );
 }
+
+/// Why a page with a form was refused. API clients receive it in a problem document instead of the page.
+pub struct RefusalReason(pub String);

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::Error;
 use crate::clock;
-use crate::console::units;
+use crate::console::view::units;
 use crate::domain::health::Service;
 
 /// The text of one error page.

@@ -5,8 +5,8 @@ use askama::{Result, Values};
 use chrono::{DateTime, Utc};
 
 use super::units::{ago_text, clock_text, count_text, latency_text, memory_text, size_parts, size_text};
-use super::{assets, filetype, icons, name_markup};
 use crate::clock;
+use crate::console::view::{assets, filetype, icons, name_markup};
 
 /// A whole number of any type.
 pub trait Number {

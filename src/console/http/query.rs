@@ -9,15 +9,11 @@ use actix_web::{FromRequest, HttpRequest, web};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
-use super::body::Unread;
+use super::body::{SMALL, Unread};
 use super::error::{Error, Result};
 use super::fields;
 use crate::domain::names::{BucketName, ObjectKey};
 
-/// Bytes of a form. Before a session is known no more is ever buffered.
-pub const SMALL: usize = 16 << 10;
-/// Bytes of a form that names many objects: a thousand keys of 1,024 bytes in base64url, with their ETags, fit.
-pub const BULK: usize = 4 << 20;
 /// Fields of a form, so that its parts do not take more memory than the form.
 const MAX_FIELDS: usize = 20_000;
 
@@ -139,7 +135,8 @@ pub fn key(text: String) -> Result<ObjectKey> {
 
 /// The object key of a form field, in base64url.
 pub fn key_of_field(field: &str) -> Result<ObjectKey> {
-    key(super::paths::from_field(field).ok_or_else(|| Error::BadRequest("The form contains an invalid object key.".to_owned()))?)
+    key(crate::console::view::paths::from_field(field)
+        .ok_or_else(|| Error::BadRequest("The form contains an invalid object key.".to_owned()))?)
 }
 
 #[cfg(test)]

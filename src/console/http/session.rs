@@ -9,9 +9,10 @@ use actix_web::http::header::LOCATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 
 use super::error::{Error, Result};
-use super::layout::{Flash, Frame, Layout, Person, Section};
-use super::{limit, request};
+use super::routes::{Access, Route};
 use crate::config::Config;
+use crate::console::http::{limit, request};
+use crate::console::view::layout::{Flash, Frame, Layout, Person, Section};
 use crate::domain::actor::{Actor, ActorKind, Role};
 use crate::domain::health::{Service, State};
 use crate::domain::sessions::{self, Session};
@@ -105,11 +106,11 @@ fn actor_of(session: &Session, req: &HttpRequest, config: &Config) -> Actor {
 
 /// The session of a token. An error if the rate limit is exceeded. The state of the limit is attached to the request.
 async fn session_of(ctx: &Context, req: &HttpRequest, token: Option<&str>) -> Result<Option<Session>> {
-    let path = req.path();
+    let route = Route::of(req).copied().unwrap_or(Route::new("GET", "", Access::Public));
+    let address = request::client_address(req, &ctx.config.trusted_proxies);
     let in_outage = || ctx.health.state(Service::Postgres) == State::Down;
-    if limit::is_counted(path) && !(limit::is_health(path) && in_outage()) {
-        let address = request::client_address(req, &ctx.config.trusted_proxies);
-        let (session, standing) = if limit::tolerates_stale_session(path) {
+    if route.counted && !(route.without_postgres && in_outage()) {
+        let (session, standing) = if route.tolerates_stale_session {
             limits::enter_lightly(ctx, token, address).await
         } else {
             limits::enter(ctx, token, address).await
@@ -121,14 +122,14 @@ async fn session_of(ctx: &Context, req: &HttpRequest, token: Option<&str>) -> Re
         return Ok(session?);
     }
     let Some(token) = token else { return Ok(None) };
-    let opens_in_outage = limit::is_health(path);
-    if opens_in_outage && let Some(session) = sessions::cached(ctx, token) {
+    if route.without_postgres
+        && let Some(session) = sessions::cached(ctx, token)
+    {
         return Ok(Some(session));
     }
-    let address = request::client_address(req, &ctx.config.trusted_proxies);
     let (session, standing) = limits::find_uncounted(ctx, token, address).await;
     if let Some(standing) = standing
-        && !opens_in_outage
+        && !route.without_postgres
     {
         limit::check(&standing)?;
     }

@@ -5,11 +5,6 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use actix_files::Files;
-use actix_web::dev::{HttpServiceFactory, ServiceRequest, ServiceResponse, fn_service};
-use actix_web::http::header::VARY;
-use actix_web::middleware::{DefaultHeaders, from_fn};
-use actix_web::{guard, web};
 use aws_lc_rs::digest;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -17,28 +12,28 @@ use tempfile::TempDir;
 
 /// The styles of every page in one file, because each request costs a round trip.
 const STYLE: &str = concat!(
-    include_str!("../../static/frame.css"),
-    include_str!("../../static/parts.css"),
-    include_str!("../../static/pages.css"),
+    include_str!("../../../static/frame.css"),
+    include_str!("../../../static/parts.css"),
+    include_str!("../../../static/pages.css"),
     // Last, because it overrides the others on narrow screens.
-    include_str!("../../static/narrow.css"),
+    include_str!("../../../static/narrow.css"),
 );
 
 /// Every file of `static/`.
 pub const FILES: &[(&str, &[u8])] = &[
-    ("app.js", include_bytes!("../../static/app.js")),
-    ("cache.css", include_bytes!("../../static/cache.css")),
-    ("charts.css", include_bytes!("../../static/charts.css")),
-    ("digest.js", include_bytes!("../../static/digest.js")),
-    ("health.css", include_bytes!("../../static/health.css")),
-    ("icon.svg", include_bytes!("../../static/icon.svg")),
-    ("open.svg", include_bytes!("../../static/open.svg")),
-    ("folders.js", include_bytes!("../../static/folders.js")),
-    ("live.js", include_bytes!("../../static/live.js")),
-    ("rows.js", include_bytes!("../../static/rows.js")),
+    ("app.js", include_bytes!("../../../static/app.js")),
+    ("cache.css", include_bytes!("../../../static/cache.css")),
+    ("charts.css", include_bytes!("../../../static/charts.css")),
+    ("digest.js", include_bytes!("../../../static/digest.js")),
+    ("health.css", include_bytes!("../../../static/health.css")),
+    ("icon.svg", include_bytes!("../../../static/icon.svg")),
+    ("open.svg", include_bytes!("../../../static/open.svg")),
+    ("folders.js", include_bytes!("../../../static/folders.js")),
+    ("live.js", include_bytes!("../../../static/live.js")),
+    ("rows.js", include_bytes!("../../../static/rows.js")),
     ("style.css", STYLE.as_bytes()),
-    ("transfer.js", include_bytes!("../../static/transfer.js")),
-    ("upload.js", include_bytes!("../../static/upload.js")),
+    ("transfer.js", include_bytes!("../../../static/transfer.js")),
+    ("upload.js", include_bytes!("../../../static/upload.js")),
 ];
 
 /// Twelve hexadecimal digits of the SHA-256 of all files.
@@ -90,28 +85,4 @@ impl Assets {
     pub fn directory(&self) -> &Path {
         self.0.path()
     }
-}
-
-/// Serves only the files: no directory listing, no other method. During a rolling update, a page of one version may
-/// request its styles from a replica of another version. It receives that replica's files, which are not cached.
-pub fn service(directory: &Path) -> impl HttpServiceFactory + use<> {
-    let missing = fn_service(|req: ServiceRequest| async {
-        let (req, _) = req.into_parts();
-        let page = super::error::not_found(req.clone()).await;
-        Ok(ServiceResponse::new(req, page))
-    });
-    let files = Files::new("/", directory)
-        .use_etag(false)
-        .use_last_modified(false)
-        .disable_content_disposition()
-        .prefer_utf8(true)
-        .try_compressed()
-        .path_filter(|path, _| FILES.iter().any(|(name, _)| path == Path::new(name)))
-        .default_handler(missing)
-        .guard(guard::Any(guard::Get()).or(guard::Head()));
-    web::scope("/static/{version}")
-        .service(files)
-        .default_service(super::routes::refuse("GET, HEAD"))
-        .wrap(DefaultHeaders::new().add((VARY, "accept-encoding")))
-        .wrap(from_fn(super::finish))
 }

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use askama::Template;
 
-use super::error::Result;
-
 #[derive(Clone)]
 pub struct Fragment(Arc<str>);
 
@@ -20,7 +18,7 @@ impl Display for Fragment {
 impl askama::filters::HtmlSafe for Fragment {}
 
 impl Fragment {
-    pub fn of(template: &impl Template) -> Result<Self> {
+    pub fn of(template: &impl Template) -> askama::Result<Self> {
         Ok(Self(template.render()?.into()))
     }
 }

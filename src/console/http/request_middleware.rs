@@ -18,7 +18,8 @@ use futures_util::FutureExt;
 use super::error::{Error, ErrorFormat};
 use super::origin::OriginPolicy;
 use super::request::{self, RequestId};
-use super::{assets, body};
+use crate::console::http::body;
+use crate::console::view::assets;
 use crate::domain::Context;
 use crate::meter::Meter;
 
@@ -28,9 +29,6 @@ const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self';
 
 /// For styles and scripts that are opened directly.
 const ASSET_CSP: &str = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
-
-/// Forms that a read-only console accepts, because they change no data in the stores.
-const ALLOWED_WHEN_READ_ONLY: [&str; 6] = ["/session", "/session/end", "/theme", "/setup", "/counts", "/health/checks"];
 
 pub async fn request_middleware(
     req: ServiceRequest,
@@ -48,18 +46,12 @@ pub async fn request_middleware(
         bind: ctx.as_ref().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ctx| ctx.config.bind.ip()),
     };
     let origin_check = if method.is_safe() { Ok(()) } else { origin_policy.check(req.headers()) };
-    let read_only =
-        ctx.as_ref().is_some_and(|ctx| ctx.config.read_only) && !method.is_safe() && !ALLOWED_WHEN_READ_ONLY.contains(&path.as_str());
     let meter = req.app_data::<web::Data<Meter>>().cloned();
     let _in_flight = meter.as_ref().map(|meter| meter.begin());
     let format = ErrorFormat::of(req.request());
     let handling = async {
         match origin_check {
             Err(error) => Ok(req.into_response(format.answer(&error.into_error(format.is_json())))),
-            Ok(()) if read_only => {
-                let why = "This console is read-only. Browsing and downloading still work.";
-                Ok(req.into_response(format.answer(&Error::Forbidden(why.to_owned()))))
-            }
             Ok(()) => {
                 let req = body::with_timeouts(req);
                 match AssertUnwindSafe(async { next.call(req).await }).catch_unwind().await {

@@ -8,11 +8,15 @@ use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{self, Bytes, BytesMut};
 use futures_util::StreamExt;
 
-use crate::console::error::{Error, Result};
-use crate::console::multipart::drain_payload;
-use crate::console::query::SMALL;
-use crate::console::request;
+use crate::console::http::error::{Error, Result};
+use crate::console::http::multipart::drain_payload;
+use crate::console::http::request;
 use crate::domain::{Context, limits};
+
+/// Bytes of a form. Before a session is known no more is ever buffered.
+pub const SMALL: usize = 16 << 10;
+/// Bytes of a form that names many objects: a thousand keys of 1,024 bytes in base64url, with their ETags, fit.
+pub const BULK: usize = 4 << 20;
 
 /// Bytes of all buffered bodies that are small, and of all others, each with what one address may hold. Large ones cannot
 /// keep small ones, such as sign-ins, from being read.

@@ -13,7 +13,7 @@ use actix_web::web::Bytes;
 use futures_util::Stream;
 use tokio::time::{Instant, Sleep};
 
-pub use buffered::Unread;
+pub use buffered::{BULK, SMALL, Unread};
 
 /// The longest time without any data before the request is aborted.
 const IDLE: Duration = Duration::from_secs(30);

@@ -1,0 +1,16 @@
+//! Request plumbing: routes, sessions, bodies, errors and headers. Imports `view`, which renders error pages, and no page.
+
+pub mod body;
+mod compression;
+pub mod error;
+mod fields;
+pub mod finish;
+pub mod limit;
+pub mod multipart;
+mod origin;
+pub mod query;
+pub mod request;
+pub mod request_middleware;
+pub mod routes;
+pub mod session;
+pub mod static_files;

@@ -1,0 +1,15 @@
+//! What pages are made of: layout, formatting, charts, icons and URLs. Imports neither `http` nor any page.
+
+pub mod assets;
+pub mod charts;
+pub mod cursor_history;
+pub mod events;
+pub mod filetype;
+pub mod filters;
+pub mod fragment;
+pub mod icons;
+pub mod layout;
+pub mod name_markup;
+pub mod paths;
+pub mod ranges;
+pub mod units;
