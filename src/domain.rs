@@ -16,6 +16,7 @@ pub mod objects;
 pub mod overview;
 pub(crate) mod password;
 pub mod preview;
+pub mod problem;
 pub mod reconcile;
 pub mod redis_metrics;
 pub mod secrets;

@@ -21,10 +21,10 @@ use crate::domain::objects::{DeleteOutcome, Listing, Object, ObjectToDelete, Ori
 use crate::domain::overview::{Overview, Stored};
 use crate::domain::preview::{MediaKind, Preview};
 use crate::domain::uploads::Batch;
+use crate::domain::uploads::multipart_list::OpenMarker;
 use crate::domain::uploads::multipart_list::Unfinished;
 use crate::domain::uploads::{File, Page};
 use crate::domain::users::User;
-use crate::stores::s3::OpenMarker;
 
 fn listed(listing: Listing, place: bucket::Location) -> String {
     let layout = layout(HOSTILE, Some(Role::Editor));

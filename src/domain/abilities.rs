@@ -12,7 +12,7 @@ use super::names::BucketName;
 use super::{Context, Error, Result};
 use crate::clock;
 use crate::stores::s3;
-pub use crate::stores::s3::{Abilities, Ability, Probed};
+pub use crate::stores::s3::{Abilities, Ability, KeyRules, Probed};
 
 /// A probe is valid for a day, also across restarts. Older results are still shown, with their age.
 pub(super) static CACHE: Namespace<Probed> = Namespace::new("store-abilities", Duration::from_secs(86_400))

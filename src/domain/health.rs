@@ -31,6 +31,10 @@ pub use record::{FAILURES, RECOVERIES};
 pub use service::Service;
 pub use text::Names;
 
+pub use crate::stores::litellm::ModelCheck;
+pub use crate::stores::postgres::known_migrations;
+pub use crate::stores::postgres::probe::ServerState;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Not checked yet.

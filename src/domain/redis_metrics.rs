@@ -12,11 +12,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Context, Result};
 use crate::clock;
-use crate::stores::redis::{self, BrowseCommands, Info};
+use crate::stores::redis::{self, BrowseCommands};
 
 pub use history::{Point, Range};
 pub use sample::{Counter, Gauge, Sample, Sums};
 pub use sampler::{PERIOD, run};
+
+pub use crate::stores::redis::{Client, Info, Usage, parts};
 
 /// Samples by time; Redis keeps 24 hours.
 const SAMPLES: &str = "larder:samples";
@@ -29,8 +31,8 @@ pub struct RedisMetrics {
     pub info: Info,
     /// Round-trip time, just measured.
     pub ping: Duration,
-    /// `NotPermitted` if the server or the ACL does not allow it.
-    pub slow: std::result::Result<u64, redis::Error>,
+    /// Entries of the slow log. `None` if the server or the ACL does not allow it.
+    pub slow: Option<u64>,
     /// The last hour, oldest first.
     pub samples: Vec<Sample>,
     pub five_minutes: Sums,
@@ -48,7 +50,7 @@ pub async fn load(ctx: &Context, browse: &BrowseCommands<'_>, range: Range) -> R
     let request = async {
         let info = browse.info("everything").await?;
         let ping = browse.ping().await?;
-        Ok::<_, redis::Error>((info, ping, browse.slow_count().await))
+        Ok::<_, redis::Error>((info, ping, browse.slow_count().await.ok()))
     };
     let (response, samples, day, kept) = futures_util::join!(
         request,

@@ -13,7 +13,7 @@ mod value;
 use crate::console::http::session::SignedIn;
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::units;
-use crate::stores::redis::Cost;
+use crate::domain::keyspace::Cost;
 
 /// The tabs of the cache pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

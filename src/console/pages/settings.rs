@@ -16,8 +16,8 @@ use crate::console::view::layout::{Flash, Layout, Section};
 use crate::console::view::{filters, paths};
 use crate::domain::buckets::{self, Settings};
 use crate::domain::names::BucketName;
+use crate::domain::problem::Problem;
 use crate::domain::{self, Context};
-use crate::stores::s3;
 use abilities::AbilityRow;
 
 #[derive(Template)]
@@ -71,10 +71,12 @@ pub async fn probe(editor: Editor, ctx: web::Data<Context>, bucket: Bucket) -> R
     let flash = match domain::abilities::probe(&ctx, &editor.actor, &bucket.0).await {
         Ok(_) => Flash::done("Store features checked again. The results are shown below."),
         Err(domain::Error::Conflict(why)) => Flash::warn(why),
-        Err(domain::Error::S3(s3::Error::Unreachable(_) | s3::Error::SlowDown)) => {
-            Flash::bad("The store did not respond, so its features could not be checked. Earlier results are shown below.")
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => match error.into() {
+            Problem::Unavailable { .. } => {
+                Flash::bad("The store did not respond, so its features could not be checked. Earlier results are shown below.")
+            }
+            problem => return Err(problem.into()),
+        },
     };
     Ok(editor.redirect(&paths::settings(&bucket.0), flash))
 }

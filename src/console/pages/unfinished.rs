@@ -15,9 +15,9 @@ use crate::console::view::layout::{Flash, Layout, Section};
 use crate::console::view::{filters, name_markup, paths};
 use crate::domain::names::BucketName;
 use crate::domain::uploads::Activity;
+use crate::domain::uploads::multipart_list::OpenMarker;
 use crate::domain::uploads::multipart_list::{self, MultipartUpload, Owner, Unfinished};
 use crate::domain::{self, Context};
-use crate::stores::s3::OpenMarker;
 
 /// No store uses longer upload ids.
 const MAX_ID_LENGTH: usize = 1024;

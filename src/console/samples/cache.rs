@@ -11,9 +11,10 @@ use crate::domain::actor::Role;
 use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::Namespace;
 use crate::domain::keyspace::slowlog::Entry;
+use crate::domain::keyspace::{Cost, Described, Elements, Page, Ttl};
 use crate::domain::keyspace::{Group, LargeKey, Name, Progress, Row, Sample, Scan, ScanKind, ScanState, SearchPage, Viewed};
+use crate::domain::redis_metrics::{Client, Info, Usage};
 use crate::domain::redis_metrics::{Point, Range, RedisMetrics, Sums};
-use crate::stores::redis::{Client, Cost, Described, Elements, Error, Info, Page, Ttl, Usage};
 
 const COST: Cost = Cost { commands: 6, time: Duration::from_micros(1_400) };
 const USAGE: Usage = Usage { in_use: 1, idle: 2, waiting: 3, limit: 10 };
@@ -74,7 +75,7 @@ fn metrics(info: &str, points: Option<Vec<Point>>) -> String {
     let metrics = RedisMetrics {
         info: Info::parse(info),
         ping: Duration::from_micros(300),
-        slow: Err(Error::NotPermitted),
+        slow: None,
         samples: Vec::new(),
         five_minutes: Sums::default(),
         hour: Sums::default(),

@@ -3,6 +3,7 @@
 use crate::config::{Config, Stores};
 use crate::console::pages::Refusal;
 use crate::console::view::layout::{Flash, Frame, Layout, Person, Section, Theme};
+use crate::domain::abilities::KeyRules;
 use crate::domain::abilities::{Abilities, Ability, Probed};
 use crate::domain::actor::Role;
 use crate::domain::audit::Event;
@@ -13,7 +14,6 @@ use crate::domain::sessions::Session;
 use crate::domain::uploads::Activity;
 use crate::domain::uploads::multipart_list::{MultipartUpload, Owner, Progress};
 use crate::domain::uploads::{File, FileState};
-use crate::stores::s3::KeyRules;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;

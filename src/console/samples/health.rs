@@ -11,13 +11,13 @@ use super::data::{HOSTILE, layout, noon};
 use crate::console::pages::health::{Card, Live, LiveFragment, ProcessStats, ShowPage, service};
 use crate::console::view::fragment::Fragment;
 use crate::domain::actor::Role;
+use crate::domain::health::ServerState;
 use crate::domain::health::{
     CheckError, Day, Detail, ErrorClass, HistoryStep, Hour, Incident, LatencyStep, Names, RedisDetail, Seconds, Service, Snapshot, State,
     Uptime,
 };
 use crate::domain::redis_metrics::Range;
 use crate::meter::Load;
-use crate::stores::postgres::probe::ServerState;
 
 fn failure() -> CheckError {
     CheckError::new(ErrorClass::Timeout, HOSTILE)

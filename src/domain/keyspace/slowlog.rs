@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::change::resource;
 use super::name::is_own;
+use super::server::{Permitted, permitted};
 use crate::domain::actor::Actor;
 use crate::domain::{Context, Result, audit};
-use crate::stores::redis::{self, BrowseCommands, SlowCommand};
+use crate::stores::redis::{BrowseCommands, SlowCommand};
 
 /// Commands whose first argument is a key name, which admins may see.
 const OF_ONE_KEY: [&str; 44] = [
@@ -32,17 +33,11 @@ pub struct Entry {
 }
 
 /// Newest first. With `values`, an audit event is recorded before the entries are read.
-pub async fn read(
-    ctx: &Context,
-    browse: &BrowseCommands<'_>,
-    actor: &Actor,
-    count: usize,
-    values: bool,
-) -> Result<std::result::Result<Vec<Entry>, redis::Error>> {
+pub async fn read(ctx: &Context, browse: &BrowseCommands<'_>, actor: &Actor, count: usize, values: bool) -> Result<Permitted<Vec<Entry>>> {
     if values {
         audit::record_with_retry(ctx, actor, "cache.slowlog", &resource(""), json!({})).await?;
     }
-    let slow = browse.slow(count).await;
+    let slow = permitted(ctx, browse.slow(count).await)?;
     Ok(slow.map(|slow| slow.into_iter().map(|slow| entry(ctx, slow, values)).collect()))
 }
 

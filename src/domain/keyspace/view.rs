@@ -31,6 +31,10 @@ pub async fn view(ctx: &Context, browse: &BrowseCommands<'_>, name: Name, from: 
     let page = match page {
         // The type changed between the two requests.
         Err(redis::Error::WrongType) => return Err(Error::Conflict(format!("{name} has just been replaced. Reload the page."))),
+        Err(redis::Error::Other(_)) if !from.is_empty() => {
+            let why = "The address contains an invalid position in this value. Open the value from its start.";
+            return Err(Error::refused("position", why));
+        }
         page => page?,
     };
     Ok(Viewed { name, described, encoding: encoding.ok().flatten(), page })

@@ -20,7 +20,7 @@ use crate::domain::transfer_counters::UploadOutcome;
 use crate::domain::{Context, Error, Result, abilities, audit, objects};
 use crate::schema::files;
 use crate::stores::s3;
-use crate::stores::s3::OpenMarker;
+pub use crate::stores::s3::OpenMarker;
 
 /// Uploads per page; the parts of each are requested.
 pub const PAGE: i32 = 20;

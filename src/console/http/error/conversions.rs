@@ -2,66 +2,31 @@
 
 use super::Error;
 use crate::domain;
-use crate::domain::health::Service;
-use crate::stores::{postgres, redis, s3};
+use crate::domain::problem::Problem;
 
 impl From<domain::Error> for Error {
     fn from(error: domain::Error) -> Self {
-        match error {
-            domain::Error::NotFound(why) => Self::NotFound(why),
-            domain::Error::Refused { why, .. } => Self::Unprocessable(why),
-            domain::Error::Conflict(why) | domain::Error::Cancelled(why) => Self::Conflict(why),
-            domain::Error::Forbidden(why) => Self::Forbidden(why),
-            domain::Error::TooLarge(why) => Self::TooLarge(why),
-            domain::Error::Busy { why, retry_after } => Self::Busy { why, retry_after },
-            domain::Error::TooMany { why, retry_after } => {
+        Problem::from(error).into()
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::NotFound(why) => Self::NotFound(why),
+            Problem::BadRequest(why) => Self::BadRequest(why),
+            Problem::Unprocessable(why) => Self::Unprocessable(why),
+            Problem::Conflict(why) => Self::Conflict(why),
+            Problem::Forbidden(why) => Self::Forbidden(why),
+            Problem::TooLarge(why) => Self::TooLarge(why),
+            Problem::Busy { why, retry_after } => Self::Busy { why, retry_after },
+            Problem::TooMany { why, retry_after } => {
                 let seconds = retry_after.as_secs().max(1);
                 Self::TooManyRequests { why: format!("{why} Try again in {seconds} seconds."), retry_after }
             }
-            domain::Error::Internal(why) => Self::Internal(why),
-            domain::Error::Postgres(error) => error.into(),
-            domain::Error::S3(error) => error.into(),
-            domain::Error::Redis(error) => error.into(),
-        }
-    }
-}
-
-impl From<postgres::Error> for Error {
-    fn from(error: postgres::Error) -> Self {
-        match error {
-            postgres::Error::Unreachable(_) | postgres::Error::Timeout => {
-                Self::Unavailable { service: Service::Postgres, cause: error.to_string() }
-            }
-            error => Self::Internal(error.to_string()),
-        }
-    }
-}
-
-impl From<s3::Error> for Error {
-    fn from(error: s3::Error) -> Self {
-        match error {
-            s3::Error::NoSuchBucket => Self::NotFound("Bucket not found. It may have been deleted.".to_owned()),
-            s3::Error::NoSuchKey => Self::NotFound("Object not found. It may have been deleted.".to_owned()),
-            s3::Error::AccessDenied => Self::Forbidden(
-                "The object store denied access to Larder's access key. The operator of the store can grant the key this permission."
-                    .to_owned(),
-            ),
-            s3::Error::PreconditionFailed => {
-                Self::Conflict("The object was changed after you opened it, so nothing was done. Reload and try again.".to_owned())
-            }
-            s3::Error::BucketNotEmpty => Self::Conflict("The bucket is not empty. Delete its objects first.".to_owned()),
-            s3::Error::BucketExists => Self::Conflict("A bucket with this name already exists.".to_owned()),
-            s3::Error::InvalidKey(why) => Self::Unprocessable(why),
-            s3::Error::InvalidRequest(_) => {
-                Self::BadRequest("The store rejected this request. The link may be outdated: go back and open the page again.".to_owned())
-            }
-            s3::Error::NotSupported => Self::Unprocessable("This store does not support this operation.".to_owned()),
-            s3::Error::NoSpace => Self::NoSpace,
-            // Errors of the store, which may be temporary.
-            s3::Error::SlowDown | s3::Error::Unreachable(_) | s3::Error::ChecksumMismatch | s3::Error::Other(_) => {
-                Self::Unavailable { service: Service::S3, cause: error.to_string() }
-            }
-            error => Self::Internal(error.to_string()),
+            Problem::NoSpace => Self::NoSpace,
+            Problem::Unavailable { service, cause } => Self::Unavailable { service, cause },
+            Problem::Internal(why) => Self::Internal(why),
         }
     }
 }
@@ -69,22 +34,5 @@ impl From<s3::Error> for Error {
 impl From<askama::Error> for Error {
     fn from(error: askama::Error) -> Self {
         Self::Internal(error.to_string())
-    }
-}
-
-impl From<redis::Error> for Error {
-    fn from(error: redis::Error) -> Self {
-        match error {
-            redis::Error::NotPermitted => Self::Forbidden(
-                "Redis does not permit this for the user that Larder reads with. The operator of Redis can grant this permission."
-                    .to_owned(),
-            ),
-            redis::Error::WrongType => Self::Conflict("The key was replaced by a key of another type. Reload the page.".to_owned()),
-            redis::Error::OutOfMemory => {
-                Self::Conflict("Redis is out of memory. Delete single keys, clear a namespace or raise maxmemory first.".to_owned())
-            }
-            redis::Error::ReadOnly => Self::Conflict("This Redis server is a read-only replica. Nothing was changed.".to_owned()),
-            error => Self::Unavailable { service: Service::Redis, cause: error.to_string() },
-        }
     }
 }

@@ -17,8 +17,8 @@ use crate::console::pages::{Refusal, ok, unprocessable};
 use crate::console::view::layout::{Flash, Layout, Section};
 use crate::console::view::{filters, paths};
 use crate::domain::keyspace::{self, Name, Viewed};
+use crate::domain::keyspace::{BYTES, Cost, Elements, Pairs, Ttl};
 use crate::domain::{self, Context};
-use crate::stores::redis::{BYTES, Cost, Elements, Pairs, Ttl};
 
 #[derive(Template)]
 #[template(path = "pages/cache_key.html")]
@@ -188,12 +188,7 @@ async fn page(admin: &SignedIn, ctx: &Context, query: ShowQuery) -> Result<ShowP
     let name = name(&query.k)?;
     let browse = ctx.redis.browse();
     let viewed = match keyspace::view(ctx, &browse, name, &query.from).await {
-        // The position is invalid; the key exists.
-        Err(domain::Error::Redis(crate::stores::redis::Error::Other(_))) => {
-            return Err(Error::BadRequest(
-                "The address contains an invalid position in this value. Open the value from its start.".to_owned(),
-            ));
-        }
+        Err(domain::Error::Refused { field: "position", why }) => return Err(Error::BadRequest(why)),
         viewed => viewed?,
     };
     let layout = admin.layout(viewed.name.to_string(), Section::Cache).with_parents(parents("Keys", "/cache/keys"));

@@ -12,8 +12,8 @@ use crate::console::pages::{Refusal, ok, unprocessable};
 use crate::console::view::layout::Layout;
 use crate::console::view::{filters, paths, units};
 use crate::domain::keyspace::{self, KINDS, Row, Search, SearchPage};
+use crate::domain::keyspace::{Cost, Ttl};
 use crate::domain::{self, Context, limits};
-use crate::stores::redis::{Cost, Ttl};
 
 #[derive(Template)]
 #[template(path = "pages/cache_keys.html")]

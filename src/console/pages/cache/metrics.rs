@@ -14,8 +14,8 @@ use crate::console::view::charts::{self, Area};
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::{filters, ranges, units};
 use crate::domain::Context;
-use crate::domain::redis_metrics::{self, Point, Range, RedisMetrics};
-use crate::stores::redis::Cost;
+use crate::domain::keyspace::Cost;
+use crate::domain::redis_metrics::{self, Point, Range, RedisMetrics, Usage};
 
 #[derive(Template)]
 #[template(path = "pages/cache.html")]
@@ -49,7 +49,7 @@ pub struct ShowQuery {
 }
 
 impl ShowPage {
-    pub fn of(layout: Layout, metrics: &RedisMetrics, usage: [crate::stores::redis::Usage; 2], cost: Cost) -> Self {
+    pub fn of(layout: Layout, metrics: &RedisMetrics, usage: [Usage; 2], cost: Cost) -> Self {
         Self {
             tabs: Tabs::of(&layout, Some(Tab::Metrics)),
             layout,

@@ -15,8 +15,8 @@ use crate::console::view::{filters, paths, units};
 use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::{self, Namespace};
 use crate::domain::keyspace::{self, Group, LIVES, Sample, ScanKind};
+use crate::domain::keyspace::{Cost, literal};
 use crate::domain::{self, Context, limits};
-use crate::stores::redis::{Cost, literal};
 
 /// Key prefixes in the table.
 const MAX_PREFIXES: usize = 60;

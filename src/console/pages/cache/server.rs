@@ -14,22 +14,12 @@ use crate::console::view::layout::Layout;
 use crate::console::view::{filters, units};
 use crate::domain::Context;
 use crate::domain::keyspace::slowlog::{self, Entry};
-use crate::stores::redis::{Client, Cost, Error};
+use crate::domain::keyspace::{self, Cost, Permitted};
+use crate::domain::redis_metrics::Client;
 
 /// Rows of the slow log; Redis keeps 128 entries by default.
 const MAX_SLOW_COMMANDS: usize = 128;
 const MAX_CLIENTS: usize = 500;
-
-/// The server's answer, or the name of the Redis user that lacks the permission.
-pub type Permitted<T> = std::result::Result<T, String>;
-
-fn permitted<T>(ctx: &Context, answer: std::result::Result<T, Error>) -> Result<Permitted<T>> {
-    match answer {
-        Ok(answer) => Ok(Ok(answer)),
-        Err(Error::NotPermitted) => Ok(Err(ctx.redis.browse_user().to_owned())),
-        Err(error) => Err(error.into()),
-    }
-}
 
 #[derive(Template)]
 #[template(path = "pages/cache_slowlog.html")]
@@ -92,7 +82,7 @@ pub async fn slowlog(admin: Admin, ctx: web::Data<Context>, query: Query) -> Res
     let browse = ctx.redis.browse();
     let entries = slowlog::read(&ctx, &browse, &admin.actor, MAX_SLOW_COMMANDS, values).await?;
     let (layout, tabs) = tab_layout(&admin, Tab::Slow);
-    let result = permitted(&ctx, entries)?.map(SlowRow::all);
+    let result = entries.map(SlowRow::all);
     ok(&SlowPage { layout, tabs, result, values, cost: browse.cost() })
 }
 
@@ -127,7 +117,7 @@ impl ClientsPage {
 
 pub async fn clients(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
     let browse = ctx.redis.browse();
-    let mut result = permitted(&ctx, browse.clients().await)?;
+    let mut result = keyspace::clients(&ctx, &browse).await?;
     let mut count = 0;
     if let Ok(clients) = &mut result {
         count = clients.len();
@@ -173,7 +163,7 @@ pub struct SettingsQuery {
 pub async fn settings(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query = query.read::<SettingsQuery>()?.q;
     let browse = ctx.redis.browse();
-    let mut result = permitted(&ctx, browse.settings("*").await)?;
+    let mut result = keyspace::settings(&ctx, &browse).await?;
     if let Ok(settings) = &mut result {
         let wanted = query.trim().to_lowercase();
         settings.retain(|(name, _)| name.contains(&wanted));

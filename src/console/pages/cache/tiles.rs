@@ -4,7 +4,7 @@
 use super::metrics::percent;
 use crate::console::view::units::{THIN_SPACE, count_text, duration_text, memory_parts, memory_text};
 use crate::domain::redis_metrics::{Counter, Gauge, RedisMetrics, Sums};
-use crate::stores::redis::{Info, Usage};
+use crate::domain::redis_metrics::{Info, Usage};
 
 mod more;
 

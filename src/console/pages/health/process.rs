@@ -6,7 +6,6 @@ use crate::clock;
 use crate::console::view::units;
 use crate::domain::Context;
 use crate::meter::{self, Load, Meter};
-use crate::stores::postgres;
 
 #[derive(Clone, Debug)]
 pub struct ProcessStats {
@@ -35,7 +34,7 @@ impl ProcessStats {
             uploads: ctx.upload_memory.in_progress(),
             load: meter.load(),
             consoles: ctx.health.consoles(),
-            migrations: ctx.health.migrations().map(|ran| (ran, postgres::known_migrations())),
+            migrations: ctx.health.migrations().map(|ran| (ran, crate::domain::health::known_migrations())),
             warnings: if signed_in { ctx.config.warnings() } else { Vec::new() },
         }
     }

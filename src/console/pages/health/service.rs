@@ -18,10 +18,10 @@ use crate::console::view::layout::{Flash, Layout, Section};
 use crate::console::view::{filters, ranges};
 use crate::domain::Context;
 use crate::domain::actor::Role;
+use crate::domain::health::ModelCheck;
 use crate::domain::health::{self, Seconds, Service};
 use crate::domain::redis_metrics::Range;
 use crate::ready::Ready;
-use crate::stores::litellm::ModelCheck;
 
 pub use history::{History, HistoryCache};
 

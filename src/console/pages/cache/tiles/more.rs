@@ -4,7 +4,7 @@ use super::{RedisMetrics, Tile, Tone, milliseconds, own_latency, per_second, usa
 use crate::console::pages::cache::metrics::percent;
 use crate::console::view::units::{count_text, memory_text};
 use crate::domain::redis_metrics::Counter;
-use crate::stores::redis::{Info, Usage, parts};
+use crate::domain::redis_metrics::{Info, Usage, parts};
 
 const MIB: i64 = 1 << 20;
 /// MEMORY DOCTOR does not report on less data than this.
@@ -226,14 +226,14 @@ fn errors(metrics: &RedisMetrics) -> Tile {
 
 fn slow(metrics: &RedisMetrics) -> Tile {
     match &metrics.slow {
-        Ok(count) => Tile::new("Slow log", count_text(*count), if *count == 1 { "command" } else { "commands" })
+        Some(count) => Tile::new("Slow log", count_text(*count), if *count == 1 { "command" } else { "commands" })
             .line("most recent entries kept by the server")
             .with_explanation(
                 "commands that took longer than slowlog-log-slower-than, 10 ms by default",
                 "SLOWLOG LEN",
                 "Check the slow log: a slow command blocks all others.",
             ),
-        Err(_) => Tile::new("Slow log", "not permitted".into(), "").line("for the Redis user that Larder reads with"),
+        None => Tile::new("Slow log", "not permitted".into(), "").line("for the Redis user that Larder reads with"),
     }
 }
 
