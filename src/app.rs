@@ -143,8 +143,12 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     Ok(Running { address, ctx, ready, setup, server: handle, serving, background, _assets: assets })
 }
 
-/// Serves until SIGTERM or SIGINT; stops the embedded servers last.
-pub async fn serve(config: Config, embedded: Option<Servers>) -> anyhow::Result<()> {
+/// Shows the URL of Larder and, before the first admin exists, the setup link.
+pub type Announce = fn(url: &str, setup_link: Option<&str>);
+
+/// Serves until SIGTERM or SIGINT; stops the embedded servers last. With embedded servers, `announce` is called when Larder is
+/// ready.
+pub async fn serve(config: Config, embedded: Option<Servers>, announce: Announce) -> anyhow::Result<()> {
     for warning in config.warnings() {
         log::warn!("{warning}");
     }
@@ -153,7 +157,7 @@ pub async fn serve(config: Config, embedded: Option<Servers>) -> anyhow::Result<
     let running = start(config).await?;
     if is_embedded {
         let link = running.setup.wait().await;
-        crate::cli::announce(&public_url.unwrap_or_else(|| format!("http://{}", running.address)), link.as_deref());
+        announce(&public_url.unwrap_or_else(|| format!("http://{}", running.address)), link.as_deref());
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

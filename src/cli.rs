@@ -18,7 +18,7 @@ use crate::domain::names::BucketName;
 use crate::embedded::{self, Servers};
 use crate::stores::postgres;
 
-pub use announce::announce;
+use announce::announce;
 pub use logging::start as start_logging;
 
 /// The admin console for the storage behind an application.
@@ -84,7 +84,7 @@ pub async fn run() -> anyhow::Result<()> {
 
 async fn serve(embedded: bool) -> anyhow::Result<()> {
     if !embedded {
-        return app::serve(Config::from_env(Stores::FromEnvironment)?, None).await;
+        return app::serve(Config::from_env(Stores::FromEnvironment)?, None, announce).await;
     }
     // Validate the configuration first, since the servers take a second to start.
     let placeholder = EmbeddedUrls {
@@ -99,7 +99,7 @@ async fn serve(embedded: bool) -> anyhow::Result<()> {
     print_line(&format!("Starting PostgreSQL, Redis and S3 with their data in {} ...", directory.display()));
     let servers = start_servers().await?;
     let config = Config::from_env(Stores::Embedded(servers.urls()))?;
-    app::serve(config, Some(servers)).await
+    app::serve(config, Some(servers), announce).await
 }
 
 async fn start_servers() -> Result<Servers, anyhow::Error> {

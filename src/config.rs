@@ -1,6 +1,8 @@
 //! `Config::from_env` reads the environment once. All errors are reported together, and secrets cannot be printed.
 
+pub mod bucket_rules;
 mod network;
+pub mod postgres_url;
 mod read;
 mod redis_url;
 mod services;
@@ -176,6 +178,11 @@ impl EmbeddedUrls {
     pub fn redis_browse_url(&self) -> String {
         self.redis_url.replacen("?pass=", "?user=larder-browse&pass=", 1)
     }
+}
+
+/// Whether `LOG_FORMAT` is `json`, for the log of errors in the configuration itself.
+pub fn logs_json() -> bool {
+    std::env::var_os("LOG_FORMAT").is_some_and(|format| format == "json")
 }
 
 impl Config {

@@ -9,8 +9,8 @@ pub mod view;
 pub(crate) use http::routes::routes;
 pub use http::routes::{Access, Route};
 use pages::{
-    audit, batch, bucket, buckets, cache, deletions, download, folders, health, links, object, overview, receive, resumable, sessions,
-    settings, setup, theme, unfinished, uploads, users,
+    audit, batch, bucket, buckets, cache, deletions, download, health, object, overview, receive, resumable, sessions, settings, setup,
+    theme, unfinished, uploads, users,
 };
 
 routes! {
@@ -27,11 +27,11 @@ routes! {
     "/buckets/{bucket}/unfinished" { GET Viewer unfinished::index; }
     "/buckets/{bucket}/unfinished/deletion" { POST Editor unfinished::delete; }
     "/buckets/{bucket}/deletion" { POST Admin settings::delete; }
-    "/buckets/{bucket}/folders" { POST Editor folders::create; }
+    "/buckets/{bucket}/folders" { POST Editor bucket::folders::create; }
     "/buckets/{bucket}/object" { GET Viewer object::show; }
     "/buckets/{bucket}/download" { GET Viewer download::show; }
     "/buckets/{bucket}/preview" { GET Viewer download::preview; }
-    "/buckets/{bucket}/links" { POST Editor links::create; }
+    "/buckets/{bucket}/links" { POST Editor object::links::create; }
     "/buckets/{bucket}/deletions" { GET Editor deletions::show; POST Editor deletions::create; }
     "/buckets/{bucket}/uploads" { POST Editor(uncounted) receive::create; }
     "/buckets/{bucket}/uploads/resumable" { POST Editor(uncounted) resumable::create; }
@@ -46,9 +46,9 @@ routes! {
     "/cache/namespaces" { GET Viewer cache::namespaces::index; }
     "/cache/namespaces/samples" { POST Viewer cache::namespaces::sample; }
     "/cache/namespaces/clearings" { POST Admin cache::namespaces::clear; }
-    "/cache/slowlog" { GET Admin cache::server::slowlog; }
-    "/cache/clients" { GET Admin cache::server::clients; }
-    "/cache/settings" { GET Admin cache::server::settings; }
+    "/cache/slowlog" { GET Admin cache::slowlog::show; }
+    "/cache/clients" { GET Admin cache::clients::index; }
+    "/cache/settings" { GET Admin cache::settings::show; }
     "/cache/keys" { GET Admin cache::keys::index; }
     "/cache/keys/deletions" { POST Admin cache::scans::delete; }
     "/cache/key" { GET Admin cache::key::show; }

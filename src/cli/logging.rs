@@ -8,8 +8,7 @@ use env_logger::{Builder, Env};
 /// `RUST_LOG` sets the log level (default `info`), `LOG_FORMAT` the format.
 pub fn start() {
     let mut builder = Builder::from_env(Env::default().default_filter_or("info"));
-    // Read here as well as in `config`, because errors of the configuration are logged too.
-    if std::env::var_os("LOG_FORMAT").is_some_and(|format| format == "json") {
+    if crate::config::logs_json() {
         builder.format(|out, record| {
             let line = json(record.level(), record.target(), &record.args().to_string());
             writeln!(out, "{line}")

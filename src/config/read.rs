@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::postgres_url::PostgresUrl;
 use super::{
-    ConfigErrors, EmbeddedUrls, Environment, FirstAdmin, LinkKey, Network, RedisConfig, S3Config, Secret, UploadConfig, redis_url,
+    ConfigErrors, EmbeddedUrls, Environment, FirstAdmin, LinkKey, Network, RedisConfig, S3Config, Secret, UploadConfig, bucket_rules,
+    redis_url,
 };
 
 pub(super) struct Reader<'a> {
@@ -203,10 +205,10 @@ impl<'a> Reader<'a> {
         }
         let example = "DATABASE_URL=postgres://larder:password@127.0.0.1:5432/larder";
         let url = self.required(&["DATABASE_URL"], example);
-        if !url.is_empty() && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            self.error("DATABASE_URL", "does not begin with postgres:// or postgresql://", example);
-        } else if !url.is_empty() && crate::stores::postgres::check_url(&url).is_err() {
-            self.error("DATABASE_URL", "is not a Postgres connection string", example);
+        if !url.is_empty()
+            && let Err(why) = PostgresUrl::parse(&url)
+        {
+            self.error("DATABASE_URL", &why, example);
         }
         Secret::new(url)
     }
@@ -267,7 +269,7 @@ impl<'a> Reader<'a> {
             .filter(|name| !name.is_empty())
             .collect();
         for name in &buckets {
-            let broken = crate::domain::names::violated_bucket_rules(name);
+            let broken = bucket_rules::violated(name);
             if !broken.is_empty() {
                 self.error("S3_BUCKETS", &format!("contains {name:?}: {}", broken.join(" ")), "S3_BUCKETS=sme-files,invoices");
             }

@@ -7,9 +7,7 @@ pub mod buckets;
 pub mod cache;
 pub mod deletions;
 pub mod download;
-pub mod folders;
 pub mod health;
-pub mod links;
 pub mod object;
 pub mod overview;
 pub mod receive;
@@ -28,7 +26,6 @@ use actix_web::http::header::CONTENT_TYPE;
 use askama::Template;
 
 use super::http::error::{RefusalReason, Result};
-use crate::domain::uploads::Activity;
 
 /// For chronological lists, whose cursor only leads to older entries: they have `First` but no `Previous`.
 const NO_PREVIOUS: Option<String> = None;
@@ -77,17 +74,6 @@ pub(super) fn refused(status: StatusCode, page: &impl RefusedPage) -> Result<Htt
 /// 422: the same page again, with the user's input.
 pub(super) fn unprocessable(page: &impl RefusedPage) -> Result<HttpResponse> {
     refused(StatusCode::UNPROCESSABLE_ENTITY, page)
-}
-
-/// Tone, icon and label for the activity of an unfinished upload, the same on every page.
-fn activity_badge(activity: Activity) -> (&'static str, &'static str, &'static str) {
-    match activity {
-        Activity::Receiving => ("off", "upload", "Uploading"),
-        Activity::Waiting => ("off", "pause", "Waiting to be resumed"),
-        Activity::Received => ("off", "check", "Waiting for completion"),
-        Activity::Publishing => ("ok", "check", "Storing"),
-        Activity::Stopped => ("warn", "pause", "Stopped"),
-    }
 }
 
 /// A rejected form field, with the reason shown next to it.

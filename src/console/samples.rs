@@ -10,9 +10,7 @@ use uuid::Uuid;
 
 use data::{HOSTILE, bucket, config, events, files, key, layout, listing, noon, open_uploads, probed, refusal};
 
-use super::pages::{
-    audit, batch, bucket, buckets, deletions, links, object, overview, sessions, settings, setup, unfinished, uploads, users,
-};
+use super::pages::{audit, batch, bucket, buckets, deletions, object, overview, sessions, settings, setup, unfinished, uploads, users};
 use super::view::fragment::Fragment;
 use crate::domain::actor::Role;
 use crate::domain::buckets::{Bucket, BucketList, BucketStats, Settings, Versioning};
@@ -130,7 +128,9 @@ fn deletion_pages() -> Vec<(&'static str, String)> {
         ("deletions-result", deletions::ResultPage::of(layout("Deleted", Some(Role::Editor)), bucket(), outcomes).render().unwrap()),
         (
             "links",
-            links::ShowPage { layout: layout("Link", Some(Role::Editor)), bucket: bucket(), key: key(HOSTILE), link }.render().unwrap(),
+            object::links::ShowPage { layout: layout("Link", Some(Role::Editor)), bucket: bucket(), key: key(HOSTILE), link }
+                .render()
+                .unwrap(),
         ),
     ]
 }
@@ -191,7 +191,7 @@ fn other_pages() -> Vec<(&'static str, String)> {
         events,
     };
     let index = |figures| {
-        let services = health::snapshots().iter().map(super::pages::health::ServiceStatus::of).collect();
+        let services = health::snapshots().iter().map(super::view::service_status::ServiceStatus::of).collect();
         let live = Fragment::of(&overview::LiveFragment { services, figures, is_admin: true }).unwrap();
         overview::IndexPage { layout: layout("Overview", Some(Role::Admin)), now: noon(), live }
     };

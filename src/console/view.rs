@@ -1,6 +1,8 @@
 //! What pages are made of: layout, formatting, charts, icons and URLs. Imports neither `http` nor any page.
 
 pub mod assets;
+pub mod badge;
+pub mod breadcrumbs;
 pub mod charts;
 pub mod cursor_history;
 pub mod events;
@@ -12,4 +14,6 @@ pub mod layout;
 pub mod name_markup;
 pub mod paths;
 pub mod ranges;
+pub mod service_status;
 pub mod units;
+pub mod upload_row;

@@ -12,8 +12,9 @@ use serde_json::json;
 use super::abilities::{self, Probed};
 use super::actor::Actor;
 use super::audit;
-use super::names::{BucketName, violated_bucket_rules};
+use super::names::BucketName;
 use super::{Context, Error, Result, overview};
+use crate::config::bucket_rules;
 use crate::stores::s3;
 pub use crate::stores::s3::Versioning;
 
@@ -217,7 +218,7 @@ async fn ensure_once(ctx: &Context) -> Result<()> {
 }
 
 async fn create_if_missing(ctx: &Context, name: &str) -> std::result::Result<(), s3::Error> {
-    debug_assert!(violated_bucket_rules(name).is_empty(), "validated by the configuration");
+    debug_assert!(bucket_rules::violated(name).is_empty(), "validated by the configuration");
     match ctx.s3.head_bucket(name).await {
         Ok(()) => Ok(()),
         Err(s3::Error::NoSuchBucket) => match ctx.s3.create_bucket(name).await {

@@ -1,5 +1,6 @@
 //! Bucket names and object keys as types, with S3's naming rules.
 
+use crate::config::bucket_rules;
 use std::fmt;
 
 /// The name of an existing bucket: anything that S3 ever accepted.
@@ -13,9 +14,9 @@ impl BucketName {
         ((3..=63).contains(&name.len()) && legal && !name.contains("..") && !name.starts_with('.')).then(|| Self(name.to_owned()))
     }
 
-    /// A name for a new bucket, checked by [`violated_bucket_rules`].
+    /// A name for a new bucket, checked by [`bucket_rules::violated`].
     pub fn for_new(name: &str) -> Result<Self, Vec<String>> {
-        let broken = violated_bucket_rules(name);
+        let broken = bucket_rules::violated(name);
         if broken.is_empty() { Ok(Self(name.to_owned())) } else { Err(broken) }
     }
 
@@ -33,36 +34,6 @@ impl fmt::Display for BucketName {
 /// Text that Postgres can store: NUL is replaced by U+FFFD.
 pub(super) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
-}
-
-/// Each rule for general purpose buckets that `name` violates, as a sentence.
-/// Source: Amazon S3 User Guide, "Bucket naming rules".
-pub fn violated_bucket_rules(name: &str) -> Vec<String> {
-    let mut broken = Vec::new();
-    let mut rule = |is_broken: bool, sentence: &str| {
-        if is_broken {
-            broken.push(sentence.to_owned());
-        }
-    };
-    rule(name.len() < 3 || name.len() > 63, "The name must have 3 to 63 characters.");
-    rule(name.chars().any(|c| c.is_ascii_uppercase()), "Uppercase letters are not allowed.");
-    rule(
-        name.chars().any(|c| !c.is_ascii_alphanumeric() && c != '-' && c != '.'),
-        "Only lowercase letters, digits, dots and hyphens are allowed.",
-    );
-    let ends_well = [name.chars().next(), name.chars().next_back()].into_iter().flatten().all(|c| c.is_ascii_alphanumeric());
-    rule(!ends_well, "The name must start and end with a letter or digit.");
-    rule(name.contains("..") || name.contains(".-") || name.contains("-."), "A dot must not be next to another dot or a hyphen.");
-    rule(name.parse::<std::net::Ipv4Addr>().is_ok(), "The name must not look like an IP address.");
-    rule(
-        ["xn--", "sthree-", "amzn-s3-demo-"].iter().any(|prefix| name.starts_with(prefix)),
-        "Names that start with xn--, sthree- or amzn-s3-demo- are reserved.",
-    );
-    rule(
-        ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|suffix| name.ends_with(suffix)),
-        "Names that end with -s3alias, --ol-s3, .mrap, --x-s3 or --table-s3 are reserved.",
-    );
-    broken
 }
 
 /// A key: 1 to 1,024 bytes of UTF-8, without further restrictions.
@@ -118,11 +89,11 @@ mod tests {
             ("xn--abc", "start with"),
             ("abc-s3alias", "end with"),
         ] {
-            let broken = violated_bucket_rules(name);
+            let broken = bucket_rules::violated(name);
             assert!(broken.iter().any(|rule| rule.contains(word)), "{name}: {broken:?}");
         }
         for name in ["new", "sme-files", "a.b.c", "123", &"a".repeat(63)] {
-            assert_eq!(violated_bucket_rules(name), Vec::<String>::new(), "{name}");
+            assert_eq!(bucket_rules::violated(name), Vec::<String>::new(), "{name}");
         }
     }
 

@@ -10,6 +10,8 @@ use crate::stores::s3::Conditions;
 pub use text::json;
 use text::{looks_binary, text_preview};
 
+/// Previews of one person that are computed at the same time.
+pub const MAX_PER_PERSON: usize = 8;
 /// Maximum length of a text preview in bytes.
 pub const TEXT_LIMIT: u64 = 256 << 10;
 /// Maximum number of displayed CSV rows.

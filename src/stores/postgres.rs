@@ -14,7 +14,6 @@ use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::deadpool::{self, Object};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError};
 
-pub use connect::check_url;
 pub use migrate::{applied, known_migrations, may_migrate, migrate, revert};
 
 use crate::config::Secret;

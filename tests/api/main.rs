@@ -1,21 +1,14 @@
-//! Floor 3, JSON: what programs ask.
+//! The endpoints for programs, and the command line.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic fails the test")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
-mod alerts;
 mod command_line;
-mod deploy;
 mod health;
-mod kubernetes;
-mod language;
 mod metrics;
 mod observatory;
-mod policies;
-mod roles;
-mod systemd;
 
 use support::TestApp;
 

@@ -6,8 +6,8 @@
 mod support;
 
 mod abilities;
+mod commands;
 mod http;
-mod layers;
 mod litellm;
 mod migrations;
 mod open;

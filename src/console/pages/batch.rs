@@ -6,12 +6,13 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::ok;
-use super::uploads::Row;
 use crate::console::http::error::{Error, Result};
 use crate::console::http::query::Query;
 use crate::console::http::session::Viewer;
+use crate::console::view::breadcrumbs::Crumb;
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::units::count_text;
+use crate::console::view::upload_row::UploadRow;
 use crate::console::view::{filters, paths};
 use crate::domain::Context;
 use crate::domain::names::BucketName;
@@ -21,7 +22,7 @@ use crate::domain::uploads::{self, BATCH_PAGE, Batch};
 #[template(path = "pages/batch.html")]
 pub struct ShowPage {
     pub layout: Layout,
-    pub rows: Vec<Row>,
+    pub rows: Vec<UploadRow>,
     pub total: i64,
     pub stored: i64,
     pub failed: i64,
@@ -32,7 +33,7 @@ pub struct ShowPage {
 
 impl ShowPage {
     pub fn of(layout: Layout, id: Uuid, from: i64, batch: Batch) -> Self {
-        let rows: Vec<Row> = batch.files.into_iter().map(Row::of).collect();
+        let rows: Vec<UploadRow> = batch.files.into_iter().map(UploadRow::of).collect();
         let first = rows.first().and_then(|row| Some((BucketName::parse(&row.file.bucket)?, row.folder.split_once('/')?.1.to_owned())));
         let again_url = first.map_or_else(|| "/uploads/new".to_owned(), |(bucket, prefix)| paths::new_upload(Some(&bucket), &prefix));
         let next = from + BATCH_PAGE;
@@ -84,6 +85,6 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, batch: web::Path<Stri
     let id = Uuid::parse_str(&batch).map_err(|_| Error::NotFound("Upload not found.".to_owned()))?;
     let from = i64::from(query.read::<ShowQuery>()?.from);
     let batch = uploads::batch(&ctx, &viewer.actor, id, from).await?;
-    let layout = viewer.layout("Upload", Section::Uploads).with_parents([("Uploads".to_owned(), "/uploads".to_owned())]);
+    let layout = viewer.layout("Upload", Section::Uploads).with_parents([Crumb::link("Uploads", "/uploads")]);
     ok(&ShowPage::of(layout, id, from, batch))
 }

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+pub mod folders;
 mod rows;
 
 use super::{Refusal, with_status};
@@ -11,6 +12,7 @@ use crate::config::Config;
 use crate::console::http::error::Result;
 use crate::console::http::query::{Bucket, Query};
 use crate::console::http::session::{SignedIn, Viewer, see_other};
+use crate::console::view::breadcrumbs;
 use crate::console::view::cursor_history::{self, CursorHistory, PageCursor};
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::{filters, paths};
@@ -212,7 +214,7 @@ async fn page(person: &SignedIn, ctx: &Context, bucket: BucketName, place: Locat
         limit: place.limit,
     };
     let listing = objects::list(ctx, &bucket, &query).await?;
-    let (title, parents) = crumbs(&bucket, &place.prefix);
+    let (title, parents) = breadcrumbs::folder(&bucket, &place.prefix);
     let layout = person.layout(title, Section::Buckets).with_parents(parents);
     Ok(assemble(layout, bucket, place, listing, &ctx.config))
 }
@@ -254,36 +256,9 @@ pub fn assemble(layout: Layout, bucket: BucketName, place: Location, listing: Li
     }
 }
 
-/// The title of a folder and its parent pages.
-pub fn crumbs(bucket: &BucketName, prefix: &str) -> (String, Vec<(String, String)>) {
-    let mut parents = vec![("Buckets".to_owned(), "/buckets".to_owned())];
-    let mut title = bucket.to_string();
-    let mut url = paths::bucket(bucket);
-    let mut end = 0;
-    for part in prefix.split_inclusive('/') {
-        end += part.len();
-        parents.push((title, url));
-        title = part.strip_suffix('/').unwrap_or(part).to_owned();
-        if title.is_empty() {
-            title = "/".to_owned();
-        }
-        url = paths::folder(bucket, &prefix[..end]);
-    }
-    (title, parents)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_parent_folder_is_linked() {
-        let bucket = BucketName::parse("scans").unwrap();
-        let (title, parents) = crumbs(&bucket, "a b//c/");
-        assert_eq!(title, "c");
-        let urls: Vec<&str> = parents.iter().map(|(_, url)| url.as_str()).collect();
-        assert_eq!(urls, ["/buckets", "/buckets/scans", "/buckets/scans?prefix=a%20b%2F", "/buckets/scans?prefix=a%20b%2F%2F"]);
-    }
 
     #[test]
     fn a_prefix_without_a_slash_filters_names() {

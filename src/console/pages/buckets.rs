@@ -11,9 +11,10 @@ use crate::config::Config;
 use crate::console::http::error::Result;
 use crate::console::http::query::{Form, Query};
 use crate::console::http::session::{Admin, SignedIn, Viewer};
+use crate::console::view::badge::versioning_label;
 use crate::console::view::layout::{Flash, Layout, Section};
 use crate::console::view::{filters, paths};
-use crate::domain::buckets::{self, Bucket, BucketList, Versioning};
+use crate::domain::buckets::{self, Bucket, BucketList};
 use crate::domain::{self, Context, limits};
 
 #[derive(Template)]
@@ -60,15 +61,6 @@ impl Row {
 
     pub fn versioning(&self) -> &'static str {
         versioning_label(self.bucket.versioning)
-    }
-}
-
-pub fn versioning_label(versioning: Option<Versioning>) -> &'static str {
-    match versioning {
-        Some(Versioning::On) => "On",
-        Some(Versioning::Suspended) => "Suspended",
-        Some(Versioning::Off) => "Off",
-        None => "unknown",
     }
 }
 

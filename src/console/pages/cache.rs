@@ -1,16 +1,19 @@
 //! `/cache…`: metrics and contents of Redis.
 
+pub mod clients;
 pub mod download;
 pub mod key;
 pub mod keys;
 pub mod metrics;
 pub mod namespaces;
 pub mod scans;
-pub mod server;
+pub mod settings;
+pub mod slowlog;
 mod tiles;
 mod value;
 
 use crate::console::http::session::SignedIn;
+use crate::console::view::breadcrumbs::Crumb;
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::units;
 use crate::domain::keyspace::Cost;
@@ -66,17 +69,22 @@ fn tab_layout(person: &SignedIn, tab: Tab) -> (Layout, Tabs) {
     (layout, tabs)
 }
 
-fn crumb() -> (String, String) {
-    ("Cache".to_owned(), "/cache".to_owned())
+fn crumb() -> Crumb {
+    Crumb::link("Cache", "/cache")
 }
 
 /// The parent pages of a page below a tab.
-fn parents(tab: &str, url: &str) -> [(String, String); 2] {
-    [crumb(), (tab.to_owned(), url.to_owned())]
+fn parents(tab: &str, url: &str) -> [Crumb; 2] {
+    [crumb(), Crumb::link(tab, url)]
 }
 
 /// "6 commands in 1.4 ms".
 fn cost_text(cost: Cost) -> String {
     let noun = if cost.commands == 1 { "command" } else { "commands" };
     format!("{} {noun} in {:.1}{}ms", units::count_text(cost.commands as u64), cost.time.as_secs_f64() * 1000.0, units::THIN_SPACE)
+}
+
+/// For Unix sockets, Redis reports a truncated path that is the same for all clients.
+fn address(result: &str) -> &str {
+    if result.starts_with('/') { "Unix socket" } else { result }
 }

@@ -11,6 +11,7 @@ use crate::console::http::body::BULK;
 use crate::console::http::error::{Error, Result};
 use crate::console::http::query::{self, Bucket, Form, Query};
 use crate::console::http::session::{Editor, SignedIn, see_other};
+use crate::console::view::breadcrumbs::{self, Crumb};
 use crate::console::view::layout::{Flash, Layout, Section};
 use crate::console::view::{filters, name_markup, paths, units};
 use crate::domain::Context;
@@ -240,8 +241,8 @@ fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>) -> C
         [one] => format!("Delete {}?", name_markup::plain(one.target.key.name())),
         many => format!("Delete {} from {bucket}?", object_count(many.len())),
     };
-    let (folder, mut parents) = super::bucket::crumbs(&bucket, chosen.first().map_or("", |chosen| chosen.target.key.folder()));
-    parents.push((folder, folder_of(&bucket, &chosen)));
+    let (folder, mut parents) = breadcrumbs::folder(&bucket, chosen.first().map_or("", |chosen| chosen.target.key.folder()));
+    parents.push(Crumb::link(folder, folder_of(&bucket, &chosen)));
     ConfirmPage {
         layout: editor.layout(title, Section::Buckets).with_parents(parents),
         bucket,
@@ -259,8 +260,7 @@ pub async fn show(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, query
 }
 
 fn result_page(editor: &SignedIn, bucket: BucketName, outcomes: Vec<(String, DeleteOutcome)>) -> ResultPage {
-    let parents = [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(&bucket))];
-    ResultPage::of(editor.layout("Deleted", Section::Buckets).with_parents(parents), bucket, outcomes)
+    ResultPage::of(editor.layout("Deleted", Section::Buckets).with_parents(breadcrumbs::bucket(&bucket)), bucket, outcomes)
 }
 
 #[cfg(test)]

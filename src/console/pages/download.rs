@@ -8,7 +8,6 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::object::MAX_PREVIEWS;
 use crate::console::http::error::Result;
 use crate::console::http::query::{self, Bucket, Query};
 use crate::console::http::session::Viewer;
@@ -52,7 +51,7 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Quer
 pub async fn preview(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Query), req: HttpRequest) -> Result<HttpResponse> {
     let (bucket, Named { key, .. }) = (target.0.0, target.1.read()?);
     let key = query::key(key)?;
-    let slot = ctx.previews.take_for(&viewer.actor, MAX_PREVIEWS)?;
+    let slot = ctx.previews.take_for(&viewer.actor, preview::MAX_PER_PERSON)?;
     let (kind, media) = preview::media_of(&ctx, &bucket, &key).await?;
     drop(slot);
     let purpose = if req.method() == Method::HEAD { Purpose::Head } else { Purpose::Preview };

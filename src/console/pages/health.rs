@@ -7,7 +7,6 @@ mod events;
 mod process;
 mod render_cache;
 pub mod service;
-mod status;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -31,7 +30,6 @@ pub use events::{StreamSlots, events};
 pub use process::ProcessStats;
 use render_cache::ViewKey;
 pub use render_cache::{LiveFragment, RenderCache};
-pub use status::ServiceStatus;
 
 /// Incidents on this page. The page of each service shows all of its incidents.
 const INCIDENTS: usize = 10;

@@ -1,5 +1,7 @@
 //! `/buckets/{bucket}/object`: preview, details and activity of an object.
 
+pub mod links;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -9,6 +11,7 @@ use super::{Refusal, with_status};
 use crate::console::http::error::{Error, Result};
 use crate::console::http::query::{self, Bucket, Query};
 use crate::console::http::session::{SignedIn, Viewer};
+use crate::console::view::breadcrumbs::{self, Crumb};
 use crate::console::view::events::EventSummary;
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::{filetype, filters, paths};
@@ -22,9 +25,6 @@ const EVENTS: i64 = 10;
 
 /// The choices of the link form: seconds and label.
 pub const LIFETIMES: [(u32, &str); 5] = [(300, "5 minutes"), (3600, "1 hour"), (86_400, "1 day"), (259_200, "3 days"), (604_800, "7 days")];
-
-/// Previews of one person that are computed at the same time.
-pub(super) const MAX_PREVIEWS: usize = 8;
 
 #[derive(Template)]
 #[template(path = "pages/object.html")]
@@ -136,7 +136,7 @@ pub(super) async fn page(
     version: Option<&str>,
 ) -> Result<ShowPage> {
     let object = objects::find(ctx, bucket, key, version).await?;
-    let _slot = ctx.previews.take_for(&person.actor, MAX_PREVIEWS)?;
+    let _slot = ctx.previews.take_for(&person.actor, preview::MAX_PER_PERSON)?;
     let preview = audited(person, ctx, &object, preview::of(ctx, bucket, key, object.size).await?).await?;
     let resource = format!("s3://{bucket}/{key}");
     let events = match audit::of_resource(ctx, &person.actor, &resource, EVENTS).await.map_err(Error::from) {
@@ -168,7 +168,7 @@ async fn audited(person: &SignedIn, ctx: &Context, object: &Object, preview: Pre
 
 /// The layout of a page about one object, with its folders in the breadcrumb.
 pub(super) fn layout(person: &SignedIn, title: &str, bucket: &BucketName, key: &ObjectKey) -> Layout {
-    let (folder, mut parents) = super::bucket::crumbs(bucket, key.folder());
-    parents.push((folder, paths::folder(bucket, key.folder())));
+    let (folder, mut parents) = breadcrumbs::folder(bucket, key.folder());
+    parents.push(Crumb::link(folder, paths::folder(bucket, key.folder())));
     person.layout(title, Section::Buckets).with_parents(parents)
 }

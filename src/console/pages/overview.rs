@@ -7,7 +7,6 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use chrono::{DateTime, Utc};
 
-use super::health::ServiceStatus;
 use super::with_status;
 use crate::clock;
 use crate::console::http::error::{Error, Result};
@@ -17,6 +16,7 @@ use crate::console::view::events::EventSummary;
 use crate::console::view::filters;
 use crate::console::view::fragment::Fragment;
 use crate::console::view::layout::{Layout, Section};
+use crate::console::view::service_status::ServiceStatus;
 use crate::domain::Context;
 use crate::domain::actor::Role;
 use crate::domain::health::{Service, State};
@@ -33,7 +33,7 @@ pub struct IndexPage {
 }
 
 #[derive(Template)]
-#[template(path = "parts/overview_live.html")]
+#[template(path = "pages/overview_live.html")]
 pub struct LiveFragment {
     pub services: Vec<ServiceStatus>,
     /// `None` while Postgres is unavailable; the rest of the page still renders.

@@ -15,8 +15,9 @@ use crate::console::http::query::{Bucket, Query};
 use crate::console::http::request;
 use crate::console::http::session::{Editor, see_other};
 use crate::console::view::paths;
-use crate::domain::uploads::{self, File, FileOutcome, FileState, Intake, Receiver};
-use crate::domain::{self, Context};
+use crate::console::view::upload_row;
+use crate::domain::Context;
+use crate::domain::uploads::{self, FileOutcome, Intake, Receiver};
 
 /// Files per form.
 const MAX_FILES: usize = 10_000;
@@ -179,19 +180,6 @@ fn json_response(batch: Uuid, ended: Vec<FileOutcome>) -> HttpResponse {
 
 /// The result of each file.
 fn batch_json(batch: Uuid, ended: &[FileOutcome]) -> Map<String, Value> {
-    let files: Vec<Value> = ended.iter().map(|ended| file_json(&ended.file, ended.error.as_ref())).collect();
+    let files: Vec<Value> = ended.iter().map(|ended| upload_row::json(&ended.file, ended.error.as_ref())).collect();
     Map::from_iter([("batch".to_owned(), json!(batch)), ("files".to_owned(), json!(files))])
-}
-
-pub(super) fn file_json(file: &File, error: Option<&domain::Error>) -> Value {
-    let status = if file.state == FileState::Ready { "stored" } else { "failed" };
-    json!({
-        "key": file.key,
-        "size": file.size,
-        "sha256": file.sha256,
-        "etag": file.etag,
-        "status": status,
-        "code": error.map(uploads::code),
-        "error": file.error,
-    })
 }

@@ -13,12 +13,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::receive::file_json;
 use crate::console::http::error::{self, Error, Result};
 use crate::console::http::multipart::drain_payload;
 use crate::console::http::query::{Bucket, Form, Query};
 use crate::console::http::request;
 use crate::console::http::session::Editor;
+use crate::console::view::upload_row;
 use crate::domain::uploads::resume::{self, Resumable, ResumeRequest};
 use crate::domain::uploads::{self, Receiver};
 use crate::domain::{self, Context};
@@ -149,7 +149,7 @@ pub async fn complete(editor: Editor, ctx: web::Data<Context>, target: (Bucket, 
     let digest = form.sha256.as_deref().map(unhex).transpose()?;
     let overwrite = form.overwrite.as_deref().map(|flag| is_one(Some(flag)));
     let file = resume::complete(&ctx, &editor.actor, bucket.as_str(), id, overwrite, digest).await?;
-    let mut stored = file_json(&file, None);
+    let mut stored = upload_row::json(&file, None);
     // Repeated requests return the same result, even if the object was replaced or deleted since.
     stored["status"] = json!("stored");
     Ok(HttpResponse::Ok().json(json!({ "batch": file.batch_id, "files": [stored] })))

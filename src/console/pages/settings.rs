@@ -8,10 +8,12 @@ use serde::Deserialize;
 
 mod abilities;
 
-use super::{Refusal, buckets::versioning_label, ok, refused};
+use super::{Refusal, ok, refused};
 use crate::console::http::error::Result;
 use crate::console::http::query::{Bucket, Form};
 use crate::console::http::session::{Admin, Editor, SignedIn, Viewer};
+use crate::console::view::badge::versioning_label;
+use crate::console::view::breadcrumbs;
 use crate::console::view::layout::{Flash, Layout, Section};
 use crate::console::view::{filters, paths};
 use crate::domain::buckets::{self, Settings};
@@ -95,7 +97,6 @@ pub async fn delete(admin: Admin, ctx: web::Data<Context>, bucket: Bucket, form:
 
 async fn page(person: &SignedIn, ctx: &Context, bucket: &BucketName) -> Result<ShowPage> {
     let settings = buckets::settings(ctx, bucket).await?;
-    let parents = [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(bucket))];
-    let layout = person.layout("Settings", Section::Buckets).with_parents(parents);
+    let layout = person.layout("Settings", Section::Buckets).with_parents(breadcrumbs::bucket(bucket));
     Ok(ShowPage { layout, settings, typed: String::new(), refusal: Refusal::default() })
 }

@@ -11,6 +11,8 @@ use super::{ok, with_status};
 use crate::console::http::error::{Error, Result};
 use crate::console::http::query::{self, Bucket, Form, Query};
 use crate::console::http::session::{Editor, SignedIn, Viewer};
+use crate::console::view::badge::Badge;
+use crate::console::view::breadcrumbs::{self, Crumb};
 use crate::console::view::layout::{Flash, Layout, Section};
 use crate::console::view::{filters, name_markup, paths};
 use crate::domain::names::BucketName;
@@ -39,11 +41,11 @@ pub struct Row {
 
 impl Row {
     /// Tone, icon and label.
-    pub fn badge(&self) -> (&'static str, &'static str, &'static str) {
+    pub fn badge(&self) -> Badge {
         match &self.open.owner {
-            Owner::Larder { activity: Some(activity), .. } => super::activity_badge(*activity),
-            Owner::Larder { activity: None, .. } => ("warn", "minus", "Ended; parts remain"),
-            Owner::Other => ("off", "note", "Other application"),
+            Owner::Larder { activity: Some(activity), .. } => Badge::of_activity(*activity),
+            Owner::Larder { activity: None, .. } => Badge::new("warn", "minus", "Ended; parts remain"),
+            Owner::Other => Badge::new("off", "note", "Other application"),
         }
     }
 
@@ -153,7 +155,7 @@ pub async fn index(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket, quer
     let marker = OpenMarker { key: some(query.key), upload_id: some(query.upload) };
     let first = marker == OpenMarker::default();
     let found = multipart_list::unfinished(&ctx, &bucket.0, (!first).then_some(&marker)).await?;
-    let layout = viewer.layout("Unfinished uploads", Section::Buckets).with_parents(parents(&bucket.0));
+    let layout = viewer.layout("Unfinished uploads", Section::Buckets).with_parents(breadcrumbs::bucket(&bucket.0));
     ok(&IndexPage::of(layout, bucket.0, found, first))
 }
 
@@ -181,11 +183,7 @@ pub async fn delete(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
 
 fn confirm_page(editor: &SignedIn, bucket: BucketName, open: MultipartUpload) -> ConfirmPage {
     let title = format!("Abort the upload of {}?", name_markup::plain(open.key.name()));
-    let mut parents: Vec<_> = parents(&bucket).into();
-    parents.push(("Unfinished uploads".to_owned(), paths::unfinished(&bucket, &[])));
+    let mut parents: Vec<_> = breadcrumbs::bucket(&bucket).into();
+    parents.push(Crumb::link("Unfinished uploads", paths::unfinished(&bucket, &[])));
     ConfirmPage { layout: editor.layout(title, Section::Buckets).with_parents(parents), bucket, row: Row { open } }
-}
-
-fn parents(bucket: &BucketName) -> [(String, String); 2] {
-    [("Buckets".to_owned(), "/buckets".to_owned()), (bucket.to_string(), paths::bucket(bucket))]
 }

@@ -10,10 +10,12 @@ use super::{Refusal, ok};
 use crate::console::http::error::Result;
 use crate::console::http::query::Query;
 use crate::console::http::session::{Editor, Viewer};
+use crate::console::view::breadcrumbs::Crumb;
 use crate::console::view::layout::{Layout, Section};
+use crate::console::view::upload_row::UploadRow;
 use crate::console::view::{filters, paths};
-use crate::domain::names::{BucketName, ObjectKey};
-use crate::domain::uploads::{self, Activity, File, FileState, Filter, Page};
+use crate::domain::names::BucketName;
+use crate::domain::uploads::{self, FileState, Filter, Page};
 use crate::domain::{Context, buckets};
 
 /// The states that the filter offers, with their labels.
@@ -31,8 +33,8 @@ const MAX_LINKS: usize = 5;
 #[template(path = "pages/uploads.html")]
 pub struct IndexPage {
     pub layout: Layout,
-    pub unfinished: Vec<Row>,
-    pub finished: Vec<Row>,
+    pub unfinished: Vec<UploadRow>,
+    pub finished: Vec<UploadRow>,
     pub q: String,
     pub bucket: String,
     pub state: String,
@@ -66,44 +68,6 @@ impl IndexPage {
 
     fn states(&self) -> [(FileState, &'static str, &'static str); 5] {
         STATES
-    }
-}
-
-pub struct Row {
-    pub file: File,
-    pub folder: String,
-    pub folder_url: Option<String>,
-    /// Set if the object is stored.
-    pub object_url: Option<String>,
-    pub download_url: Option<String>,
-}
-
-impl Row {
-    pub fn of(file: File) -> Self {
-        let key = ObjectKey::parse(file.key.clone());
-        let folder = key.as_ref().map_or("", ObjectKey::folder);
-        let bucket = BucketName::parse(&file.bucket);
-        let stored = bucket.as_ref().zip(key.as_ref()).filter(|_| file.state == FileState::Ready);
-        Self {
-            folder: format!("{}/{folder}", file.bucket),
-            folder_url: bucket.as_ref().map(|bucket| paths::folder(bucket, folder)),
-            object_url: stored.map(|(bucket, key)| paths::object(bucket, key)),
-            download_url: stored.map(|(bucket, key)| paths::download(bucket, key)),
-            file,
-        }
-    }
-
-    /// Tone, icon and label.
-    pub fn badge(&self) -> (&'static str, &'static str, &'static str) {
-        match self.file.state {
-            FileState::Ready => ("ok", "check", "Stored"),
-            FileState::Pending => super::activity_badge(self.file.activity.unwrap_or(Activity::Stopped)),
-            FileState::Failed => ("bad", "close", "Failed"),
-            FileState::Cancelled => ("off", "close", "Cancelled"),
-            FileState::Superseded => ("off", "minus", "Replaced"),
-            FileState::Deleting => ("off", "minus", "Deleting"),
-            FileState::Deleted => ("off", "minus", "Deleted"),
-        }
     }
 }
 
@@ -177,8 +141,8 @@ pub fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
     let at = |cursor: &str| paths::uploads(&[("q", &query.q), ("bucket", &query.bucket), ("state", &query.state), ("cursor", cursor)]);
     IndexPage {
         layout,
-        unfinished: page.unfinished.into_iter().map(Row::of).collect(),
-        finished: page.finished.into_iter().map(Row::of).collect(),
+        unfinished: page.unfinished.into_iter().map(UploadRow::of).collect(),
+        finished: page.finished.into_iter().map(UploadRow::of).collect(),
         today_files: page.today_files,
         today_bytes: page.today_bytes,
         next_url: page.next.as_deref().map(at),
@@ -199,7 +163,7 @@ pub async fn new(editor: Editor, ctx: web::Data<Context>, query: Query) -> Resul
     }
     let bucket = requested.or_else(|| names.first().and_then(|name| BucketName::parse(name)));
     ok(&NewPage {
-        layout: editor.layout("Upload files", Section::Uploads).with_parents([("Uploads".to_owned(), "/uploads".to_owned())]),
+        layout: editor.layout("Upload files", Section::Uploads).with_parents([Crumb::link("Uploads", "/uploads")]),
         buckets: names,
         bucket,
         prefix: super::folder(query.prefix),

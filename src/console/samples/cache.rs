@@ -6,7 +6,7 @@ use askama::Template;
 use uuid::Uuid;
 
 use super::data::{HOSTILE, layout, noon, refusal};
-use crate::console::pages::cache::{Tab, Tabs, key, keys, metrics, namespaces, scans, server};
+use crate::console::pages::cache::{Tab, Tabs, clients, key, keys, metrics, namespaces, scans, settings, slowlog};
 use crate::domain::actor::Role;
 use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::Namespace;
@@ -89,7 +89,7 @@ fn metrics(info: &str, points: Option<Vec<Point>>) -> String {
 fn server_pages() -> Vec<(&'static str, String)> {
     let entry =
         Entry { at: noon(), microseconds: 48_200, command: HOSTILE.into(), shown: vec![hostile()], hidden: 2, client: HOSTILE.into() };
-    let slow = |result| server::SlowPage { layout: admin("Slow log"), tabs: tabs(Tab::Slow), result, values: true, cost: COST };
+    let slow = |result| slowlog::SlowPage { layout: admin("Slow log"), tabs: tabs(Tab::Slow), result, values: true, cost: COST };
     let client = Client {
         name: HOSTILE.into(),
         address: HOSTILE.into(),
@@ -99,12 +99,12 @@ fn server_pages() -> Vec<(&'static str, String)> {
         ..Client::default()
     };
     let clients =
-        server::ClientsPage { layout: admin("Clients"), tabs: tabs(Tab::Clients), result: Ok(vec![client]), count: 9, cost: COST };
+        clients::ClientsPage { layout: admin("Clients"), tabs: tabs(Tab::Clients), result: Ok(vec![client]), count: 9, cost: COST };
     let result = Ok(vec![(HOSTILE.to_owned(), HOSTILE.to_owned())]);
     let settings =
-        server::SettingsPage { layout: admin("Configuration"), tabs: tabs(Tab::Settings), result, query: HOSTILE.into(), cost: COST };
+        settings::SettingsPage { layout: admin("Configuration"), tabs: tabs(Tab::Settings), result, query: HOSTILE.into(), cost: COST };
     vec![
-        ("cache-slowlog", slow(Ok(server::SlowRow::all(vec![entry]))).render().unwrap()),
+        ("cache-slowlog", slow(Ok(slowlog::SlowRow::all(vec![entry]))).render().unwrap()),
         ("cache-slowlog-none", slow(Ok(Vec::new())).render().unwrap()),
         ("cache-slowlog-not-permitted", slow(Err(HOSTILE.into())).render().unwrap()),
         ("cache-clients", clients.render().unwrap()),

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Stores};
 use crate::console::pages::Refusal;
+use crate::console::view::breadcrumbs::Crumb;
 use crate::console::view::layout::{Flash, Frame, Layout, Person, Section, Theme};
 use crate::domain::abilities::KeyRules;
 use crate::domain::abilities::{Abilities, Ability, Probed};
@@ -63,7 +64,7 @@ pub fn layout(title: &str, role: Option<Role>) -> Layout {
         https: true,
     };
     let person = role.map(|role| Person::of(&session(role)));
-    Layout::new(title, Section::Buckets, person, frame).with_parents([(HOSTILE.to_owned(), "/buckets".to_owned())])
+    Layout::new(title, Section::Buckets, person, frame).with_parents([Crumb::link(HOSTILE, "/buckets")])
 }
 
 pub fn refusal(field: &'static str) -> Refusal {

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 
+use super::breadcrumbs::Crumb;
 use crate::config::{Config, Environment};
 use crate::domain::health::Service;
 use crate::domain::sessions::Session;
@@ -157,13 +158,6 @@ pub enum Section {
 }
 
 #[derive(Clone, Debug)]
-pub struct Crumb {
-    pub text: String,
-    /// None for the page itself.
-    pub url: Option<String>,
-}
-
-#[derive(Clone, Debug)]
 pub struct Person {
     pub name: String,
     pub email: String,
@@ -247,14 +241,14 @@ pub struct Layout {
 impl Layout {
     pub fn new(title: impl Into<String>, section: Section, person: Option<Person>, frame: Frame) -> Self {
         let title = title.into();
-        let crumbs = vec![Crumb { text: title.clone(), url: None }];
+        let crumbs = vec![Crumb::here(title.clone())];
         Self { title, section, crumbs, person, frame }
     }
 
     /// Adds the parent pages to the breadcrumb.
-    pub fn with_parents(mut self, parents: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub fn with_parents(mut self, parents: impl IntoIterator<Item = Crumb>) -> Self {
         let own = self.crumbs.pop();
-        self.crumbs.extend(parents.into_iter().map(|(text, url)| Crumb { text, url: Some(url) }));
+        self.crumbs.extend(parents);
         self.crumbs.extend(own);
         self
     }

@@ -1,13 +1,13 @@
 //! Opens connections: TLS according to the URL, keepalive and server-side timeouts.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::config::postgres_url::PostgresUrl;
 use crate::stores::connect_error::{ConnectError, ErrorKind};
 use crate::stores::tls;
 
@@ -18,70 +18,28 @@ pub enum Purpose {
     Migration,
 }
 
-/// Checks that the URL is valid, without opening a connection.
-pub fn check_url(url: &str) -> Result<(), String> {
-    settings(url, Purpose::Pool).map(|_| ())
-}
-
-struct Settings {
-    config: tokio_postgres::Config,
-    /// A private certificate authority, from `sslrootcert`.
-    root_certificate: Option<String>,
-}
-
-/// `verify-ca` and `verify-full` are treated as `require`, because certificates are always verified. Without
-/// `sslmode`, connections to a loopback address or a socket are unencrypted and all others prefer TLS.
-fn settings(url: &str, purpose: Purpose) -> Result<Settings, String> {
-    let (base, query) = url.split_once('?').unwrap_or((url, ""));
-    let mut root_certificate = None;
-    let mut mode_given = false;
-    let mut kept = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=') {
-            Some(("sslrootcert", path)) => {
-                root_certificate = Some(percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned());
-            }
-            Some(("sslmode", "verify-ca" | "verify-full")) => {
-                mode_given = true;
-                kept.push("sslmode=require");
-            }
-            Some(("sslmode", _)) => {
-                mode_given = true;
-                kept.push(pair);
-            }
-            _ => kept.push(pair),
-        }
-    }
-    let rebuilt = if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) };
-    let mut config = tokio_postgres::Config::from_str(&rebuilt).map_err(|error| error.to_string())?;
-    let local = config.get_hosts().iter().all(|host| match host {
-        Host::Tcp(name) => name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
-        Host::Unix(_) => true,
-    });
-    if !mode_given && local && root_certificate.is_none() {
-        config.ssl_mode(SslMode::Disable);
-    }
-    config
+/// The URL, with keepalive and server-side timeouts. Those given in the URL take precedence.
+fn settings(url: &str, purpose: Purpose) -> Result<PostgresUrl, String> {
+    let mut parsed = PostgresUrl::parse(url)?;
+    parsed
+        .config
         .connect_timeout(Duration::from_secs(3))
         .keepalives(true)
         .keepalives_idle(Duration::from_secs(30))
         .tcp_user_timeout(Duration::from_secs(10));
-    if config.get_application_name().is_none() {
-        config.application_name("larder");
-    }
     let limits = match purpose {
         Purpose::Pool => "-c statement_timeout=10s -c lock_timeout=3s -c idle_in_transaction_session_timeout=15s",
         Purpose::Migration => "-c statement_timeout=0 -c lock_timeout=30s -c idle_in_transaction_session_timeout=60s",
     };
-    let options = config.get_options().map_or_else(|| limits.to_owned(), |given| format!("{limits} {given}"));
-    config.options(options);
-    Ok(Settings { config, root_certificate })
+    let options = parsed.config.get_options().map_or_else(|| limits.to_owned(), |given| format!("{limits} {given}"));
+    parsed.config.options(options);
+    Ok(parsed)
 }
 
 /// Opens a connection and runs its driver on the current runtime.
 pub async fn open(url: String, purpose: Purpose) -> Result<AsyncPgConnection, ConnectError> {
     let invalid = |why: String| ConnectError { kind: ErrorKind::Protocol, message: None, detail: why };
-    let Settings { config, root_certificate } = settings(&url, purpose).map_err(invalid)?;
+    let PostgresUrl { config, root_certificate, .. } = settings(&url, purpose).map_err(invalid)?;
     let opened = if config.get_ssl_mode() == SslMode::Disable {
         let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(failed)?;
         AsyncPgConnection::try_from_client_and_connection(client, connection).await
@@ -112,22 +70,6 @@ fn failed(error: tokio_postgres::Error) -> ConnectError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn mode(url: &str) -> SslMode {
-        settings(url, Purpose::Pool).unwrap().config.get_ssl_mode()
-    }
-
-    #[test]
-    fn the_url_determines_the_tls_mode() {
-        assert_eq!(mode("postgres://u:p@127.0.0.1/db"), SslMode::Disable);
-        assert_eq!(mode("postgres:///app?host=/run/larder&user=app"), SslMode::Disable);
-        assert_eq!(mode("postgres://u@db.example.com/db"), SslMode::Prefer);
-        assert_eq!(mode("postgres://u@127.0.0.1/db?sslmode=verify-full"), SslMode::Require);
-        assert_eq!(mode("postgres://u@db.example.com/db?sslmode=disable"), SslMode::Disable);
-        let with_ca = settings("postgres://u@db/db?sslmode=require&sslrootcert=/etc/my%20ca.pem", Purpose::Pool).unwrap();
-        assert_eq!(with_ca.root_certificate.as_deref(), Some("/etc/my ca.pem"));
-        assert!(check_url("postgres://u@db/db?sslmode=invalid").is_err());
-    }
 
     #[test]
     fn options_in_the_url_override_the_defaults() {

@@ -21,7 +21,7 @@ use crate::domain::keyspace::{BYTES, Cost, Elements, Pairs, Ttl};
 use crate::domain::{self, Context};
 
 #[derive(Template)]
-#[template(path = "pages/cache_key.html")]
+#[template(path = "pages/cache/key.html")]
 pub struct ShowPage {
     pub layout: Layout,
     pub viewed: Viewed,
@@ -260,7 +260,7 @@ pub struct DeleteForm {
 }
 
 #[derive(Template)]
-#[template(path = "pages/cache_key_delete.html")]
+#[template(path = "pages/cache/key_delete.html")]
 pub struct ConfirmPage {
     pub layout: Layout,
     pub viewed: Viewed,

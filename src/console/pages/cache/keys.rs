@@ -16,7 +16,7 @@ use crate::domain::keyspace::{Cost, Ttl};
 use crate::domain::{self, Context, limits};
 
 #[derive(Template)]
-#[template(path = "pages/cache_keys.html")]
+#[template(path = "pages/cache/keys.html")]
 pub struct IndexPage {
     pub layout: Layout,
     pub tabs: Tabs,

@@ -18,7 +18,7 @@ use crate::domain::keyspace::Cost;
 use crate::domain::redis_metrics::{self, Point, Range, RedisMetrics, Usage};
 
 #[derive(Template)]
-#[template(path = "pages/cache.html")]
+#[template(path = "pages/cache/metrics.html")]
 pub struct ShowPage {
     pub layout: Layout,
     pub tabs: Tabs,

@@ -22,7 +22,7 @@ use crate::domain::{self, Context, limits};
 const MAX_PREFIXES: usize = 60;
 
 #[derive(Template)]
-#[template(path = "pages/cache_namespaces.html")]
+#[template(path = "pages/cache/namespaces.html")]
 pub struct IndexPage {
     pub layout: Layout,
     pub tabs: Tabs,
@@ -130,7 +130,7 @@ pub async fn sample(viewer: Viewer, ctx: web::Data<Context>) -> Result<HttpRespo
 }
 
 #[derive(Template)]
-#[template(path = "pages/cache_clear.html")]
+#[template(path = "pages/cache/namespaces_clear.html")]
 pub struct ClearPage {
     pub layout: Layout,
     pub namespace: String,

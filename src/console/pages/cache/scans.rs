@@ -12,13 +12,14 @@ use crate::console::http::error::{Error, Result};
 use crate::console::http::query::Form;
 use crate::console::http::session::{Admin, see_other};
 use crate::console::pages::{Refusal, ok, unprocessable};
+use crate::console::view::badge::Badge;
 use crate::console::view::layout::{Flash, Layout, Section};
 use crate::console::view::{filters, paths};
 use crate::domain::keyspace::{self, LargeKey, Scan, ScanKind, ScanState, typed};
 use crate::domain::{self, Context};
 
 #[derive(Template)]
-#[template(path = "pages/cache_scan.html")]
+#[template(path = "pages/cache/scans.html")]
 pub struct ShowPage {
     pub layout: Layout,
     pub scan: Scan,
@@ -43,12 +44,12 @@ impl ShowPage {
         paths::cache_keys(&[("match", &self.scan.pattern_text())])
     }
 
-    fn badge(&self) -> (&'static str, &'static str, &'static str) {
+    fn badge(&self) -> Badge {
         match self.scan.state {
-            ScanState::Running => ("off", "retry", "Running"),
-            ScanState::Done => ("ok", "check", "Done"),
-            ScanState::Stopped => ("warn", "pause", "Stopped"),
-            ScanState::Failed(_) => ("bad", "close", "Failed"),
+            ScanState::Running => Badge::new("off", "retry", "Running"),
+            ScanState::Done => Badge::new("ok", "check", "Done"),
+            ScanState::Stopped => Badge::new("warn", "pause", "Stopped"),
+            ScanState::Failed(_) => Badge::new("bad", "close", "Failed"),
         }
     }
 
@@ -99,7 +100,7 @@ impl ShowPage {
 }
 
 #[derive(Template)]
-#[template(path = "pages/cache_biggest.html")]
+#[template(path = "pages/cache/scans_new.html")]
 pub struct BiggestPage {
     pub layout: Layout,
     pub tabs: Tabs,

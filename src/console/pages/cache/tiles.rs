@@ -2,6 +2,7 @@
 //! and of MEMORY DOCTOR, where they exist.
 
 use super::metrics::percent;
+use crate::console::view::badge::Badge;
 use crate::console::view::units::{THIN_SPACE, count_text, duration_text, memory_parts, memory_text};
 use crate::domain::redis_metrics::{Counter, Gauge, RedisMetrics, Sums};
 use crate::domain::redis_metrics::{Info, Usage};
@@ -65,12 +66,12 @@ impl Tile {
     }
 
     /// Tone, icon and label of the badge.
-    pub fn badge(&self) -> Option<(&'static str, &'static str, &'static str)> {
+    pub fn badge(&self) -> Option<Badge> {
         match self.tone {
             Tone::Ok => None,
-            Tone::Note => Some(("off", "note", self.label)),
-            Tone::Warn => Some(("warn", "warn", self.label)),
-            Tone::Bad => Some(("bad", "close", self.label)),
+            Tone::Note => Some(Badge::new("off", "note", self.label)),
+            Tone::Warn => Some(Badge::new("warn", "warn", self.label)),
+            Tone::Bad => Some(Badge::new("bad", "close", self.label)),
         }
     }
 

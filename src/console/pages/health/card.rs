@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::status::ServiceStatus;
 use crate::clock;
 use crate::console::view::charts::{self, Sparkline};
+use crate::console::view::service_status::ServiceStatus;
 use crate::console::view::units;
 use crate::domain::health::{Day, Detail, ErrorClass, Incident, LatencyStep, Seconds, Service, Snapshot, State, Uptime};
 

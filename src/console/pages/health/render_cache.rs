@@ -18,7 +18,7 @@ use crate::domain::redis_metrics::Range;
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 #[derive(Template)]
-#[template(path = "parts/health_live.html")]
+#[template(path = "pages/health_live.html")]
 pub struct LiveFragment {
     pub live: Live,
 }

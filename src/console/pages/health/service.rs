@@ -13,6 +13,7 @@ use super::{Card, IncidentRow, RenderCache, StreamSlots};
 use crate::console::http::error::{Error, Result};
 use crate::console::http::query::Query;
 use crate::console::http::session::{Admin, Viewer};
+use crate::console::view::breadcrumbs::Crumb;
 use crate::console::view::fragment::Fragment;
 use crate::console::view::layout::{Flash, Layout, Section};
 use crate::console::view::{filters, ranges};
@@ -26,7 +27,7 @@ use crate::ready::Ready;
 pub use history::{History, HistoryCache};
 
 #[derive(Template)]
-#[template(path = "pages/health_service.html")]
+#[template(path = "pages/health/service.html")]
 pub struct ShowPage {
     pub layout: Layout,
     /// The URL of the live updates.
@@ -36,7 +37,7 @@ pub struct ShowPage {
 
 /// The part of the page that is updated live.
 #[derive(Template)]
-#[template(path = "parts/health_service_live.html")]
+#[template(path = "pages/health/service_live.html")]
 pub struct LiveFragment {
     pub card: Card,
     pub range: Range,
@@ -125,7 +126,7 @@ pub async fn show(viewer: Viewer, data: Data, name: web::Path<String>, query: Qu
     let live = view.render().await?;
     let ServiceView { service, range, .. } = view;
     super::super::ok(&ShowPage {
-        layout: viewer.layout(service.name(), Section::Health).with_parents([("Health".to_owned(), "/health".to_owned())]),
+        layout: viewer.layout(service.name(), Section::Health).with_parents([Crumb::link("Health", "/health")]),
         events: format!("/health/services/{}/events?range={}", service.slug(), ranges::name(range)),
         live,
     })

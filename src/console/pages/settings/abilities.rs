@@ -1,5 +1,6 @@
 //! The features of the store, and what Larder does without them.
 
+use crate::console::view::badge::Badge;
 use crate::domain::abilities::{Abilities, Ability};
 
 pub struct AbilityRow {
@@ -11,11 +12,11 @@ pub struct AbilityRow {
 
 impl AbilityRow {
     /// Tone, icon and label.
-    pub fn badge(&self) -> (&'static str, &'static str, &'static str) {
+    pub fn badge(&self) -> Badge {
         match self.ability {
-            Ability::Yes => ("ok", "check", "Yes"),
-            Ability::No(_) => ("warn", "minus", "No"),
-            Ability::Unknown(_) => ("off", "note", "Unknown"),
+            Ability::Yes => Badge::new("ok", "check", "Yes"),
+            Ability::No(_) => Badge::new("warn", "minus", "No"),
+            Ability::Unknown(_) => Badge::new("off", "note", "Unknown"),
         }
     }
 

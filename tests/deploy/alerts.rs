@@ -6,7 +6,7 @@ use std::path::Path;
 use larder::domain::actor::Role;
 use serde_yaml_ng::Value;
 
-use crate::deploy::{file, names};
+use crate::containers::{file, names};
 use crate::support::{TestApp, eventually};
 
 fn alerts() -> Vec<Value> {

@@ -5,10 +5,10 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::{Refusal, object, unprocessable, with_status};
 use crate::console::http::error::Result;
 use crate::console::http::query::{self, Bucket, Form};
 use crate::console::http::session::Editor;
+use crate::console::pages::{Refusal, unprocessable, with_status};
 use crate::console::view::layout::Layout;
 use crate::console::view::{filters, paths};
 use crate::domain::names::{BucketName, ObjectKey};
@@ -16,7 +16,7 @@ use crate::domain::objects::{self, SharedLink};
 use crate::domain::{self, Context};
 
 #[derive(Template)]
-#[template(path = "pages/links.html")]
+#[template(path = "pages/object/links.html")]
 pub struct ShowPage {
     pub layout: Layout,
     pub bucket: BucketName,
@@ -45,12 +45,12 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
     let expires = form.expires.parse().unwrap_or(0);
     match objects::share(&ctx, &editor.actor, &bucket.0, &key, expires).await {
         Ok(link) => {
-            let layout = object::layout(&editor, "Link", &bucket.0, &key);
+            let layout = super::layout(&editor, "Link", &bucket.0, &key);
             with_status(StatusCode::OK, &ShowPage { layout, bucket: bucket.0, key, link })
         }
         Err(domain::Error::Refused { why, .. }) => {
-            let page = object::page(&editor, &ctx, (&bucket.0, &key), None).await?;
-            unprocessable(&object::ShowPage { refusal: Refusal { field: "expires", why }, ..page })
+            let page = super::page(&editor, &ctx, (&bucket.0, &key), None).await?;
+            unprocessable(&super::ShowPage { refusal: Refusal { field: "expires", why }, ..page })
         }
         Err(error) => Err(error.into()),
     }

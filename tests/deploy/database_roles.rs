@@ -14,7 +14,7 @@ use larder::stores::postgres;
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
 
-use crate::deploy::file;
+use crate::containers::file;
 use crate::support::{Set, TestApp};
 
 /// A database whose users were created by a user who is not a superuser.

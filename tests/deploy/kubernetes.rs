@@ -6,7 +6,7 @@ use larder::config::{Config, Environment, Stores};
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 
-use crate::deploy::file;
+use crate::containers::file;
 
 const PATH: &str = "deploy/kubernetes/larder.yaml";
 

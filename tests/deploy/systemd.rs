@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use crate::deploy::file;
+use crate::containers::file;
 
 const UNITS: [&str; 2] = ["larder.service", "larder-migrate.service"];
 

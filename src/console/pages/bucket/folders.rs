@@ -4,10 +4,10 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
-use super::{bucket, refused};
 use crate::console::http::error::Result;
 use crate::console::http::query::{Bucket, Form, Query};
 use crate::console::http::session::Editor;
+use crate::console::pages::refused;
 use crate::console::view::layout::Flash;
 use crate::console::view::name_markup;
 use crate::console::view::paths;
@@ -32,7 +32,7 @@ pub async fn create(
     (query, form): (Query, Form<CreateForm>),
 ) -> Result<HttpResponse> {
     let CreateQuery { prefix } = query.read()?;
-    let prefix = super::folder(prefix);
+    let prefix = crate::console::pages::folder(prefix);
     let CreateForm { name } = form.read().await?;
     let (status, why) = match objects::create_folder(&ctx, &editor.actor, &bucket.0, &prefix, &name).await {
         Ok(made) => {
@@ -43,5 +43,5 @@ pub async fn create(
         Err(domain::Error::Conflict(why)) => (StatusCode::CONFLICT, why),
         Err(error) => return Err(error.into()),
     };
-    refused(status, &bucket::with_refused_folder(&editor, &ctx, (bucket.0, prefix), (name, why)).await?)
+    refused(status, &super::with_refused_folder(&editor, &ctx, (bucket.0, prefix), (name, why)).await?)
 }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use super::units;
 use crate::clock;
-use crate::console::view::units;
 use crate::domain::health::{Service, Snapshot, State};
 
 pub struct ServiceStatus {

@@ -1,0 +1,59 @@
+//! `/cache/settings`: the configuration of the server.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::{Tab, Tabs, cost_text, tab_layout};
+use crate::console::http::error::Result;
+use crate::console::http::query::Query;
+use crate::console::http::session::Admin;
+use crate::console::pages::ok;
+use crate::console::view::filters;
+use crate::console::view::layout::Layout;
+use crate::domain::Context;
+use crate::domain::keyspace::{self, Cost, Permitted};
+
+#[derive(Template)]
+#[template(path = "pages/cache/settings.html")]
+pub struct SettingsPage {
+    pub layout: Layout,
+    pub tabs: Tabs,
+    pub result: Permitted<Vec<(String, String)>>,
+    pub query: String,
+    pub cost: Cost,
+}
+
+impl SettingsPage {
+    fn cost(&self) -> String {
+        cost_text(self.cost)
+    }
+
+    /// Hides passwords.
+    fn value(&self, name: &str, value: &str) -> String {
+        let secret = ["pass", "masterauth", "masteruser"].iter().any(|part| name.contains(part));
+        match (secret, value) {
+            (_, "") => "–".to_owned(),
+            (true, _) => "set (hidden)".to_owned(),
+            (false, value) => value.to_owned(),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct SettingsQuery {
+    q: String,
+}
+
+pub async fn show(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
+    let query = query.read::<SettingsQuery>()?.q;
+    let browse = ctx.redis.browse();
+    let mut result = keyspace::settings(&ctx, &browse).await?;
+    if let Ok(settings) = &mut result {
+        let wanted = query.trim().to_lowercase();
+        settings.retain(|(name, _)| name.contains(&wanted));
+    }
+    let (layout, tabs) = tab_layout(&admin, Tab::Settings);
+    ok(&SettingsPage { layout, tabs, result, query, cost: browse.cost() })
+}
