@@ -1,5 +1,10 @@
-//! Rate limits: a sliding window based on Redis' clock, counted by one script.
+//! Rate limits: a sliding window, counted in the memory of each process.
+//!
+//! Each process publishes its own count in Redis, signed, and adds the signed counts of the other replicas to its own.
+//! Without Redis, or if its values were changed, each process still enforces the limit for the requests that it
+//! receives. Replicas that receive requests at the same moment may together let a few more through.
 
+mod counts;
 mod local_counts;
 
 use std::net::IpAddr;
@@ -15,12 +20,13 @@ use super::slots::{Holder, Slot};
 use super::{Context, Error, Result};
 use crate::stores::redis::{self, Script};
 
-use local_counts::Count;
+use counts::Counts;
 pub use local_counts::LocalCounts;
+use local_counts::{DELAY, USER};
 
 const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// At most `limit` requests within any `window`.
+/// At most `limit` requests within any `window`, which is measured in sixtieths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Lowercase letters and hyphens.
@@ -40,74 +46,95 @@ pub struct Standing {
     pub next: Duration,
 }
 
-/// Keys: the prefix of the policy's counters; optionally the copy of a session, whose user is counted then.
-/// Arguments: subject, milliseconds, limit, a unique name, whether to count the request or only read the state, and
-/// the number of requests already let through without being counted.
+/// The maximum number of replicas whose counts are read. More values than that are not from replicas.
+const MAX_REPLICAS: usize = 64;
+
+/// Keys: the counts of a subject, by replica; optionally the copy of a session. Arguments: TTL, replica, its signed count
+/// or nothing, maximum number of replicas, maximum length of a count. Returns the copy and all counts.
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "local who, counted, copy = ARGV[1], ARGV[5] == '1', false
-         if KEYS[2] then
-             copy = redis.call('GET', KEYS[2])
-             -- Whether the signature before the dot is ours is decided outside; a forged copy only misses its count.
-             local known, text = pcall(cjson.decode, (copy or ''):match('^[^.]*%.(.*)$') or '')
-             if known and type(text) == 'table' and type(text.session) == 'table' and type(text.session.user) == 'string' then
-                 who, counted = 'user-' .. text.session.user, true
-             end
+        "local copy = KEYS[2] and redis.pcall('GET', KEYS[2])
+         if type(copy) ~= 'string' then copy = false end
+         local known = redis.pcall('HLEN', KEYS[1])
+         -- Not written by Larder: another type, or too many fields.
+         if type(known) ~= 'number' or known > tonumber(ARGV[4]) then redis.pcall('UNLINK', KEYS[1]) end
+         if ARGV[3] ~= '' then
+             redis.pcall('HSET', KEYS[1], ARGV[2], ARGV[3])
+             redis.pcall('PEXPIRE', KEYS[1], ARGV[1])
          end
-         local key, window, limit = KEYS[1] .. who, tonumber(ARGV[2]), tonumber(ARGV[3])
-         local time = redis.call('TIME')
-         local now = time[1] * 1000 + math.floor(time[2] / 1000)
-         redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
-         -- Nothing is counted in the future.
-         redis.call('ZREMRANGEBYSCORE', key, '(' .. (now + 1000), '+inf')
-         local before = tonumber(ARGV[6])
-         for first = 1, before, 500 do
-             local some = {}
-             for at = first, math.min(first + 499, before) do
-                 some[#some + 1] = now
-                 some[#some + 1] = ARGV[4] .. '-' .. at
-             end
-             redis.call('ZADD', key, unpack(some))
-             redis.call('PEXPIRE', key, window)
+         local counts, longest = {}, tonumber(ARGV[5])
+         for _, count in ipairs(redis.pcall('HVALS', KEYS[1])) do
+             if #count <= longest then counts[#counts + 1] = count end
          end
-         local used = redis.call('ZCARD', key)
-         local allowed = used < limit
-         if allowed and counted then
-             redis.call('ZADD', key, now, ARGV[4])
-             redis.call('PEXPIRE', key, window)
-             used = used + 1
-         end
-         if used > 0 then redis.call('PEXPIRE', key, window) end
-         local first = math.max(used - limit, 0)
-         local oldest = redis.call('ZRANGE', key, first, first, 'WITHSCORES')
-         return {copy, allowed and 1 or 0, used, oldest[2] and oldest[2] + window - now or 0}",
+         return {copy, counts}",
     )
 });
 
-struct LimitRequest<'a> {
-    policy: &'a Policy,
-    subject: &'a str,
-    copy: Option<&'a str>,
-    counted: bool,
-    before: u64,
+type Copy = std::result::Result<Option<String>, redis::Error>;
+type OtherCounts = Vec<(String, Counts)>;
+
+/// Publishes the own count, if given, and reads those of the other replicas and the copy of a session, in one request.
+async fn exchange(ctx: &Context, policy: &Policy, subject: &str, copy: Option<&str>, own: Option<&Counts>) -> (Copy, Option<OtherCounts>) {
+    let key = format!("larder:rate-counts:{}:{subject}", policy.name);
+    let signed = own.and_then(|own| own.sign(&ctx.signer, &key, ctx.rate_counts.replica())).unwrap_or_default();
+    let arguments = [
+        policy.window.as_millis().max(1).to_string(),
+        ctx.rate_counts.replica().to_owned(),
+        signed,
+        MAX_REPLICAS.to_string(),
+        counts::MAX_LENGTH.to_string(),
+    ];
+    let keys: Vec<String> = std::iter::once(key.clone()).chain(copy.map(str::to_owned)).collect();
+    let answer = ctx.redis.best_effort(REDIS_TIMEOUT).script(&SCRIPT, &keys, &arguments).await;
+    let (copy, values): (Option<String>, Vec<Vec<u8>>) = match answer {
+        Ok(answer) => answer,
+        Err(error) => return (Err(error), None),
+    };
+    let verify = |value: &Vec<u8>| Counts::verify(&ctx.signer, &key, std::str::from_utf8(value).ok()?, policy.limit);
+    let others: OtherCounts = values.iter().filter_map(verify).collect();
+    ctx.rate_counts.reject((values.len() - others.len()) as u64);
+    (Ok(copy), Some(others))
 }
 
-async fn execute(ctx: &Context, request: &LimitRequest<'_>) -> std::result::Result<(Option<String>, Standing), redis::Error> {
-    let Policy { name, limit, window } = *request.policy;
-    let mut keys = vec![format!("larder:rate:{name}:")];
-    keys.extend(request.copy.map(str::to_owned));
-    let arguments = [
-        request.subject.to_owned(),
-        window.as_millis().to_string(),
-        limit.to_string(),
-        Uuid::now_v7().simple().to_string(),
-        u8::from(request.counted).to_string(),
-        request.before.to_string(),
-    ];
-    type Answer = (Option<String>, bool, u64, u64);
-    let (copy, allowed, used, wait): Answer = ctx.redis.best_effort(REDIS_TIMEOUT).script(&SCRIPT, &keys, &arguments).await?;
-    let next = Duration::from_secs(wait.div_ceil(1000));
-    Ok((copy, Standing { policy: *request.policy, allowed, remaining: limit.saturating_sub(used), next }))
+/// A counted request.
+struct Counted {
+    copy: Copy,
+    standing: Standing,
+    /// For [`withdraw`].
+    start: Option<u64>,
+}
+
+async fn count(ctx: &Context, policy: &Policy, subject: &str, copy: Option<&str>) -> Counted {
+    let reservation = ctx.rate_counts.reserve(policy, subject);
+    let (copy, others) = exchange(ctx, policy, subject, copy, Some(&reservation.own)).await;
+    let decision = ctx.rate_counts.decide(policy, subject, &reservation, others);
+    if decision.is_outdated {
+        publish_later(ctx, policy, subject);
+    }
+    Counted { copy, standing: decision.standing, start: decision.start }
+}
+
+/// Publishes the own count a tenth of a second later, together with other changes.
+fn publish_later(ctx: &Context, policy: &Policy, subject: &str) {
+    if !ctx.rate_counts.schedule(policy, subject) {
+        return;
+    }
+    let (task_ctx, policy, subject) = (ctx.clone(), *policy, subject.to_owned());
+    ctx.in_background(async move {
+        tokio::time::sleep(DELAY).await;
+        task_ctx.rate_counts.unschedule(&policy, &subject);
+        let own = task_ctx.rate_counts.own(&policy, &subject);
+        let (_, others) = exchange(&task_ctx, &policy, &subject, None, Some(&own)).await;
+        task_ctx.rate_counts.update(&policy, &subject, others);
+    });
+}
+
+/// The counted request was not the subject's.
+fn withdraw(ctx: &Context, policy: &Policy, subject: &str, start: Option<u64>) {
+    if let Some(start) = start {
+        ctx.rate_counts.withdraw(policy, subject, start);
+        publish_later(ctx, policy, subject);
+    }
 }
 
 /// Sessions that are looked up in Postgres at the same time for cookies that were not seen before: in the process, and of
@@ -126,31 +153,28 @@ const SCANS: Policy = Policy { name: "scans", limit: 60, window: Duration::from_
 pub async fn admit_scan(ctx: &Context, actor: &Actor) -> Result<Slot> {
     let slot = ctx.scans.take_for(actor, MAX_SCANS_EACH)?;
     let person = actor.id.map_or_else(|| "system".to_owned(), |id| id.to_string());
-    match take(ctx, &SCANS, &format!("user-{person}")).await {
-        Some(standing) if !standing.allowed => {
-            let why = format!("You have started more than {} searches or counts within a minute.", SCANS.limit);
-            Err(Error::TooMany { why, retry_after: standing.next })
-        }
-        // Without Redis the slots limit it.
-        _ => Ok(slot),
+    let standing = take(ctx, &SCANS, &format!("{USER}{person}")).await;
+    if !standing.allowed {
+        let why = format!("You have started more than {} searches or counts within a minute.", SCANS.limit);
+        return Err(Error::TooMany { why, retry_after: standing.next });
     }
+    Ok(slot)
 }
 
-/// Counts one request, if it is allowed. `None`: Redis is unavailable.
-pub async fn take(ctx: &Context, policy: &Policy, subject: &str) -> Option<Standing> {
-    let request = LimitRequest { policy, subject, copy: None, counted: true, before: 0 };
-    execute(ctx, &request).await.ok().map(|(_, standing)| standing)
+/// Counts one request, if it is allowed.
+pub async fn take(ctx: &Context, policy: &Policy, subject: &str) -> Standing {
+    count(ctx, policy, subject, None).await.standing
 }
 
-/// Counts nothing. `None`: Redis is unavailable.
-pub async fn peek(ctx: &Context, policy: &Policy, subject: &str) -> Option<Standing> {
-    let request = LimitRequest { policy, subject, copy: None, counted: false, before: 0 };
-    execute(ctx, &request).await.ok().map(|(_, standing)| standing)
+/// Counts nothing.
+pub async fn peek(ctx: &Context, policy: &Policy, subject: &str) -> Standing {
+    peek_with_copy(ctx, policy, subject, None).await.1
 }
 
-/// Deletes the counters of this subject.
-pub async fn forget(ctx: &Context, policy: &Policy, subject: &str) {
-    let _ = ctx.redis.best_effort(REDIS_TIMEOUT).delete(&format!("larder:rate:{}:{subject}", policy.name)).await;
+async fn peek_with_copy(ctx: &Context, policy: &Policy, subject: &str, copy: Option<&str>) -> (Copy, Standing) {
+    let (copy, others) = exchange(ctx, policy, subject, copy, None).await;
+    ctx.rate_counts.update(policy, subject, others);
+    (copy, ctx.rate_counts.standing(policy, subject))
 }
 
 /// The policy for pages and the API. `None`: disabled.
@@ -160,28 +184,53 @@ pub fn pages(ctx: &Context) -> Option<Policy> {
 }
 
 /// The session of this token, and its state under the policy for pages: as a user, or as an address without a
-/// session. Takes one request to Redis, as without a limit, unless Postgres must be queried too. If Redis is
-/// unavailable, every request is let through.
+/// session. Takes one request to Redis for a session that this process knows, as without a limit, unless Postgres must
+/// be queried too.
 pub async fn enter(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) -> (Result<Option<Session>>, Option<Standing>) {
     let hash = token.and_then(sessions::hash_of);
     let Some(policy) = pages(ctx) else { return (find(ctx, token).await, None) };
     let stranger = stranger(address);
-    let copy = hash.as_deref().map(sessions::copy_key);
-    let asking = ctx.session_cache.asking();
-    let request = LimitRequest { policy: &policy, subject: &stranger, copy: copy.as_deref(), counted: hash.is_none(), before: 0 };
-    let Ok((copy, standing)) = execute(ctx, &request).await else { return (find(ctx, token).await, None) };
-    let Some(hash) = hash else { return (Ok(None), Some(standing)) };
-    if let Some(session) = sessions::from_copy(ctx, &hash, Ok(copy), asking) {
-        return (Ok(Some(session)), Some(standing));
+    let Some(hash) = hash else { return (Ok(None), Some(take(ctx, &policy, &stranger).await)) };
+    match ctx.session_cache.user_of(&hash) {
+        Some(user) => enter_as_user(ctx, &policy, user, hash, &stranger).await,
+        None => enter_as_stranger(ctx, &policy, hash, &stranger).await,
     }
-    if is_guessing(ctx, &hash, &standing) {
-        return (Ok(None), Some(standing));
+}
+
+/// For a session that this process has seen. It may have ended since.
+async fn enter_as_user(
+    ctx: &Context,
+    policy: &Policy,
+    user: Uuid,
+    hash: Vec<u8>,
+    stranger: &str,
+) -> (Result<Option<Session>>, Option<Standing>) {
+    let (subject, key, asking) = (user_subject(user), sessions::copy_key(&hash), ctx.session_cache.asking());
+    let Counted { copy, standing, start } = count(ctx, policy, &subject, Some(&key)).await;
+    let found = match sessions::from_copy(ctx, &hash, copy, asking) {
+        Some(session) => Ok(Some(session)),
+        None => sessions::from_postgres(ctx, hash, asking).await,
+    };
+    if matches!(found, Ok(None)) {
+        withdraw(ctx, policy, &subject, start);
+        return (found, Some(take(ctx, policy, stranger).await));
     }
+    (found, Some(standing))
+}
+
+async fn enter_as_stranger(ctx: &Context, policy: &Policy, hash: Vec<u8>, stranger: &str) -> (Result<Option<Session>>, Option<Standing>) {
+    let (key, asking) = (sessions::copy_key(&hash), ctx.session_cache.asking());
+    let (copy, standing) = peek_with_copy(ctx, policy, stranger, Some(&key)).await;
+    let found = match sessions::from_copy(ctx, &hash, copy, asking) {
+        Some(session) => (Ok(Some(session)), None),
+        None if is_guessing(ctx, &hash, &standing) => return (Ok(None), Some(standing)),
+        None => look_up(ctx, policy, stranger, hash, asking).await,
+    };
     // Signed-in users are not affected by visitors from the same address who exceed the limit.
-    match look_up(ctx, &policy, &stranger, hash, asking).await {
+    match found {
         (Ok(Some(session)), _) => {
-            let standing = take(ctx, &policy, &format!("user-{}", session.user)).await;
-            (Ok(Some(session)), standing)
+            let standing = take(ctx, policy, &user_subject(session.user)).await;
+            (Ok(Some(session)), Some(standing))
         }
         not_found => not_found,
     }
@@ -204,9 +253,8 @@ pub async fn find_uncounted(ctx: &Context, token: &str, address: Option<IpAddr>)
     if let Some(session) = sessions::from_copy(ctx, &hash, copy, asking) {
         return (Ok(Some(session)), None);
     }
-    if let Some(standing) = peek(ctx, &policy, &stranger).await
-        && is_guessing(ctx, &hash, &standing)
-    {
+    let standing = peek(ctx, &policy, &stranger).await;
+    if is_guessing(ctx, &hash, &standing) {
         return (Ok(None), Some(standing));
     }
     look_up(ctx, &policy, &stranger, hash, asking).await
@@ -227,7 +275,7 @@ async fn look_up(
     let found = sessions::from_postgres(ctx, hash, asking).await;
     drop(slot);
     match found {
-        Ok(None) => (Ok(None), take(ctx, policy, stranger).await),
+        Ok(None) => (Ok(None), Some(take(ctx, policy, stranger).await)),
         found => (found, None),
     }
 }
@@ -251,39 +299,23 @@ pub fn holder(address: Option<IpAddr>) -> String {
 }
 
 /// Like [`enter`], for read-only pages that are requested often: sessions found within the last second are not looked
-/// up again, and their requests are reported to Redis a tenth of a second later.
+/// up again, and their requests are published in Redis a tenth of a second later.
 pub async fn enter_lightly(ctx: &Context, token: Option<&str>, address: Option<IpAddr>) -> (Result<Option<Session>>, Option<Standing>) {
-    let Some(session) = token.and_then(|token| sessions::recently_seen(ctx, token)) else {
-        let (found, standing) = enter(ctx, token, address).await;
-        let standing = match (&found, standing) {
-            (Ok(Some(session)), Some(standing)) => Some(ctx.rate_counts.update(session.user, standing)),
-            _ => standing,
-        };
-        return (found, standing);
-    };
+    let Some(session) = token.and_then(|token| sessions::recently_seen(ctx, token)) else { return enter(ctx, token, address).await };
     let Some(policy) = pages(ctx) else { return (Ok(Some(session)), None) };
-    let user = session.user;
-    let standing = match ctx.rate_counts.count(user) {
-        Count::LetThrough { standing, is_first } => {
-            if is_first {
-                let task_ctx = ctx.clone();
-                ctx.in_background(async move {
-                    tokio::time::sleep(local_counts::DELAY).await;
-                    let before = task_ctx.rate_counts.take_unreported(user);
-                    tell(&task_ctx, &policy, user, before, false).await
-                });
-            }
-            Some(standing)
+    let subject = user_subject(session.user);
+    let standing = match ctx.rate_counts.count_locally(&policy, &subject) {
+        Some(standing) => {
+            publish_later(ctx, &policy, &subject);
+            standing
         }
-        Count::Ask { before } => tell(ctx, &policy, user, before, true).await,
+        None => take(ctx, &policy, &subject).await,
     };
-    (Ok(Some(session)), standing)
+    (Ok(Some(session)), Some(standing))
 }
 
-/// Reports requests already let through, and counts one more if requested and allowed.
-async fn tell(ctx: &Context, policy: &Policy, user: Uuid, before: u64, one_more: bool) -> Option<Standing> {
-    let request = LimitRequest { policy, subject: &format!("user-{user}"), copy: None, counted: one_more, before };
-    execute(ctx, &request).await.ok().map(|(_, standing)| ctx.rate_counts.update(user, standing))
+fn user_subject(user: Uuid) -> String {
+    format!("{USER}{user}")
 }
 
 async fn find(ctx: &Context, token: Option<&str>) -> Result<Option<Session>> {

@@ -1,4 +1,5 @@
-//! Sliding windows: exactly the allowed number of requests passes, however many arrive at the same time.
+//! Sliding windows: exactly the allowed number of requests passes, however many arrive at the same time, and whatever
+//! someone writes to Redis.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,42 +17,147 @@ const SHORT: Policy = Policy { name: "t-short", limit: 3, window: Duration::from
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_hundred_concurrent_requests_exactly_fifty_pass() {
     let app = TestApp::start().await;
-    let replica = app.replica().await;
-    // So that none of the two hundred waits for a connection.
-    for ctx in [&app.ctx, &replica.ctx] {
-        eventually("the replica is connected", async || limits::peek(ctx, &MINUTE, "somebody").await.is_some()).await;
-    }
-    let asking = (0..200).map(|at| {
-        let ctx = if at % 2 == 0 { &app.ctx } else { &replica.ctx };
-        async move {
-            loop {
-                // Two hundred concurrent requests may exceed the timeout of one.
-                if let Some(standing) = limits::take(ctx, &MINUTE, "somebody").await {
-                    return standing;
-                }
-                tokio::task::yield_now().await;
-            }
-        }
-    });
-    let standings = join_all(asking).await;
+    let standings = join_all((0..200).map(|_| limits::take(&app.ctx, &MINUTE, "somebody"))).await;
     assert_eq!(standings.iter().filter(|standing| standing.allowed).count(), 50);
-    let mut remaining: Vec<u64> = standings.iter().filter(|standing| standing.allowed).map(|standing| standing.remaining).collect();
-    remaining.sort_unstable();
-    assert_eq!(remaining, (0..50).collect::<Vec<_>>());
     for refused in standings.iter().filter(|standing| !standing.allowed) {
         assert!(refused.remaining == 0 && refused.next > Duration::from_secs(40) && refused.next <= MINUTE.window, "{refused:?}");
     }
-    assert!(limits::take(&app.ctx, &MINUTE, "somebody else").await.unwrap().allowed);
-    let key = "larder:rate:t-minute:somebody";
-    assert!(app.ctx.redis.required().ttl(key).await.unwrap().is_some_and(|left| left <= MINUTE.window), "the key expires");
-    limits::forget(&app.ctx, &MINUTE, "somebody").await;
-    assert!(limits::take(&app.ctx, &MINUTE, "somebody").await.unwrap().allowed);
+    assert!(limits::take(&app.ctx, &MINUTE, "somebody else").await.allowed);
+    let key = counts_key("somebody");
+    eventually("the count is published", async || app.ctx.redis.required().exists(&key).await == Ok(true)).await;
+    assert!(app.ctx.redis.required().ttl(&key).await.unwrap().is_some_and(|left| left <= MINUTE.window), "the key expires");
+}
+
+fn counts_key(subject: &str) -> String {
+    format!("larder:rate-counts:t-minute:{subject}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_share_a_limit() {
+    let app = TestApp::start().await;
+    let replica = app.replica().await;
+    let mut remaining = Vec::new();
+    for at in 0..60 {
+        let ctx = if at % 3 == 0 { &app.ctx } else { &replica.ctx };
+        let standing = limits::take(ctx, &MINUTE, "x").await;
+        if standing.allowed {
+            remaining.push(standing.remaining);
+        }
+    }
+    assert_eq!(remaining, (0..50).rev().collect::<Vec<_>>());
+    for ctx in [&app.ctx, &replica.ctx] {
+        let standing = limits::peek(ctx, &MINUTE, "x").await;
+        assert!(!standing.allowed && standing.remaining == 0 && standing.next <= MINUTE.window, "{standing:?}");
+    }
+    // Simultaneous requests exceed the limit by those in progress, which are at most the connections to Redis.
+    let asking = (0..200).map(|at| limits::take(if at % 2 == 0 { &app.ctx } else { &replica.ctx }, &MINUTE, "y"));
+    let allowed = join_all(asking).await.iter().filter(|standing| standing.allowed).count();
+    assert!((50..=50 + 2 * app.ctx.config.redis.pool_size).contains(&allowed), "{allowed}");
+}
+
+/// All fields of the counts of a subject.
+async fn fields(app: &TestApp, key: &str) -> Vec<(String, String)> {
+    let mut connection = app.redis_connection().await;
+    let key = format!("{}{key}", app.ctx.redis.prefix());
+    redis::cmd("HGETALL").arg(key).query_async(&mut connection).await.unwrap()
+}
+
+async fn set_field(app: &TestApp, key: &str, field: &str, value: &str) {
+    let mut connection = app.redis_connection().await;
+    let key = format!("{}{key}", app.ctx.redis.prefix());
+    redis::cmd("HSET").arg(key).arg(field).arg(value).query_async::<()>(&mut connection).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_high_counts_lock_no_one_out() {
+    let app = TestApp::start().await;
+    let (key, other_key) = (counts_key("x"), counts_key("other"));
+    for _ in 0..50 {
+        assert!(limits::take(&app.ctx, &MINUTE, "other").await.allowed);
+    }
+    assert!(limits::take(&app.ctx, &MINUTE, "x").await.allowed);
+    let (replica, own) = fields(&app, &key).await.remove(0);
+    let (_, signed_for_another) = fields(&app, &other_key).await.remove(0);
+    let text = own.split_once('.').unwrap().1;
+    let now = larder::clock::now().timestamp_millis();
+    let forged = [
+        signed_for_another,
+        format!("AAAA.{}", text.replace(":1", ":99999")),
+        own.replace(":1", ":99999"),
+        own.replace(&replica, "0123"),
+        format!("{}.0123 {now}:99999", own.split_once('.').unwrap().0),
+        "99999".to_owned(),
+        String::new(),
+    ];
+    for (at, value) in forged.iter().enumerate() {
+        set_field(&app, &key, &format!("forged-{at}"), value).await;
+        set_field(&app, &key, &replica, value).await;
+        let standing = limits::take(&app.ctx, &MINUTE, "x").await;
+        assert!(standing.allowed && standing.remaining == 48 - at as u64, "{value}: {standing:?}");
+    }
+    // The signed count of another replica, repeated in other fields, counts once.
+    let other = app.replica().await;
+    let before = limits::take(&other.ctx, &MINUTE, "x").await.remaining;
+    for at in 0..20 {
+        set_field(&app, &key, &format!("copy-{at}"), &fields(&app, &key).await.into_iter().find(|(field, _)| *field == replica).unwrap().1)
+            .await;
+    }
+    assert_eq!(limits::take(&other.ctx, &MINUTE, "x").await.remaining, before - 1);
+    assert_eq!(limits::peek(&app.ctx, &MINUTE, "x").await.remaining, before - 1);
+    for at in 0..100 {
+        set_field(&app, &key, &format!("many-{at}"), "x").await;
+    }
+    assert_eq!(limits::take(&app.ctx, &MINUTE, "x").await.remaining, before - 2, "too many fields are removed, known counts are kept");
+    assert_eq!(fields(&app, &key).await.len(), 1);
+    let whole = format!("{}{key}", app.ctx.redis.prefix());
+    app.redis(&["DEL", &whole]).await;
+    app.redis(&["SET", &whole, "another type"]).await;
+    assert!(limits::take(&app.ctx, &MINUTE, "x").await.allowed);
+    assert_eq!(fields(&app, &key).await.len(), 1, "the count is published again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_low_and_deleted_counts_do_not_lift_the_limit() {
+    let app = TestApp::start().await;
+    let key = counts_key("x");
+    let whole = format!("{}{key}", app.ctx.redis.prefix());
+    assert!(limits::take(&app.ctx, &MINUTE, "x").await.allowed);
+    let (replica, low) = fields(&app, &key).await.remove(0);
+    let mut allowed = 1;
+    for at in 0..100 {
+        match at % 3 {
+            0 => set_field(&app, &key, &replica, &low).await,
+            1 => set_field(&app, &key, &replica, "").await,
+            _ => drop(app.redis(&["DEL", &whole]).await),
+        }
+        allowed += usize::from(limits::take(&app.ctx, &MINUTE, "x").await.allowed);
+    }
+    assert_eq!(allowed, 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_holds_while_redis_is_down() {
+    let app = TestApp::with_own_servers().await;
+    for _ in 0..20 {
+        assert!(limits::take(&app.ctx, &MINUTE, "x").await.allowed);
+    }
+    app.servers().redis().freeze();
+    let standings = join_all((0..50).map(|_| limits::take(&app.ctx, &MINUTE, "x"))).await;
+    assert_eq!(standings.iter().filter(|standing| standing.allowed).count(), 30);
+    app.servers().redis().thaw();
+    let replica = app.replica().await;
+    eventually("the count is published again", async || {
+        // Only a request publishes it.
+        limits::take(&app.ctx, &MINUTE, "x").await;
+        !limits::peek(&replica.ctx, &MINUTE, "x").await.allowed
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_window_slides_and_rejected_requests_are_not_counted() {
     let app = TestApp::start().await;
-    let take = async || limits::take(&app.ctx, &SHORT, "x").await.is_some_and(|standing| standing.allowed);
+    let take = async || limits::take(&app.ctx, &SHORT, "x").await.allowed;
     let mut allowed = 0;
     for _ in 0..2 {
         // Requests arrive all the time: if rejected ones were counted, none would ever pass again.
@@ -64,7 +170,8 @@ async fn the_window_slides_and_rejected_requests_are_not_counted() {
     }
     assert!((6..=12).contains(&allowed), "{allowed}");
     eventually("the window has passed", async || {
-        limits::peek(&app.ctx, &SHORT, "x").await.is_some_and(|standing| standing.remaining == 3 && standing.next.is_zero())
+        let standing = limits::peek(&app.ctx, &SHORT, "x").await;
+        standing.remaining == 3 && standing.next.is_zero()
     })
     .await;
 }
@@ -108,7 +215,8 @@ async fn waiting_times_survive_in_redis_or_in_postgres() {
     assert!(waits().await, "Postgres counts as well");
     app.servers().redis().thaw();
     app.sql().await.execute("DELETE FROM sign_in_failures", &[]).await.unwrap();
-    eventually("Redis is used again", async || limits::peek(&app.ctx, &MINUTE, "x").await.is_some()).await;
+    eventually("Redis is used again", async || app.ctx.redis.best_effort(Duration::from_millis(250)).get("larder:t-any").await.is_ok())
+        .await;
     assert!(waits().await, "Redis rejects without Postgres");
 }
 

@@ -1,8 +1,7 @@
-//! Requests that a process lets through without Redis and reports to it shortly afterwards, in batches.
+//! The requests that this process has counted, and what it knows about those of other replicas.
 //!
-//! Only used for users far from their limit: the last quarter is counted in Redis request by request. Until requests
-//! are reported, several consoles may let through more than the limit; since all are counted, later requests
-//! compensate for it.
+//! The own count is kept in memory and cannot be changed from outside. The counts of other replicas are read from
+//! Redis, are accepted only with a signature, and expire with the window.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,128 +9,333 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::Standing;
+use super::counts::Counts;
+use super::{Policy, Standing};
+use crate::clock;
 
-/// Delay before requests are reported.
+/// Delay before a count is published that no request publishes immediately.
 pub(super) const DELAY: Duration = Duration::from_millis(100);
-/// How long the last state reported by Redis is used.
+/// How long the counts of other replicas are used without reading them again.
 const MAX_AGE: Duration = Duration::from_secs(1);
-const MAX_USERS: usize = 1000;
+const MAX_SUBJECTS: usize = 20_000;
+/// Subjects with this prefix are users, of whom there are few. Their counts are never evicted.
+pub(super) const USER: &str = "user-";
+/// Values that could not be verified are logged this often.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// By user.
-#[derive(Clone, Default)]
-pub struct LocalCounts(Arc<Mutex<HashMap<Uuid, Account>>>);
+#[derive(Clone)]
+pub struct LocalCounts(Arc<Inner>);
 
-struct Account {
-    /// As last reported by Redis.
-    standing: Standing,
-    asked: Instant,
-    /// Requests let through that Redis does not know about.
-    unreported: u64,
+struct Inner {
+    /// Of this process.
+    replica: String,
+    accounts: Mutex<HashMap<Id, Account>>,
+    rejected: Mutex<Rejected>,
 }
 
-/// The decision about one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Count {
-    /// Let through. The caller of the first such request reports to Redis after [`DELAY`].
-    LetThrough { standing: Standing, is_first: bool },
-    /// Redis must be asked, and this many earlier requests reported.
-    Ask { before: u64 },
+impl Default for LocalCounts {
+    fn default() -> Self {
+        let replica = Uuid::now_v7().simple().to_string();
+        Self(Arc::new(Inner { replica, accounts: Mutex::default(), rejected: Mutex::default() }))
+    }
+}
+
+/// Name of the policy, and subject.
+type Id = (&'static str, String);
+
+#[derive(Default)]
+struct Account {
+    own: Counts,
+    /// By replica.
+    others: HashMap<String, Counts>,
+    /// When the counts of other replicas were last read.
+    read: Option<Instant>,
+    /// Whether a task will publish the own count.
+    is_scheduled: bool,
+}
+
+/// Values in Redis that Larder did not sign.
+#[derive(Default)]
+struct Rejected {
+    count: u64,
+    logged: Option<Instant>,
+}
+
+/// A request whose decision is pending.
+pub(super) struct Reservation {
+    /// The step in which the request is counted. `None`: the limit seemed to be reached, so it is not counted.
+    start: Option<u64>,
+    /// Requests counted by this process up to and including this one.
+    position: u64,
+    /// To be published.
+    pub own: Counts,
+}
+
+/// The decision about a request.
+pub(super) struct Decision {
+    pub standing: Standing,
+    /// The step in which the request is counted, for [`LocalCounts::withdraw`].
+    pub start: Option<u64>,
+    /// The published count differs from the own count.
+    pub is_outdated: bool,
+}
+
+fn now() -> u64 {
+    u64::try_from(clock::now().timestamp_millis()).unwrap_or(0)
+}
+
+fn milliseconds(window: Duration) -> u64 {
+    u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+impl Account {
+    fn expire(&mut self, now: u64, window: u64) {
+        self.own.expire(now, window);
+        self.others.retain(|_, counts| {
+            counts.expire(now, window);
+            !counts.is_empty()
+        });
+    }
+
+    fn others(&self) -> u64 {
+        self.others.values().map(Counts::total).sum()
+    }
+
+    fn used(&self) -> u64 {
+        self.own.total() + self.others()
+    }
+
+    fn standing(&self, policy: &Policy, allowed: bool, now: u64) -> Standing {
+        let used = self.used();
+        let mut entries: Vec<(u64, u64)> = self.own.entries().chain(self.others.values().flat_map(Counts::entries)).collect();
+        entries.sort_unstable();
+        let mut excess = used.saturating_sub(policy.limit);
+        let next = entries.iter().find_map(|(start, count)| {
+            let is_enough = *count > excess;
+            excess = excess.saturating_sub(*count);
+            is_enough.then_some(*start)
+        });
+        let wait = next.map_or(0, |start| (start + milliseconds(policy.window)).saturating_sub(now));
+        // The clock of another replica may be ahead.
+        let next = Duration::from_secs(wait.div_ceil(1000)).min(Duration::from_secs(policy.window.as_secs().max(1)));
+        Standing { policy: *policy, allowed, remaining: policy.limit.saturating_sub(used), next }
+    }
 }
 
 impl LocalCounts {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Account>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn replica(&self) -> &str {
+        &self.0.replica
     }
 
-    pub(super) fn count(&self, user: Uuid) -> Count {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Id, Account>> {
+        self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, policy: &Policy, subject: &str, work: impl FnOnce(&mut Account, u64) -> T) -> T {
+        let (now, window) = (now(), milliseconds(policy.window));
+        let id = (policy.name, subject.to_owned());
         let mut accounts = self.lock();
-        let Some(account) = accounts.get_mut(&user) else { return Count::Ask { before: 0 } };
-        let Standing { policy, remaining, allowed, .. } = account.standing;
-        let left = remaining.saturating_sub(account.unreported + 1);
-        if !allowed || left <= policy.limit / 4 || account.asked.elapsed() >= MAX_AGE {
-            // Until the response arrives.
-            account.standing.remaining = left;
-            return Count::Ask { before: std::mem::take(&mut account.unreported) };
+        if accounts.len() >= MAX_SUBJECTS && !accounts.contains_key(&id) {
+            make_room(&mut accounts);
         }
-        account.unreported += 1;
-        Count::LetThrough { standing: Standing { remaining: left, ..account.standing }, is_first: account.unreported == 1 }
+        let account = accounts.entry(id).or_default();
+        account.expire(now, window);
+        work(account, now)
     }
 
-    /// The requests to report; they count as reported.
-    pub(super) fn take_unreported(&self, user: Uuid) -> u64 {
-        let mut accounts = self.lock();
-        let Some(account) = accounts.get_mut(&user) else { return 0 };
-        account.standing.remaining = account.standing.remaining.saturating_sub(account.unreported);
-        std::mem::take(&mut account.unreported)
+    /// Counts the request for now, unless the limit seems to be reached.
+    pub(super) fn reserve(&self, policy: &Policy, subject: &str) -> Reservation {
+        self.with(policy, subject, |account, now| {
+            let start = (account.used() < policy.limit).then(|| account.own.add(now, milliseconds(policy.window)));
+            Reservation { start, position: account.own.total(), own: account.own.clone() }
+        })
     }
 
-    /// Stores the state reported by Redis; returns the state including unreported requests.
-    pub(super) fn update(&self, user: Uuid, standing: Standing) -> Standing {
-        let mut accounts = self.lock();
-        if accounts.len() >= MAX_USERS && !accounts.contains_key(&user) {
-            accounts.retain(|_, account| account.unreported > 0 || account.asked.elapsed() < MAX_AGE);
-            if accounts.len() >= MAX_USERS {
-                return standing;
+    /// Decides after the counts of other replicas were read. `None`: they could not be read.
+    pub(super) fn decide(
+        &self,
+        policy: &Policy,
+        subject: &str,
+        reservation: &Reservation,
+        others: Option<Vec<(String, Counts)>>,
+    ) -> Decision {
+        let is_published = others.is_some();
+        self.update(policy, subject, others);
+        self.with(policy, subject, |account, now| match reservation.start {
+            // Requests that arrived later do not count against this one.
+            Some(start) if reservation.position.min(account.own.total()) + account.others() <= policy.limit => {
+                Decision { standing: account.standing(policy, true, now), start: Some(start), is_outdated: !is_published }
             }
-        }
-        let unreported = accounts.get(&user).map_or(0, |account| account.unreported);
-        accounts.insert(user, Account { standing, asked: Instant::now(), unreported });
-        Standing { remaining: standing.remaining.saturating_sub(unreported), ..standing }
+            Some(start) => {
+                account.own.remove(start);
+                Decision { standing: account.standing(policy, false, now), start: None, is_outdated: true }
+            }
+            None if account.used() < policy.limit => {
+                let start = account.own.add(now, milliseconds(policy.window));
+                Decision { standing: account.standing(policy, true, now), start: Some(start), is_outdated: true }
+            }
+            None => Decision { standing: account.standing(policy, false, now), start: None, is_outdated: false },
+        })
     }
+
+    /// Stores the counts of other replicas. What is missing in Redis is kept until it expires.
+    pub(super) fn update(&self, policy: &Policy, subject: &str, others: Option<Vec<(String, Counts)>>) {
+        let Some(others) = others else { return };
+        let own = &self.0.replica;
+        self.with(policy, subject, |account, now| {
+            let mut newest: HashMap<String, Counts> = HashMap::new();
+            for (replica, mut counts) in others.into_iter().filter(|(replica, _)| replica != own) {
+                counts.expire(now, milliseconds(policy.window));
+                // A value that was copied to other fields counts once.
+                let known = newest.entry(replica).or_default();
+                if counts.total() > known.total() {
+                    *known = counts;
+                }
+            }
+            account.others.extend(newest);
+            account.read = Some(Instant::now());
+        });
+    }
+
+    /// The state without counting a request.
+    pub(super) fn standing(&self, policy: &Policy, subject: &str) -> Standing {
+        self.with(policy, subject, |account, now| account.standing(policy, account.used() < policy.limit, now))
+    }
+
+    /// Counts a request without Redis if the subject is far from its limit, and other replicas were asked within the
+    /// last second.
+    pub(super) fn count_locally(&self, policy: &Policy, subject: &str) -> Option<Standing> {
+        self.with(policy, subject, |account, now| {
+            let is_recent = account.read.is_some_and(|read| read.elapsed() < MAX_AGE);
+            if !is_recent || account.used() + 1 + policy.limit / 4 >= policy.limit {
+                return None;
+            }
+            account.own.add(now, milliseconds(policy.window));
+            Some(account.standing(policy, true, now))
+        })
+    }
+
+    /// The request was not the subject's.
+    pub(super) fn withdraw(&self, policy: &Policy, subject: &str, start: u64) {
+        self.with(policy, subject, |account, _| account.own.remove(start));
+    }
+
+    pub(super) fn own(&self, policy: &Policy, subject: &str) -> Counts {
+        self.with(policy, subject, |account, _| account.own.clone())
+    }
+
+    /// Whether the caller must publish the own count later; no one else does.
+    pub(super) fn schedule(&self, policy: &Policy, subject: &str) -> bool {
+        self.with(policy, subject, |account, _| !std::mem::replace(&mut account.is_scheduled, true))
+    }
+
+    /// The scheduled task starts to publish: later requests need another one.
+    pub(super) fn unschedule(&self, policy: &Policy, subject: &str) {
+        self.with(policy, subject, |account, _| account.is_scheduled = false);
+    }
+
+    /// Records values that Larder did not sign. Logged at most once a minute.
+    pub(super) fn reject(&self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let mut rejected = self.0.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        rejected.count += count;
+        if rejected.logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
+            log::warn!("{} request counts in Redis were ignored, because Larder did not sign them", rejected.count);
+            *rejected = Rejected { count: 0, logged: Some(Instant::now()) };
+        }
+    }
+}
+
+/// Removes subjects without requests, or else some addresses. A client with so many addresses has as many limits.
+fn make_room(accounts: &mut HashMap<Id, Account>) {
+    accounts.retain(|_, account| !account.own.is_empty() || account.is_scheduled);
+    if accounts.len() < MAX_SUBJECTS {
+        return;
+    }
+    let mut excess = MAX_SUBJECTS / 16;
+    accounts.retain(|(_, subject), _| {
+        let is_kept = excess == 0 || subject.starts_with(USER);
+        excess -= usize::from(!is_kept);
+        is_kept
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::limits::Policy;
 
-    const POLICY: Policy = Policy { name: "t", limit: 100, window: Duration::from_secs(60) };
+    const POLICY: Policy = Policy { name: "t", limit: 10, window: Duration::from_secs(60) };
 
-    fn standing(remaining: u64) -> Standing {
-        Standing { policy: POLICY, allowed: true, remaining, next: Duration::from_secs(1) }
-    }
-
-    fn let_through(remaining: u64, is_first: bool) -> Count {
-        Count::LetThrough { standing: standing(remaining), is_first }
-    }
-
-    #[test]
-    fn every_request_is_reported_once_and_the_last_quarter_individually() {
-        let (counts, user) = (LocalCounts::default(), Uuid::now_v7());
-        assert_eq!(counts.count(user), Count::Ask { before: 0 }, "no request yet");
-        counts.update(user, standing(29));
-        assert_eq!([28, 27, 26].map(|_| counts.count(user)), [let_through(28, true), let_through(27, false), let_through(26, false)]);
-        assert_eq!(counts.count(user), Count::Ask { before: 3 });
-        assert_eq!(counts.count(user), Count::Ask { before: 0 }, "each is reported once");
-        counts.update(user, Standing { allowed: false, ..standing(99) });
-        assert_eq!(counts.count(user), Count::Ask { before: 0 }, "a refused user");
-        assert_eq!(counts.count(Uuid::now_v7()), Count::Ask { before: 0 }, "another user");
-    }
-
-    #[test]
-    fn unreported_requests_are_subtracted() {
-        let (counts, user) = (LocalCounts::default(), Uuid::now_v7());
-        counts.update(user, standing(99));
-        assert_eq!(counts.count(user), let_through(98, true));
-        assert_eq!(counts.update(user, standing(97)), standing(96), "another console let one through");
-        assert_eq!(counts.count(user), let_through(95, false));
-        assert_eq!((counts.take_unreported(user), counts.take_unreported(user)), (2, 0));
-        counts.update(user, standing(95));
-        assert_eq!(counts.count(user), let_through(94, true));
-        let mut accounts = counts.lock();
-        let account = accounts.get_mut(&user).unwrap();
-        account.asked = account.asked.checked_sub(MAX_AGE).unwrap();
-        drop(accounts);
-        assert_eq!(counts.count(user), Count::Ask { before: 1 }, "an old state is not used");
-    }
-
-    #[test]
-    fn the_number_of_users_is_limited() {
-        let counts = LocalCounts::default();
-        for _ in 0..2 * MAX_USERS {
-            counts.update(Uuid::now_v7(), standing(99));
+    fn counts(count: u64) -> Counts {
+        let mut counts = Counts::default();
+        for _ in 0..count {
+            counts.add(now(), 60_000);
         }
-        assert_eq!(counts.0.lock().unwrap().len(), MAX_USERS);
+        counts
+    }
+
+    fn take(local: &LocalCounts, others: Option<Vec<(String, Counts)>>) -> Decision {
+        let reservation = local.reserve(&POLICY, "x");
+        local.decide(&POLICY, "x", &reservation, others)
+    }
+
+    #[test]
+    fn the_own_count_decides_without_redis() {
+        let local = LocalCounts::default();
+        for remaining in (0..10).rev() {
+            let Standing { allowed, remaining: left, next, .. } = take(&local, None).standing;
+            assert!(allowed && left == remaining && next > Duration::from_secs(50), "{next:?}");
+        }
+        for others in [None, Some(Vec::new()), Some(vec![(local.replica().to_owned(), Counts::default())])] {
+            assert!(!take(&local, others).standing.allowed);
+        }
+        assert_eq!(local.own(&POLICY, "x").total(), 10, "rejected requests are not counted");
+    }
+
+    #[test]
+    fn the_counts_of_other_replicas_are_added_once_each() {
+        let local = LocalCounts::default();
+        let others = || Some(vec![("a".to_owned(), counts(4)), ("a".to_owned(), counts(3)), ("b".to_owned(), counts(2))]);
+        assert_eq!(take(&local, others()).standing.remaining, 3);
+        assert_eq!(take(&local, Some(Vec::new())).standing.remaining, 2, "a deleted count is kept");
+        let own = Some(vec![(local.replica().to_owned(), counts(10))]);
+        assert_eq!(take(&local, own).standing.remaining, 1, "the own count is not read from Redis");
+        let decision = take(&local, Some(vec![("b".to_owned(), counts(9))]));
+        assert!(!decision.standing.allowed && decision.is_outdated && decision.start.is_none());
+    }
+
+    #[test]
+    fn simultaneous_requests_do_not_count_against_earlier_ones() {
+        let local = LocalCounts::default();
+        let reserved: Vec<Reservation> = (0..12).map(|_| local.reserve(&POLICY, "x")).collect();
+        let others = || Some(vec![("a".to_owned(), counts(5))]);
+        let allowed = reserved.iter().filter(|reservation| local.decide(&POLICY, "x", reservation, others()).standing.allowed).count();
+        assert_eq!(allowed, 5);
+    }
+
+    #[test]
+    fn the_last_quarter_is_not_counted_locally() {
+        let local = LocalCounts::default();
+        assert!(local.count_locally(&POLICY, "x").is_none(), "other replicas were not asked");
+        take(&local, Some(Vec::new()));
+        let counted = std::iter::from_fn(|| local.count_locally(&POLICY, "x")).count();
+        assert_eq!((counted, local.own(&POLICY, "x").total()), (6, 7));
+        assert!(local.schedule(&POLICY, "x") && !local.schedule(&POLICY, "x"));
+        local.unschedule(&POLICY, "x");
+        assert!(local.schedule(&POLICY, "x"));
+    }
+
+    #[test]
+    fn the_number_of_subjects_is_limited_and_users_are_kept() {
+        let local = LocalCounts::default();
+        let user = format!("{USER}1");
+        local.reserve(&POLICY, &user);
+        for at in 0..2 * MAX_SUBJECTS {
+            local.reserve(&POLICY, &at.to_string());
+        }
+        assert!(local.lock().len() <= MAX_SUBJECTS);
+        assert_eq!(local.own(&POLICY, &user).total(), 1);
     }
 }

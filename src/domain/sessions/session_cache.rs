@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::{COPY, Session, hash_of};
 use crate::domain::Context;
 use crate::domain::health::Service;
@@ -84,6 +86,11 @@ impl SessionCache {
         self.within(hash, OUTAGE).is_some()
     }
 
+    /// The user of a session that this process has seen within the hour. It may have ended since.
+    pub(in crate::domain) fn user_of(&self, hash: &[u8]) -> Option<Uuid> {
+        self.within(hash, OUTAGE).map(|session| session.user)
+    }
+
     fn within(&self, hash: &[u8], age: Duration) -> Option<Session> {
         self.lock().get(hash).filter(|(_, seen)| seen.elapsed() < age).map(|(session, _)| session.clone())
     }
@@ -104,8 +111,6 @@ pub fn cached(ctx: &Context, token: &str) -> Option<Session> {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
     use crate::domain::actor::Role;
 
