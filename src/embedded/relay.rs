@@ -1,4 +1,7 @@
 //! Forwards connections from a port on loopback to the unix socket of a server in a network namespace.
+//!
+//! The port stays bound while the server restarts. Otherwise another program on the machine could bind it and receive
+//! requests that are meant for the server.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -7,15 +10,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 /// The maximum number of connections. More wait in the queue of the listener.
 const MAX_CONNECTIONS: usize = 512;
 /// The buffer for each direction of each connection.
 const BUFFER: usize = 64 << 10;
 
-/// Listens until it is dropped, which also closes its connections.
+/// Listens until it is dropped, which also closes its connections. Until [`Relay::open`] is called, and after
+/// [`Relay::close`], connections are closed immediately.
 pub(super) struct Relay {
+    is_open: watch::Sender<bool>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -27,16 +32,27 @@ impl Relay {
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (stop, stopped) = oneshot::channel();
+        let (is_open, when_open) = watch::channel(false);
         let socket = socket.to_owned();
         let thread = std::thread::Builder::new().name("s3-relay".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
-                    error = accept(listener, socket) => log::error!("the relay of the embedded S3 server stopped: {error}"),
+                    error = accept(listener, socket, when_open) => log::error!("the relay of the embedded S3 server stopped: {error}"),
                 }
             });
         })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { is_open, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Forwards connections: the server is ready.
+    pub fn open(&self) {
+        self.is_open.send_replace(true);
+    }
+
+    /// Closes all connections: the server has ended.
+    pub fn close(&self) {
+        self.is_open.send_replace(false);
     }
 }
 
@@ -51,7 +67,7 @@ impl Drop for Relay {
 }
 
 /// Returns only if the listener is broken.
-async fn accept(listener: TcpListener, socket: PathBuf) -> std::io::Error {
+async fn accept(listener: TcpListener, socket: PathBuf, is_open: watch::Receiver<bool>) -> std::io::Error {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return error,
@@ -61,9 +77,13 @@ async fn accept(listener: TcpListener, socket: PathBuf) -> std::io::Error {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return std::io::ErrorKind::Other.into() };
         match listener.accept().await {
             Ok((client, _)) => {
-                let relayed = relay(client, socket.clone());
+                let (relayed, mut is_open) = (relay(client, socket.clone()), is_open.clone());
                 tokio::spawn(async move {
-                    relayed.await;
+                    tokio::select! {
+                        biased;
+                        _ = is_open.wait_for(|open| !open) => {}
+                        () = relayed => {}
+                    }
                     drop(permit);
                 });
             }

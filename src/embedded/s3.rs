@@ -2,12 +2,12 @@
 //!
 //! SeaweedFS runs in a network namespace if the operating system allows it, because its internal ports need no key.
 //! A relay then forwards connections from a port to its S3 socket, which is in a directory that only this user may
-//! enter.
+//! enter. The port stays bound until Larder ends.
 
 mod exchange;
 mod ports;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ use ports::{GRPC, Ports};
 pub(super) struct S3 {
     kind: S3Kind,
     isolation: Isolation,
-    /// Present while the isolated server is ready.
-    relay: RefCell<Option<Relay>>,
+    /// Of an isolated server. Present from the first start on, so that the port stays bound while the server restarts.
+    relay: Option<Relay>,
     program: PathBuf,
     directory: PathBuf,
     sockets: PathBuf,
@@ -57,7 +57,7 @@ impl S3 {
         Self {
             kind,
             isolation,
-            relay: RefCell::new(None),
+            relay: None,
             program,
             directory: directory.of("s3"),
             sockets: directory.sockets().to_owned(),
@@ -104,21 +104,6 @@ impl S3 {
                 topology.is_some_and(|topology| topology.contains(&volume))
             }
         }
-    }
-
-    /// Starts the relay of an isolated server, if it is not running.
-    fn is_reachable(&self) -> bool {
-        let mut relay = self.relay.borrow_mut();
-        if self.isolation != Isolation::None && relay.is_none() {
-            match Relay::start(self.ports.first, &self.s3_socket()) {
-                Ok(started) => *relay = Some(started),
-                Err(error) => {
-                    log::warn!("port {} of the embedded S3 server cannot be opened: {error}", self.ports.first);
-                    return false;
-                }
-            }
-        }
-        true
     }
 
     fn data(&self) -> PathBuf {
@@ -182,7 +167,13 @@ impl ServerSpec for S3 {
         self.clean_up();
         if !address_is_known {
             let last = std::mem::replace(&mut self.ports, Ports { first: 0, _claim: None }).first;
+            // Releases the port, which may be chosen again.
+            self.relay = None;
             self.ports = Ports::choose(last, self.isolation)?;
+            if self.isolation != Isolation::None {
+                let started = Relay::start(self.ports.first, &self.s3_socket());
+                self.relay = Some(started.map_err(|error| format!("port {} cannot be opened: {error}", self.ports.first))?);
+            }
         }
         Ok(())
     }
@@ -222,7 +213,11 @@ impl ServerSpec for S3 {
                 if answers && self.answered.get().is_none() {
                     self.answered.set(Some(Instant::now()));
                 }
-                answers && self.has_a_volume() && self.is_reachable()
+                let is_ready = answers && self.has_a_volume();
+                if let Some(relay) = self.relay.as_ref().filter(|_| is_ready) {
+                    relay.open();
+                }
+                is_ready
             }
             S3Kind::MinIo => {
                 self.s3_request("GET /minio/health/live HTTP/1.0\r\n").is_some_and(|answer| answer.starts_with("HTTP/1.0 200"))
@@ -258,7 +253,9 @@ impl ServerSpec for S3 {
 
     /// SeaweedFS leaves these files behind. Their names cannot be configured.
     fn clean_up(&self) {
-        drop(self.relay.take());
+        if let Some(relay) = &self.relay {
+            relay.close();
+        }
         if self.kind == S3Kind::SeaweedFs && self.ports.first != 0 {
             for (part, offset) in [("s3", 0), ("master", 1), ("volume", 2), ("filer", 3), ("admin", 4)] {
                 drop(std::fs::remove_file(format!("/tmp/seaweedfs-{part}-grpc-{}.sock", self.ports.first + offset + GRPC)));

@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::{KEPT, processes_in, read, start, write};
 
@@ -59,17 +61,72 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> String {
     answer
 }
 
+fn port_of(servers: &larder::embedded::Servers) -> u16 {
+    servers.urls().s3_endpoint.rsplit(':').next().unwrap().parse().unwrap()
+}
+
+fn has_namespaces() -> bool {
+    let isolated = Command::new("unshare").args(["--user", "--map-root-user", "--net", "true"]).stderr(Stdio::null()).status();
+    isolated.is_ok_and(|status| status.success())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_s3_port_stays_bound_while_the_server_restarts() {
+    if !has_namespaces() {
+        eprintln!("SKIPPED: this system allows no network namespaces");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let servers = start(directory.path());
+    write(&servers).await;
+    let port = port_of(&servers);
+    let is_ours = || listening(&sockets_of(std::process::id())).contains(&format!("0100007F:{port:04X}"));
+    assert!(is_ours());
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Another program tries to bind the port all the time.
+        let thief = scope.spawn(|| {
+            let mut tries = 0;
+            while !over.load(Ordering::Relaxed) {
+                assert!(std::net::TcpListener::bind(("127.0.0.1", port)).is_err(), "another program received the port");
+                tries += 1;
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            tries
+        });
+        for _ in 0..2 {
+            let pid = servers.s3().pid().unwrap();
+            servers.s3().kill();
+            let began = Instant::now();
+            // The connection is accepted and closed, rather than kept waiting.
+            let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            connection.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            assert_eq!(connection.read(&mut [0; 1]).unwrap_or(0), 0);
+            assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+            servers.s3().wait_until_up().unwrap();
+            assert!(is_ours() && servers.s3().pid() != Some(pid));
+        }
+        servers.s3().stop();
+        assert!(is_ours());
+        servers.s3().start().unwrap();
+        over.store(true, Ordering::Relaxed);
+        assert!(thief.join().unwrap() > 100);
+    });
+    assert_eq!(read(&servers).await, KEPT);
+    servers.stop();
+    assert!(!is_ours());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_s3_port_is_reachable_and_only_with_keys() {
     let directory = tempfile::tempdir().unwrap();
     let servers = start(directory.path());
     write(&servers).await;
-    let port: u16 = servers.urls().s3_endpoint.rsplit(':').next().unwrap().parse().unwrap();
+    let port = port_of(&servers);
     let family = processes_in(directory.path());
     assert!(family.len() >= 3);
 
-    let isolated = Command::new("unshare").args(["--user", "--map-root-user", "--net", "true"]).stderr(Stdio::null()).status();
-    if isolated.is_ok_and(|status| status.success()) {
+    if has_namespaces() {
         let inodes: HashSet<String> = family.iter().copied().flat_map(sockets_of).collect();
         assert_eq!(listening(&inodes), Vec::<String>::new(), "ports of the servers themselves");
         // This process also contains the relays of the tests that run in parallel.
@@ -105,7 +162,7 @@ async fn only_the_s3_port_is_reachable_and_only_with_keys() {
     let redis = servers.urls().redis_url.strip_prefix("redis+unix://").or_else(|| servers.urls().redis_url.strip_prefix("unix://"));
     let path = redis.unwrap().split('?').next().unwrap();
     let redis = UnixStream::connect(path).unwrap();
-    redis.set_read_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+    redis.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     assert!(exchange(redis, "GET word\r\n").starts_with("-NOAUTH"));
     assert_eq!(read(&servers).await, KEPT);
     servers.stop();
