@@ -79,6 +79,11 @@ impl Slots {
         self.take(&[(Holder::Person(actor.id), max_each)])
     }
 
+    /// Whether all slots are taken, whoever holds them.
+    pub fn is_full(&self) -> bool {
+        self.count() >= self.0.max
+    }
+
     /// Number of slots in use.
     pub fn count(&self) -> usize {
         self.0.taken().all

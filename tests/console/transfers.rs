@@ -4,7 +4,7 @@ use larder::domain::actor::Role;
 use larder::stores::s3::PutOptions;
 use reqwest::Method;
 
-use crate::support::{Client, Page, TestApp, eventually};
+use crate::support::{Client, PASSWORD, Page, TestApp, eventually};
 
 fn path(app: &TestApp, what: &str, key: &str) -> String {
     let encoded = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
@@ -248,4 +248,76 @@ async fn a_slow_download_is_complete_and_holds_no_store_connection() {
         }
     };
     assert!(content.starts_with(&got) && ended == (got.len() == content.len()), "{} bytes, ended: {ended}", got.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_downloads_are_ended_only_while_others_wait_for_a_slot() {
+    let app = TestApp::start_with(|config| (config.download_limit, config.download_limit_per_person) = (4, 2)).await;
+    let (one, two, third) = (app.sign_in(Role::Viewer).await, app.sign_in(Role::Viewer).await, app.sign_in(Role::Viewer).await);
+    let content = vec![7; 24 << 20];
+    put(&app, "large.bin", &content, "application/octet-stream").await;
+    put(&app, "small.bin", b"small", "application/octet-stream").await;
+    let (large, small) = (path(&app, "download", "large.bin"), path(&app, "download", "small.bin"));
+    let mut unread = Vec::new();
+    for client in [&one, &two, &one, &two] {
+        unread.push(client.request(Method::GET, &large).send().await.unwrap());
+    }
+    let began = std::time::Instant::now();
+    let refused = third.get(&small).await.expect_status(503);
+    assert!(refused.header("retry-after").is_some() && began.elapsed() < std::time::Duration::from_secs(1));
+    assert!(refused.text().contains("4 downloads are in progress"), "{}", refused.text());
+    // The readers were measured as slow, so another user gets a slot, and one with a slow download of its own does not.
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    one.get(&small).await.expect_status(503);
+    assert_eq!(third.get(&small).await.expect_status(200).body, b"small");
+    assert_eq!(third.get(&small).await.expect_status(200).body, b"small");
+    let mut complete = 0;
+    for mut response in unread {
+        let mut length = 0;
+        while let Ok(Some(chunk)) = response.chunk().await {
+            length += chunk.len();
+        }
+        assert!(length <= content.len());
+        complete += usize::from(length == content.len());
+    }
+    assert_eq!(complete, 3, "one download was ended, the others were not");
+    eventually("the slots are free again", async || app.ctx.downloads.count() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_readers_of_three_users_do_not_keep_the_store_connections_from_a_fourth() {
+    let app = TestApp::start().await;
+    put(&app, "large.bin", &vec![7; 24 << 20], "application/octet-stream").await;
+    put(&app, "small.bin", b"small", "application/octet-stream").await;
+    let mut readers = tokio::task::JoinSet::new();
+    let address: std::net::SocketAddr = app.base.trim_start_matches("http://").parse().unwrap();
+    for _ in 0..3 {
+        let (email, visitor) = (app.new_user(Role::Viewer).await, app.visitor());
+        let signed_in = visitor.post("/session", &[("email", &email), ("password", PASSWORD)]).await.expect_status(303);
+        let cookie = signed_in.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        for _ in 0..30 {
+            let request = format!("GET {} HTTP/1.1\r\nHost: {address}\r\nCookie: {cookie}\r\n\r\n", path(&app, "download", "large.bin"));
+            readers.spawn(async move {
+                use tokio::io::{AsyncReadExt, AsyncWriteExt};
+                let socket = tokio::net::TcpSocket::new_v4().unwrap();
+                socket.set_recv_buffer_size(16 << 10).unwrap();
+                let mut socket = socket.connect(address).await.unwrap();
+                socket.write_all(request.as_bytes()).await.unwrap();
+                // About 40 kB per second.
+                let mut buffer = vec![0; 4 << 10];
+                while socket.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            });
+        }
+    }
+    eventually("the readers hold connections to the store", async || app.ctx.open_bodies.held() >= 30).await;
+    let fourth = app.sign_in(Role::Viewer).await;
+    for _ in 0..20 {
+        let began = std::time::Instant::now();
+        assert_eq!(fourth.get(&path(&app, "download", "small.bin")).await.expect_status(200).body, b"small");
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    readers.abort_all();
 }

@@ -1,6 +1,7 @@
 //! Downloads: forwards conditions and ranges; the stream ends with an error if the store's does.
 
 mod read_log;
+mod read_rate;
 mod source;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use crate::stores::s3;
 
 use read_log::Read;
 pub use read_log::ReadLog;
-use source::{Connection, Source};
+use source::{Connection, Source, take_slot};
 pub use source::{OpenBodies, park_slow_downloads};
 
 /// Conditional and Range headers, forwarded as received.
@@ -91,7 +92,7 @@ impl Purpose {
 pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &DownloadRequest<'_>) -> Result<Download> {
     let DownloadRequest { bucket, key, version, conditions, purpose } = *request;
     check_key(ctx, key)?;
-    let slot = if purpose == Purpose::Head { None } else { Some(ctx.downloads.take_for(actor, ctx.config.download_limit_per_person)?) };
+    let slot = if purpose == Purpose::Head { None } else { Some(take_slot(ctx, actor)?) };
     let range = effective_range(ctx, bucket, key, version, conditions).await?;
     let asked = s3::Conditions {
         range: range.clone(),
@@ -139,10 +140,9 @@ pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &Dow
         person: actor.id,
         next: first,
         left: opened.length,
-        _slot: slot,
     };
     Ok(Download::Body(DownloadBody {
-        stream: source.stream(Connection { body: opened.body, _grant: grant }),
+        stream: source.stream(slot, Connection { body: opened.body, _grant: grant }),
         length: opened.length,
         content_range,
         etag: opened.etag,

@@ -1,6 +1,10 @@
 //! The bytes of a download. A reader that takes no bytes for two seconds holds no buffer and no connection to the
 //! store: the download resumes where it stopped, from the same version of the object, when the reader continues.
+//!
+//! A download whose reader is slow is ended when a user who holds less waits for a slot or a connection. Otherwise it
+//! may take as long as it needs.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -8,6 +12,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
+use super::read_rate::ReadRate;
+use crate::domain::actor::Actor;
 use crate::domain::fair_pool::{FairPool, Grant, Person};
 use crate::domain::slots::Slot;
 use crate::domain::{Context, Error, Result};
@@ -23,8 +29,12 @@ const PARK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Connections to the store that downloads hold at the same time. Each has up to a megabyte in its buffers.
 const MAX_CONNECTIONS: u32 = 64;
-/// The longest wait for one of them.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest wait of a request for one of them.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest wait of a download that resumes.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a waiting request looks for a slow reader.
+const END_INTERVAL: Duration = Duration::from_millis(100);
 
 type OpenList = Arc<Mutex<Vec<Weak<Mutex<Open>>>>>;
 
@@ -47,14 +57,29 @@ pub(super) struct Connection {
     pub _grant: Grant,
 }
 
-/// The resources that are held while a reader is fast.
+/// The resources of a download that can be released while its reader takes no bytes.
 struct Open {
+    person: Person,
+    /// Counts this download while it is in progress.
+    slot: Option<Slot>,
+    /// Ended because its reader was slow.
+    is_ended: bool,
     /// Taken while it is read, and `None` once it is closed.
     connection: Option<Connection>,
     is_reading: bool,
     /// Read from the store, but not returned yet.
     rest: Bytes,
+    /// When the last bytes were returned, and how many.
     used: Instant,
+    returned: usize,
+    rate: ReadRate,
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Resource {
+    Slot,
+    Connection,
 }
 
 /// The source of the bytes of a response.
@@ -68,8 +93,6 @@ pub(super) struct Source {
     /// The position of the next byte in the object, and of the last byte of this response.
     pub next: u64,
     pub left: u64,
-    /// Counts this download while it is in progress.
-    pub _slot: Option<Slot>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -87,20 +110,54 @@ impl OpenBodies {
 
     /// Waits for a connection to the store, shared fairly. Busy if none is free in time.
     pub(super) async fn grant(&self, person: Person) -> Result<Grant> {
+        self.grant_within(person, CONNECTION_TIMEOUT).await
+    }
+
+    async fn grant_within(&self, person: Person, timeout: Duration) -> Result<Grant> {
         let busy = || Error::Busy {
             why: "Too many downloads are in progress. Try again in a few seconds.".into(),
             retry_after: Duration::from_secs(5),
         };
-        self.connections.take(person, 1, CONNECTION_TIMEOUT).await.ok_or_else(busy)
+        let granted = self.connections.take(person, 1, timeout);
+        tokio::pin!(granted);
+        loop {
+            match tokio::time::timeout(END_INTERVAL, &mut granted).await {
+                Ok(granted) => return granted.ok_or_else(busy),
+                Err(_) => drop(self.end_slow(person, Resource::Connection)),
+            }
+        }
+    }
+
+    /// Ends the slowest download of the user who holds most, if `waiting` holds less. Returns whether there was one.
+    fn end_slow(&self, waiting: Person, resource: Resource) -> bool {
+        let all: Vec<Arc<Mutex<Open>>> = lock(&self.open).iter().filter_map(Weak::upgrade).collect();
+        let mut held: HashMap<Person, usize> = HashMap::new();
+        let mut slow = Vec::new();
+        for open in &all {
+            let open_now = lock(open);
+            if open_now.holds(resource) {
+                *held.entry(open_now.person).or_default() += 1;
+                if open_now.is_slow() {
+                    slow.push((open_now.person, open_now.used, open));
+                }
+            }
+        }
+        let of = |person: &Person| held.get(person).copied().unwrap_or(0);
+        let eligible = slow.into_iter().filter(|(person, ..)| of(person) > of(&waiting));
+        let Some((_, _, victim)) = eligible.max_by_key(|(person, used, _)| (of(person), used.elapsed())) else { return false };
+        let released = {
+            let mut victim = lock(victim);
+            victim.is_ended = true;
+            (victim.slot.take(), victim.connection.take(), std::mem::take(&mut victim.rest))
+        };
+        log::info!(target: "larder::downloads", "a slow download was ended, because another user was waiting");
+        drop(released);
+        true
     }
 
     /// The number of downloads that currently hold a connection to the store.
     pub fn held(&self) -> usize {
-        lock(&self.open).iter().filter_map(Weak::upgrade).filter(|open| Self::holds(&lock(open))).count()
-    }
-
-    fn holds(open: &Open) -> bool {
-        open.is_reading || open.connection.is_some()
+        lock(&self.open).iter().filter_map(Weak::upgrade).filter(|open| lock(open).holds(Resource::Connection)).count()
     }
 
     /// Closes the connections of readers that take no bytes.
@@ -119,6 +176,29 @@ impl OpenBodies {
     }
 }
 
+impl Open {
+    fn holds(&self, resource: Resource) -> bool {
+        match resource {
+            Resource::Slot => self.slot.is_some(),
+            Resource::Connection => self.is_reading || self.connection.is_some(),
+        }
+    }
+
+    /// Whether the server waits for the reader, and has done so for long.
+    fn is_slow(&self) -> bool {
+        !self.is_reading && !self.is_ended && self.rate.is_slow(self.used.elapsed())
+    }
+}
+
+/// A slot for a download. If all slots are taken, a slow download of a user who holds more is ended for it.
+pub(super) fn take_slot(ctx: &Context, actor: &Actor) -> Result<Slot> {
+    let take = || ctx.downloads.take_for(actor, ctx.config.download_limit_per_person);
+    match take() {
+        Err(_) if ctx.downloads.is_full() && ctx.open_bodies.end_slow(actor.id, Resource::Slot) => take(),
+        taken => taken,
+    }
+}
+
 /// Runs as long as the process.
 pub async fn park_slow_downloads(ctx: Context) {
     loop {
@@ -130,8 +210,18 @@ pub async fn park_slow_downloads(ctx: Context) {
 impl Source {
     /// Ends with an error if the store stops sending, sends too little, or has another version of the object. A
     /// truncated file is never taken for a complete one.
-    pub fn stream(self, connection: Connection) -> BoxStream<'static, std::io::Result<Bytes>> {
-        let open = Arc::new(Mutex::new(Open { connection: Some(connection), is_reading: false, rest: Bytes::new(), used: Instant::now() }));
+    pub fn stream(self, slot: Option<Slot>, connection: Connection) -> BoxStream<'static, std::io::Result<Bytes>> {
+        let open = Arc::new(Mutex::new(Open {
+            person: self.person,
+            slot,
+            is_ended: false,
+            connection: Some(connection),
+            is_reading: false,
+            rest: Bytes::new(),
+            used: Instant::now(),
+            returned: 0,
+            rate: ReadRate::default(),
+        }));
         self.ctx.open_bodies.add(&open);
         futures_util::stream::unfold(Some((self, open)), |state| async {
             let (mut source, open) = state?;
@@ -150,6 +240,11 @@ impl Source {
     async fn read(&mut self, open: &Mutex<Open>) -> std::io::Result<Bytes> {
         let (connection, mut rest) = {
             let mut open = lock(open);
+            if open.is_ended {
+                return Err(failed(std::io::ErrorKind::TimedOut, "the reader was too slow while others waited"));
+            }
+            let (returned, waited) = (open.returned, open.used.elapsed());
+            open.rate.add(returned, waited);
             open.is_reading = true;
             (open.connection.take(), std::mem::take(&mut open.rest))
         };
@@ -171,7 +266,9 @@ impl Source {
         self.next += chunk.len() as u64;
         self.left -= chunk.len() as u64;
         self.ctx.transfer_counters.count_downloaded(chunk.len());
-        *lock(open) = Open { connection: Some(connection), is_reading: false, rest, used: Instant::now() };
+        let mut open = lock(open);
+        (open.connection, open.rest, open.returned) = (Some(connection), rest, chunk.len());
+        (open.is_reading, open.used) = (false, Instant::now());
         Ok(chunk)
     }
 
@@ -184,7 +281,7 @@ impl Source {
             if_match: Some(format!("\"{etag}\"")),
             ..s3::Conditions::default()
         };
-        let waited = self.ctx.open_bodies.grant(self.person).await;
+        let waited = self.ctx.open_bodies.grant_within(self.person, RESUME_TIMEOUT).await;
         let grant = waited.map_err(|error| failed(std::io::ErrorKind::TimedOut, &error.to_string()))?;
         let opened = self.ctx.s3.get(&self.bucket, &self.key, self.version.as_deref(), &conditions).await;
         let opened = opened.map_err(|error| failed(std::io::ErrorKind::BrokenPipe, &error.to_string()))?;
