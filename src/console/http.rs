@@ -1,7 +1,7 @@
 //! Request plumbing: routes, sessions, bodies, errors and headers. Imports `view`, which renders error pages, and no page.
 
 pub mod body;
-mod compression;
+pub mod compression;
 pub mod error;
 mod fields;
 pub mod finish;

@@ -10,7 +10,7 @@ use crate::stores::s3::Conditions;
 pub use text::json;
 use text::{looks_binary, text_preview};
 
-/// Previews of one person that are computed at the same time.
+/// Previews of one person that are computed, or part of a large page that is being sent, at the same time.
 pub const MAX_PER_PERSON: usize = 8;
 /// Maximum length of a text preview in bytes.
 pub const TEXT_LIMIT: u64 = 256 << 10;
@@ -90,7 +90,7 @@ pub async fn of(ctx: &Context, bucket: &BucketName, key: &ObjectKey, size: u64) 
     if size == 0 {
         return Ok(Preview::Empty);
     }
-    let (head, whole) = read(ctx, bucket, key, is_enough).await?;
+    let Beginning { head, whole, .. } = read(ctx, bucket, key, is_enough).await?;
     if let Some((kind, media)) = sniff(&head) {
         return Ok(match dimensions(kind, whole.as_deref().unwrap_or(&head)) {
             Ok(dimensions) => Preview::Media { kind, media, dimensions },
@@ -104,13 +104,22 @@ pub async fn of(ctx: &Context, bucket: &BucketName, key: &ObjectKey, size: u64) 
     worked.map_err(|error| Error::Internal(format!("the preview was aborted: {error}")))
 }
 
-/// What `/preview` may send for an object. Rejected if the object has no preview.
-pub async fn media_of(ctx: &Context, bucket: &BucketName, key: &ObjectKey) -> Result<(MediaKind, &'static str)> {
-    let (head, more) = read(ctx, bucket, key, |head| sniff(head).is_none() || is_enough(head)).await?;
+/// What `/preview` may send for an object.
+pub struct Media {
+    pub kind: MediaKind,
+    pub media: &'static str,
+    /// Of the bytes that were checked, without quotes. Only these may be sent.
+    pub etag: String,
+}
+
+/// Rejected if the object has no preview.
+pub async fn media_of(ctx: &Context, bucket: &BucketName, key: &ObjectKey) -> Result<Media> {
+    let Beginning { head, whole, etag } = read(ctx, bucket, key, |head| sniff(head).is_none() || is_enough(head)).await?;
     let rejected = |why: String| Error::refused("key", why);
     let (kind, media) = sniff(&head).ok_or_else(|| rejected("This file type has no preview. Download the file to open it.".into()))?;
-    dimensions(kind, more.as_deref().unwrap_or(&head)).map_err(rejected)?;
-    Ok((kind, media))
+    dimensions(kind, whole.as_deref().unwrap_or(&head)).map_err(rejected)?;
+    let no_etag = || rejected("The store reports no ETag for this object, so there is no preview. Download the file to open it.".into());
+    Ok(Media { kind, media, etag: etag.ok_or_else(no_etag)? })
 }
 
 /// Whether these first bytes are enough to determine the preview.
@@ -139,16 +148,27 @@ fn dimensions(kind: MediaKind, bytes: &[u8]) -> std::result::Result<Option<(u32,
     }
 }
 
-/// The first bytes, and the first mebibyte unless the first bytes are `enough`.
-async fn read(ctx: &Context, bucket: &BucketName, key: &ObjectKey, enough: impl Fn(&[u8]) -> bool) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
+/// The start of an object.
+struct Beginning {
+    head: Vec<u8>,
+    /// Up to `TEXT_LIMIT`, unless the head is enough.
+    whole: Option<Vec<u8>>,
+    /// Of these bytes, without quotes.
+    etag: Option<String>,
+}
+
+async fn read(ctx: &Context, bucket: &BucketName, key: &ObjectKey, enough: impl Fn(&[u8]) -> bool) -> Result<Beginning> {
     check_key(ctx, key)?;
     let conditions = Conditions { range: Some(format!("bytes=0-{}", TEXT_LIMIT - 1)), ..Conditions::default() };
     let mut opened = match ctx.s3.get(bucket.as_str(), key.as_str(), None, &conditions).await {
         Ok(opened) => opened,
         // An empty object has no range.
-        Err(crate::stores::s3::Error::InvalidRange) => return Ok((Vec::new(), Some(Vec::new()))),
+        Err(crate::stores::s3::Error::InvalidRange) => {
+            return Ok(Beginning { head: Vec::new(), whole: Some(Vec::new()), etag: None });
+        }
         Err(error) => return Err(not_found(error, bucket, key)),
     };
+    let etag = opened.etag.take();
     let mut bytes = Vec::new();
     let reading = async {
         while bytes.len() < HEAD {
@@ -157,12 +177,12 @@ async fn read(ctx: &Context, bucket: &BucketName, key: &ObjectKey, enough: impl 
         }
         let head = bytes[..bytes.len().min(HEAD)].to_vec();
         if enough(&head) {
-            return Ok((head, None));
+            return Ok(Beginning { head, whole: None, etag });
         }
         while let Some(chunk) = opened.body.next().await {
             bytes.extend_from_slice(&chunk?);
         }
-        Ok((head, Some(std::mem::take(&mut bytes))))
+        Ok(Beginning { head, whole: Some(std::mem::take(&mut bytes)), etag })
     };
     let silent = || Error::from(crate::stores::s3::Error::Unreachable("it stopped sending".into()));
     tokio::time::timeout(std::time::Duration::from_secs(4), reading).await.map_err(|_| silent())?

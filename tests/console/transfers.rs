@@ -321,3 +321,75 @@ async fn slow_readers_of_three_users_do_not_keep_the_store_connections_from_a_fo
     }
     readers.abort_all();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_replaced_after_its_check_is_not_embedded() {
+    let app = TestApp::start().await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    // The size of an image is in its first bytes: 2 × 3 pixels, and 60,000 × 60,000.
+    let png = |width: u32, height: u32| {
+        let start = [&b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], &width.to_be_bytes(), &height.to_be_bytes(), &[8, 6, 0, 0, 0]].concat();
+        [start, vec![0; 50_000]].concat()
+    };
+    let (small, large) = (png(2, 3), png(60_000, 60_000));
+    let etag = put(&app, "image.png", &small, "image/png").await;
+    let url = path(&app, "preview", "image.png");
+    assert_eq!(get(&viewer, &url, &[("if-match", &format!("\"{etag}\""))]).await.expect_status(200).body, small);
+    get(&viewer, &url, &[("if-match", "\"other\"")]).await.expect_status(412);
+    get(&viewer, &url, &[("if-none-match", &format!("\"{etag}\""))]).await.expect_status(304);
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let replacing = async {
+        while !over.load(std::sync::atomic::Ordering::Relaxed) {
+            put(&app, "image.png", &large, "image/png").await;
+            put(&app, "image.png", &small, "image/png").await;
+        }
+    };
+    let reading = async {
+        let mut statuses = std::collections::BTreeMap::new();
+        for _ in 0..300 {
+            let page = viewer.get(&url).await;
+            assert!(page.body != large, "the unchecked image was sent");
+            assert!(page.status != 200 || page.body == small);
+            *statuses.entry(page.status).or_insert(0) += 1;
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        statuses
+    };
+    let ((), statuses) = futures_util::future::join(replacing, reading).await;
+    eprintln!("{statuses:?}");
+    assert!(statuses.keys().all(|status| matches!(status, 200 | 404 | 412 | 422)), "{statuses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unread_object_page_holds_its_preview_slot() {
+    let app = TestApp::start().await;
+    put(&app, "note.txt", "<&>\n".repeat(60_000).as_bytes(), "text/plain").await;
+    let viewer = app.sign_in(Role::Viewer).await;
+    let url = path(&app, "object", "note.txt");
+    let whole = viewer.get(&url).await.expect_status(200);
+    assert!(whole.body.len() > 200_000 && whole.text().contains("&#60;"));
+    eventually("the slot is free after the page was sent", async || app.ctx.previews.count() == 0).await;
+    let (email, visitor) = (app.new_user(Role::Viewer).await, app.visitor());
+    let signed_in = visitor.post("/session", &[("email", &email), ("password", PASSWORD)]).await.expect_status(303);
+    let cookie = signed_in.header("set-cookie").unwrap().split(';').next().unwrap();
+    let address: std::net::SocketAddr = app.base.trim_start_matches("http://").parse().unwrap();
+    let mut unread = Vec::new();
+    // Two kilobytes of buffer, but the kernel and the connection take some pages whole.
+    eventually("eight unread pages hold a slot", async || {
+        use tokio::io::AsyncWriteExt;
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2 << 10).unwrap();
+        let mut socket = socket.connect(address).await.unwrap();
+        let request = format!("GET {url} HTTP/1.1\r\nHost: {address}\r\nCookie: {cookie}\r\n\r\n");
+        // Several requests on one connection fill its buffers.
+        socket.write_all(request.repeat(30).as_bytes()).await.unwrap();
+        unread.push(socket);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        app.ctx.previews.count() >= 8
+    })
+    .await;
+    let page = viewer.get(&url).await.expect_status(200);
+    assert!(page.body.len() > 200_000, "another user has slots");
+    drop(unread);
+    eventually("the slots are free again", async || app.ctx.previews.count() == 0).await;
+}

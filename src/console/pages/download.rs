@@ -13,7 +13,7 @@ use crate::console::http::query::{self, Bucket, Query};
 use crate::console::http::session::Viewer;
 use crate::domain::Context;
 use crate::domain::objects::{self, Conditions, Download, DownloadBody, DownloadRequest, Purpose};
-use crate::domain::preview::{self, MediaKind};
+use crate::domain::preview::{self, Media, MediaKind};
 
 #[derive(Deserialize)]
 struct Named {
@@ -32,7 +32,7 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Quer
     let key = query::key(key)?;
     let purpose = if req.method() == Method::HEAD { Purpose::Head } else { Purpose::Download };
     let conditions = conditions(req.headers());
-    let request = DownloadRequest { bucket: &bucket, key: &key, version: version.as_deref(), conditions: &conditions, purpose };
+    let request = DownloadRequest { bucket: &bucket, key: &key, version: version.as_deref(), conditions: &conditions, etag: None, purpose };
     let found = objects::download(&ctx, &viewer.actor, viewer.session.id, &request).await?;
     Ok(match found {
         Download::Body(body) => {
@@ -47,16 +47,17 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Quer
     })
 }
 
-/// The media type is decided by the first bytes, not by the object's Content-Type.
+/// The media type is decided by the first bytes, not by the object's Content-Type. An object that is replaced after its
+/// first bytes were checked is not sent.
 pub async fn preview(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Query), req: HttpRequest) -> Result<HttpResponse> {
     let (bucket, Named { key, .. }) = (target.0.0, target.1.read()?);
     let key = query::key(key)?;
     let slot = ctx.previews.take_for(&viewer.actor, preview::MAX_PER_PERSON)?;
-    let (kind, media) = preview::media_of(&ctx, &bucket, &key).await?;
+    let Media { kind, media, etag } = preview::media_of(&ctx, &bucket, &key).await?;
     drop(slot);
     let purpose = if req.method() == Method::HEAD { Purpose::Head } else { Purpose::Preview };
     let conditions = conditions(req.headers());
-    let request = DownloadRequest { bucket: &bucket, key: &key, version: None, conditions: &conditions, purpose };
+    let request = DownloadRequest { bucket: &bucket, key: &key, version: None, conditions: &conditions, etag: Some(&etag), purpose };
     let found = objects::download(&ctx, &viewer.actor, viewer.session.id, &request).await?;
     Ok(match found {
         Download::Body(body) => {

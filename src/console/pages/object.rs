@@ -2,9 +2,14 @@
 
 pub mod links;
 
+use std::pin::Pin;
+use std::task::{self, Poll};
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{Refusal, with_status};
@@ -14,10 +19,12 @@ use crate::console::http::session::{SignedIn, Viewer};
 use crate::console::view::breadcrumbs::{self, Crumb};
 use crate::console::view::events::EventSummary;
 use crate::console::view::layout::{Layout, Section};
+use crate::console::http::compression;
 use crate::console::view::{filetype, filters, paths};
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{self, Object, Origin};
 use crate::domain::preview::{self, MediaKind, Preview};
+use crate::domain::slots::Slot;
 use crate::domain::{Context, audit};
 
 /// Events shown on the page. The audit log has all of them.
@@ -25,6 +32,9 @@ const EVENTS: i64 = 10;
 
 /// The choices of the link form: seconds and label.
 pub const LIFETIMES: [(u32, &str); 5] = [(300, "5 minutes"), (3600, "1 hour"), (86_400, "1 day"), (259_200, "3 days"), (604_800, "7 days")];
+
+/// Longer pages hold their slot until they are sent. Shorter ones fit into the write buffer of the connection.
+const LARGE_PAGE: usize = 64 << 10;
 
 #[derive(Template)]
 #[template(path = "pages/object.html")]
@@ -122,22 +132,52 @@ pub struct ShowQuery {
     version: String,
 }
 
-pub async fn show(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket, query: Query) -> Result<HttpResponse> {
-    let query: ShowQuery = query.read()?;
+pub async fn show(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Query), req: HttpRequest) -> Result<HttpResponse> {
+    let (bucket, query) = (target.0.0, target.1.read::<ShowQuery>()?);
     let key = query::key(query.key)?;
     let version = Some(query.version).filter(|version| !version.is_empty());
-    with_status(StatusCode::OK, &page(&viewer, &ctx, (&bucket.0, &key), version.as_deref()).await?)
+    let (page, slot) = page_and_slot(&viewer, &ctx, (&bucket, &key), version.as_deref()).await?;
+    let answer = compression::compress(&req, with_status(StatusCode::OK, &page)?);
+    Ok(answer.map_body(|_, body| match body.size() {
+        BodySize::Sized(length) if length > LARGE_PAGE as u64 => BoxBody::new(SlottedBody { body, _slot: slot }),
+        _ => body,
+    }))
 }
 
-pub(super) async fn page(
+/// A page that counts as a preview until it is sent: readers that take no bytes keep it in memory.
+struct SlottedBody {
+    body: BoxBody,
+    _slot: Option<Slot>,
+}
+
+impl MessageBody for SlottedBody {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<std::result::Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}
+
+pub(super) async fn page(person: &SignedIn, ctx: &Context, of: (&BucketName, &ObjectKey), version: Option<&str>) -> Result<ShowPage> {
+    page_and_slot(person, ctx, of, version).await.map(|(page, _)| page)
+}
+
+/// The page, and the slot of its preview. Without a free slot, the page has no preview.
+async fn page_and_slot(
     person: &SignedIn,
     ctx: &Context,
     (bucket, key): (&BucketName, &ObjectKey),
     version: Option<&str>,
-) -> Result<ShowPage> {
+) -> Result<(ShowPage, Option<Slot>)> {
     let object = objects::find(ctx, bucket, key, version).await?;
-    let _slot = ctx.previews.take_for(&person.actor, preview::MAX_PER_PERSON)?;
-    let preview = audited(person, ctx, &object, preview::of(ctx, bucket, key, object.size).await?).await?;
+    let (preview, slot) = match ctx.previews.take_for(&person.actor, preview::MAX_PER_PERSON) {
+        Ok(slot) => (audited(person, ctx, &object, preview::of(ctx, bucket, key, object.size).await?).await?, Some(slot)),
+        Err(busy) => (Preview::None(busy.to_string()), None),
+    };
     let resource = format!("s3://{bucket}/{key}");
     let events = match audit::of_resource(ctx, &person.actor, &resource, EVENTS).await.map_err(Error::from) {
         Ok(events) => Some(EventSummary::all(&events)),
@@ -147,7 +187,8 @@ pub(super) async fn page(
         }
         Err(error) => return Err(error),
     };
-    Ok(ShowPage { layout: layout(person, key.name(), bucket, key), object, preview, events, refusal: Refusal::default() })
+    let page = ShowPage { layout: layout(person, key.name(), bucket, key), object, preview, events, refusal: Refusal::default() };
+    Ok((page, slot))
 }
 
 /// Records the view of a text preview, which is part of the page. Media are requested by the browser and recorded then.

@@ -64,6 +64,8 @@ pub struct DownloadRequest<'a> {
     pub key: &'a ObjectKey,
     pub version: Option<&'a str>,
     pub conditions: &'a Conditions,
+    /// Only the object with this ETag, without quotes; otherwise the precondition fails.
+    pub etag: Option<&'a str>,
     pub purpose: Purpose,
 }
 
@@ -90,13 +92,18 @@ impl Purpose {
 /// Every read is audited before its first byte is sent, except reads already covered by an event of the same session:
 /// the rest of an interrupted download (with `If-Range`), and the parts of a preview.
 pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &DownloadRequest<'_>) -> Result<Download> {
-    let DownloadRequest { bucket, key, version, conditions, purpose } = *request;
+    let DownloadRequest { bucket, key, version, conditions, etag, purpose } = *request;
     check_key(ctx, key)?;
+    if let (Some(etag), Some(if_match)) = (etag, &conditions.if_match)
+        && !matches(if_match, etag)
+    {
+        return Ok(Download::PreconditionFailed);
+    }
     let slot = if purpose == Purpose::Head { None } else { Some(take_slot(ctx, actor)?) };
     let range = effective_range(ctx, bucket, key, version, conditions).await?;
     let asked = s3::Conditions {
         range: range.clone(),
-        if_match: conditions.if_match.clone(),
+        if_match: etag.map(|etag| format!("\"{etag}\"")).or_else(|| conditions.if_match.clone()),
         // Compared weakly here (RFC 9110, 13.1.2): proxies that compress mark ETags as weak.
         if_none_match: conditions.if_none_match.as_ref().map(|etags| etags.replace("W/\"", "\"")),
         if_modified_since: conditions.if_modified_since.clone().filter(|_| conditions.if_none_match.is_none()),
@@ -113,6 +120,10 @@ pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &Dow
         }
         Err(error) => return Err(not_found(error, bucket, key)),
     };
+    // Not every store supports If-Match here.
+    if etag.is_some() && opened.etag.as_deref() != etag {
+        return Ok(Download::PreconditionFailed);
+    }
     let content_range = opened.content_range.filter(|_| range.is_some());
     let first = content_range.as_deref().and_then(first_of_content_range).unwrap_or(0);
     if let Some(action) = purpose.action() {
@@ -189,6 +200,11 @@ async fn effective_range(
         given.is_some() && given == head.modified.map(|modified| modified.timestamp())
     };
     Ok(holds.then(|| range.to_owned()))
+}
+
+/// Whether `If-Match` lists this ETag. Weak ETags never match (RFC 9110, 13.1.1).
+fn matches(if_match: &str, etag: &str) -> bool {
+    if_match.trim() == "*" || if_match.split(',').any(|listed| listed.trim().trim_matches('"') == etag)
 }
 
 fn is_one_range(range: &str) -> bool {
