@@ -1,6 +1,7 @@
 //! Assembles the actix App; serves, drains and shuts down.
 
 mod background;
+mod connections;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -110,6 +111,7 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     let history_cache = web::Data::new(console::pages::health::service::HistoryCache::default());
     let overview = web::Data::new(console::pages::overview::RenderCache::default());
     let (connections, slots) = (meter.clone(), console::pages::health::StreamSlots::default());
+    let per_client = connections::Connections::new(&ctx.config.trusted_proxies);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(meter.clone()))
@@ -127,9 +129,10 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
             .service(console::http::static_files::service(&directory))
             .default_service(web::route().to(console::http::error::not_found))
     })
-    .on_connect(move |_, data| {
+    .on_connect(move |stream, data| {
         // Dropped together with the connection.
         data.insert(connections.connected());
+        data.insert(per_client.admit(stream));
     })
     .listen(listener)?
     .disable_signals()

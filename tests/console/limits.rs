@@ -4,7 +4,7 @@ use larder::domain::actor::Role;
 use reqwest::Method;
 use reqwest::header::ACCEPT;
 
-use crate::support::{Client, Page, Set, TestApp};
+use crate::support::{Client, Page, Set, TestApp, eventually};
 
 async fn with_limit(limit: u64) -> TestApp {
     TestApp::start_with(|config| config.rate_limit_per_minute = limit).await
@@ -95,4 +95,44 @@ async fn requests_are_limited_without_redis() {
     }
     viewer.get("/uploads").await.expect_status(429);
     app.servers().redis().thaw();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_has_a_limited_number_of_connections() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const MAX: usize = 512;
+    let app = TestApp::start().await;
+    let behind_proxy = TestApp::start_with(|config| config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    let connect = async |base: &str, from: [u8; 4]| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(base.trim_start_matches("http://").parse().unwrap()).await.unwrap()
+    };
+    // Whether the server answers on this connection.
+    let answers = async |socket: &mut tokio::net::TcpStream| {
+        let _ = socket.write_all(b"GET /livez HTTP/1.1\r\nHost: larder\r\n\r\n").await;
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).await.is_ok() && &answer == b"HTTP/1.1 200"
+    };
+    let began = std::time::Instant::now();
+    let mut idle = Vec::new();
+    for _ in 0..MAX + 20 {
+        idle.push(connect(&app.base, [127, 0, 0, 2]).await);
+    }
+    let mut closed = 0;
+    for socket in &mut idle {
+        closed += usize::from(!answers(socket).await);
+    }
+    assert_eq!(closed, 20, "the connections above the limit are closed immediately");
+    assert!(began.elapsed() < std::time::Duration::from_secs(20));
+    assert!(answers(&mut connect(&app.base, [127, 0, 0, 3]).await).await, "another address");
+    idle.truncate(MAX - 1);
+    eventually("a new connection is accepted", async || answers(&mut connect(&app.base, [127, 0, 0, 2]).await).await).await;
+    drop(idle);
+    let mut proxied = Vec::new();
+    for _ in 0..MAX + 20 {
+        proxied.push(connect(&behind_proxy.base, [127, 0, 0, 2]).await);
+    }
+    assert!(answers(proxied.last_mut().unwrap()).await, "the connections of a trusted proxy are not limited");
 }
