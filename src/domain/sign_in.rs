@@ -70,6 +70,10 @@ diesel::define_sql_function! {
 /// holds; that session ends when this sign-in succeeds.
 pub async fn sign_in(ctx: &Context, visitor: &Actor, email: &str, given: &str, previous: Option<&str>) -> Result<SignIn> {
     let attempt = Attempt::new(email, visitor.address);
+    // Before Redis, so that a flood is refused without a wait.
+    if ctx.sign_ins.is_full(&attempt.address, &attempt.network) {
+        return Ok(SignIn::Busy(Duration::from_secs(1)));
+    }
     if let Some(wait) = wait_by_markers(ctx, &attempt).await? {
         return Ok(SignIn::Blocked(wait));
     }

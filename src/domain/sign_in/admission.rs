@@ -77,9 +77,13 @@ impl Drop for QueueEntry {
 }
 
 impl Queue {
+    fn is_full(queued: &HashMap<String, usize>, network: &str) -> bool {
+        queued.values().sum::<usize>() >= MAX_QUEUED || queued.get(network).is_some_and(|count| *count >= MAX_QUEUED_PER_NETWORK)
+    }
+
     fn enqueue(&self, network: &str) -> Option<QueueEntry> {
         let mut queued = lock(&self.queued);
-        if queued.values().sum::<usize>() >= MAX_QUEUED || queued.get(network).is_some_and(|count| *count >= MAX_QUEUED_PER_NETWORK) {
+        if Self::is_full(&queued, network) {
             return None;
         }
         *queued.entry(network.to_owned()).or_default() += 1;
@@ -88,10 +92,19 @@ impl Queue {
 }
 
 impl Admission {
+    fn queue(&self, is_known: bool) -> &Queue {
+        if is_known { &self.0.known } else { &self.0.unknown }
+    }
+
+    /// Whether [`Self::acquire`] would refuse immediately.
+    pub(super) fn is_full(&self, address: &str, network: &str) -> bool {
+        Queue::is_full(&lock(&self.queue(self.is_known(address)).queued), network)
+    }
+
     /// Waits in the queue. `None`: too many are waiting already, or the time is over.
     pub(super) async fn acquire(&self, address: &str, network: &str) -> Option<Permit> {
         let is_known = self.is_known(address);
-        let queue = if is_known { &self.0.known } else { &self.0.unknown };
+        let queue = self.queue(is_known);
         let entry = queue.enqueue(network)?;
         let permit = tokio::time::timeout(QUEUE_TIMEOUT, queue.permits.clone().acquire_owned()).await.ok()?.ok()?;
         Some(Permit { is_known, _entry: entry, _permit: permit })
@@ -143,6 +156,7 @@ mod tests {
         let waiting: Vec<QueueEntry> = std::iter::from_fn(|| admission.0.unknown.enqueue("one")).collect();
         assert_eq!(running.len() + waiting.len(), MAX_QUEUED_PER_NETWORK);
         assert!(admission.acquire("stranger", "one").await.is_none(), "refused without a wait");
+        assert!(admission.is_full("stranger", "one") && !admission.is_full("stranger", "two") && !admission.is_full("known", "one"));
         assert!(admission.0.unknown.enqueue("two").is_some());
         assert!(admission.acquire("known", "one").await.unwrap().is_known);
         running.pop();
