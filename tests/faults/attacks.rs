@@ -2,8 +2,8 @@
 //! everything is back to normal.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,15 +16,35 @@ use super::child::{Child, World, free_port};
 use super::either;
 use super::raw::Upload;
 use super::sender::Sender;
-use crate::support::{PASSWORD, Set, eventually_within};
+use crate::support::{PASSWORD, Set};
 
 const MIB: usize = 1 << 20;
 /// Of the instance under attack.
 const UPLOAD_MEMORY: usize = 32 * MIB;
 const ENVIRONMENT: [(&str, &str); 3] = [("UPLOAD_MEMORY", "32MiB"), ("TRUSTED_PROXIES", "127.0.0.1"), ("RATE_LIMIT_PER_MINUTE", "100000")];
 
-/// Downloads of one person that are never read.
-const READERS: u32 = 450;
+/// Downloads of one person that are never read, and how many one person may have.
+const READERS: usize = 450;
+const READERS_ALLOWED: usize = 128;
+
+/// The longest time of a page of a bystander.
+const PAGE: Duration = Duration::from_millis(300);
+/// The time after an attack until everything is back to normal.
+const RECOVERY: Duration = Duration::from_secs(10);
+/// Memory that the process may keep after an attack. The allocator returns it to the system only in part, and reuses it
+/// for the next requests.
+const KEPT: usize = 64 * MIB + UPLOAD_MEMORY;
+
+/// Limits that did not hold. All attacks run, so that one run measures everything.
+static VIOLATIONS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn check(holds: bool, violation: impl FnOnce() -> String) {
+    if !holds {
+        let violation = violation();
+        eprintln!("VIOLATED: {violation}");
+        VIOLATIONS.lock().unwrap().push(violation);
+    }
+}
 
 /// What was measured while an attack ran.
 struct Measured {
@@ -57,7 +77,8 @@ async fn pages(bystander: &Sender, until: &AtomicBool) -> (Vec<Duration>, usize)
     (times, errors)
 }
 
-/// Runs an attack beside a bystander and a meter, then checks what must hold for all of them.
+/// Runs an attack beside a bystander and a meter, then checks what must hold for all of them. The limits are absolute in the long
+/// form, which runs alone.
 async fn under<T>(name: &str, child: &Child, bystander: &Sender, attack: impl Future<Output = T>) -> T {
     let quiet = p99(pages(bystander, &AtomicBool::new(true)).await.0);
     let (idle, descriptors) = (resident(child), child.descriptors());
@@ -77,15 +98,42 @@ async fn under<T>(name: &str, child: &Child, bystander: &Sender, attack: impl Fu
     let measured = Measured { idle, peak: peak.into_inner(), p99: p99(times), errors };
     let grown = (measured.peak - measured.idle) / MIB;
     eprintln!("{name}: +{grown} MiB, page p99 {:?} (quiet {quiet:?}), {} errors", measured.p99, measured.errors);
-    assert!(measured.peak <= measured.idle + 64 * MIB + UPLOAD_MEMORY, "{name}: {grown} MiB more than at rest");
-    // On a machine that is busy itself, a page is slow without an attack too.
-    let allowed = either(Duration::from_secs(1), Duration::from_millis(300).max(quiet * 4));
-    assert!(measured.p99 <= allowed, "{name}: {:?} instead of {quiet:?}", measured.p99);
-    assert_eq!(measured.errors, 0, "{name}");
-    // The clients here keep some connections of their own.
-    eventually_within(Duration::from_secs(20), "its connections are closed", async || child.descriptors() <= descriptors + 60).await;
+    check(measured.peak <= measured.idle + 64 * MIB + UPLOAD_MEMORY, || format!("{name}: {grown} MiB more than at rest"));
+    // The short form runs beside other tests.
+    let allowed = either(Duration::from_secs(1), PAGE);
+    check(measured.p99 <= allowed, || format!("{name}: a page took {:?} instead of {quiet:?}", measured.p99));
+    check(measured.errors == 0, || format!("{name}: {} errors", measured.errors));
+    let ended = Instant::now();
+    let is_normal = loop {
+        let (status, took) = bystander.look("/buckets").await;
+        // The clients here keep some connections of their own.
+        let is_closed = child.descriptors() <= descriptors + 60;
+        if status == 200 && took <= allowed && is_closed && resident(child) <= idle + KEPT {
+            break true;
+        }
+        if ended.elapsed() > RECOVERY {
+            break false;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let (kept, open) = (resident(child).saturating_sub(idle) / MIB, child.descriptors().saturating_sub(descriptors));
+    let state = format!("+{kept} MiB and +{open} descriptors after {:?}", ended.elapsed());
+    eprintln!("{name}: {state}");
+    check(is_normal, || format!("{name}: not back to normal: {state}"));
     assert!(!child.log().contains(" 500 "), "{name}: an answer of 500:\n{}", child.end_of_log());
     outcome
+}
+
+/// The median time of three uploads.
+async fn uploads(sender: &Sender, name: &str, content: &Bytes) -> Duration {
+    let mut times = Vec::new();
+    for at in 0..3 {
+        let began = Instant::now();
+        assert_eq!(sender.file(&format!("{name}-{at}"), content, false).await.unwrap().status, 201);
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    times[1]
 }
 
 async fn person(admin: &Sender, role: &str) -> Sender {
@@ -125,13 +173,14 @@ async fn one_hostile_person_neither_exhausts_memory_nor_slows_others() {
     let (viewer, editor, bystander) = (person(&admin, "viewer").await, person(&admin, "editor").await, person(&admin, "editor").await);
     // Warm: a first hash and a first upload take memory that stays.
     let small = Bytes::from(vec![b'x'; 20 * MIB]);
-    let began = Instant::now();
-    assert_eq!(bystander.file("first", &small, false).await.unwrap().status, 201);
-    let quiet_upload = began.elapsed();
+    uploads(&bystander, "first", &small).await;
+    let quiet_upload = uploads(&bystander, "quiet", &small).await;
 
     let host = child.base.trim_start_matches("http://").to_owned();
     let count = either(100, 400);
-    under("slow forms without a session", &child, &bystander, async {
+    let mut kept = Vec::new();
+    for name in ["slow forms without a session", "slow forms without a session again"] {
+        under(name, &child, &bystander, async {
         let head = |path: &str, more: &str| {
             format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Type: application/x-www-form-urlencoded\r\n{more}\r\n\r\n")
         };
@@ -158,21 +207,20 @@ async fn one_hostile_person_neither_exhausts_memory_nor_slows_others() {
         drop(sent);
     })
     .await;
+        kept.push(resident(&child));
+    }
+    let more = kept[1].saturating_sub(kept[0]) / MIB;
+    check(more <= 16, || format!("the same attack again takes {more} MiB more"));
 
     let large = Bytes::from(vec![b'y'; 48 * MIB]);
     assert_eq!(admin.file("large", &large, false).await.unwrap().status, 201);
     let refused = under("unread downloads", &child, &bystander, async {
         let request =
             format!("GET /buckets/{}/download?key=large HTTP/1.1\r\nHost: {host}\r\nCookie: {}\r\n\r\n", world.bucket, viewer.cookie);
-        let mut readers = join_all((0..READERS).map(|at| {
-            let (child, request) = (&child, request.clone());
-            async move {
-                // So many a second that the machine can still serve others.
-                tokio::time::sleep(Duration::from_millis(10) * at).await;
-                let mut socket = connect(child).await;
-                let _ = socket.write_all(request.as_bytes()).await;
-                socket
-            }
+        let mut readers = join_all((0..READERS).map(|_| async {
+            let mut socket = connect(&child).await;
+            let _ = socket.write_all(request.as_bytes()).await;
+            socket
         }))
         .await;
         let answers = join_all(readers.iter_mut().map(status)).await;
@@ -181,7 +229,8 @@ async fn one_hostile_person_neither_exhausts_memory_nor_slows_others() {
         answers.iter().filter(|status| **status == 503).count()
     })
     .await;
-    assert_eq!(refused, READERS as usize - 128, "one person has 128 downloads at most");
+    // Of those allowed, some may have waited too long for a connection to the store.
+    assert!((READERS - READERS_ALLOWED..READERS).contains(&refused), "{refused} were refused: one person has 128 downloads at most");
 
     let attacked_upload = under("uploads that fall silent", &child, &bystander, async {
         let content = Bytes::from(vec![b'z'; 20 * MIB]);
@@ -195,27 +244,34 @@ async fn one_hostile_person_neither_exhausts_memory_nor_slows_others() {
         }))
         .await;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let began = Instant::now();
-        assert_eq!(bystander.file("beside", &small, false).await.unwrap().status, 201);
-        let took = began.elapsed();
+        let took = uploads(&bystander, "beside", &small).await;
         silent.into_iter().for_each(super::raw::Sending::reset);
         took
     })
     .await;
     eprintln!("an upload of 20 MiB: {attacked_upload:?}, quiet {quiet_upload:?}");
-    assert!(attacked_upload <= quiet_upload * 2 + Duration::from_secs(2), "{attacked_upload:?} instead of {quiet_upload:?}");
+    let allowed = quiet_upload * 2 + either(Duration::from_secs(2), Duration::ZERO);
+    check(attacked_upload <= allowed, || format!("an upload took {attacked_upload:?} instead of {quiet_upload:?}"));
 
     under("wrong sign-ins from many addresses", &child, &bystander, async {
+        // Each in a task of its own, so that the attack does not delay the bystander in this process.
         let attempts = join_all((0..either(200, 700)).map(|at: usize| {
-            let request = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-            let request = request.post(format!("{}/session", child.base)).header("origin", &child.base);
-            let request = request.header("x-forwarded-for", format!("198.{}.{}.9", 18 + at / 250, at % 250)).header("accept", "text/html");
-            let request =
-                request.header("content-type", "application/x-www-form-urlencoded").body("email=nobody@example.com&password=wrong");
-            async move {
+            let body = "email=nobody@example.com&password=wrong";
+            let request = format!(
+                "POST /session HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nX-Forwarded-For: 198.{}.{}.9\r\nAccept: text/html\r\n\
+                 Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+                18 + at / 250,
+                at % 250,
+                body.len()
+            );
+            let host = host.clone();
+            let attempt = tokio::spawn(async move {
                 let began = Instant::now();
-                (request.send().await.map_or(0, |answer| answer.status().as_u16()), began.elapsed())
-            }
+                let mut socket = TcpStream::connect(host).await.unwrap();
+                socket.write_all(request.as_bytes()).await.unwrap();
+                (status(&mut socket).await, began.elapsed())
+            });
+            async { attempt.await.unwrap() }
         }));
         // The owner of a known address signs in meanwhile.
         let owner = async {
@@ -239,6 +295,13 @@ async fn one_hostile_person_neither_exhausts_memory_nor_slows_others() {
             "{:?}",
             attempts.iter().map(|(status, _)| status).collect::<Vec<_>>()
         );
+        let refused: Vec<Duration> = attempts.iter().filter(|(status, _)| *status == 429).map(|(_, took)| *took).collect();
+        let slowest = refused.iter().max().copied().unwrap_or_default();
+        let waited = attempts.iter().filter(|(status, _)| *status == 422).map(|(_, took)| *took).max().unwrap_or_default();
+        eprintln!("{} of {} sign-ins were refused within {slowest:?}, the others took {waited:?}", refused.len(), attempts.len());
+        assert!(refused.len() > attempts.len() / 4, "{} were refused", refused.len());
+        let allowed = either(Duration::from_secs(5), Duration::from_secs(1));
+        check(slowest <= allowed, || format!("a sign-in was refused after {slowest:?}"));
     })
     .await;
 
@@ -266,4 +329,6 @@ async fn one_hostile_person_neither_exhausts_memory_nor_slows_others() {
         drop(idle);
     })
     .await;
+    let violations = VIOLATIONS.lock().unwrap();
+    assert!(violations.is_empty(), "{violations:#?}");
 }
