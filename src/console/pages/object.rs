@@ -13,13 +13,13 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{Refusal, with_status};
+use crate::console::http::compression;
 use crate::console::http::error::{Error, Result};
 use crate::console::http::query::{self, Bucket, Query};
 use crate::console::http::session::{SignedIn, Viewer};
 use crate::console::view::breadcrumbs::{self, Crumb};
 use crate::console::view::events::EventSummary;
 use crate::console::view::layout::{Layout, Section};
-use crate::console::http::compression;
 use crate::console::view::{filetype, filters, paths};
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{self, Object, Origin};
