@@ -8,6 +8,7 @@ pub mod cache;
 pub mod deny;
 pub mod fair_pool;
 pub(crate) mod faults;
+pub(crate) mod files;
 pub mod health;
 pub mod keyspace;
 pub mod limits;

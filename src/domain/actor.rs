@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use uuid::Uuid;
 
+use crate::stores::postgres::text_enum;
+
 /// The tenant of a first installation; a migration creates its row.
 pub const FIRST_TENANT: Uuid = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001);
 
@@ -32,6 +34,13 @@ impl Role {
 
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == name)
+    }
+}
+
+text_enum! {
+    pub enum UserStatus {
+        Active = "active",
+        Disabled = "disabled",
     }
 }
 

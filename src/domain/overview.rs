@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveTime, Utc};
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Integer, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::actor::Actor;
 use super::audit::{self, Event};
 use super::cache::{self, Key, Namespace};
-use super::uploads::CANCELLED;
 use super::{Context, Error, Result, buckets};
 use crate::clock;
 
@@ -141,12 +140,10 @@ async fn ask_postgres(ctx: &Context, tenant: Uuid, midnight: DateTime<Utc>) -> R
             diesel::sql_query(
                 "SELECT extract(hour FROM created_at AT TIME ZONE 'UTC')::int AS hour, state = 'failed' AS failed,
                         count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes
-                 FROM files WHERE tenant_id = $1 AND created_at >= $2 AND state <> 'pending'
-                      AND coalesce(error, '') <> ALL ($3) GROUP BY 1, 2",
+                 FROM files WHERE tenant_id = $1 AND created_at >= $2 AND state NOT IN ('pending', 'cancelled') GROUP BY 1, 2",
             )
             .bind::<SqlUuid, _>(tenant)
             .bind::<Timestamptz, _>(midnight)
-            .bind::<Array<Text>, _>(CANCELLED.as_slice())
             .load(&mut conn)
             .await
             .map_err(Error::from)

@@ -17,7 +17,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::actor::{Actor, ActorKind, Role};
+use super::actor::{Actor, ActorKind, Role, UserStatus};
 use super::audit::{self, Outcome};
 use super::cache::LookupOutcome;
 use super::secrets::{hex, new_token, sha256};
@@ -196,7 +196,7 @@ async fn find_in_postgres(ctx: &Context, hash: Vec<u8>) -> Result<Option<Session
         .filter(sessions::revoked_at.is_null())
         .filter(sessions::expires_at.gt(now))
         .filter(sessions::epoch.eq(users::session_epoch))
-        .filter(users::status.eq("active"))
+        .filter(users::status.eq(UserStatus::Active))
         .select((sessions::id, sessions::tenant_id, users::id, users::name, users::email, users::role, sessions::address))
         .first(&mut conn)
         .await

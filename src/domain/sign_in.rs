@@ -19,7 +19,7 @@ use diesel_async::{AsyncConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::actor::{Actor, ActorKind, Role};
+use super::actor::{Actor, ActorKind, Role, UserStatus};
 use super::audit::{self, Outcome};
 use super::{Context, Error, Result, password, sessions};
 use crate::clock;
@@ -183,7 +183,7 @@ struct UserRow {
 
 async fn find_user(ctx: &Context, email: &str) -> Result<Option<(UserRow, Option<String>)>> {
     let mut conn = ctx.db.get().await?;
-    type Row = (Uuid, Uuid, String, String, i32, String, Option<String>);
+    type Row = (Uuid, Uuid, String, String, i32, UserStatus, Option<String>);
     let row: Option<Row> = users::table
         .filter(fold_email(users::email).eq(email))
         .select((users::id, users::tenant_id, users::name, users::role, users::session_epoch, users::status, users::password_hash))
@@ -191,7 +191,7 @@ async fn find_user(ctx: &Context, email: &str) -> Result<Option<(UserRow, Option
         .await
         .optional()?;
     Ok(row.and_then(|(id, tenant, name, role, epoch, status, hash)| {
-        Some((UserRow { id, tenant, name, role: Role::parse(&role)?, epoch, active: status == "active" }, hash))
+        Some((UserRow { id, tenant, name, role: Role::parse(&role)?, epoch, active: status == UserStatus::Active }, hash))
     }))
 }
 

@@ -19,7 +19,7 @@ mod publish;
 pub mod reaper;
 mod receiver;
 pub mod resume;
-pub(super) mod row;
+mod row;
 mod send_rate;
 mod target;
 
@@ -28,7 +28,6 @@ use uuid::Uuid;
 
 pub use activity::Activity;
 pub use engine::Upload;
-pub(super) use failure::CANCELLED;
 pub use failure::{code, cut};
 pub(super) use history::records;
 pub use history::{BATCH_PAGE, Batch, Filter, Page, batch, list};
@@ -37,6 +36,8 @@ pub use memory_limit::MemoryLimit;
 pub use part_buffer::or_release;
 pub use parts::largest;
 pub use receiver::{FileOutcome, Receiver};
+
+pub use super::files::FileState;
 
 /// One attempt to store a file.
 #[derive(Clone, Debug)]
@@ -70,42 +71,3 @@ pub struct Progress {
     /// When it is cancelled, unless another part arrives.
     pub kept_until: DateTime<Utc>,
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileState {
-    Pending,
-    Ready,
-    Superseded,
-    Deleting,
-    Deleted,
-    Failed,
-    /// Cancelled by its sender. The row has the state `failed` and the reason.
-    Cancelled,
-}
-
-impl FileState {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Ready => "ready",
-            Self::Superseded => "superseded",
-            Self::Deleting => "deleting",
-            Self::Deleted => "deleted",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// The state of a row; `error` is its reason for the failure.
-    fn of_row(state: &str, error: Option<&str>) -> Self {
-        let found = [Self::Pending, Self::Ready, Self::Superseded, Self::Deleting, Self::Deleted];
-        match found.into_iter().find(|known| known.as_str() == state) {
-            Some(known) => known,
-            None if error.is_some_and(|why| CANCELLED.contains(&why)) => Self::Cancelled,
-            None => Self::Failed,
-        }
-    }
-}
-
-/// The object metadata that contains the ID of the row that created the object.
-pub(in crate::domain) const OWNER: &str = "larder-upload";

@@ -8,7 +8,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::actor::{Actor, Role};
+use super::actor::{Actor, Role, UserStatus};
 use super::audit::{self, Outcome};
 use super::names::storable;
 use super::sign_in::{fold, fold_email};
@@ -41,7 +41,7 @@ struct Row {
     email: String,
     name: String,
     role: String,
-    status: String,
+    status: UserStatus,
     last_seen_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
 }
@@ -54,7 +54,7 @@ impl From<Row> for User {
             name: row.name,
             // The column's check constraint permits no other value; Viewer is the safe fallback.
             role: Role::parse(&row.role).unwrap_or(Role::Viewer),
-            disabled: row.status != "active",
+            disabled: row.status == UserStatus::Disabled,
             last_seen_at: row.last_seen_at,
             created_at: row.created_at,
         }
@@ -238,7 +238,7 @@ async fn apply(conn: &mut AsyncPgConnection, actor: &Actor, id: Uuid, change: &C
     let admins: Vec<Uuid> = users::table
         .filter(users::tenant_id.eq(actor.tenant))
         .filter(users::role.eq(Role::Admin.as_str()))
-        .filter(users::status.eq("active"))
+        .filter(users::status.eq(UserStatus::Active))
         .order(users::id)
         .for_update()
         .select(users::id)
@@ -264,11 +264,11 @@ async fn apply(conn: &mut AsyncPgConnection, actor: &Actor, id: Uuid, change: &C
             ("user.role", json!({ "from": old_role, "to": role }), sessions::hashes_of(conn, id).await?)
         }
         Change::Status(true) => {
-            diesel::update(row).set((users::status.eq("active"), users::updated_at.eq(now))).execute(conn).await?;
+            diesel::update(row).set((users::status.eq(UserStatus::Active), users::updated_at.eq(now))).execute(conn).await?;
             ("user.enable", json!({}), Vec::new())
         }
         Change::Status(false) => {
-            diesel::update(row).set((users::status.eq("disabled"), users::updated_at.eq(now))).execute(conn).await?;
+            diesel::update(row).set((users::status.eq(UserStatus::Disabled), users::updated_at.eq(now))).execute(conn).await?;
             ("user.disable", json!({}), sessions::end_all(conn, id).await?)
         }
         Change::Password(hash) => {

@@ -4,6 +4,7 @@
 mod connect;
 mod migrate;
 pub mod probe;
+mod text_enum;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use diesel_async::pooled_connection::deadpool::{self, Object};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError};
 
 pub use migrate::{applied, known_migrations, may_migrate, migrate, revert};
+pub(crate) use text_enum::text_enum;
 
 use crate::config::Secret;
 

@@ -140,7 +140,7 @@ async fn another_file_with_the_same_name_is_not_mixed_with_the_first() {
     assert_eq!(sender.open_with("a", 100, "one", false).await.unwrap().file.id, first.file.id);
     let second = sender.open_with("a", 100, "two", true).await.unwrap();
     assert_ne!(second.file.id, first.file.id);
-    assert_eq!(states(&app, "a").await, ["failed", "pending"]);
+    assert_eq!(states(&app, "a").await, ["cancelled", "pending"]);
     assert_eq!(open_at_store(&app).await, 1);
     assert!(sender.part(&first, 1, &content(100)).await.is_err());
     // Ten tabs that start at the same time share one upload.

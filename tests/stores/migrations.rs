@@ -21,9 +21,9 @@ async fn three_processes_migrate_an_empty_database_concurrently() {
     let url = Secret::new(set.database_url(&database));
     let (one, two, three) = tokio::join!(postgres::migrate(&url), postgres::migrate(&url), postgres::migrate(&url));
     let ran: usize = [one, two, three].into_iter().map(|outcome| outcome.unwrap().len()).sum();
-    assert_eq!(ran, 12, "each migration ran once");
+    assert_eq!(ran, 13, "each migration ran once");
     assert_eq!(postgres::migrate(&url).await.unwrap(), Vec::<String>::new(), "running again changes nothing");
-    assert_eq!(postgres::applied(&url).await.unwrap(), (12, 0));
+    assert_eq!(postgres::applied(&url).await.unwrap(), (13, 0));
     let client = set.connect(&database).await;
     let expected = [
         "audit.events",
@@ -49,17 +49,45 @@ async fn every_migration_can_be_reverted_and_rerun_on_a_populated_database() {
     let database = set.new_database().await;
     let url = Secret::new(set.database_url(&database));
     populate(&set.connect(&database).await).await;
-    let reverted = postgres::revert(&url, 12).await.unwrap();
-    assert_eq!(reverted.len(), 12);
+    let reverted = postgres::revert(&url, 13).await.unwrap();
+    assert_eq!(reverted.len(), 13);
     assert!(reverted.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {reverted:?}");
     assert_eq!(tables(&set.connect(&database).await).await, Vec::<String>::new());
     assert_eq!(postgres::revert(&url, 1).await.unwrap(), Vec::<String>::new(), "nothing left to revert");
-    assert_eq!(postgres::migrate(&url).await.unwrap().len(), 12);
+    assert_eq!(postgres::migrate(&url).await.unwrap().len(), 13);
     populate(&set.connect(&database).await).await;
     // A database migrated by a newer Larder is used unchanged.
     let client = set.connect(&database).await;
     client.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000000')", &[]).await.unwrap();
     assert_eq!(postgres::migrate(&url).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_their_senders_cancelled_have_a_state_of_their_own() {
+    let set = Set::shared().await;
+    let database = set.new_database().await;
+    let url = Secret::new(set.database_url(&database));
+    let client = set.connect(&database).await;
+    assert_eq!(postgres::revert(&url, 1).await.unwrap(), ["20261125000300"]);
+    let rows = [("cancelled", "It was cancelled."), ("restarted", "It was started anew with another file."), ("failed", "No space.")];
+    for (key, error) in rows {
+        let insert = format!(
+            "INSERT INTO files (id, tenant_id, batch_id, bucket, object_key, name, content_type, state, uploaded_by_label, error)
+             VALUES (gen_random_uuid(), '{TENANT}', gen_random_uuid(), 'bucket', '{key}', '{key}', 'text/plain', 'failed', 'A', '{error}')"
+        );
+        client.batch_execute(&insert).await.unwrap();
+    }
+    let states = async || -> Vec<(String, String)> {
+        let rows = client.query("SELECT object_key, state FROM files ORDER BY 1", &[]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    };
+    let with = |states: [&str; 3]| {
+        ["cancelled", "failed", "restarted"].into_iter().map(String::from).zip(states.map(String::from)).collect::<Vec<_>>()
+    };
+    postgres::migrate(&url).await.unwrap();
+    assert_eq!(states().await, with(["cancelled", "failed", "cancelled"]));
+    postgres::revert(&url, 1).await.unwrap();
+    assert_eq!(states().await, with(["failed"; 3]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +170,7 @@ async fn every_constraint_rejects_invalid_rows() {
         ("one ready row a key", file("ready", ", size, etag", ", 1, 'e'"), "files_ready_key"),
         ("ready has size and ETag", "UPDATE files SET etag = NULL".into(), "files_check"),
         ("pending has a lease", file("pending", "", ""), "files_check"),
-        ("a state is one of six", file("lost", "", ""), "files_state_check"),
+        ("a state is one of seven", file("lost", "", ""), "files_state_check"),
         ("only pending publishes", "UPDATE files SET publishing = true".into(), "files_check"),
         ("a size is not negative", "UPDATE files SET size = -1".into(), "files_size_check"),
         ("a key has 1,024 bytes", "UPDATE files SET object_key = repeat('k', 1025)".into(), "files_object_key_check"),

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::unfinished;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
+use crate::domain::files::{FileState, lock_keys};
 use crate::domain::names::{BucketName, ObjectKey};
-use crate::domain::uploads::row::lock_keys;
 use crate::domain::{Context, Error, Result, signing};
 use crate::schema::files;
 use crate::stores::s3;
@@ -175,9 +175,9 @@ async fn settle(
                         let row = files::table
                             .filter(files::bucket.eq(bucket.as_str()))
                             .filter(files::object_key.eq(target.key.as_str()))
-                            .filter(files::state.eq("ready"))
+                            .filter(files::state.eq(FileState::Ready))
                             .filter(files::etag.eq(&target.etag));
-                        diesel::update(row).set((files::state.eq("deleted"), files::updated_at.eq(now))).execute(conn).await?
+                        diesel::update(row).set((files::state.eq(FileState::Deleted), files::updated_at.eq(now))).execute(conn).await?
                     }
                     Row::Absent | Row::Unknown => 0,
                 };

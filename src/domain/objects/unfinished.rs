@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::ObjectToDelete;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
+use crate::domain::files::{FileState, lock_keys};
 use crate::domain::names::BucketName;
-use crate::domain::uploads::row::lock_keys;
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
 use crate::stores::s3;
@@ -31,10 +31,14 @@ pub(super) async fn begin(ctx: &Context, bucket: &BucketName, target: &ObjectToD
             let row = files::table
                 .filter(files::bucket.eq(bucket.as_str()))
                 .filter(files::object_key.eq(target.key.as_str()))
-                .filter(files::state.eq("ready"))
+                .filter(files::state.eq(FileState::Ready))
                 .filter(files::etag.eq(&target.etag));
-            let values =
-                (files::state.eq("deleting"), files::lease.eq(Uuid::now_v7()), files::heartbeat_at.eq(now), files::updated_at.eq(now));
+            let values = (
+                files::state.eq(FileState::Deleting),
+                files::lease.eq(Uuid::now_v7()),
+                files::heartbeat_at.eq(now),
+                files::updated_at.eq(now),
+            );
             let marked = diesel::update(row).set(values).returning(files::id).get_result(&mut conn).await.optional();
             marked.map_err(Error::from)
         })
@@ -43,8 +47,8 @@ pub(super) async fn begin(ctx: &Context, bucket: &BucketName, target: &ObjectToD
 
 /// The object was deleted. In the meantime a pass may have restored the row to `ready`.
 pub(super) async fn end(conn: &mut AsyncPgConnection, file: Uuid) -> QueryResult<usize> {
-    let row = files::table.find(file).filter(files::state.eq_any(["deleting", "ready"]));
-    diesel::update(row).set((files::state.eq("deleted"), files::updated_at.eq(now))).execute(conn).await
+    let row = files::table.find(file).filter(files::state.eq_any([FileState::Deleting, FileState::Ready]));
+    diesel::update(row).set((files::state.eq(FileState::Deleted), files::updated_at.eq(now))).execute(conn).await
 }
 
 /// The object still exists: the row becomes `ready` again, unless an upload has replaced the object.
@@ -140,14 +144,14 @@ async fn settle(ctx: &Context, row: ExpiredDeletion) -> Result<()> {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
                 lock_keys(conn, &row.bucket, vec![&row.object_key]).await?;
-                let held = files::table.find(row.id).filter(files::lease.eq(row.lease)).filter(files::state.eq("deleting"));
+                let held = files::table.find(row.id).filter(files::lease.eq(row.lease)).filter(files::state.eq(FileState::Deleting));
                 if held.select(files::id).for_update().first::<Uuid>(conn).await.optional()?.is_none() {
                     return Ok(());
                 }
                 match object {
                     ObjectState::Kept => restore(conn, row.id).await.map(|_| ()),
                     ObjectState::Other => {
-                        let values = (files::state.eq("superseded"), files::updated_at.eq(now));
+                        let values = (files::state.eq(FileState::Superseded), files::updated_at.eq(now));
                         diesel::update(files::table.find(row.id)).set(values).execute(conn).await.map(|_| ())
                     }
                     ObjectState::Deleted => {

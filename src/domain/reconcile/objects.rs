@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::rows::{self, Order, Row};
 use super::{Repair, Run, repair};
 use crate::domain::Result;
-use crate::domain::uploads::OWNER;
+use crate::domain::files::{FileState, OWNER};
 use crate::stores::s3::{self, Head, Listing, ObjectEntry};
 
 pub(super) async fn compare(run: &mut Run<'_>, bucket: &str, by_folder: bool) -> Result<()> {
@@ -63,11 +63,11 @@ async fn listed(run: &mut Run<'_>, bucket: &str, objects: &[ObjectEntry]) -> Res
 }
 
 async fn compare_object(run: &mut Run<'_>, bucket: &str, object: &ObjectEntry, rows: &[Row]) -> Result<()> {
-    let ready = rows.iter().find(|row| row.state == "ready");
+    let ready = rows.iter().find(|row| row.state == FileState::Ready);
     // An upload or deletion in progress will update the row; stopped ones were handled before.
-    let busy = rows.iter().any(|row| matches!(row.state.as_str(), "pending" | "deleting"));
+    let busy = rows.iter().any(|row| matches!(row.state, FileState::Pending | FileState::Deleting));
     let matches = ready.is_some_and(|row| row.etag.as_deref() == Some(&object.etag));
-    let may_match = ready.is_some() || rows.iter().any(|row| row.state == "failed" && row.size.is_some());
+    let may_match = ready.is_some() || rows.iter().any(|row| row.state.is_not_stored() && row.size.is_some());
     if matches || busy || !may_match {
         return Ok(());
     }
@@ -102,7 +102,7 @@ fn was_created_by(row: &Row, head: &Head) -> bool {
     let id = row.id.to_string();
     let ours = head.metadata.iter().any(|(name, value)| name == OWNER && *value == id);
     let whole = row.size.is_none_or(|size| u64::try_from(size).is_ok_and(|size| size == head.size));
-    row.state == "failed" && ours && whole
+    row.state.is_not_stored() && ours && whole
 }
 
 /// Rows whose objects are missing from this page of the listing.

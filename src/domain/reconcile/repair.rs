@@ -12,20 +12,20 @@ use super::Repair;
 use super::rows::Row;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
-use crate::domain::uploads::row::lock_keys;
+use crate::domain::files::{FileState, lock_keys};
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
 use crate::stores::s3::Head;
 
 /// Locks the row if its state and ETag are still those that were compared.
 async fn lock_unchanged(conn: &mut AsyncPgConnection, row: &Row) -> QueryResult<bool> {
-    let same = files::table.find(row.id).filter(files::state.eq(&row.state)).filter(files::etag.is_not_distinct_from(row.etag.as_deref()));
+    let same = files::table.find(row.id).filter(files::state.eq(row.state)).filter(files::etag.is_not_distinct_from(row.etag.as_deref()));
     Ok(same.select(files::id).for_update().first::<Uuid>(conn).await.optional()?.is_some())
 }
 
 /// The new state of a row.
 enum Change<'a> {
-    State(&'static str),
+    State(FileState),
     /// `ready`, with the properties of its object in the store.
     Ready(&'a Head),
 }
@@ -37,7 +37,7 @@ impl Change<'_> {
             Self::State(state) => diesel::update(row).set((files::state.eq(*state), files::updated_at.eq(now))).execute(conn).await,
             Self::Ready(head) => {
                 let values = (
-                    files::state.eq("ready"),
+                    files::state.eq(FileState::Ready),
                     files::size.eq(i64::try_from(head.size).unwrap_or(i64::MAX)),
                     files::etag.eq(&head.etag),
                     files::version_id.eq(&head.version_id),
@@ -80,12 +80,12 @@ async fn repair(ctx: &Context, row: &Row, change: Change<'_>, detail: Value) -> 
 
 pub(super) async fn delete(ctx: &Context, row: &Row) -> Result<Repair> {
     let detail = json!({ "etag": row.etag, "found": "not in the store", "state": "deleted" });
-    repair(ctx, row, Change::State("deleted"), detail).await
+    repair(ctx, row, Change::State(FileState::Deleted), detail).await
 }
 
 pub(super) async fn supersede(ctx: &Context, row: &Row, etag: &str) -> Result<Repair> {
     let detail = json!({ "etag": row.etag, "found": "changed outside Larder", "found_etag": etag, "state": "superseded" });
-    repair(ctx, row, Change::State("superseded"), detail).await
+    repair(ctx, row, Change::State(FileState::Superseded), detail).await
 }
 
 /// The object carries the ID of this row: it was published, but the update of the row was lost.

@@ -7,6 +7,7 @@ use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
+use crate::domain::files::FileState;
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
 
@@ -24,7 +25,7 @@ pub(super) struct Row {
     #[diesel(sql_type = Text)]
     pub object_key: String,
     #[diesel(sql_type = Text)]
-    pub state: String,
+    pub state: FileState,
     #[diesel(sql_type = Nullable<Text>)]
     pub etag: Option<String>,
     #[diesel(sql_type = Nullable<BigInt>)]
@@ -55,7 +56,7 @@ pub(super) async fn buckets(ctx: &Context) -> Result<BTreeSet<String>> {
 /// Rows that may correspond to the objects with these keys.
 pub(super) async fn at_keys(ctx: &Context, bucket: &str, keys: &[&str]) -> Result<Vec<Row>> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM files WHERE bucket = $1 AND object_key = ANY($2) AND state IN ('ready', 'pending', 'deleting', 'failed')"
+        "SELECT {COLUMNS} FROM files WHERE bucket = $1 AND object_key = ANY($2) AND state IN ('ready', 'pending', 'deleting', 'failed', 'cancelled')"
     );
     load!(ctx, diesel::sql_query(&sql).bind::<Text, _>(bucket).bind::<Array<Text>, _>(keys))
 }
@@ -108,6 +109,7 @@ pub(super) async fn stopped(ctx: &Context, bucket: Option<&str>) -> Result<Vec<R
 /// Which of these are still pending or deleting.
 pub(super) async fn still_unfinished(ctx: &Context, ids: &[Uuid]) -> Result<Vec<Uuid>> {
     use diesel::prelude::ExpressionMethods;
-    let query = files::table.filter(files::id.eq_any(ids)).filter(files::state.eq_any(["pending", "deleting"])).select(files::id);
+    let query =
+        files::table.filter(files::id.eq_any(ids)).filter(files::state.eq_any([FileState::Pending, FileState::Deleting])).select(files::id);
     load!(ctx, query)
 }

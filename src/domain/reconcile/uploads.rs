@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::rows::{self, Row};
 use super::{Repair, Run};
+use crate::domain::files::FileState;
 use crate::domain::names::BucketName;
 use crate::domain::objects::unfinished;
 use crate::domain::uploads::reaper;
@@ -26,8 +27,11 @@ pub(super) async fn stopped(run: &mut Run<'_>, bucket: Option<&BucketName>) -> R
         left = rows::still_unfinished(run.ctx, &ids).await?;
     }
     for row in &found {
-        let what =
-            if row.state == "deleting" { "A deletion was interrupted." } else { "An upload was interrupted and is no longer being sent." };
+        let what = if row.state == FileState::Deleting {
+            "A deletion was interrupted."
+        } else {
+            "An upload was interrupted and is no longer being sent."
+        };
         let repaired = match (run.repair, left.contains(&row.id)) {
             (false, _) => Ok(Repair::Skipped),
             (true, false) => Ok(Repair::Done),
@@ -62,7 +66,7 @@ pub(super) async fn compare(run: &mut Run<'_>, bucket: &str) -> Result<()> {
                 continue;
             };
             // A row never returns to `pending`, so this cannot race with an upload.
-            if row.state == "pending" {
+            if row.state == FileState::Pending {
                 continue;
             }
             let what = "The store still holds parts of an upload that has ended.";

@@ -16,6 +16,15 @@ use crate::clock;
 use crate::domain::secrets::{hex, sha256};
 use crate::domain::{Context, Result};
 use crate::schema::sign_in_failures;
+use crate::stores::postgres::text_enum;
+
+text_enum! {
+    enum AttemptState {
+        /// The password was not compared yet.
+        Pending = "pending",
+        Wrong = "wrong",
+    }
+}
 
 /// An attempt whose process crashed is not counted after this time.
 const PENDING: TimeDelta = TimeDelta::seconds(60);
@@ -28,7 +37,7 @@ struct NewRow<'a> {
     email_hash: &'a [u8],
     address: &'a str,
     network: &'a str,
-    state: &'a str,
+    state: AttemptState,
 }
 
 #[derive(diesel::QueryableByName)]
@@ -144,7 +153,7 @@ impl Attempt {
                 email_hash: &self.email_hash,
                 address: &self.address,
                 network: &self.network,
-                state: "pending",
+                state: AttemptState::Pending,
             };
             diesel::insert_into(sign_in_failures::table).values(row).execute(conn).await?;
             Ok(Entry::Entered)
@@ -197,14 +206,14 @@ impl Attempt {
         let own = sign_in_failures::table
             .filter(sign_in_failures::email_hash.eq(&self.email_hash))
             .filter(sign_in_failures::address.eq(&self.address))
-            .filter(sign_in_failures::state.eq("wrong"));
+            .filter(sign_in_failures::state.eq(AttemptState::Wrong));
         diesel::delete(own).execute(conn).await?;
         diesel::delete(sign_in_failures::table.find(self.id)).execute(conn).await?;
         Ok(())
     }
 
     pub async fn failed(&self, conn: &mut AsyncPgConnection) -> QueryResult<()> {
-        diesel::update(sign_in_failures::table.find(self.id)).set(sign_in_failures::state.eq("wrong")).execute(conn).await?;
+        diesel::update(sign_in_failures::table.find(self.id)).set(sign_in_failures::state.eq(AttemptState::Wrong)).execute(conn).await?;
         let old = clock::now() - TimeDelta::days(1);
         diesel::delete(sign_in_failures::table.filter(sign_in_failures::created_at.lt(old))).execute(conn).await?;
         Ok(())

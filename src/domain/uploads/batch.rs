@@ -18,6 +18,7 @@ use super::target::Target;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::faults::crash_point;
+use crate::domain::files::lock_keys;
 use crate::domain::secrets::hex;
 use crate::domain::{Context, Error, Result, overview};
 use crate::stores::postgres;
@@ -182,7 +183,7 @@ async fn commit_all(ctx: &Context, actor: &Actor, stored_files: Vec<(usize, Stor
 async fn commit(conn: &mut AsyncPgConnection, actor: &Actor, stored_files: &[(usize, StoredFile)]) -> diesel::QueryResult<Vec<Uuid>> {
     if let Some((_, first)) = stored_files.first() {
         let keys = stored_files.iter().map(|(_, one)| one.attempt.target.key.as_str()).collect();
-        row::lock_keys(conn, &first.attempt.target.bucket, keys).await?;
+        lock_keys(conn, &first.attempt.target.bucket, keys).await?;
     }
     let (ids, leases): (Vec<Uuid>, Vec<Uuid>) =
         stored_files.iter().map(|(_, one)| (one.attempt.lease.file, one.attempt.lease.lease)).unzip();

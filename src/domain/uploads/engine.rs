@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
+use super::File;
 use super::attempt::{Attempt, describe};
 use super::batch::{self, SmallFile};
 use super::failure::{Failure, cut};
@@ -11,7 +12,6 @@ use super::publish;
 use super::receiver;
 use super::row;
 use super::target::Target;
-use super::{File, FileState};
 use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
@@ -194,5 +194,5 @@ pub(super) async fn reject(ctx: &Context, actor: &Actor, target: Target, failure
         }
     };
     let ended = describe(actor, &target, id);
-    File { state: FileState::Failed, activity: None, error: Some(failure.why), finished_at: Some(clock::now()), ..ended }
+    File { state: failure.state, activity: None, error: Some(failure.why), finished_at: Some(clock::now()), ..ended }
 }

@@ -3,16 +3,15 @@
 use super::publish::sentence;
 use crate::domain::Error;
 use crate::domain::audit::Outcome;
+use crate::domain::files::FileState;
 use crate::domain::transfer_counters::UploadOutcome;
 use crate::stores::s3;
-
-/// The errors of rows whose sender ended the upload. Such uploads count as cancelled, not failed.
-pub(in crate::domain) const CANCELLED: [&str; 2] = ["It was cancelled.", "It was started anew with another file."];
 
 /// As recorded on the row.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub why: String,
+    pub state: FileState,
     pub action: &'static str,
     pub outcome: Outcome,
 }
@@ -22,12 +21,12 @@ impl Failure {
     pub fn of(error: &Error) -> Self {
         let refused = matches!(code(error), "exists" | "name" | "too_large");
         let outcome = if refused { Outcome::Refused } else { Outcome::Failed };
-        Self { why: sentence(error), action: "upload.fail", outcome }
+        Self { why: sentence(error), state: FileState::Failed, action: "upload.fail", outcome }
     }
 
-    /// Cancelled by its sender; `why` is one of [`CANCELLED`].
-    pub fn cancelled(why: &'static str) -> Self {
-        Self { why: why.to_owned(), action: "upload.abort", outcome: Outcome::Ok }
+    /// Cancelled by its sender.
+    pub fn cancelled(why: &str) -> Self {
+        Self { why: why.to_owned(), state: FileState::Cancelled, action: "upload.abort", outcome: Outcome::Ok }
     }
 
     pub fn outcome(&self) -> UploadOutcome {

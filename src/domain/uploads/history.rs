@@ -9,7 +9,7 @@ use diesel::{Queryable, Selectable, SelectableHelper};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Activity, CANCELLED, File, FileState, Progress};
+use super::{Activity, File, FileState, Progress};
 use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::audit::like_literal;
@@ -50,7 +50,7 @@ pub(super) struct Row {
     size: Option<i64>,
     sha256: Option<Vec<u8>>,
     etag: Option<String>,
-    pub state: String,
+    pub state: FileState,
     publishing: bool,
     pub heartbeat_at: Option<DateTime<Utc>>,
     uploaded_by_label: String,
@@ -65,7 +65,7 @@ pub(super) struct Row {
 
 impl Row {
     pub fn into_file(self, ctx: &Context) -> File {
-        let state = FileState::of_row(&self.state, self.error.as_deref());
+        let state = self.state;
         let resumable = match (state, self.length, self.part_size) {
             (FileState::Pending, Some(length), Some(part_size)) if self.fingerprint.is_some() => Some(Progress {
                 length,
@@ -128,15 +128,11 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
                 query
             };
             let unfinished: Vec<Row> =
-                if first_page { base().filter(files::state.eq("pending")).limit(PAGE).load(&mut conn).await? } else { Vec::new() };
+                if first_page { base().filter(files::state.eq(FileState::Pending)).limit(PAGE).load(&mut conn).await? } else { Vec::new() };
             let mut finished = base().limit(PAGE + 1);
             finished = match filter.state {
-                Some(FileState::Failed) => {
-                    finished.filter(files::state.eq("failed")).filter(files::error.is_null().or(files::error.ne_all(CANCELLED)))
-                }
-                Some(FileState::Cancelled) => finished.filter(files::state.eq("failed")).filter(files::error.eq_any(CANCELLED)),
-                Some(state) => finished.filter(files::state.eq(state.as_str())),
-                None => finished.filter(files::state.ne("pending")),
+                Some(state) => finished.filter(files::state.eq(state)),
+                None => finished.filter(files::state.ne(FileState::Pending)),
             };
             if let Some(before) = before {
                 finished = finished.filter(files::id.lt(before));
@@ -150,7 +146,7 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
             let midnight = clock::now().date_naive().and_time(NaiveTime::MIN).and_utc();
             let today: TodayRow = diesel::sql_query(
                 "SELECT count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes FROM files
-                 WHERE tenant_id = $1 AND created_at >= $2 AND state NOT IN ('pending', 'failed')",
+                 WHERE tenant_id = $1 AND created_at >= $2 AND state NOT IN ('pending', 'failed', 'cancelled')",
             )
             .bind::<SqlUuid, _>(actor.tenant)
             .bind::<Timestamptz, _>(midnight)
@@ -164,11 +160,12 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
 
 /// The files of one form, with counts.
 pub struct Batch {
-    /// Failed files first, then in the order of arrival; at most [`BATCH_PAGE`].
+    /// Failed and cancelled files first, then in the order of arrival; at most [`BATCH_PAGE`].
     pub files: Vec<File>,
     pub total: i64,
     /// Including files that were replaced or deleted since.
     pub stored: i64,
+    /// Including cancelled files.
     pub failed: i64,
 }
 
@@ -178,11 +175,15 @@ pub const BATCH_PAGE: i64 = 500;
 /// `NotFound` if the form does not exist. `from`: number of files to skip.
 pub async fn batch(ctx: &Context, actor: &Actor, id: Uuid, from: i64) -> Result<Batch> {
     let of_batch = || files::table.filter(files::tenant_id.eq(actor.tenant)).filter(files::batch_id.eq(id));
-    let (rows, counts): (Vec<Row>, Vec<(String, i64)>) = ctx
+    let (rows, counts): (Vec<Row>, Vec<(FileState, i64)>) = ctx
         .db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            let page = of_batch().order((files::state.ne("failed"), files::id)).offset(from).limit(BATCH_PAGE).select(Row::as_select());
+            let page = of_batch()
+                .order((files::state.ne_all(FileState::NOT_STORED), files::id))
+                .offset(from)
+                .limit(BATCH_PAGE)
+                .select(Row::as_select());
             let rows = page.load(&mut conn).await?;
             let counts = of_batch().group_by(files::state).select((files::state, diesel::dsl::count_star()));
             Ok::<_, Error>((rows, counts.load(&mut conn).await?))
@@ -191,12 +192,12 @@ pub async fn batch(ctx: &Context, actor: &Actor, id: Uuid, from: i64) -> Result<
     if counts.is_empty() {
         return Err(Error::NotFound("Upload not found. Nothing was received under this address.".into()));
     }
-    let count = |wanted: &dyn Fn(&str) -> bool| counts.iter().filter(|(state, _)| wanted(state)).map(|(_, count)| count).sum();
+    let count = |wanted: fn(FileState) -> bool| counts.iter().filter(|(state, _)| wanted(*state)).map(|(_, count)| count).sum();
     Ok(Batch {
         files: rows.into_iter().map(|row| row.into_file(ctx)).collect(),
-        total: count(&|_| true),
-        stored: count(&|state| state != "failed" && state != "pending"),
-        failed: count(&|state| state == "failed"),
+        total: count(|_| true),
+        stored: count(|state| state != FileState::Pending && !state.is_not_stored()),
+        failed: count(FileState::is_not_stored),
     })
 }
 
@@ -232,7 +233,7 @@ pub(in crate::domain) async fn records(ctx: &Context, bucket: &BucketName, keys:
             files::table
                 .filter(files::bucket.eq(bucket.as_str()))
                 .filter(files::object_key.eq_any(&keys))
-                .filter(files::state.eq_any(["deleting", "ready"]))
+                .filter(files::state.eq_any([FileState::Deleting, FileState::Ready]))
                 // In this order, so that of two rows with the same key the ready one is kept.
                 .order(files::state.asc())
                 .select((files::object_key, files::etag, files::uploaded_by_label, files::sha256, files::expires_at))

@@ -112,7 +112,7 @@ pub async fn unfinished(ctx: &Context, bucket: &BucketName, marker: Option<&Open
 struct Row {
     object_key: String,
     s3_upload_id: Option<String>,
-    state: String,
+    state: FileState,
     publishing: bool,
     heartbeat_at: Option<DateTime<Utc>>,
     uploaded_by_label: String,
@@ -125,7 +125,7 @@ struct Row {
 
 impl Row {
     fn owner(&self, ctx: &Context) -> Owner {
-        let pending = self.state == FileState::Pending.as_str();
+        let pending = self.state == FileState::Pending;
         let resumable = pending && self.fingerprint.is_some();
         let kept_until = resumable.then(|| history::kept_until(ctx, self.heartbeat_at.unwrap_or(self.created_at)));
         let received = i64::from(self.parts_done).saturating_mul(self.part_size.unwrap_or_default());
@@ -141,7 +141,7 @@ async fn rows(ctx: &Context, bucket: &BucketName, listed: &[s3::OpenUpload], oth
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
-            let pending = files::state.eq("pending").and(files::s3_upload_id.is_not_null());
+            let pending = files::state.eq(FileState::Pending).and(files::s3_upload_id.is_not_null());
             let mut query = files::table
                 .filter(files::bucket.eq(bucket.as_str()))
                 .filter(files::s3_upload_id.eq_any(ids))
@@ -241,9 +241,9 @@ async fn cancel_row(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Obj
                     .filter(files::bucket.eq(bucket.as_str()))
                     .filter(files::object_key.eq(storable(key.as_str())))
                     .filter(files::s3_upload_id.eq(storable(upload)))
-                    .filter(files::state.eq("pending"))
+                    .filter(files::state.eq(FileState::Pending))
             };
-            let values = (files::state.eq("failed"), files::error.eq(&why), files::finished_at.eq(now), files::updated_at.eq(now));
+            let values = (files::state.eq(FileState::Failed), files::error.eq(&why), files::finished_at.eq(now), files::updated_at.eq(now));
             let cancelled: Vec<Uuid> = diesel::update(pending().filter(files::publishing.eq(false)))
                 .set(values)
                 .returning(files::id)

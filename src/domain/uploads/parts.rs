@@ -4,7 +4,6 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
-use super::OWNER;
 use super::attempt::{Attempt, Heartbeat};
 use super::part_buffer::PartBuffer;
 use super::publish::Content;
@@ -12,6 +11,7 @@ use super::row::{self, Digest};
 use super::send_rate::SendRate;
 use crate::config::UploadConfig;
 use crate::domain::faults::crash_point;
+use crate::domain::files::OWNER;
 use crate::domain::{Error, Result};
 use crate::stores::s3::{self, Part, PartReceipt, PutOptions};
 

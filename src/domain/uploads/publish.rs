@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::File;
 use super::attempt::Attempt;
 use super::failure::Failure;
 use super::receiver;
 use super::row::{self, Digest};
-use super::{File, FileState, OWNER};
 use crate::clock;
 use crate::domain::faults::crash_point;
+use crate::domain::files::{FileState, OWNER};
 use crate::domain::secrets::hex;
 use crate::domain::{Error, Result};
 use crate::stores::s3::{self, PartReceipt, PutOptions, StoredObject};

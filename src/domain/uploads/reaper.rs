@@ -11,9 +11,10 @@ use super::attempt::Attempt;
 use super::failure::{Failure, cut};
 use super::row::{self, Digest, Lease};
 use super::target::Target;
-use super::{OWNER, orphans, publish};
+use super::{orphans, publish};
 use crate::domain::actor::{Actor, ActorKind, Role};
 use crate::domain::faults::crash_point;
+use crate::domain::files::OWNER;
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3::{self, StoredObject};
 

@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::target::Target;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
+use crate::domain::files::{FileState, lock_keys};
 use crate::domain::secrets::hex;
 use crate::domain::{Context, Error, Result, overview};
 use crate::schema::files;
@@ -54,7 +55,7 @@ struct NewRow<'a> {
     name: &'a str,
     content_type: &'a str,
     overwrite: bool,
-    state: &'a str,
+    state: FileState,
     lease: Option<Uuid>,
     uploaded_by: Option<Uuid>,
     uploaded_by_label: &'a str,
@@ -81,7 +82,7 @@ fn new_row<'a>(actor: &'a Actor, target: &'a Target, id: Uuid) -> NewRow<'a> {
         name: &target.name,
         content_type: &target.content_type,
         overwrite: target.overwrite,
-        state: "pending",
+        state: FileState::Pending,
         lease: None,
         uploaded_by: actor.id,
         uploaded_by_label: &actor.label,
@@ -99,7 +100,7 @@ pub(super) async fn insert_pending(ctx: &Context, actor: &Actor, target: &Target
 /// Records a file that was rejected before any of it was stored, so that the page of its form can show the reason.
 pub(super) async fn insert_refused(ctx: &Context, actor: &Actor, target: &Target, failure: &Failure) -> Result<Uuid> {
     let id = Uuid::now_v7();
-    let row = NewRow { state: "failed", error: Some(&failure.why), ..new_row(actor, target, id) };
+    let row = NewRow { state: failure.state, error: Some(&failure.why), ..new_row(actor, target, id) };
     let resource = audit::object(&target.bucket, &target.key);
     ctx.db
         .within(async {
@@ -152,7 +153,8 @@ pub(super) async fn confirm(ctx: &Context, lease: Lease, claimed: Instant) -> Re
 
 /// Whether the reaper has already committed this object.
 pub(super) async fn is_committed(ctx: &Context, file: Uuid, etag: &str) -> Result<bool> {
-    let settled = files::table.find(file).filter(files::state.eq_any(["ready", "superseded"])).filter(files::etag.eq(etag)).count();
+    let settled =
+        files::table.find(file).filter(files::state.eq_any([FileState::Ready, FileState::Superseded])).filter(files::etag.eq(etag)).count();
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
@@ -164,11 +166,11 @@ pub(super) async fn is_committed(ctx: &Context, file: Uuid, etag: &str) -> Resul
 
 type LeasedRow = diesel::dsl::Filter<
     diesel::dsl::Filter<diesel::dsl::Find<files::table, Uuid>, diesel::dsl::Eq<files::lease, Uuid>>,
-    diesel::dsl::Eq<files::state, &'static str>,
+    diesel::dsl::Eq<files::state, FileState>,
 >;
 
 fn leased(lease: Lease) -> LeasedRow {
-    files::table.find(lease.file).filter(files::lease.eq(lease.lease)).filter(files::state.eq("pending"))
+    files::table.find(lease.file).filter(files::lease.eq(lease.lease)).filter(files::state.eq(FileState::Pending))
 }
 
 fn require_lease(rows: usize) -> Result<()> {
@@ -210,17 +212,6 @@ pub(super) async fn release(ctx: &Context, lease: Lease) -> Result<()> {
         .map(|_| ())
 }
 
-/// Serializes the transactions that decide which row of a key is `ready`: uploads, and deletions that kept the object.
-pub(in crate::domain) async fn lock_keys(conn: &mut AsyncPgConnection, bucket: &str, keys: Vec<&str>) -> diesel::QueryResult<()> {
-    // In a fixed order, so that two batches cannot deadlock.
-    let query = diesel::sql_query(
-        "SELECT pg_advisory_xact_lock(id) FROM (
-             SELECT DISTINCT hashtextextended($1 || '/' || key, 20261125) AS id FROM unnest($2) AS key ORDER BY id
-         ) AS ids",
-    );
-    query.bind::<Text, _>(bucket).bind::<Array<Text>, _>(keys).execute(conn).await.map(|_| ())
-}
-
 /// Marks the row `ready`, the row it replaces `superseded`, and records the audit event, in one transaction.
 pub(super) async fn commit(
     ctx: &Context,
@@ -241,10 +232,10 @@ pub(super) async fn commit(
                 let replaced = files::table
                     .filter(files::bucket.eq(&target.bucket))
                     .filter(files::object_key.eq(&target.key))
-                    .filter(files::state.eq("ready"));
-                diesel::update(replaced).set((files::state.eq("superseded"), files::updated_at.eq(now))).execute(conn).await?;
+                    .filter(files::state.eq(FileState::Ready));
+                diesel::update(replaced).set((files::state.eq(FileState::Superseded), files::updated_at.eq(now))).execute(conn).await?;
                 let values = (
-                    files::state.eq("ready"),
+                    files::state.eq(FileState::Ready),
                     files::publishing.eq(false),
                     files::size.eq(digest.size),
                     files::sha256.eq(Some(&digest.sha256).filter(|sha256| !sha256.is_empty())),
@@ -273,7 +264,7 @@ pub(super) async fn commit(
     Ok(())
 }
 
-/// Marks the row `failed`, with the reason and the audit event. A row whose lease was lost is left unchanged.
+/// Marks the row `failed` or `cancelled`, with the reason and the audit event. A row whose lease was lost is left unchanged.
 pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Target, failure: &Failure) -> Result<()> {
     let resource = audit::object(&target.bucket, &target.key);
     let rows = ctx
@@ -282,7 +273,7 @@ pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Ta
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
                 let values = (
-                    files::state.eq("failed"),
+                    files::state.eq(failure.state),
                     files::publishing.eq(false),
                     files::error.eq(&failure.why),
                     files::finished_at.eq(now),

@@ -8,9 +8,10 @@ use super::part::restore_hash;
 use super::row::{self, Row};
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
+use crate::domain::files::FileState;
 use crate::domain::uploads::File;
 use crate::domain::uploads::attempt::{Attempt, Heartbeat};
-use crate::domain::uploads::failure::{CANCELLED, Failure};
+use crate::domain::uploads::failure::Failure;
 use crate::domain::uploads::publish::{self, Content};
 use crate::domain::uploads::row::{Digest, Lease};
 use crate::domain::{Context, Error, Result};
@@ -27,9 +28,9 @@ pub async fn complete(
     sha256: Option<Vec<u8>>,
 ) -> Result<File> {
     let mut found = row::find(ctx, actor, bucket, id).await?;
-    match found.file.state.as_str() {
-        "pending" => {}
-        "failed" => return Err(found.ended_error()),
+    match found.file.state {
+        FileState::Pending => {}
+        FileState::Failed | FileState::Cancelled => return Err(found.ended_error()),
         _ => return Ok(found.file.into_file(ctx)),
     }
     let parts = row::parts(ctx, id).await?;
@@ -57,17 +58,17 @@ pub async fn complete(
 /// Cancels the upload and deletes its parts.
 pub async fn abort(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid) -> Result<()> {
     let found = row::find(ctx, actor, bucket, id).await?;
-    match found.file.state.as_str() {
-        "pending" => cancel(ctx, actor, found, CANCELLED[0]).await,
-        "failed" => Ok(()),
+    match found.file.state {
+        FileState::Pending => cancel(ctx, actor, found, "It was cancelled.").await,
+        FileState::Failed | FileState::Cancelled => Ok(()),
         _ => Err(found.ended_error()),
     }
 }
 
-pub(super) async fn cancel(ctx: &Context, actor: &Actor, found: Row, why: &'static str) -> Result<()> {
+pub(super) async fn cancel(ctx: &Context, actor: &Actor, found: Row, why: &str) -> Result<()> {
     let lease = row::take_lease(ctx, &found).await?;
-    let attempt = attempt(ctx, actor, &found, lease);
-    ctx.run_to_completion(async move { attempt.undo(&Failure::cancelled(why)).await }).await
+    let (attempt, failure) = (attempt(ctx, actor, &found, lease), Failure::cancelled(why));
+    ctx.run_to_completion(async move { attempt.undo(&failure).await }).await
 }
 
 fn attempt(ctx: &Context, actor: &Actor, found: &Row, lease: Lease) -> Attempt {

@@ -10,7 +10,6 @@ use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
 use crate::domain::uploads::attempt::Attempt;
-use crate::domain::uploads::failure::CANCELLED;
 use crate::domain::uploads::parts::{MAX_PARTS, create_multipart, part_size};
 use crate::domain::uploads::receiver::{Receiver, check, check_absent};
 use crate::domain::uploads::row::Lease;
@@ -69,7 +68,7 @@ pub async fn open(receiver: &Receiver, request: &ResumeRequest<'_>) -> Result<Re
                            Choose the other file to resume it, or start over with this one.";
                 return Err(Error::refused("anew", why));
             }
-            complete::cancel(ctx, actor, found, CANCELLED[1]).await?;
+            complete::cancel(ctx, actor, found, "It was started anew with another file.").await?;
         }
         check_absent(ctx, &target).await?;
         is_new = row::insert(ctx, actor, &target, request, part_size).await?;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{Resumable, StoredPart};
 use crate::domain::actor::Actor;
+use crate::domain::files::FileState;
 use crate::domain::uploads::history;
 use crate::domain::uploads::publish::key_busy;
 use crate::domain::uploads::row::{Lease, execute};
@@ -53,14 +54,15 @@ impl Row {
     }
 
     pub fn is_pending(&self) -> bool {
-        self.file.state == "pending"
+        self.file.state == FileState::Pending
     }
 
     /// Why an ended upload accepts no more parts.
     pub fn ended_error(&self) -> Error {
-        match self.file.state.as_str() {
-            "failed" => Error::refused("id", self.file.error.clone().unwrap_or_else(|| "This upload has failed.".into())),
-            _ => Error::refused("id", "This upload is complete: the file is stored."),
+        if self.file.state.is_not_stored() {
+            Error::refused("id", self.file.error.clone().unwrap_or_else(|| "This upload has failed.".into()))
+        } else {
+            Error::refused("id", "This upload is complete: the file is stored.")
         }
     }
 
@@ -96,7 +98,7 @@ pub(super) async fn find_pending(ctx: &Context, actor: &Actor, bucket: &str, key
         .filter(files::bucket.eq(bucket))
         .filter(files::object_key.eq(key))
         .filter(files::uploaded_by.is_not_distinct_from(actor.id))
-        .filter(files::state.eq("pending").and(files::fingerprint.is_not_null()))
+        .filter(files::state.eq(FileState::Pending).and(files::fingerprint.is_not_null()))
         .select(Row::as_select());
     ctx.db
         .within(async {
@@ -118,7 +120,7 @@ pub(super) async fn insert(
     let values = (
         (files::id.eq(lease.file), files::lease.eq(lease.lease), files::tenant_id.eq(actor.tenant), files::batch_id.eq(target.batch)),
         (files::bucket.eq(&target.bucket), files::object_key.eq(&target.key), files::name.eq(&target.name)),
-        (files::content_type.eq(&target.content_type), files::overwrite.eq(target.overwrite), files::state.eq("pending")),
+        (files::content_type.eq(&target.content_type), files::overwrite.eq(target.overwrite), files::state.eq(FileState::Pending)),
         (files::uploaded_by.eq(actor.id), files::uploaded_by_label.eq(&actor.label), files::heartbeat_at.eq(now)),
         (
             files::fingerprint.eq(request.fingerprint),
@@ -135,20 +137,20 @@ pub(super) async fn insert(
 
 /// Records the ID of the multipart upload, unless another request did so first; returns whether it was recorded.
 pub(super) async fn set_multipart(ctx: &Context, id: Uuid, upload: &str) -> Result<bool> {
-    let pending = files::table.filter(files::id.eq(id)).filter(files::state.eq("pending")).filter(files::s3_upload_id.is_null());
+    let pending = files::table.filter(files::id.eq(id)).filter(files::state.eq(FileState::Pending)).filter(files::s3_upload_id.is_null());
     let values = (files::s3_upload_id.eq(upload), files::updated_at.eq(now));
     Ok(execute(ctx, async |conn| diesel::update(pending).set(values).execute(conn).await).await? == 1)
 }
 
 /// Renews the heartbeat.
 pub(super) async fn send_heartbeat(ctx: &Context, id: Uuid) -> Result<()> {
-    let pending = files::table.filter(files::id.eq(id)).filter(files::state.eq("pending"));
+    let pending = files::table.filter(files::id.eq(id)).filter(files::state.eq(FileState::Pending));
     execute(ctx, async |conn| diesel::update(pending).set(files::heartbeat_at.eq(now)).execute(conn).await).await.map(|_| ())
 }
 
 /// Renews the heartbeat and updates `overwrite` when the sender resumes the upload.
 pub(super) async fn resume(ctx: &Context, id: Uuid, overwrite: bool) -> Result<()> {
-    let pending = files::table.filter(files::id.eq(id)).filter(files::state.eq("pending"));
+    let pending = files::table.filter(files::id.eq(id)).filter(files::state.eq(FileState::Pending));
     let values = (files::heartbeat_at.eq(now), files::overwrite.eq(overwrite));
     execute(ctx, async |conn| diesel::update(pending).set(values).execute(conn).await).await.map(|_| ())
 }
@@ -184,7 +186,7 @@ pub(super) async fn record_part(
 ) -> Result<bool> {
     let next = files::table
         .filter(files::id.eq(id))
-        .filter(files::state.eq("pending"))
+        .filter(files::state.eq(FileState::Pending))
         .filter(files::publishing.eq(false))
         .filter(files::parts_done.eq(part.number - 1));
     let progress = (files::parts_done.eq(part.number), files::hash_state.eq(hash), files::heartbeat_at.eq(now), files::updated_at.eq(now));
