@@ -6,6 +6,7 @@
 mod activity;
 mod attempt;
 mod batch;
+mod commit;
 mod engine;
 mod failure;
 mod history;

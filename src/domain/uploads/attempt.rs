@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
-use super::failure::Failure;
-use super::publish;
+use super::failure::{self, Failure};
 use super::row::{self, Lease};
 use super::target::Target;
 use super::{Activity, File, FileState};
@@ -71,7 +70,7 @@ impl File {
     pub fn failed(mut self, error: &Error) -> Self {
         self.state = FileState::Failed;
         self.activity = None;
-        self.error = Some(publish::sentence(error));
+        self.error = Some(failure::sentence(error));
         self
     }
 }

@@ -4,13 +4,13 @@ use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
 use super::File;
-use super::attempt::{Attempt, describe};
+use super::attempt::{Attempt, Heartbeat, describe};
 use super::batch::{self, SmallFile};
 use super::failure::{Failure, cut};
-use super::parts::{Parts, ReceivedFile, already_ended, digest_of};
-use super::publish;
+use super::parts::{Parts, already_ended, digest_of};
+use super::publish::{self, OnFailure, ReceivedFile};
 use super::receiver;
-use super::row;
+use super::row::{self, Lease, Start};
 use super::target::Target;
 use crate::clock;
 use crate::domain::actor::Actor;
@@ -41,7 +41,8 @@ enum Stage {
 /// A file that was received completely.
 pub(super) enum ReceivedUpload {
     Small(SmallFile),
-    Large(Box<ReceivedFile>),
+    /// With the heartbeat to hold until it is published.
+    Large(Box<(ReceivedFile, Heartbeat)>),
 }
 
 impl Upload {
@@ -83,7 +84,8 @@ impl Upload {
     /// The row is written before the first byte is stored, after checking that no existing object would be replaced.
     async fn switch_to_parts(&mut self) -> Result<&mut Parts> {
         receiver::check_absent(&self.ctx, &self.target).await?;
-        let lease = row::insert_pending(&self.ctx, &self.actor, &self.target).await?;
+        let lease = Lease::new();
+        row::insert_one(&self.ctx, &self.actor, lease, &self.target, Start::Receiving).await?;
         let (ctx, actor, target) = (self.ctx.clone(), self.actor.clone(), self.target.clone());
         let parts = Parts::new(Attempt { ctx, actor, lease, target, multipart: None }, self.length);
         let stage = self.stage.insert(Stage::Large(Box::new(parts)));
@@ -175,8 +177,8 @@ impl ReceivedUpload {
                 stored.into_iter().next().unwrap_or_else(|| Err(Error::Internal("the batch returned no outcome".into())))
             }
             Self::Large(arrived) => {
-                let ReceivedFile { attempt, content, digest, heartbeat: _heartbeat } = *arrived;
-                publish::publish(attempt, content, digest).await
+                let (file, _heartbeat) = *arrived;
+                publish::publish(file, OnFailure::Undo).await
             }
         }
     }
@@ -186,7 +188,7 @@ impl ReceivedUpload {
 pub(super) async fn reject(ctx: &Context, actor: &Actor, target: Target, failure: Failure) -> File {
     ctx.transfer_counters.count_upload(failure.outcome());
     let target = target.recordable();
-    let id = match row::insert_refused(ctx, actor, &target, &failure).await {
+    let id = match row::insert_rejected(ctx, actor, &target, &failure).await {
         Ok(id) => id,
         Err(error) => {
             log::warn!("a rejected upload could not be recorded: {error}");

@@ -6,7 +6,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::attempt::{Attempt, Heartbeat};
 use super::part_buffer::PartBuffer;
-use super::publish::Content;
+use super::publish::{Content, ReceivedFile};
 use super::row::{self, Digest};
 use super::send_rate::SendRate;
 use crate::config::UploadConfig;
@@ -57,14 +57,6 @@ pub(super) struct Parts {
     sending: JoinSet<std::result::Result<PartReceipt, s3::Error>>,
     receipts: Vec<PartReceipt>,
     heartbeat: Heartbeat,
-}
-
-/// The input of publishing, and the heartbeat to hold until then.
-pub(super) struct ReceivedFile {
-    pub attempt: Attempt,
-    pub content: Content,
-    pub digest: Digest,
-    pub heartbeat: Heartbeat,
 }
 
 impl Parts {
@@ -119,8 +111,8 @@ impl Parts {
         Ok(())
     }
 
-    /// Call after [`Self::finish`]; `size` in bytes.
-    pub fn into_received(mut self, size: u64) -> Result<ReceivedFile> {
+    /// Call after [`Self::finish`]; `size` in bytes. The heartbeat must be held until the file is published.
+    pub fn into_received(mut self, size: u64) -> Result<(ReceivedFile, Heartbeat)> {
         let Some(Hash::Idle(mut hash)) = self.hash.take() else { return Err(already_ended()) };
         let content = if self.attempt.multipart.is_some() {
             Content::Parts(self.receipts)
@@ -130,7 +122,7 @@ impl Parts {
             Content::Body(body)
         };
         let digest = Digest { size: i64::try_from(size).unwrap_or(i64::MAX), sha256: hash.finish().as_ref().to_vec() };
-        Ok(ReceivedFile { attempt: self.attempt, content, digest, heartbeat: self.heartbeat })
+        Ok((ReceivedFile { attempt: self.attempt, content, digest }, self.heartbeat))
     }
 
     /// Aborts all requests in flight, so that the attempt can be undone.

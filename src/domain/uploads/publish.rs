@@ -1,11 +1,13 @@
-//! Publishes received parts as an object: the claim on the key, the store, the row.
+//! The publish path of all uploads: the claim on the key, the object, the rows. A single file is a batch of one.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 
 use super::File;
 use super::attempt::Attempt;
+use super::commit::{StoredFile, commit, is_committed};
 use super::failure::Failure;
 use super::receiver;
 use super::row::{self, Digest};
@@ -14,8 +16,11 @@ use crate::domain::faults::crash_point;
 use crate::domain::files::{FileState, OWNER};
 use crate::domain::secrets::hex;
 use crate::domain::{Error, Result};
+use crate::stores::postgres;
 use crate::stores::s3::{self, PartReceipt, PutOptions, StoredObject};
 
+/// Concurrent requests to the store per batch.
+const CONCURRENCY: usize = 16;
 /// How long to wait for another upload that is publishing the same key.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -26,59 +31,60 @@ pub(super) enum Content {
     Parts(Vec<PartReceipt>),
 }
 
-pub(super) async fn publish(attempt: Attempt, content: Content, digest: Digest) -> Result<File> {
-    match try_publish(&attempt, content, &digest).await {
-        Ok(file) => Ok(file),
-        Err(error) if is_uncertain(&error) => Err(error),
-        Err(error) => {
-            attempt.fail(&Failure::of(&error)).await;
-            Err(error)
+/// A file that was received completely, and its attempt.
+pub(super) struct ReceivedFile {
+    pub attempt: Attempt,
+    pub content: Content,
+    pub digest: Digest,
+}
+
+/// What happens to an attempt whose file was not stored.
+#[derive(Clone, Copy)]
+pub(super) enum OnFailure {
+    /// Its parts are deleted, and its row becomes `failed`.
+    Undo,
+    /// Its parts are kept and its row stays `pending`, so that the sender can complete it later.
+    Release,
+}
+
+/// Publishes one file, after other uploads that are publishing the same key. Must not be cancelled.
+pub(super) async fn publish(file: ReceivedFile, on_failure: OnFailure) -> Result<File> {
+    let claimed = match claim(&file).await {
+        Ok(claimed) => claimed,
+        Err(error) => return Err(clean_up(&file.attempt, error, on_failure).await),
+    };
+    let published = publish_claimed(vec![file], claimed, on_failure).await;
+    published.into_iter().next().unwrap_or_else(|| Err(Error::Internal("publishing returned no outcome".into())))
+}
+
+/// Publishes files whose rows have held the claims on their keys since `claimed`, and returns the outcomes in order:
+/// stores the objects, then commits the rows of those that were stored. All files belong to one actor and one bucket.
+/// Must not be cancelled.
+pub(super) async fn publish_claimed(files: Vec<ReceivedFile>, claimed: Instant, on_failure: OnFailure) -> Vec<Result<File>> {
+    let is_batch = files.len() > 1;
+    let storing = files.into_iter().enumerate().map(async |(at, file)| (at, store(file, claimed, on_failure, is_batch).await));
+    let mut storing = futures_util::stream::iter(storing).buffer_unordered(CONCURRENCY);
+    let (mut places, mut stored, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some((at, outcome)) = storing.next().await {
+        match outcome {
+            Ok(file) => {
+                places.push(at);
+                stored.push(file);
+            }
+            Err(error) => outcomes.push((at, Err(error))),
         }
     }
+    drop(storing);
+    outcomes.extend(places.into_iter().zip(commit_all(stored, is_batch).await));
+    outcomes.sort_by_key(|(at, _)| *at);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-/// Like [`publish`], but the parts are kept: if an existing object prevents publishing, the upload stays pending.
-pub(super) async fn publish_or_release(attempt: Attempt, content: Content, digest: Digest) -> Result<File> {
-    match try_publish(&attempt, content, &digest).await {
-        // The upload no longer exists at the store, or will never accept the recorded parts.
-        Err(error @ Error::S3(s3::Error::NoSuchUpload | s3::Error::ChecksumMismatch)) => {
-            attempt.fail(&Failure::of(&error)).await;
-            Err(error)
-        }
-        Err(error) if !is_uncertain(&error) => {
-            row::release(&attempt.ctx, attempt.lease).await?;
-            Err(error)
-        }
-        other => other,
-    }
-}
-
-/// Whether the store may have published the object despite the error: the reaper checks and commits or undoes it.
-pub(super) fn is_uncertain(error: &Error) -> bool {
-    matches!(error, Error::S3(s3::Error::Unreachable(_) | s3::Error::Other(_)) | Error::Postgres(_) | Error::Internal(_))
-}
-
-/// The reason for users, on the row and in the response.
-pub(super) fn sentence(error: &Error) -> String {
-    match error {
-        Error::S3(s3::Error::NoSpace) => "The store has no space left.".into(),
-        Error::S3(s3::Error::AccessDenied) => "The store denied access: Larder's key may not write here.".into(),
-        Error::S3(s3::Error::NoSuchBucket | s3::Error::NoSuchKey) => "The bucket no longer exists.".into(),
-        Error::S3(s3::Error::ChecksumMismatch) => "The data received by the store did not match its checksum. Try again.".into(),
-        Error::S3(s3::Error::NoSuchUpload) => "The upload no longer exists at the store.".into(),
-        Error::S3(s3::Error::InvalidKey(_)) => "The store does not accept this name.".into(),
-        Error::S3(s3::Error::SlowDown) => "The store is overloaded. Try again in a moment.".into(),
-        Error::S3(s3::Error::Other(_)) => "The store returned an internal error. Try again, or contact its operator.".into(),
-        Error::S3(_) => "The store did not respond in time. Try again.".into(),
-        Error::Postgres(_) => "The database did not respond in time. Try again.".into(),
-        other => other.to_string(),
-    }
-}
-
-async fn try_publish(attempt: &Attempt, content: Content, digest: &Digest) -> Result<File> {
-    let Attempt { ctx, lease, target, .. } = attempt;
+/// Waits until the key is free and claims it. Returns when the claim was granted.
+async fn claim(file: &ReceivedFile) -> Result<Instant> {
+    let Attempt { ctx, lease, target, .. } = &file.attempt;
     let deadline = tokio::time::Instant::now() + CLAIM_TIMEOUT;
-    while !row::claim_key(ctx, *lease, target, digest).await? {
+    while !row::claim_key(ctx, *lease, target, &file.digest).await? {
         if tokio::time::Instant::now() > deadline {
             return Err(key_busy());
         }
@@ -86,14 +92,73 @@ async fn try_publish(attempt: &Attempt, content: Content, digest: &Digest) -> Re
     }
     let claimed = Instant::now();
     crash_point("upload::key_claimed")?;
-    let stored = store_object(attempt, content, claimed).await?;
-    crash_point("upload::stored")?;
-    match row::commit(ctx, &attempt.actor, *lease, target, digest, &stored).await {
-        Err(Error::Cancelled(_)) if row::is_committed(ctx, lease.file, &stored.etag).await? => {}
-        committed => committed?,
+    Ok(claimed)
+}
+
+async fn store(file: ReceivedFile, claimed: Instant, on_failure: OnFailure, is_batch: bool) -> Result<StoredFile> {
+    let ReceivedFile { attempt, content, digest } = file;
+    let stored = async {
+        let stored = store_object(&attempt, content, claimed).await?;
+        if is_batch {
+            crash_point("batch::stored")?;
+        } else {
+            crash_point("upload::stored")?;
+        }
+        Ok(stored)
+    };
+    match stored.await {
+        Ok(stored) => Ok(StoredFile { attempt, digest, stored }),
+        Err(error) => Err(clean_up(&attempt, error, on_failure).await),
     }
-    crash_point("upload::committed")?;
-    Ok(finished(attempt, digest, stored))
+}
+
+async fn commit_all(files: Vec<StoredFile>, is_batch: bool) -> Vec<Result<File>> {
+    let committed = commit(&files).await.and_then(|ids| {
+        if is_batch {
+            crash_point("batch::committed")?;
+        } else {
+            crash_point("upload::committed")?;
+        }
+        Ok(ids)
+    });
+    let ids = match committed {
+        Ok(ids) => ids,
+        Err(error) => return repeat_error(error, files.len()),
+    };
+    let mut outcomes = Vec::with_capacity(files.len());
+    for StoredFile { attempt, digest, stored } in files {
+        let file = attempt.lease.file;
+        let is_ready = ids.contains(&file) || is_committed(&attempt.ctx, file, &stored.etag).await.unwrap_or_default();
+        outcomes.push(if is_ready { Ok(finished(&attempt, &digest, stored)) } else { Err(row::lease_lost()) });
+    }
+    outcomes
+}
+
+/// Reports one database error for every file of a batch.
+pub(super) fn repeat_error(error: Error, count: usize) -> Vec<Result<File>> {
+    let why = error.to_string();
+    let again = std::iter::repeat_with(|| Error::from(postgres::Error::Unreachable(why.clone())));
+    std::iter::once(error).chain(again).take(count).map(Err).collect()
+}
+
+/// Undoes or releases an attempt whose file was not stored, and returns the error for its sender. If the object may
+/// have been stored, the attempt is left to the reaper.
+async fn clean_up(attempt: &Attempt, error: Error, on_failure: OnFailure) -> Error {
+    // The store will never accept the recorded parts.
+    let is_final = matches!(error, Error::S3(s3::Error::NoSuchUpload | s3::Error::ChecksumMismatch));
+    match on_failure {
+        _ if is_uncertain(&error) => error,
+        OnFailure::Release if !is_final => row::release(&attempt.ctx, attempt.lease).await.err().unwrap_or(error),
+        OnFailure::Undo | OnFailure::Release => {
+            attempt.fail(&Failure::of(&error)).await;
+            error
+        }
+    }
+}
+
+/// Whether the store may have published the object despite the error: the reaper checks and commits or undoes it.
+fn is_uncertain(error: &Error) -> bool {
+    matches!(error, Error::S3(s3::Error::Unreachable(_) | s3::Error::Other(_)) | Error::Postgres(_) | Error::Internal(_))
 }
 
 pub(super) fn key_busy() -> Error {
@@ -101,7 +166,7 @@ pub(super) fn key_busy() -> Error {
 }
 
 /// Stores the object under its key, for an attempt that has held the claim on the key since `claimed`.
-pub(super) async fn store_object(attempt: &Attempt, content: Content, claimed: Instant) -> Result<StoredObject> {
+async fn store_object(attempt: &Attempt, content: Content, claimed: Instant) -> Result<StoredObject> {
     let Attempt { ctx, lease, target, .. } = attempt;
     let only_if_absent = !target.overwrite;
     if only_if_absent && !ctx.s3.refuses_to_replace() {
@@ -153,7 +218,7 @@ pub(super) fn already_exists(name: &str) -> Error {
     Error::Conflict(format!("{name} already exists and was not replaced."))
 }
 
-pub(super) fn finished(attempt: &Attempt, digest: &Digest, stored: StoredObject) -> File {
+fn finished(attempt: &Attempt, digest: &Digest, stored: StoredObject) -> File {
     File {
         size: Some(digest.size),
         sha256: Some(hex(&digest.sha256)),

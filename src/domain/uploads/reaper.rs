@@ -8,6 +8,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::attempt::Attempt;
+use super::commit::{StoredFile, commit};
 use super::failure::{Failure, cut};
 use super::row::{self, Digest, Lease};
 use super::target::Target;
@@ -164,7 +165,10 @@ async fn settle(ctx: &Context, expired: Expired) -> Result<()> {
             // From here on, no one else publishes this key; someone may have until now.
             match ctx.s3.head(&target.bucket, &target.key, None).await?.etag {
                 etag if etag == head.etag => {
-                    row::commit(ctx, &actor, lease, &target, &digest, &StoredObject { etag, version_id: head.version_id }).await
+                    let stored = StoredObject { etag, version_id: head.version_id };
+                    let attempt = Attempt { ctx: ctx.clone(), actor, lease, target, multipart: expired.s3_upload_id };
+                    let is_held = !commit(&[StoredFile { attempt, digest, stored }]).await?.is_empty();
+                    if is_held { Ok(()) } else { Err(row::lease_lost()) }
                 }
                 _ => Err(publish::key_busy()),
             }

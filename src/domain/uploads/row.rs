@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use diesel::QueryResult;
 use diesel::dsl::now;
 use diesel::prelude::{ExpressionMethods, Insertable, QueryDsl};
 use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
+use diesel::upsert::DecoratableTarget;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
@@ -12,13 +14,10 @@ use uuid::Uuid;
 use super::failure::Failure;
 use super::target::Target;
 use crate::domain::actor::Actor;
-use crate::domain::audit::{self, Outcome};
-use crate::domain::files::{FileState, lock_keys};
-use crate::domain::secrets::hex;
+use crate::domain::audit;
+use crate::domain::files::FileState;
 use crate::domain::{Context, Error, Result, overview};
 use crate::schema::files;
-use crate::stores::postgres;
-use crate::stores::s3::StoredObject;
 
 /// The right to write to the row.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +43,16 @@ pub(super) struct Digest {
     pub sha256: Vec<u8>,
 }
 
+/// Runs one statement on a pooled connection, within the deadline.
+pub(super) async fn execute(ctx: &Context, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> diesel::QueryResult<usize>) -> Result<usize> {
+    ctx.db
+        .within(async {
+            let mut conn = ctx.db.get().await?;
+            Ok(work(&mut conn).await?)
+        })
+        .await
+}
+
 #[derive(Insertable)]
 #[diesel(table_name = files)]
 struct NewRow<'a> {
@@ -56,25 +65,58 @@ struct NewRow<'a> {
     content_type: &'a str,
     overwrite: bool,
     state: FileState,
-    lease: Option<Uuid>,
+    lease: Uuid,
     uploaded_by: Option<Uuid>,
     uploaded_by_label: &'a str,
+    publishing: bool,
+    size: Option<i64>,
+    sha256: Option<&'a [u8]>,
     error: Option<&'a str>,
+    fingerprint: Option<&'a str>,
+    length: Option<i64>,
+    part_size: Option<i64>,
 }
 
-/// Runs one statement on a pooled connection, within the deadline.
-pub(super) async fn execute(ctx: &Context, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> diesel::QueryResult<usize>) -> Result<usize> {
-    ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            Ok(work(&mut conn).await?)
-        })
+/// What is known of an attempt when its row is inserted.
+pub(super) enum Start<'a> {
+    /// The content will arrive.
+    Receiving,
+    /// The content will arrive in parts, possibly from several connections.
+    Resumable { fingerprint: &'a str, length: u64, part_size: u64 },
+    /// The content was received, so the row also claims its key for publishing.
+    Received(&'a Digest),
+    /// The file was rejected before any of it was stored.
+    Rejected(&'a Failure),
+}
+
+/// Inserts a row for each attempt and returns the IDs of the inserted ones. A row that claims its key is not inserted
+/// if another upload has claimed the key.
+pub(super) async fn insert(
+    conn: &mut AsyncPgConnection,
+    actor: &Actor,
+    attempts: impl IntoIterator<Item = (Lease, &Target, Start<'_>)>,
+) -> QueryResult<Vec<Uuid>> {
+    let rows: Vec<_> = attempts.into_iter().map(|(lease, target, start)| new_row(actor, lease, target, &start)).collect();
+    diesel::insert_into(files::table)
+        .values(rows)
+        .on_conflict((files::bucket, files::object_key))
+        .filter_target(files::publishing)
+        .do_nothing()
+        .returning(files::id)
+        .get_results(conn)
         .await
 }
 
-fn new_row<'a>(actor: &'a Actor, target: &'a Target, id: Uuid) -> NewRow<'a> {
-    NewRow {
-        id,
+type SetNow<Column> = Option<diesel::dsl::Eq<Column, now>>;
+
+fn new_row<'a>(
+    actor: &'a Actor,
+    lease: Lease,
+    target: &'a Target,
+    start: &Start<'a>,
+) -> (NewRow<'a>, SetNow<files::heartbeat_at>, SetNow<files::finished_at>) {
+    let mut row = NewRow {
+        id: lease.file,
         tenant_id: actor.tenant,
         batch_id: target.batch,
         bucket: &target.bucket,
@@ -83,30 +125,52 @@ fn new_row<'a>(actor: &'a Actor, target: &'a Target, id: Uuid) -> NewRow<'a> {
         content_type: &target.content_type,
         overwrite: target.overwrite,
         state: FileState::Pending,
-        lease: None,
+        lease: lease.lease,
         uploaded_by: actor.id,
         uploaded_by_label: &actor.label,
+        publishing: false,
+        size: None,
+        sha256: None,
         error: None,
+        fingerprint: None,
+        length: None,
+        part_size: None,
+    };
+    match start {
+        Start::Receiving => {}
+        Start::Resumable { fingerprint, length, part_size } => {
+            row.fingerprint = Some(fingerprint);
+            row.length = Some(i64::try_from(*length).unwrap_or(i64::MAX));
+            row.part_size = Some(i64::try_from(*part_size).unwrap_or(i64::MAX));
+        }
+        Start::Received(digest) => {
+            row.publishing = true;
+            row.size = Some(digest.size);
+            row.sha256 = Some(&digest.sha256);
+        }
+        Start::Rejected(failure) => {
+            row.state = failure.state;
+            row.error = Some(&failure.why);
+        }
     }
+    let is_pending = row.state == FileState::Pending;
+    (row, is_pending.then(|| files::heartbeat_at.eq(now)), (!is_pending).then(|| files::finished_at.eq(now)))
 }
 
-pub(super) async fn insert_pending(ctx: &Context, actor: &Actor, target: &Target) -> Result<Lease> {
-    let lease = Lease::new();
-    let row = NewRow { lease: Some(lease.lease), ..new_row(actor, target, lease.file) };
-    execute(ctx, async |conn| diesel::insert_into(files::table).values((row, files::heartbeat_at.eq(now))).execute(conn).await).await?;
-    Ok(lease)
+/// Inserts the row of one attempt whose content will arrive.
+pub(super) async fn insert_one(ctx: &Context, actor: &Actor, lease: Lease, target: &Target, start: Start<'_>) -> Result<()> {
+    execute(ctx, async |conn| insert(conn, actor, [(lease, target, start)]).await.map(|ids| ids.len())).await.map(|_| ())
 }
 
 /// Records a file that was rejected before any of it was stored, so that the page of its form can show the reason.
-pub(super) async fn insert_refused(ctx: &Context, actor: &Actor, target: &Target, failure: &Failure) -> Result<Uuid> {
-    let id = Uuid::now_v7();
-    let row = NewRow { state: failure.state, error: Some(&failure.why), ..new_row(actor, target, id) };
+pub(super) async fn insert_rejected(ctx: &Context, actor: &Actor, target: &Target, failure: &Failure) -> Result<Uuid> {
+    let lease = Lease::new();
     let resource = audit::object(&target.bucket, &target.key);
     ctx.db
         .within(async {
             let mut conn = ctx.db.get().await?;
             conn.transaction(async |conn| {
-                diesel::insert_into(files::table).values((row, files::finished_at.eq(now))).execute(conn).await?;
+                insert(conn, actor, [(lease, target, Start::Rejected(failure))]).await?;
                 let detail = json!({ "reason": failure.why });
                 audit::record(conn, actor, failure.action, &resource, failure.outcome, detail).await
             })
@@ -115,7 +179,7 @@ pub(super) async fn insert_refused(ctx: &Context, actor: &Actor, target: &Target
         })
         .await?;
     overview::uploads_changed(ctx, actor.tenant).await;
-    Ok(id)
+    Ok(lease.file)
 }
 
 pub(super) async fn set_multipart(ctx: &Context, lease: Lease, upload: &str, part_size: usize) -> Result<()> {
@@ -149,19 +213,6 @@ pub(super) async fn confirm(ctx: &Context, lease: Lease, claimed: Instant) -> Re
     }
     let leased = leased(lease).filter(files::publishing.eq(true));
     require_lease(execute(ctx, async |conn| diesel::update(leased).set(files::heartbeat_at.eq(now)).execute(conn).await).await?)
-}
-
-/// Whether the reaper has already committed this object.
-pub(super) async fn is_committed(ctx: &Context, file: Uuid, etag: &str) -> Result<bool> {
-    let settled =
-        files::table.find(file).filter(files::state.eq_any([FileState::Ready, FileState::Superseded])).filter(files::etag.eq(etag)).count();
-    ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            let found: i64 = settled.get_result(&mut conn).await?;
-            Ok(found == 1)
-        })
-        .await
 }
 
 type LeasedRow = diesel::dsl::Filter<
@@ -210,58 +261,6 @@ pub(super) async fn release(ctx: &Context, lease: Lease) -> Result<()> {
     execute(ctx, async |conn| diesel::update(leased).set((files::publishing.eq(false), files::updated_at.eq(now))).execute(conn).await)
         .await
         .map(|_| ())
-}
-
-/// Marks the row `ready`, the row it replaces `superseded`, and records the audit event, in one transaction.
-pub(super) async fn commit(
-    ctx: &Context,
-    actor: &Actor,
-    lease: Lease,
-    target: &Target,
-    digest: &Digest,
-    stored: &StoredObject,
-) -> Result<()> {
-    let detail = json!({ "bytes": digest.size, "sha256": hex(&digest.sha256), "etag": stored.etag });
-    let resource = audit::object(&target.bucket, &target.key);
-    let rows = ctx
-        .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| {
-                lock_keys(conn, &target.bucket, vec![&target.key]).await?;
-                let replaced = files::table
-                    .filter(files::bucket.eq(&target.bucket))
-                    .filter(files::object_key.eq(&target.key))
-                    .filter(files::state.eq(FileState::Ready));
-                diesel::update(replaced).set((files::state.eq(FileState::Superseded), files::updated_at.eq(now))).execute(conn).await?;
-                let values = (
-                    files::state.eq(FileState::Ready),
-                    files::publishing.eq(false),
-                    files::size.eq(digest.size),
-                    files::sha256.eq(Some(&digest.sha256).filter(|sha256| !sha256.is_empty())),
-                    files::etag.eq(&stored.etag),
-                    files::version_id.eq(&stored.version_id),
-                    files::finished_at.eq(now),
-                    files::updated_at.eq(now),
-                );
-                let rows = diesel::update(leased(lease).filter(files::publishing.eq(true))).set(values).execute(conn).await?;
-                if rows == 0 {
-                    return Err(diesel::result::Error::RollbackTransaction);
-                }
-                audit::record(conn, actor, "object.upload", &resource, Outcome::Ok, detail).await?;
-                Ok(rows)
-            })
-            .await
-            .or_else(|error| match error {
-                diesel::result::Error::RollbackTransaction => Ok(0),
-                error => Err(Error::from(postgres::Error::from(error))),
-            })
-        })
-        .await?;
-    require_lease(rows)?;
-    ctx.transfer_counters.stored(digest.size);
-    overview::uploads_changed(ctx, actor.tenant).await;
-    Ok(())
 }
 
 /// Marks the row `failed` or `cancelled`, with the reason and the audit event. A row whose lease was lost is left unchanged.

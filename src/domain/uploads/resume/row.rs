@@ -10,10 +10,10 @@ use uuid::Uuid;
 use super::{Resumable, StoredPart};
 use crate::domain::actor::Actor;
 use crate::domain::files::FileState;
-use crate::domain::uploads::history;
 use crate::domain::uploads::publish::key_busy;
-use crate::domain::uploads::row::{Lease, execute};
+use crate::domain::uploads::row::{Lease, Start, execute};
 use crate::domain::uploads::target::Target;
+use crate::domain::uploads::{self, history};
 use crate::domain::{Context, Error, Result};
 use crate::schema::{files, upload_parts};
 use crate::stores::s3::PartReceipt;
@@ -116,20 +116,9 @@ pub(super) async fn insert(
     request: &super::ResumeRequest<'_>,
     part_size: u64,
 ) -> Result<bool> {
-    let lease = Lease::new();
-    let values = (
-        (files::id.eq(lease.file), files::lease.eq(lease.lease), files::tenant_id.eq(actor.tenant), files::batch_id.eq(target.batch)),
-        (files::bucket.eq(&target.bucket), files::object_key.eq(&target.key), files::name.eq(&target.name)),
-        (files::content_type.eq(&target.content_type), files::overwrite.eq(target.overwrite), files::state.eq(FileState::Pending)),
-        (files::uploaded_by.eq(actor.id), files::uploaded_by_label.eq(&actor.label), files::heartbeat_at.eq(now)),
-        (
-            files::fingerprint.eq(request.fingerprint),
-            files::length.eq(i64::try_from(request.length).unwrap_or(i64::MAX)),
-            files::part_size.eq(i64::try_from(part_size).unwrap_or(i64::MAX)),
-        ),
-    );
-    match execute(ctx, async |conn| diesel::insert_into(files::table).values(values).execute(conn).await).await {
-        Ok(_) => Ok(true),
+    let start = Start::Resumable { fingerprint: request.fingerprint, length: request.length, part_size };
+    match uploads::row::insert_one(ctx, actor, Lease::new(), target, start).await {
+        Ok(()) => Ok(true),
         Err(Error::Postgres(error)) if error.unique_violation().is_some() => Ok(false),
         Err(error) => Err(error),
     }
