@@ -33,7 +33,7 @@ pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: So
         let (for_uploads, for_deletions, for_health) = (for_database.clone(), for_database.clone(), for_database);
         tokio::join!(
             run_forever("settling uploads", move || uploads::reaper::run(for_uploads.clone())),
-            run_forever("settling deletions", move || objects::unfinished::run(for_deletions.clone())),
+            run_forever("settling deletions", move || objects::deletions::run(for_deletions.clone())),
             run_forever("writing the health history", move || health::keep(for_health.clone())),
         );
     };

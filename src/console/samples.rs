@@ -152,8 +152,7 @@ fn unfinished_pages() -> Vec<(&'static str, String)> {
 }
 
 fn upload_pages() -> Vec<(&'static str, String)> {
-    let page =
-        |files: Vec<File>| Page { unfinished: files.clone(), finished: files, next: Some("1".into()), today_files: 1, today_bytes: 5 };
+    let page = |files: Vec<File>| Page { pending: files.clone(), finished: files, next: Some("1".into()), today_files: 1, today_bytes: 5 };
     let editor = || layout("Uploads", Some(Role::Editor));
     let new = |bucket| uploads::NewPage {
         layout: editor(),

@@ -1,9 +1,9 @@
 //! Objects: listing, details, download, links, folders, deletion.
 
 mod delete;
+pub mod deletions;
 mod download;
 mod listing;
-pub mod unfinished;
 
 use std::time::Duration;
 

@@ -5,38 +5,31 @@
 
 mod activity;
 mod attempt;
-mod batch;
-mod commit;
-mod engine;
 mod failure;
 mod history;
-mod intake;
-mod memory_limit;
+mod limits;
 pub mod multipart_list;
-mod orphans;
-mod part_buffer;
-mod parts;
-mod publish;
-pub mod reaper;
-mod receiver;
+mod publishing;
+mod receiving;
+mod recovery;
 pub mod resume;
 mod row;
-mod send_rate;
-mod target;
+mod streaming;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use activity::Activity;
-pub use engine::Upload;
 pub use failure::{code, cut};
 pub(super) use history::records;
 pub use history::{BATCH_PAGE, Batch, Filter, Page, batch, list};
-pub use intake::Intake;
-pub use memory_limit::MemoryLimit;
-pub use part_buffer::or_release;
-pub use parts::largest;
-pub use receiver::{FileOutcome, Receiver};
+pub use limits::memory_limit::MemoryLimit;
+pub use receiving::intake::Intake;
+pub use receiving::receiver::{FileOutcome, Receiver};
+pub use receiving::upload::Upload;
+pub use recovery::reaper;
+pub use streaming::part_buffer::or_release;
+pub use streaming::parts::largest;
 
 pub use super::files::FileState;
 

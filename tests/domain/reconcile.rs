@@ -9,8 +9,8 @@ use larder::domain::reconcile::{Options, Report, run};
 use larder::domain::uploads::Receiver;
 use larder::stores::s3::PutOptions;
 
+use crate::interrupted_deletions::with_short_lease;
 use crate::support::TestApp;
-use crate::unfinished::with_short_lease;
 use crate::uploads::states;
 
 const TEXT: PutOptions<'static> = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };

@@ -211,7 +211,7 @@ async fn the_history_shows_pending_uploads_first_then_newest_and_paginates() {
     let page = uploads::list(&app.ctx, &actor(), &uploads::Filter::default()).await.unwrap();
     let names = |files: &[File]| files.iter().map(|file| file.name.clone()).collect::<Vec<_>>();
     assert_eq!(
-        (names(&page.unfinished), names(&page.finished)),
+        (names(&page.pending), names(&page.finished)),
         (vec!["open.bin".into()], vec!["c.csv".into(), "b.txt".into(), "a.txt".into()])
     );
     assert_eq!((page.today_files, page.today_bytes), (3, 3));

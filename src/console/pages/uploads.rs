@@ -141,7 +141,7 @@ pub fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
     let at = |cursor: &str| paths::uploads(&[("q", &query.q), ("bucket", &query.bucket), ("state", &query.state), ("cursor", cursor)]);
     IndexPage {
         layout,
-        unfinished: page.unfinished.into_iter().map(UploadRow::of).collect(),
+        unfinished: page.pending.into_iter().map(UploadRow::of).collect(),
         finished: page.finished.into_iter().map(UploadRow::of).collect(),
         today_files: page.today_files,
         today_bytes: page.today_bytes,

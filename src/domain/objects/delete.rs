@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::unfinished;
+use super::deletions;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::files::{FileState, lock_keys};
@@ -95,7 +95,7 @@ async fn delete_one(ctx: &Context, actor: &Actor, bucket: &BucketName, target: &
     if let Some(why) = ctx.s3.key_rules().mangled(key) {
         return Attempt::Settled(DeleteOutcome::Failed(why.to_owned()));
     }
-    let deleting = match unfinished::begin(ctx, bucket, target).await {
+    let deleting = match deletions::begin(ctx, bucket, target).await {
         Ok(deleting) => deleting,
         // A deletion that could not be recorded is not started.
         Err(error) => {
@@ -167,9 +167,9 @@ async fn settle(
                 lock_keys(conn, bucket.as_str(), vec![target.key.as_str()]).await?;
                 match row {
                     Row::Deleting(file) if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted) => {
-                        unfinished::end(conn, *file).await?
+                        deletions::end(conn, *file).await?
                     }
-                    Row::Deleting(file) => unfinished::restore(conn, *file).await?,
+                    Row::Deleting(file) => deletions::restore(conn, *file).await?,
                     // An upload may have published the object just before and recorded it since.
                     Row::Absent if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted) => {
                         let row = files::table

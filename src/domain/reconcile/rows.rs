@@ -107,7 +107,7 @@ pub(super) async fn stopped(ctx: &Context, bucket: Option<&str>) -> Result<Vec<R
 }
 
 /// Which of these are still pending or deleting.
-pub(super) async fn still_unfinished(ctx: &Context, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+pub(super) async fn still_in_progress(ctx: &Context, ids: &[Uuid]) -> Result<Vec<Uuid>> {
     use diesel::prelude::ExpressionMethods;
     let query =
         files::table.filter(files::id.eq_any(ids)).filter(files::state.eq_any([FileState::Pending, FileState::Deleting])).select(files::id);

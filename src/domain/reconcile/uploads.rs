@@ -8,7 +8,7 @@ use super::rows::{self, Row};
 use super::{Repair, Run};
 use crate::domain::files::FileState;
 use crate::domain::names::BucketName;
-use crate::domain::objects::unfinished;
+use crate::domain::objects::deletions;
 use crate::domain::uploads::reaper;
 use crate::domain::{Error, Result};
 use crate::stores::s3;
@@ -22,9 +22,9 @@ pub(super) async fn stopped(run: &mut Run<'_>, bucket: Option<&BucketName>) -> R
     }
     let mut left: Vec<Uuid> = Vec::new();
     if run.repair {
-        while reaper::pass(run.ctx).await? + unfinished::pass(run.ctx).await? > 0 {}
+        while reaper::pass(run.ctx).await? + deletions::pass(run.ctx).await? > 0 {}
         let ids: Vec<Uuid> = found.iter().map(|row| row.id).collect();
-        left = rows::still_unfinished(run.ctx, &ids).await?;
+        left = rows::still_in_progress(run.ctx, &ids).await?;
     }
     for row in &found {
         let what = if row.state == FileState::Deleting {

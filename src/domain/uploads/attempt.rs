@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use super::failure::{self, Failure};
+use super::receiving::target::Target;
 use super::row::{self, Lease};
-use super::target::Target;
 use super::{Activity, File, FileState};
 use crate::clock;
 use crate::domain::actor::Actor;

@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn rejected_files_are_refused_and_broken_uploads_have_failed() {
         for (error, expected, outcome) in [
-            (super::super::publish::already_exists("a"), "exists", Outcome::Refused),
+            (super::super::publishing::already_exists("a"), "exists", Outcome::Refused),
             (Error::S3(s3::Error::PreconditionFailed), "exists", Outcome::Refused),
             (Error::refused("file", "The file has no name."), "name", Outcome::Refused),
             (Error::TooLarge("Too large.".into()), "too_large", Outcome::Refused),

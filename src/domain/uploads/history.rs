@@ -32,7 +32,7 @@ pub struct Filter {
 
 pub struct Page {
     /// Newest first; only on the first page without a state filter.
-    pub unfinished: Vec<File>,
+    pub pending: Vec<File>,
     pub finished: Vec<File>,
     pub next: Option<String>,
     pub today_files: i64,
@@ -127,7 +127,7 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
                 }
                 query
             };
-            let unfinished: Vec<Row> =
+            let pending: Vec<Row> =
                 if first_page { base().filter(files::state.eq(FileState::Pending)).limit(PAGE).load(&mut conn).await? } else { Vec::new() };
             let mut finished = base().limit(PAGE + 1);
             finished = match filter.state {
@@ -153,7 +153,7 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
             .get_result(&mut conn)
             .await?;
             let files = |rows: Vec<Row>| rows.into_iter().map(|row| row.into_file(ctx)).collect();
-            Ok(Page { unfinished: files(unfinished), finished: files(finished), next, today_files: today.files, today_bytes: today.bytes })
+            Ok(Page { pending: files(pending), finished: files(finished), next, today_files: today.files, today_bytes: today.bytes })
         })
         .await
 }

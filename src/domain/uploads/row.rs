@@ -12,7 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::failure::Failure;
-use super::target::Target;
+use super::receiving::target::Target;
 use crate::domain::actor::Actor;
 use crate::domain::audit;
 use crate::domain::files::FileState;

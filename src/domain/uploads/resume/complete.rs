@@ -12,7 +12,7 @@ use crate::domain::files::FileState;
 use crate::domain::uploads::File;
 use crate::domain::uploads::attempt::{Attempt, Heartbeat};
 use crate::domain::uploads::failure::Failure;
-use crate::domain::uploads::publish::{self, Content, OnFailure, ReceivedFile};
+use crate::domain::uploads::publishing::{self, Content, OnFailure, ReceivedFile};
 use crate::domain::uploads::row::{Digest, Lease};
 use crate::domain::{Context, Error, Result};
 
@@ -50,7 +50,7 @@ pub async fn complete(
     let receipts = parts.into_iter().map(|(_, receipt)| receipt).collect();
     ctx.run_to_completion(async move {
         let _heartbeat = Heartbeat::start(&attempt.ctx, vec![lease]);
-        publish::publish(ReceivedFile { attempt, content: Content::Parts(receipts), digest }, OnFailure::Release).await
+        publishing::publish(ReceivedFile { attempt, content: Content::Parts(receipts), digest }, OnFailure::Release).await
     })
     .await
 }

@@ -10,9 +10,9 @@ use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
 use crate::domain::uploads::attempt::Attempt;
-use crate::domain::uploads::parts::{MAX_PARTS, create_multipart, part_size};
-use crate::domain::uploads::receiver::{Receiver, check, check_absent};
+use crate::domain::uploads::receiving::receiver::{Receiver, check, check_absent};
 use crate::domain::uploads::row::Lease;
+use crate::domain::uploads::streaming::parts::{MAX_PARTS, create_multipart, part_size};
 use crate::domain::{Context, Error, Result};
 
 /// How long to wait after a row's creation for its multipart upload, before another request creates it.

@@ -12,8 +12,8 @@ use super::{StoredPart, count, size_of};
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
 use crate::domain::slots::Slot;
-use crate::domain::uploads::part_buffer::PartBuffer;
-use crate::domain::uploads::send_rate::SendRate;
+use crate::domain::uploads::limits::send_rate::SendRate;
+use crate::domain::uploads::streaming::part_buffer::PartBuffer;
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3::{Part, PartReceipt};
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::domain::names::{ObjectKey, storable};
 
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(in crate::domain::uploads) struct Target {
     pub batch: Uuid,
     pub bucket: String,
     pub key: String,

@@ -4,17 +4,17 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::File;
-use super::attempt::{Attempt, Heartbeat};
-use super::publish::{self, Content, OnFailure, ReceivedFile, repeat_error};
-use super::row::{self, Digest, Lease, Start};
-use super::target::Target;
+use super::{Content, OnFailure, ReceivedFile, repeat_error};
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
+use crate::domain::uploads::File;
+use crate::domain::uploads::attempt::{Attempt, Heartbeat};
+use crate::domain::uploads::receiving::target::Target;
+use crate::domain::uploads::row::{self, Digest, Lease, Start};
 use crate::domain::{Context, Error, Result};
 
 /// A complete file in memory.
-pub(super) struct SmallFile {
+pub(in crate::domain::uploads) struct SmallFile {
     pub target: Target,
     pub body: Bytes,
     pub digest: Digest,
@@ -28,7 +28,7 @@ impl SmallFile {
 }
 
 /// Stores files of one form and returns their outcomes in order. Must not be cancelled.
-pub(super) async fn store(ctx: &Context, actor: &Actor, files: Vec<SmallFile>) -> Vec<Result<File>> {
+pub(in crate::domain::uploads) async fn store(ctx: &Context, actor: &Actor, files: Vec<SmallFile>) -> Vec<Result<File>> {
     let leases: Vec<Lease> = files.iter().map(|_| Lease::new()).collect();
     let rows = || files.iter().zip(&leases).map(|(file, lease)| (*lease, &file.target, Start::Received(&file.digest)));
     let inserted = ctx
@@ -48,7 +48,7 @@ pub(super) async fn store(ctx: &Context, actor: &Actor, files: Vec<SmallFile>) -
         files.into_iter().zip(leases).enumerate().partition(|(_, (_, lease))| claimed.contains(&lease.file));
     let (places, ours): (Vec<usize>, Vec<ReceivedFile>) =
         ours.into_iter().map(|(at, (file, lease))| (at, file.into_received(ctx, actor, lease))).unzip();
-    let published = publish::publish_claimed(ours, claimed_at, OnFailure::Undo).await;
+    let published = super::publish_claimed(ours, claimed_at, OnFailure::Undo).await;
     let mut outcomes: Vec<(usize, Result<File>)> = places.into_iter().zip(published).collect();
     drop(heartbeat);
     // Their keys are being published by other uploads, possibly by this batch.
@@ -63,5 +63,5 @@ pub(super) async fn store(ctx: &Context, actor: &Actor, files: Vec<SmallFile>) -
 async fn store_later(ctx: &Context, actor: &Actor, file: SmallFile, lease: Lease) -> Result<File> {
     row::insert_one(ctx, actor, lease, &file.target, Start::Receiving).await?;
     let _heartbeat = Heartbeat::start(ctx, vec![lease]);
-    publish::publish(file.into_received(ctx, actor, lease), OnFailure::Undo).await
+    super::publish(file.into_received(ctx, actor, lease), OnFailure::Undo).await
 }

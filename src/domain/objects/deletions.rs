@@ -1,4 +1,4 @@
-//! Deletions in progress. The row is marked before the request to the store, so that interrupted deletions are object
+//! Deletions in progress. The row is marked before the request to the store, so that interrupted deletions are found
 //! here and settled by checking the store. Never deletes an object.
 
 use std::time::Duration;

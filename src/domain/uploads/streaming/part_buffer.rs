@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use memmap2::MmapMut;
 
-use super::memory_limit::{MemoryLimit, busy, kibibytes};
-use super::send_rate::SendRate;
 use crate::domain::fair_pool::{Grant, Person};
+use crate::domain::uploads::limits::memory_limit::{MemoryLimit, busy, kibibytes};
+use crate::domain::uploads::limits::send_rate::SendRate;
 use crate::domain::{Error, Result};
 
 /// Allocation step of a slow sender, so that hundreds of them cannot use up the memory that fast ones need.
@@ -16,12 +16,12 @@ const STEP: usize = 128 << 10;
 /// While others wait for memory, a sender may take no longer than this to fill a whole part.
 const FILL_TIMEOUT: Duration = Duration::from_secs(20);
 /// A sender that is inactive for this long keeps only the memory that it has filled.
-pub(super) const IDLE: Duration = Duration::from_secs(2);
+pub(in crate::domain::uploads) const IDLE: Duration = Duration::from_secs(2);
 /// Only a few buffers of the usual size are kept for reuse.
 const REUSABLE_SIZE: usize = 8 << 20;
 const MAX_SPARE: usize = 4;
 
-pub(super) struct PartBuffer {
+pub(in crate::domain::uploads) struct PartBuffer {
     limit: MemoryLimit,
     person: Person,
     memory: Memory,
@@ -186,7 +186,7 @@ impl Drop for PartBuffer {
 
 /// Memory for reuse: fresh memory causes a page fault per page.
 #[derive(Default)]
-pub(super) struct SpareBuffers(Vec<MmapMut>);
+pub(in crate::domain::uploads) struct SpareBuffers(Vec<MmapMut>);
 
 impl SpareBuffers {
     /// `Internal` if the machine is out of memory.

@@ -3,21 +3,21 @@
 
 use uuid::Uuid;
 
-use super::File;
-use super::engine::{Upload, reject};
-use super::failure::Failure;
-use super::publish::already_exists;
 use super::target::Target;
+use super::upload::{Upload, reject};
 use crate::domain::actor::Actor;
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::slots::Slot;
+use crate::domain::uploads::File;
+use crate::domain::uploads::failure::Failure;
+use crate::domain::uploads::publishing::already_exists;
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3;
 
 /// The destination of the files of one form.
 pub struct Receiver {
-    pub(super) ctx: Context,
-    pub(super) actor: Actor,
+    pub(in crate::domain::uploads) ctx: Context,
+    pub(in crate::domain::uploads) actor: Actor,
     bucket: BucketName,
     prefix: String,
     overwrite: bool,
@@ -58,7 +58,7 @@ impl Receiver {
         Ok(Upload::new(&self.ctx, &self.actor, target, length))
     }
 
-    pub(super) fn target(&self, file_name: &str, content_type: Option<&str>) -> Target {
+    pub(in crate::domain::uploads) fn target(&self, file_name: &str, content_type: Option<&str>) -> Target {
         let name = base_name(file_name);
         Target {
             batch: self.batch,
@@ -85,7 +85,7 @@ pub struct FileOutcome {
 }
 
 /// Whether the file may have this name.
-pub(super) fn check(ctx: &Context, target: &Target) -> Result<()> {
+pub(in crate::domain::uploads) fn check(ctx: &Context, target: &Target) -> Result<()> {
     if matches!(target.name.as_str(), "" | "." | "..") {
         return Err(Error::refused("file", "The file has no name."));
     }
@@ -99,7 +99,7 @@ pub(super) fn check(ctx: &Context, target: &Target) -> Result<()> {
 }
 
 /// Conflict if the object exists and may not be replaced.
-pub(super) async fn check_absent(ctx: &Context, target: &Target) -> Result<()> {
+pub(in crate::domain::uploads) async fn check_absent(ctx: &Context, target: &Target) -> Result<()> {
     if target.overwrite {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use larder::domain::Context;
 use larder::domain::actor::{Actor, Role};
 use larder::domain::audit;
 use larder::domain::names::{BucketName, ObjectKey};
-use larder::domain::objects::{self, DeleteOutcome, ObjectToDelete, Origin, unfinished};
+use larder::domain::objects::{self, DeleteOutcome, ObjectToDelete, Origin, deletions};
 use larder::stores::s3::PutOptions;
 
 use crate::support::{TestApp, eventually};
@@ -53,7 +53,7 @@ async fn an_interrupted_deletion_is_settled_by_the_state_of_the_store() {
     upload(&app, "again", b"content", true).await.unwrap();
     assert_eq!(states(&app, "again").await, ["deleting", "ready"]);
 
-    assert_eq!(unfinished::pass(&ctx).await.unwrap(), 4);
+    assert_eq!(deletions::pass(&ctx).await.unwrap(), 4);
     assert_eq!(states(&app, "gone").await, ["deleted"]);
     assert_eq!(states(&app, "kept").await, ["ready"]);
     assert_eq!(states(&app, "replaced").await, ["superseded"]);
@@ -63,7 +63,7 @@ async fn an_interrupted_deletion_is_settled_by_the_state_of_the_store() {
     let events = audit::of_resource(&app.ctx, &actor(), &audit::object(&app.bucket, "gone"), 10).await.unwrap();
     assert_eq!((events[0].action.as_str(), events[0].actor_label.as_str()), ("object.delete", "Larder"));
     assert!(events[0].detail["settled"].as_str().is_some());
-    assert_eq!(unfinished::pass(&ctx).await.unwrap(), 0);
+    assert_eq!(deletions::pass(&ctx).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +72,7 @@ async fn a_deletion_in_progress_is_left_alone_and_its_object_still_known() {
     let ctx = with_short_lease(&app);
     let target = started_deletion(&app, "a").await;
     app.sql().await.execute("UPDATE files SET heartbeat_at = now()", &[]).await.unwrap();
-    assert_eq!(unfinished::pass(&ctx).await.unwrap(), 0);
+    assert_eq!(deletions::pass(&ctx).await.unwrap(), 0);
     let bucket = BucketName::parse(&app.bucket).unwrap();
     let found = objects::find(&app.ctx, &bucket, &target.key, None).await.unwrap();
     assert!(matches!(found.origin, Origin::Larder { .. }), "{:?}", found.origin);
@@ -87,7 +87,7 @@ async fn concurrent_passes_settle_each_deletion_once() {
         let target = started_deletion(&app, &format!("n{n}")).await;
         app.ctx.s3.delete_if(&app.bucket, target.key.as_str(), &target.etag).await.unwrap();
     }
-    let passes = futures_util::future::join_all((0..4).map(|_| unfinished::pass(&ctx))).await;
+    let passes = futures_util::future::join_all((0..4).map(|_| deletions::pass(&ctx))).await;
     assert_eq!(passes.into_iter().map(|settled| settled.unwrap()).sum::<usize>(), 12);
     let events = "SELECT count(*) FROM audit.events WHERE action = 'object.delete'";
     assert_eq!(app.sql().await.query_one(events, &[]).await.unwrap().get::<_, i64>(0), 12);
@@ -111,7 +111,7 @@ async fn a_deletion_marks_the_row_first_and_restores_it_if_nothing_was_deleted()
     app.servers().s3().thaw();
     let ctx = with_short_lease(&app);
     app.sql().await.execute("UPDATE files SET heartbeat_at = now() - interval '100 seconds' WHERE object_key = 'b'", &[]).await.unwrap();
-    eventually("the deletion is settled", async || unfinished::pass(&ctx).await.unwrap() == 1).await;
+    eventually("the deletion is settled", async || deletions::pass(&ctx).await.unwrap() == 1).await;
     let there = app.ctx.s3.head(&app.bucket, "b", None).await.is_ok();
     assert_eq!(states(&app, "b").await, [if there { "ready" } else { "deleted" }]);
 }

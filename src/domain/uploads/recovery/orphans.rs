@@ -27,7 +27,7 @@ struct OwnershipRow {
 }
 
 /// Aborts orphans in every bucket that has rows; returns their number.
-pub(super) async fn sweep(ctx: &Context) -> Result<usize> {
+pub(in crate::domain::uploads) async fn sweep(ctx: &Context) -> Result<usize> {
     let mut aborted = 0;
     for bucket in ctx.db.within(buckets(ctx)).await? {
         // A bucket that was deleted or cannot be listed does not affect the others.

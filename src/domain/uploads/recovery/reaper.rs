@@ -7,15 +7,16 @@ use diesel::sql_types::{BigInt, Bool, Bytea, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::attempt::Attempt;
-use super::commit::{StoredFile, commit};
-use super::failure::{Failure, cut};
-use super::row::{self, Digest, Lease};
-use super::target::Target;
-use super::{orphans, publish};
+use super::orphans;
 use crate::domain::actor::{Actor, ActorKind, Role};
 use crate::domain::faults::crash_point;
 use crate::domain::files::OWNER;
+use crate::domain::uploads::attempt::Attempt;
+use crate::domain::uploads::failure::{Failure, cut};
+use crate::domain::uploads::publishing;
+use crate::domain::uploads::publishing::commit::{StoredFile, commit};
+use crate::domain::uploads::receiving::target::Target;
+use crate::domain::uploads::row::{self, Digest, Lease};
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3::{self, StoredObject};
 
@@ -160,7 +161,7 @@ async fn settle(ctx: &Context, expired: Expired) -> Result<()> {
         Ok(head) if head.metadata.iter().any(|(name, value)| name == OWNER && *value == expired.id.to_string()) => {
             let digest = Digest { size: i64::try_from(head.size).unwrap_or(i64::MAX), sha256: expired.sha256.unwrap_or_default() };
             if !row::claim_key(ctx, lease, &target, &digest).await? {
-                return Err(publish::key_busy());
+                return Err(publishing::key_busy());
             }
             // From here on, no one else publishes this key; someone may have until now.
             match ctx.s3.head(&target.bucket, &target.key, None).await?.etag {
@@ -170,7 +171,7 @@ async fn settle(ctx: &Context, expired: Expired) -> Result<()> {
                     let is_held = !commit(&[StoredFile { attempt, digest, stored }]).await?.is_empty();
                     if is_held { Ok(()) } else { Err(row::lease_lost()) }
                 }
-                _ => Err(publish::key_busy()),
+                _ => Err(publishing::key_busy()),
             }
         }
         Ok(_) | Err(s3::Error::NoSuchKey | s3::Error::AccessDenied) if expired.stays_open => row::release(ctx, lease).await,

@@ -6,18 +6,18 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::attempt::Attempt;
-use super::row::Digest;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Outcome};
 use crate::domain::files::{FileState, lock_keys};
 use crate::domain::secrets::hex;
+use crate::domain::uploads::attempt::Attempt;
+use crate::domain::uploads::row::Digest;
 use crate::domain::{Context, Error, Result, overview};
 use crate::schema::files;
 use crate::stores::s3::StoredObject;
 
 /// A file in the store whose row is not `ready` yet.
-pub(super) struct StoredFile {
+pub(in crate::domain::uploads) struct StoredFile {
     pub attempt: Attempt,
     pub digest: Digest,
     pub stored: StoredObject,
@@ -26,7 +26,7 @@ pub(super) struct StoredFile {
 /// Marks the rows `ready`, the rows that they replace `superseded`, and records the audit events, in one transaction.
 /// Returns the IDs of the rows whose lease and claim were still held; the others are unchanged. All files belong to
 /// one actor and one bucket.
-pub(super) async fn commit(files: &[StoredFile]) -> Result<Vec<Uuid>> {
+pub(in crate::domain::uploads) async fn commit(files: &[StoredFile]) -> Result<Vec<Uuid>> {
     let Some(StoredFile { attempt: Attempt { ctx, actor, .. }, .. }) = files.first() else { return Ok(Vec::new()) };
     let ids = ctx
         .db
@@ -80,7 +80,7 @@ async fn update_rows(conn: &mut AsyncPgConnection, actor: &Actor, stored: &[Stor
 }
 
 /// Whether the reaper has already committed this object.
-pub(super) async fn is_committed(ctx: &Context, file: Uuid, etag: &str) -> Result<bool> {
+pub(in crate::domain::uploads) async fn is_committed(ctx: &Context, file: Uuid, etag: &str) -> Result<bool> {
     let states = [FileState::Ready, FileState::Superseded];
     let committed = files::table.find(file).filter(files::state.eq_any(states)).filter(files::etag.eq(etag)).count();
     ctx.db

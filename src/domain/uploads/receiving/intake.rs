@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::batch::{self, SmallFile};
-use super::engine::{FREE, ReceivedUpload, Upload};
-use super::memory_limit::Reserved;
 use super::receiver::{FileOutcome, Receiver};
-use super::{File, FileState};
+use super::upload::{FREE, ReceivedUpload, Upload};
+use crate::domain::uploads::limits::memory_limit::Reserved;
+use crate::domain::uploads::publishing::batch::{self, SmallFile};
+use crate::domain::uploads::{File, FileState};
 use crate::domain::{Error, Result};
 
 /// A batch is sent when it has this many files or bytes.

@@ -4,14 +4,14 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
-use super::attempt::{Attempt, Heartbeat};
 use super::part_buffer::PartBuffer;
-use super::publish::{Content, ReceivedFile};
-use super::row::{self, Digest};
-use super::send_rate::SendRate;
 use crate::config::UploadConfig;
 use crate::domain::faults::crash_point;
 use crate::domain::files::OWNER;
+use crate::domain::uploads::attempt::{Attempt, Heartbeat};
+use crate::domain::uploads::limits::send_rate::SendRate;
+use crate::domain::uploads::publishing::{Content, ReceivedFile};
+use crate::domain::uploads::row::{self, Digest};
 use crate::domain::{Error, Result};
 use crate::stores::s3::{self, Part, PartReceipt, PutOptions};
 
@@ -19,11 +19,11 @@ const MIB: u64 = 1 << 20;
 /// Concurrent part requests per upload.
 const IN_FLIGHT: usize = 4;
 /// Limit of the S3 protocol.
-pub(super) const MAX_PARTS: i32 = 10_000;
+pub(in crate::domain::uploads) const MAX_PARTS: i32 = 10_000;
 
 /// Parts of `max(8 MiB, length / 9,000)`, since S3 permits 10,000. The length is only claimed by the sender, so a
 /// part may use at most a quarter of the total memory.
-pub(super) fn part_size(length: Option<u64>, memory: usize) -> usize {
+pub(in crate::domain::uploads) fn part_size(length: Option<u64>, memory: usize) -> usize {
     let by_length = length.unwrap_or(0).div_ceil(9_000).next_multiple_of(MIB);
     usize::try_from(by_length.clamp(8 * MIB, largest_part(memory))).unwrap_or(usize::MAX)
 }
@@ -43,7 +43,7 @@ enum Hash {
     Running(JoinHandle<digest::Context>),
 }
 
-pub(super) struct Parts {
+pub(in crate::domain::uploads) struct Parts {
     pub attempt: Attempt,
     part_size: usize,
     /// Capacity of a part: the whole body may be smaller than the part size.
@@ -193,19 +193,19 @@ impl Parts {
 }
 
 /// Creates the multipart upload, with the metadata that identifies its owner.
-pub(super) async fn create_multipart(attempt: &Attempt) -> Result<String> {
+pub(in crate::domain::uploads) async fn create_multipart(attempt: &Attempt) -> Result<String> {
     let id = attempt.lease.file.to_string();
     let metadata = [(OWNER, id.as_str())];
     let options = PutOptions { content_type: &attempt.target.content_type, metadata: &metadata, only_if_absent: false };
     Ok(attempt.ctx.s3.create_multipart(&attempt.target.bucket, &attempt.target.key, &options).await?)
 }
 
-pub(super) fn already_ended() -> Error {
+pub(in crate::domain::uploads) fn already_ended() -> Error {
     Error::Conflict("This upload has already ended.".into())
 }
 
 /// The SHA-256 and length of a complete body.
-pub(super) fn digest_of(body: &[u8]) -> Digest {
+pub(in crate::domain::uploads) fn digest_of(body: &[u8]) -> Digest {
     Digest { size: i64::try_from(body.len()).unwrap_or(i64::MAX), sha256: digest::digest(&digest::SHA256, body).as_ref().to_vec() }
 }
 

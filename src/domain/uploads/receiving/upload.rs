@@ -3,22 +3,22 @@
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
-use super::File;
-use super::attempt::{Attempt, Heartbeat, describe};
-use super::batch::{self, SmallFile};
-use super::failure::{Failure, cut};
-use super::parts::{Parts, already_ended, digest_of};
-use super::publish::{self, OnFailure, ReceivedFile};
 use super::receiver;
-use super::row::{self, Lease, Start};
 use super::target::Target;
 use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
+use crate::domain::uploads::File;
+use crate::domain::uploads::attempt::{Attempt, Heartbeat, describe};
+use crate::domain::uploads::failure::{Failure, cut};
+use crate::domain::uploads::publishing::batch::{self, SmallFile};
+use crate::domain::uploads::publishing::{self, OnFailure, ReceivedFile};
+use crate::domain::uploads::row::{self, Lease, Start};
+use crate::domain::uploads::streaming::parts::{Parts, already_ended, digest_of};
 use crate::domain::{Context, Error, Result};
 
 /// Memory that an upload may use without a permit: enough for most small files.
-pub(super) const FREE: usize = 64 << 10;
+pub(in crate::domain::uploads) const FREE: usize = 64 << 10;
 
 /// A file being received. If it is dropped before [`Upload::finish`], it is undone in the background.
 pub struct Upload {
@@ -39,14 +39,14 @@ enum Stage {
 }
 
 /// A file that was received completely.
-pub(super) enum ReceivedUpload {
+pub(in crate::domain::uploads) enum ReceivedUpload {
     Small(SmallFile),
     /// With the heartbeat to hold until it is published.
     Large(Box<(ReceivedFile, Heartbeat)>),
 }
 
 impl Upload {
-    pub(super) fn new(ctx: &Context, actor: &Actor, target: Target, length: Option<u64>) -> Self {
+    pub(in crate::domain::uploads) fn new(ctx: &Context, actor: &Actor, target: Target, length: Option<u64>) -> Self {
         let stage = Some(Stage::Small(BytesMut::new()));
         Self { ctx: ctx.clone(), actor: actor.clone(), target, length, size: 0, stage }
     }
@@ -104,7 +104,7 @@ impl Upload {
     }
 
     /// All steps before publishing. If it fails, the upload is undone.
-    pub(super) async fn receive_all(&mut self) -> Result<ReceivedUpload> {
+    pub(in crate::domain::uploads) async fn receive_all(&mut self) -> Result<ReceivedUpload> {
         if let Some(Stage::Large(parts)) = &mut self.stage
             && let Err(error) = parts.finish().await
         {
@@ -178,14 +178,14 @@ impl ReceivedUpload {
             }
             Self::Large(arrived) => {
                 let (file, _heartbeat) = *arrived;
-                publish::publish(file, OnFailure::Undo).await
+                publishing::publish(file, OnFailure::Undo).await
             }
         }
     }
 }
 
 /// Records a file of which nothing was stored, so that the page of its form can list it.
-pub(super) async fn reject(ctx: &Context, actor: &Actor, target: Target, failure: Failure) -> File {
+pub(in crate::domain::uploads) async fn reject(ctx: &Context, actor: &Actor, target: Target, failure: Failure) -> File {
     ctx.transfer_counters.count_upload(failure.outcome());
     let target = target.recordable();
     let id = match row::insert_rejected(ctx, actor, &target, &failure).await {

@@ -1,5 +1,8 @@
 //! The publish path of all uploads: the claim on the key, the object, the rows. A single file is a batch of one.
 
+pub(super) mod batch;
+pub(super) mod commit;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,9 +10,8 @@ use futures_util::StreamExt;
 
 use super::File;
 use super::attempt::Attempt;
-use super::commit::{StoredFile, commit, is_committed};
 use super::failure::Failure;
-use super::receiver;
+use super::receiving::receiver;
 use super::row::{self, Digest};
 use crate::clock;
 use crate::domain::faults::crash_point;
@@ -18,6 +20,7 @@ use crate::domain::secrets::hex;
 use crate::domain::{Error, Result};
 use crate::stores::postgres;
 use crate::stores::s3::{self, PartReceipt, PutOptions, StoredObject};
+use commit::{StoredFile, commit, is_committed};
 
 /// Concurrent requests to the store per batch.
 const CONCURRENCY: usize = 16;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const WINDOW: usize = 1 << 20;
 const LIMIT: Duration = Duration::from_secs(4);
 
-pub(super) struct SendRate {
+pub(in crate::domain::uploads) struct SendRate {
     /// Since when the server has been waiting for the sender.
     waiting_since: Instant,
     bytes: usize,

@@ -8,11 +8,11 @@ use std::time::Duration;
 use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::part_buffer::SpareBuffers;
 use crate::config::UploadConfig;
 use crate::domain::actor::Actor;
 use crate::domain::fair_pool::{FairPool, Grant, Person};
 use crate::domain::slots::{Slot, Slots};
+use crate::domain::uploads::streaming::part_buffer::SpareBuffers;
 use crate::domain::{Error, Result};
 
 /// How long an upload waits for memory before it is rejected.
@@ -22,7 +22,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 const UNIT: usize = 1024;
 
 /// The units that hold this many bytes.
-pub(super) fn kibibytes(bytes: usize) -> u32 {
+pub(in crate::domain::uploads) fn kibibytes(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
 
@@ -45,7 +45,7 @@ struct Inner {
 }
 
 /// Memory that is released on drop.
-pub(super) struct Reserved(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub(in crate::domain::uploads) struct Reserved(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 /// Counts a waiting upload until it is dropped.
 struct WaitingGuard<'a>(&'a AtomicUsize);
@@ -83,41 +83,41 @@ impl MemoryLimit {
     }
 
     /// Memory for a whole part; waits for its turn, at most a minute.
-    pub(super) async fn whole(&self, person: Person, bytes: usize) -> Result<Grant> {
+    pub(in crate::domain::uploads) async fn whole(&self, person: Person, bytes: usize) -> Result<Grant> {
         self.0.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = WaitingGuard(&self.0.waiting);
         self.0.parts.take(person, kibibytes(bytes), WAIT_TIMEOUT).await.ok_or_else(too_many)
     }
 
     /// Memory for a step of a part, if available now.
-    pub(super) fn try_step(&self, person: Person, bytes: usize) -> Option<Grant> {
+    pub(in crate::domain::uploads) fn try_step(&self, person: Person, bytes: usize) -> Option<Grant> {
         self.0.steps.try_take(person, kibibytes(bytes))
     }
 
     /// Memory for a step of a part; waits like [`Self::whole`].
-    pub(super) async fn step(&self, person: Person, bytes: usize) -> Result<Grant> {
+    pub(in crate::domain::uploads) async fn step(&self, person: Person, bytes: usize) -> Result<Grant> {
         self.0.steps.take(person, kibibytes(bytes), WAIT_TIMEOUT).await.ok_or_else(too_many)
     }
 
     /// Memory to batch small files, if available now.
-    pub(super) fn reserve_small(&self, bytes: usize) -> Option<Reserved> {
+    pub(in crate::domain::uploads) fn reserve_small(&self, bytes: usize) -> Option<Reserved> {
         let wanted = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
         Arc::clone(&self.0.small).try_acquire_many_owned(wanted).ok().map(Reserved)
     }
 
     /// A buffer of this size, possibly reused.
-    pub(super) fn spare(&self, size: usize) -> Result<MmapMut> {
+    pub(in crate::domain::uploads) fn spare(&self, size: usize) -> Result<MmapMut> {
         self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).take(size)
     }
 
     /// Keeps the buffer for reuse while uploads are in progress.
-    pub(super) fn reclaim(&self, bytes: MmapMut) {
+    pub(in crate::domain::uploads) fn reclaim(&self, bytes: MmapMut) {
         let mut spare = self.0.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if self.in_use() == 0 { spare.clear() } else { spare.keep(bytes) }
     }
 
     /// Whether an upload is waiting for memory for a part.
-    pub(super) fn is_short(&self) -> bool {
+    pub(in crate::domain::uploads) fn is_short(&self) -> bool {
         self.0.waiting.load(Ordering::Relaxed) > 0
     }
 
@@ -137,6 +137,6 @@ fn too_many() -> Error {
     busy("Too many files are being uploaded. Try again in a minute.")
 }
 
-pub(super) fn busy(why: &str) -> Error {
+pub(in crate::domain::uploads) fn busy(why: &str) -> Error {
     Error::Busy { why: why.to_owned(), retry_after: WAIT_TIMEOUT }
 }
