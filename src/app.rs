@@ -81,7 +81,7 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
         sampling: domain::keyspace::Sampling::default(),
         open_bodies: domain::objects::OpenBodies::default(),
         read_log: domain::objects::ReadLog::default(),
-        cache: domain::cache::Cache::default(),
+        cache: domain::cache::Cache::new(domain::cache_namespaces()),
         health,
         session_cache: domain::sessions::SessionCache::default(),
         rate_counts: domain::limits::LocalCounts::default(),

@@ -2,6 +2,7 @@
 
 pub mod abilities;
 pub mod actor;
+mod address;
 pub mod audit;
 pub mod buckets;
 pub mod cache;
@@ -101,6 +102,11 @@ pub enum Error {
     Redis(#[from] redis::Error),
 }
 
+/// The namespaces of all modules, for [`cache::Cache::new`].
+pub fn cache_namespaces() -> Vec<cache::Spec> {
+    vec![abilities::CACHE.spec, buckets::CACHE.spec, uploads::today::CACHE.spec, buckets::totals::CACHE.spec, sessions::COPIES]
+}
+
 impl Context {
     /// Runs a task that no request waits for, on a runtime that outlives all requests; awaited at shutdown.
     pub(crate) fn in_background<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
@@ -145,3 +151,15 @@ impl Error {
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_of_cache_namespaces_are_unique() {
+        let namespaces = super::cache_namespaces();
+        let names: HashSet<&str> = namespaces.iter().map(|spec| spec.name).collect();
+        assert_eq!(names.len(), namespaces.len());
+    }
+}

@@ -1,6 +1,7 @@
 //! Buckets: list, create, delete, and their object counts.
 
 mod count;
+pub(super) mod totals;
 
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use super::abilities::{self, Probed};
 use super::actor::Actor;
 use super::audit;
 use super::names::BucketName;
-use super::{Context, Error, Result, overview};
+use super::{Context, Error, Result};
 use crate::config::bucket_rules;
 use crate::stores::s3;
 pub use crate::stores::s3::Versioning;
 
 pub(super) use count::CACHE;
 pub use count::{BucketStats, count_again, count_unknown};
+pub use totals::{Stored, stored};
 
 #[derive(Clone, Debug)]
 pub struct Bucket {
@@ -161,7 +163,7 @@ pub async fn create(ctx: &Context, actor: &Actor, name: &str) -> Result<BucketNa
             }
             Err(error) => return Err(error.into()),
         }
-        overview::stored_changed(&task_ctx).await;
+        totals::changed(&task_ctx).await;
         audit::record_with_retry(&task_ctx, &actor, "bucket.create", &audit::object(name.as_str(), ""), json!({})).await?;
         Ok(name)
     })
@@ -185,7 +187,7 @@ pub async fn delete(ctx: &Context, actor: &Actor, name: &BucketName, typed: &str
             Err(error) => return Err(error.into()),
         }
         count::forget(&task_ctx, &name).await;
-        overview::stored_changed(&task_ctx).await;
+        totals::changed(&task_ctx).await;
         audit::record_with_retry(&task_ctx, &actor, "bucket.delete", &audit::object(name.as_str(), ""), json!({})).await
     })
     .await

@@ -1,7 +1,12 @@
 //! The `files` table: one row for each attempt to store an object.
 
+mod records;
+
 use diesel::sql_types::{Array, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+pub use records::Origin;
+pub(super) use records::records;
 
 use crate::stores::postgres::text_enum;
 

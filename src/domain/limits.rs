@@ -14,8 +14,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::actor::Actor;
+use super::address::subject;
 use super::sessions::{self, Lookup, Session};
-use super::sign_in::subject;
 use super::slots::{Holder, Slot};
 use super::{Context, Error, Result};
 use crate::stores::redis::{self, Script};

@@ -14,27 +14,17 @@ use serde_json::json;
 use super::actor::Actor;
 use super::audit::{self, Outcome};
 use super::names::{BucketName, ObjectKey};
-use super::{Context, Error, Result, uploads};
+use super::{Context, Error, Result, files};
 use crate::clock;
 use crate::stores::s3;
 
+pub use super::files::Origin;
 pub use delete::{DeleteOutcome, ObjectToDelete, delete, deletion_result, keep_deletion_result};
 pub use download::{
     Conditions, Download, DownloadBody, DownloadRequest, OpenBodies, Purpose, ReadLog, disposition, download, park_slow_downloads,
     record_preview,
 };
 pub use listing::{Entry, Folder, ListQuery, Listing, ResolvedPath, list, resolve_path};
-
-/// Where an object came from, according to Larder's records.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Uploaded through Larder by this user and unchanged since: the ETag matches.
-    Larder { by: String, sha256: Option<String> },
-    /// Uploaded through Larder, but the object's ETag has changed.
-    Changed,
-    /// Not uploaded through Larder.
-    Outside,
-}
 
 /// One object: the result of HEAD and Larder's record.
 pub struct Object {
@@ -75,7 +65,7 @@ pub(super) fn not_found(error: s3::Error, bucket: &BucketName, key: &ObjectKey) 
 pub async fn find(ctx: &Context, bucket: &BucketName, key: &ObjectKey, version: Option<&str>) -> Result<Object> {
     check_key(ctx, key)?;
     let keys = [key.as_str()];
-    let (head, known) = futures_util::join!(ctx.s3.head(bucket.as_str(), key.as_str(), version), uploads::records(ctx, bucket, &keys));
+    let (head, known) = futures_util::join!(ctx.s3.head(bucket.as_str(), key.as_str(), version), files::records(ctx, bucket, &keys));
     let head = head.map_err(|error| not_found(error, bucket, key))?;
     // If Postgres is down, the origin is unknown, which is not the same as "not uploaded here".
     let known = known?;

@@ -86,7 +86,7 @@ pub(super) async fn open(
         secret_hash: sha256(token.as_bytes()),
         epoch,
         // Same as for failed sign-ins: the owner is recognized in the same network.
-        address: address.map(super::sign_in::subject),
+        address: address.map(super::address::subject),
         expires_at: clock::now() + TimeDelta::from_std(LIFETIME).unwrap_or(TimeDelta::days(14)),
     };
     diesel::insert_into(sessions::table).values(row).execute(conn).await?;

@@ -5,7 +5,6 @@
 //! account only when a hundred wrong passwords come from many addresses. Attempts are recorded in Postgres, which
 //! decides. Redis holds signed copies of its rejections, so that a flood is rejected without Postgres.
 
-mod address;
 mod admission;
 mod attempt;
 
@@ -25,7 +24,6 @@ use super::{Context, Error, Result, password, sessions};
 use crate::clock;
 use crate::schema::users;
 
-pub(super) use address::subject;
 pub use admission::{Admission, load_known_addresses};
 use attempt::{Attempt, Entry, Scope};
 

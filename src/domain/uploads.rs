@@ -15,13 +15,13 @@ mod recovery;
 pub mod resume;
 mod row;
 mod streaming;
+pub(super) mod today;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use activity::Activity;
 pub use failure::{code, cut};
-pub(super) use history::records;
 pub use history::{BATCH_PAGE, Batch, Filter, Page, batch, list};
 pub use limits::memory_limit::MemoryLimit;
 pub use receiving::intake::Intake;

@@ -1,7 +1,6 @@
 //! Redis metrics, slow log, clients and namespaces; very large keys.
 
 use larder::domain::actor::Role;
-use larder::domain::cache as computed;
 use redis::AsyncCommands;
 
 use crate::cache::{ended, field, key_url, own};
@@ -160,7 +159,10 @@ async fn namespaces_are_counted_and_cleared_separately() {
     assert_eq!(redis.get::<_, String>(own(&app, "larder:key-sample")).await.unwrap(), first, "not sampled twice within seconds");
     let page = viewer.get("/cache/namespaces").await.expect_status(200);
     let names = page.texts("tbody tr td:first-child");
-    assert!(names.len() == computed::namespaces().len() && names.iter().all(|name| name.contains("Larder")), "no other names: {names:?}");
+    assert!(
+        names.len() == app.ctx.cache.namespaces().len() && names.iter().all(|name| name.contains("Larder")),
+        "no other names: {names:?}"
+    );
     assert!(page.has("tbody tr") && !page.has("form[action$=clearings]") && !page.has(".groups"));
     let page = admin.get("/cache/namespaces").await.expect_status(200);
     let row = |name: &str| page.texts("tbody tr").into_iter().find(|row| row.starts_with(name)).unwrap_or_default();

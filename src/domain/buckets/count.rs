@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Bucket;
+use super::{Bucket, totals};
 use crate::clock;
 use crate::domain::cache::{self, Key, Namespace};
 use crate::domain::names::BucketName;
-use crate::domain::{Context, Error, Result, overview};
+use crate::domain::{Context, Error, Result};
 
 /// Counts younger than this are not repeated.
 const RECENT: TimeDelta = TimeDelta::seconds(5);
@@ -85,7 +85,7 @@ fn start(ctx: &Context, names: Vec<String>) {
             if let Err(error) = counting {
                 log::info!("{name} was not counted: {error}");
             }
-            overview::stored_changed(&task_ctx).await;
+            totals::changed(&task_ctx).await;
         }
     });
 }

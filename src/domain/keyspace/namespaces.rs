@@ -27,22 +27,22 @@ pub struct Namespace {
     pub ttl: Option<Duration>,
 }
 
-fn spec(name: &str) -> Option<Spec> {
-    cache::namespaces().into_iter().find(|spec| spec.name == name)
+fn spec<'a>(ctx: &'a Context, name: &str) -> Option<&'a Spec> {
+    ctx.cache.namespaces().iter().find(|spec| spec.name == name)
 }
 
 /// Larder's own first, then the others, each sorted by name.
 pub async fn namespaces(ctx: &Context, sample: &Sample) -> Vec<Namespace> {
     let totals = cache::last_hour(ctx).await.unwrap_or_default();
     let mut groups = groups(ctx, sample);
-    let own = cache::namespaces().map(|spec| Namespace {
+    let own = ctx.cache.namespaces().iter().map(|spec| Namespace {
         name: spec.name.to_owned(),
         group: groups.remove(spec.name),
         stats: Some(totals.get(spec.name).copied().unwrap_or_default()),
         clearable: spec.clearable,
         ttl: Some(spec.fresh + spec.stale),
     });
-    let own: Vec<Namespace> = own.into();
+    let own: Vec<Namespace> = own.collect();
     let others = groups.into_iter().map(|(name, group)| Namespace { name, group: Some(group), stats: None, clearable: true, ttl: None });
     own.into_iter().chain(others).collect()
 }
@@ -64,20 +64,20 @@ pub fn pattern(ctx: &Context, name: &str) -> Vec<u8> {
 }
 
 /// Whether it is one of Larder's namespaces, which can be cleared directly.
-pub fn is_own(name: &str) -> bool {
-    spec(name).is_some()
+pub fn is_own(ctx: &Context, name: &str) -> bool {
+    spec(ctx, name).is_some()
 }
 
 /// Number of values in one of Larder's namespaces, as far as found within a second among all other keys. NotFound for
 /// other namespaces; Refused for one that cannot be cleared.
 pub async fn count(ctx: &Context, name: &str) -> Result<Cleared> {
     let began = Instant::now();
-    Ok(cache::count(ctx, &clearable(name)?, |_| began.elapsed() < COUNT_TIMEOUT).await?)
+    Ok(cache::count(ctx, &clearable(ctx, name)?, |_| began.elapsed() < COUNT_TIMEOUT).await?)
 }
 
 /// Returns the number of deleted values. Later lookups compute new ones.
 pub async fn clear(ctx: &Context, actor: &Actor, name: &str) -> Result<u64> {
-    let spec = clearable(name)?;
+    let spec = clearable(ctx, name)?;
     ctx.db.check_available().await?;
     let (task_ctx, actor) = (ctx.clone(), actor.clone());
     ctx.run_to_completion(async move {
@@ -89,8 +89,8 @@ pub async fn clear(ctx: &Context, actor: &Actor, name: &str) -> Result<u64> {
     .await
 }
 
-fn clearable(name: &str) -> Result<Spec> {
-    let spec = spec(name).ok_or_else(|| Error::NotFound(format!("Namespace {name} not found.")))?;
+fn clearable(ctx: &Context, name: &str) -> Result<Spec> {
+    let spec = *spec(ctx, name).ok_or_else(|| Error::NotFound(format!("Namespace {name} not found.")))?;
     if spec.clearable {
         Ok(spec)
     } else {

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Origin, uploads};
+use super::Origin;
 use crate::domain::names::{BucketName, ObjectKey};
-use crate::domain::{Context, Error, Result};
+use crate::domain::{Context, Error, Result, files};
 use crate::stores::s3;
 
 #[derive(Clone, Debug, Default)]
@@ -57,7 +57,7 @@ pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Resu
         error => error.into(),
     })?;
     let keys: Vec<&str> = page.objects.iter().map(|object| object.key.as_str()).collect();
-    let known = uploads::records(ctx, bucket, &keys).await?;
+    let known = files::records(ctx, bucket, &keys).await?;
     let rules = ctx.s3.key_rules();
     let objects = page
         .objects

@@ -10,9 +10,9 @@ use diesel::sql_types::{BigInt, Bool, Bytea, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::address::{network, subject};
 use super::{TRIES, TRIES_FROM_ANYWHERE, TRIES_FROM_NETWORK, WINDOW, fold};
 use crate::clock;
+use crate::domain::address::{network, subject};
 use crate::domain::secrets::{hex, sha256};
 use crate::domain::{Context, Result};
 use crate::schema::sign_in_failures;

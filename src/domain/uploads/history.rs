@@ -1,7 +1,5 @@
 //! The history of uploads through Larder.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, QueryDsl, TextExpressionMethods};
 use diesel::sql_types::{BigInt, Timestamptz, Uuid as SqlUuid};
@@ -13,8 +11,7 @@ use super::{Activity, File, FileState, Progress};
 use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::audit::like_literal;
-use crate::domain::names::{BucketName, storable};
-use crate::domain::objects::Origin;
+use crate::domain::names::storable;
 use crate::domain::secrets::hex;
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
@@ -199,53 +196,4 @@ pub async fn batch(ctx: &Context, actor: &Actor, id: Uuid, from: i64) -> Result<
         stored: count(|state| state != FileState::Pending && !state.is_not_stored()),
         failed: count(FileState::is_not_stored),
     })
-}
-
-/// Larder's record of an object that it stored.
-#[derive(Clone, Debug)]
-pub(in crate::domain) struct UploadRecord {
-    etag: String,
-    by: String,
-    sha256: Option<String>,
-    pub expires_at: Option<DateTime<Utc>>,
-}
-
-impl UploadRecord {
-    /// The record applies only while the ETag is unchanged.
-    pub fn origin(&self, etag: &str) -> Origin {
-        if self.etag == etag { Origin::Larder { by: self.by.clone(), sha256: self.sha256.clone() } } else { Origin::Changed }
-    }
-}
-
-type RecordRow = (String, Option<String>, String, Option<Vec<u8>>, Option<DateTime<Utc>>);
-
-/// Records by key, for keys with a `ready` row or one that is being deleted.
-pub(in crate::domain) async fn records(ctx: &Context, bucket: &BucketName, keys: &[&str]) -> Result<HashMap<String, UploadRecord>> {
-    // Postgres cannot store NUL, so no row has such a key.
-    let keys: Vec<&str> = keys.iter().copied().filter(|key| !key.contains('\0')).collect();
-    if keys.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows: Vec<RecordRow> = ctx
-        .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            files::table
-                .filter(files::bucket.eq(bucket.as_str()))
-                .filter(files::object_key.eq_any(&keys))
-                .filter(files::state.eq_any([FileState::Deleting, FileState::Ready]))
-                // In this order, so that of two rows with the same key the ready one is kept.
-                .order(files::state.asc())
-                .select((files::object_key, files::etag, files::uploaded_by_label, files::sha256, files::expires_at))
-                .load(&mut conn)
-                .await
-                .map_err(Error::from)
-        })
-        .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|(key, etag, by, sha256, expires_at)| {
-            Some((key, UploadRecord { etag: etag?, by, sha256: sha256.as_deref().map(hex), expires_at }))
-        })
-        .collect())
 }

@@ -13,10 +13,11 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::receiving::target::Target;
+use super::today;
 use crate::domain::actor::Actor;
 use crate::domain::audit;
 use crate::domain::files::FileState;
-use crate::domain::{Context, Error, Result, overview};
+use crate::domain::{Context, Error, Result};
 use crate::schema::files;
 
 /// The right to write to the row.
@@ -178,7 +179,7 @@ pub(super) async fn insert_rejected(ctx: &Context, actor: &Actor, target: &Targe
             .map_err(Error::from)
         })
         .await?;
-    overview::uploads_changed(ctx, actor.tenant).await;
+    today::changed(ctx, actor.tenant).await;
     Ok(lease.file)
 }
 
@@ -292,6 +293,6 @@ pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Ta
     if rows == 1 {
         ctx.transfer_counters.count_upload(failure.outcome());
     }
-    overview::uploads_changed(ctx, actor.tenant).await;
+    today::changed(ctx, actor.tenant).await;
     Ok(())
 }

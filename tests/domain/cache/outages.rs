@@ -147,8 +147,8 @@ async fn the_lock_of_a_crashed_process_is_awaited_once_and_taken_over() {
 async fn what_the_first_visitor_needs_is_computed_at_the_start_and_nobody_waits_for_it() {
     let app = TestApp::with_own_servers().await;
     let known = async |name: &str| {
-        let spec = cache::namespaces().into_iter().find(|spec| spec.name == name).unwrap();
-        cache::count(&app.ctx, &spec, |_| true).await.is_ok_and(|counted| counted.values == 1)
+        let spec = app.ctx.cache.namespaces().iter().find(|spec| spec.name == name).unwrap();
+        cache::count(&app.ctx, spec, |_| true).await.is_ok_and(|counted| counted.values == 1)
     };
     for name in ["store-abilities", "overview-today", "bucket-figures"] {
         eventually(name, async || known(name).await).await;

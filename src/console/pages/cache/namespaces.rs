@@ -149,7 +149,7 @@ pub async fn clear(admin: Admin, ctx: web::Data<Context>, form: Form<ClearForm>)
     let ClearForm { namespace, confirm } = form.read().await?;
     let _slot = limits::admit_scan(&ctx, &admin.actor).await?;
     let refused = |why: String| Ok(admin.redirect("/cache/namespaces", Flash::warn(why)));
-    let outcome = match (namespaces::is_own(&namespace), confirm == "1") {
+    let outcome = match (namespaces::is_own(&ctx, &namespace), confirm == "1") {
         (false, _) => {
             let pattern = namespaces::pattern(&ctx, &namespace);
             keyspace::start(&ctx, &admin.actor, ScanKind::Count, pattern).await.map(|id| see_other(&paths::cache_scan(id)))

@@ -12,7 +12,8 @@ use crate::domain::files::{FileState, lock_keys};
 use crate::domain::secrets::hex;
 use crate::domain::uploads::attempt::Attempt;
 use crate::domain::uploads::row::Digest;
-use crate::domain::{Context, Error, Result, overview};
+use crate::domain::uploads::today;
+use crate::domain::{Context, Error, Result};
 use crate::schema::files;
 use crate::stores::s3::StoredObject;
 
@@ -38,7 +39,7 @@ pub(in crate::domain::uploads) async fn commit(files: &[StoredFile]) -> Result<V
     for file in files.iter().filter(|file| ids.contains(&file.attempt.lease.file)) {
         ctx.transfer_counters.stored(file.digest.size);
     }
-    overview::uploads_changed(ctx, actor.tenant).await;
+    today::changed(ctx, actor.tenant).await;
     Ok(ids)
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 /// The addresses that one person is likely to have: one IPv4 address, or a /64 of IPv6.
-pub(in crate::domain) fn subject(address: IpAddr) -> String {
+pub(super) fn subject(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {
