@@ -6,14 +6,14 @@ mod migrate;
 pub mod probe;
 mod text_enum;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::deadpool::{self, Object};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 
 pub use migrate::{applied, known_migrations, may_migrate, migrate, revert};
 pub(crate) use text_enum::text_enum;
@@ -132,9 +132,40 @@ impl Pool {
         }
     }
 
+    /// Runs `work` on a connection that has just been checked. Fails after the deadline of an action.
+    pub async fn run<T, E: From<Error>>(&self, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>) -> Result<T, E> {
+        let work = async {
+            let mut connection = self.pool.get().await.map_err(Error::from)?;
+            work(&mut connection).await
+        };
+        match tokio::time::timeout(DEADLINE, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::Unreachable(format!("no response within {} s", DEADLINE.as_secs())).into()),
+        }
+    }
+
+    /// Like [`Self::run`], in a transaction that is rolled back if `work` fails.
+    pub async fn transaction<T>(&self, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>) -> Result<T, Error> {
+        self.run(async |connection| {
+            AnsiTransactionManager::begin_transaction(connection).await?;
+            match work(connection).await {
+                Ok(value) => {
+                    AnsiTransactionManager::commit_transaction(connection).await?;
+                    Ok(value)
+                }
+                Err(error) => match AnsiTransactionManager::rollback_transaction(connection).await {
+                    // The first error is probably the cause of the second.
+                    Ok(()) | Err(DieselError::BrokenTransactionManager) => Err(error.into()),
+                    Err(rollback_error) => Err(rollback_error.into()),
+                },
+            }
+        })
+        .await
+    }
+
     /// Fails if Postgres is unreachable. Called before a change elsewhere that must be recorded.
     pub async fn check_available(&self) -> Result<(), Error> {
-        self.within(async { self.get().await.map(|_| ()) }).await
+        self.run(async |_| Ok(())).await
     }
 
     pub fn url(&self) -> &Secret {
