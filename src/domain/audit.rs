@@ -230,9 +230,8 @@ pub(super) async fn record_standalone(
     detail: Value,
 ) -> Result<()> {
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            record(&mut conn, actor, action, resource, outcome, detail).await?;
+        .run(async |conn| {
+            record(conn, actor, action, resource, outcome, detail).await?;
             Ok(())
         })
         .await

@@ -10,7 +10,7 @@ use diesel::dsl::now;
 use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, Insertable, OptionalExtension, QueryDsl};
 use diesel::query_dsl::methods::FilterDsl;
 use diesel::upsert::excluded;
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -54,7 +54,7 @@ fn key(name: &str) -> String {
 pub async fn revoke(ctx: &Context, actor: &Actor, jti: &str, expires_at: DateTime<Utc>) -> Result<()> {
     let (task_ctx, actor, name) = (ctx.clone(), actor.clone(), name(jti));
     ctx.run_to_completion(async move {
-        task_ctx.db.within(record(&task_ctx, &actor, &name, expires_at)).await?;
+        record(&task_ctx, &actor, &name, expires_at).await?;
         // Without its copy, the record is found in Postgres.
         copy(&task_ctx, &name, expires_at).await;
         Ok(())
@@ -63,25 +63,25 @@ pub async fn revoke(ctx: &Context, actor: &Actor, jti: &str, expires_at: DateTim
 }
 
 async fn record(ctx: &Context, actor: &Actor, name: &str, expires_at: DateTime<Utc>) -> Result<()> {
-    let mut conn = ctx.db.get().await?;
-    conn.transaction(async |conn| {
-        let row = Revoked { id: Uuid::now_v7(), tenant_id: actor.tenant, jti: name, expires_at };
-        // The later of two expiries is kept.
-        let longer = FilterDsl::filter(
-            diesel::insert_into(revoked_tokens::table)
-                .values(row)
-                .on_conflict(revoked_tokens::jti)
-                .do_update()
-                .set((revoked_tokens::expires_at.eq(excluded(revoked_tokens::expires_at)), revoked_tokens::updated_at.eq(now))),
-            revoked_tokens::expires_at.lt(excluded(revoked_tokens::expires_at)),
-        );
-        longer.execute(conn).await?;
-        let over = revoked_tokens::expires_at.lt(clock::now() - LEEWAY).and(revoked_tokens::jti.ne(name));
-        diesel::delete(QueryDsl::filter(revoked_tokens::table, over)).execute(conn).await?;
-        audit::record(conn, actor, "token.revoke", "token", Outcome::Ok, json!({ "jti": name })).await
-    })
-    .await
-    .map_err(|error: diesel::result::Error| error.into())
+    ctx.db
+        .transaction(async |conn| {
+            let row = Revoked { id: Uuid::now_v7(), tenant_id: actor.tenant, jti: name, expires_at };
+            // The later of two expiries is kept.
+            let longer = FilterDsl::filter(
+                diesel::insert_into(revoked_tokens::table)
+                    .values(row)
+                    .on_conflict(revoked_tokens::jti)
+                    .do_update()
+                    .set((revoked_tokens::expires_at.eq(excluded(revoked_tokens::expires_at)), revoked_tokens::updated_at.eq(now))),
+                revoked_tokens::expires_at.lt(excluded(revoked_tokens::expires_at)),
+            );
+            longer.execute(conn).await?;
+            let over = revoked_tokens::expires_at.lt(clock::now() - LEEWAY).and(revoked_tokens::jti.ne(name));
+            diesel::delete(QueryDsl::filter(revoked_tokens::table, over)).execute(conn).await?;
+            audit::record(conn, actor, "token.revoke", "token", Outcome::Ok, json!({ "jti": name })).await
+        })
+        .await
+        .map_err(Error::from)
 }
 
 /// With the token's remaining TTL.
@@ -103,10 +103,9 @@ pub async fn is_revoked(ctx: &Context, jti: &str) -> Result<bool> {
     }
     let found: Option<DateTime<Utc>> = ctx
         .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let row = QueryDsl::filter(revoked_tokens::table, revoked_tokens::jti.eq(&name));
-            Ok::<_, Error>(QueryDsl::select(row, revoked_tokens::expires_at).first(&mut conn).await.optional()?)
+            Ok::<_, Error>(QueryDsl::select(row, revoked_tokens::expires_at).first(conn).await.optional()?)
         })
         .await?;
     let Some(expires_at) = found else { return Ok(false) };

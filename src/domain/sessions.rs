@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use diesel::QueryResult;
 use diesel::dsl::now;
 use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, Insertable, JoinOnDsl, OptionalExtension, QueryDsl};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ use super::actor::{Actor, ActorKind, Role, UserStatus};
 use super::audit::{self, Outcome};
 use super::cache::LookupOutcome;
 use super::secrets::{hex, new_token, sha256};
-use super::{Context, Error, Result, cache};
+use super::{Context, Result, cache};
 use crate::clock;
 use crate::schema::{sessions, users};
 use crate::stores::redis;
@@ -175,7 +175,7 @@ pub(super) fn from_copy(
 
 pub(super) async fn from_postgres(ctx: &Context, hash: Vec<u8>, asking: Lookup) -> Result<Option<Session>> {
     let key = copy_key(&hash);
-    let Some(session) = ctx.db.within(find_in_postgres(ctx, hash.clone())).await? else {
+    let Some(session) = find_in_postgres(ctx, hash.clone()).await? else {
         ctx.session_cache.remove(&hash);
         return Ok(None);
     };
@@ -188,28 +188,31 @@ pub(super) async fn from_postgres(ctx: &Context, hash: Vec<u8>, asking: Lookup) 
 }
 
 async fn find_in_postgres(ctx: &Context, hash: Vec<u8>) -> Result<Option<Session>> {
-    let mut conn = ctx.db.get().await?;
-    type Row = (Uuid, Uuid, Uuid, String, String, String, Option<String>);
-    let found: Option<Row> = sessions::table
-        .inner_join(users::table.on(users::id.eq(sessions::user_id)))
-        .filter(sessions::secret_hash.eq(hash))
-        .filter(sessions::revoked_at.is_null())
-        .filter(sessions::expires_at.gt(now))
-        .filter(sessions::epoch.eq(users::session_epoch))
-        .filter(users::status.eq(UserStatus::Active))
-        .select((sessions::id, sessions::tenant_id, users::id, users::name, users::email, users::role, sessions::address))
-        .first(&mut conn)
+    ctx.db
+        .run(async |conn| {
+            type Row = (Uuid, Uuid, Uuid, String, String, String, Option<String>);
+            let found: Option<Row> = sessions::table
+                .inner_join(users::table.on(users::id.eq(sessions::user_id)))
+                .filter(sessions::secret_hash.eq(hash))
+                .filter(sessions::revoked_at.is_null())
+                .filter(sessions::expires_at.gt(now))
+                .filter(sessions::epoch.eq(users::session_epoch))
+                .filter(users::status.eq(UserStatus::Active))
+                .select((sessions::id, sessions::tenant_id, users::id, users::name, users::email, users::role, sessions::address))
+                .first(conn)
+                .await
+                .optional()?;
+            let Some((id, tenant, user, name, email, role, address)) = found else { return Ok(None) };
+            let Some(role) = Role::parse(&role) else { return Ok(None) };
+            if let Some(address) = address {
+                ctx.sign_ins.remember(&address);
+            }
+            // Once a minute is enough for "last seen", and the copy in Redis hides most requests anyway.
+            let stale = users::last_seen_at.is_null().or(users::last_seen_at.lt(clock::now() - TimeDelta::minutes(1)));
+            diesel::update(users::table.filter(users::id.eq(user)).filter(stale)).set(users::last_seen_at.eq(now)).execute(conn).await?;
+            Ok(Some(Session { id, tenant, user, name, email, role }))
+        })
         .await
-        .optional()?;
-    let Some((id, tenant, user, name, email, role, address)) = found else { return Ok(None) };
-    let Some(role) = Role::parse(&role) else { return Ok(None) };
-    if let Some(address) = address {
-        ctx.sign_ins.remember(&address);
-    }
-    // Once a minute is enough for "last seen", and the copy in Redis hides most requests anyway.
-    let stale = users::last_seen_at.is_null().or(users::last_seen_at.lt(clock::now() - TimeDelta::minutes(1)));
-    diesel::update(users::table.filter(users::id.eq(user)).filter(stale)).set(users::last_seen_at.eq(now)).execute(&mut conn).await?;
-    Ok(Some(Session { id, tenant, user, name, email, role }))
 }
 
 /// Ends a session whose browser signs in again, within that transaction; call [`forget`] after the commit.
@@ -222,7 +225,7 @@ pub(super) async fn replace(conn: &mut AsyncPgConnection, hash: &[u8]) -> QueryR
 /// Ends this session everywhere. An unknown token is not an error.
 pub async fn end(ctx: &Context, token: &str, address: Option<IpAddr>, request_id: &str) -> Result<()> {
     let hash = sha256(token.as_bytes());
-    let Some(session) = ctx.db.within(find_in_postgres(ctx, hash.clone())).await? else { return Ok(()) };
+    let Some(session) = find_in_postgres(ctx, hash.clone()).await? else { return Ok(()) };
     let actor = Actor {
         tenant: session.tenant,
         kind: ActorKind::User,
@@ -236,14 +239,9 @@ pub async fn end(ctx: &Context, token: &str, address: Option<IpAddr>, request_id
     ctx.run_to_completion(async move {
         task_ctx
             .db
-            .within(async {
-                let mut conn = task_ctx.db.get().await?;
-                conn.transaction(async |conn| {
-                    diesel::update(sessions::table.find(session.id)).set(sessions::revoked_at.eq(now)).execute(conn).await?;
-                    audit::record(conn, &actor, "session.end", "session", Outcome::Ok, json!({})).await
-                })
-                .await
-                .map_err(Error::from)
+            .transaction(async |conn| {
+                diesel::update(sessions::table.find(session.id)).set(sessions::revoked_at.eq(now)).execute(conn).await?;
+                audit::record(conn, &actor, "session.end", "session", Outcome::Ok, json!({})).await
             })
             .await?;
         forget(&task_ctx, vec![hash]).await;

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use diesel::QueryResult;
 use diesel::prelude::{ExpressionMethods, Insertable, QueryDsl};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -33,12 +33,7 @@ const TOKEN_TTL: TimeDelta = TimeDelta::days(1);
 
 /// Whether no user exists yet.
 pub async fn is_needed(ctx: &Context) -> Result<bool> {
-    ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            Ok(no_user(&mut conn).await?)
-        })
-        .await
+    ctx.db.run(async |conn| Ok(no_user(conn).await?)).await
 }
 
 async fn no_user(conn: &mut AsyncPgConnection) -> QueryResult<bool> {
@@ -77,12 +72,7 @@ fn wrong_token() -> Error {
 /// Whether the token was issued here and is less than a day old.
 async fn is_valid(ctx: &Context, token: &str) -> Result<bool> {
     let hash = sha256(token.as_bytes());
-    ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            Ok(known(&mut conn, hash).await?)
-        })
-        .await
+    ctx.db.run(async |conn| Ok(known(conn, hash).await?)).await
 }
 
 async fn known(conn: &mut AsyncPgConnection, hash: Vec<u8>) -> QueryResult<bool> {
@@ -93,27 +83,23 @@ async fn known(conn: &mut AsyncPgConnection, hash: Vec<u8>) -> QueryResult<bool>
 /// Only one caller wins: the tenant's row is locked while checking that no user exists.
 async fn create(ctx: &Context, actor: &Actor, token: Option<&str>, email: &str, name: &str, hash: String) -> Result<Attempt> {
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| {
-                let _: Uuid = tenants::table.find(FIRST_TENANT).for_update().select(tenants::id).first(conn).await?;
-                if !no_user(conn).await? {
-                    return Ok(Attempt::AlreadyDone);
-                }
-                if let Some(token) = token
-                    && !known(conn, sha256(token.as_bytes())).await?
-                {
-                    return Ok(Attempt::WrongToken);
-                }
-                people::insert_first(conn, actor, email, name, hash).await?;
-                diesel::delete(setup_tokens::table).execute(conn).await?;
-                audit::record(conn, actor, "setup.complete", &format!("user:{email}"), Outcome::Ok, json!({})).await?;
-                Ok(Attempt::Created)
-            })
-            .await
-            .map_err(people::email_taken_or_error)
+        .transaction(async |conn| {
+            let _: Uuid = tenants::table.find(FIRST_TENANT).for_update().select(tenants::id).first(conn).await?;
+            if !no_user(conn).await? {
+                return Ok(Attempt::AlreadyDone);
+            }
+            if let Some(token) = token
+                && !known(conn, sha256(token.as_bytes())).await?
+            {
+                return Ok(Attempt::WrongToken);
+            }
+            people::insert_first(conn, actor, email, name, hash).await?;
+            diesel::delete(setup_tokens::table).execute(conn).await?;
+            audit::record(conn, actor, "setup.complete", &format!("user:{email}"), Outcome::Ok, json!({})).await?;
+            Ok(Attempt::Created)
         })
         .await
+        .map_err(people::email_taken_or_error)
 }
 
 /// Issues a token for the log and stores its hash in Postgres; `None` after setup.
@@ -121,20 +107,16 @@ pub async fn issue_token(ctx: &Context) -> Result<Option<String>> {
     let token = new_token()?;
     let row = NewToken { id: Uuid::now_v7(), tenant_id: FIRST_TENANT, token_hash: sha256(token.as_bytes()) };
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| {
-                if !no_user(conn).await? {
-                    return Ok(None);
-                }
-                diesel::delete(setup_tokens::table.filter(setup_tokens::created_at.lt(clock::now() - TOKEN_TTL))).execute(conn).await?;
-                diesel::insert_into(setup_tokens::table).values(row).execute(conn).await?;
-                Ok(Some(token))
-            })
-            .await
-            .map_err(|error: diesel::result::Error| error.into())
+        .transaction(async |conn| {
+            if !no_user(conn).await? {
+                return Ok(None);
+            }
+            diesel::delete(setup_tokens::table.filter(setup_tokens::created_at.lt(clock::now() - TOKEN_TTL))).execute(conn).await?;
+            diesel::insert_into(setup_tokens::table).values(row).execute(conn).await?;
+            Ok(Some(token))
         })
         .await
+        .map_err(Error::from)
 }
 
 /// Creates the admin named in the environment if no user exists. Returns whether it did.

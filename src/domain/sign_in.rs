@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::now;
 use diesel::prelude::{ExpressionMethods, OptionalExtension, QueryDsl};
 use diesel::sql_types::Text;
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -124,7 +124,7 @@ async fn attempt_once(
 
 /// The user with this password. `None`: wrong e-mail or password, or the user is disabled.
 async fn compare(ctx: &Context, attempt: &Attempt, given: &str, is_known: bool) -> Result<Option<UserRow>> {
-    let (user, hash) = match ctx.db.within(find_user(ctx, &attempt.email)).await? {
+    let (user, hash) = match find_user(ctx, &attempt.email).await? {
         Some((user, hash)) => (Some(user), hash),
         None => (None, None),
     };
@@ -142,7 +142,7 @@ async fn wait_by_markers(ctx: &Context, attempt: &Attempt) -> Result<Option<Dura
         let Some(left) = left.filter(|left| *left <= WINDOW) else { continue };
         // Only addresses that have signed in to some account can be known to this one.
         let may_be_known = scope != Scope::Address && ctx.sign_ins.is_known(&attempt.address);
-        if !may_be_known || !ctx.db.within(attempt.is_known_address(ctx)).await? {
+        if !may_be_known || !attempt.is_known_address(ctx).await? {
             return Ok(Some(left.max(Duration::from_secs(1))));
         }
     }
@@ -162,7 +162,7 @@ async fn set_marker(ctx: &Context, attempt: &Attempt, scope: Scope, wait: Durati
 async fn enter(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Entry> {
     let deadline = tokio::time::Instant::now() + PENDING_TIMEOUT;
     loop {
-        let entry = ctx.db.within(attempt.enter(ctx, visitor.tenant)).await?;
+        let entry = attempt.enter(ctx, visitor.tenant).await?;
         if !matches!(entry, Entry::Full) || tokio::time::Instant::now() > deadline {
             return Ok(entry);
         }
@@ -180,17 +180,20 @@ struct UserRow {
 }
 
 async fn find_user(ctx: &Context, email: &str) -> Result<Option<(UserRow, Option<String>)>> {
-    let mut conn = ctx.db.get().await?;
-    type Row = (Uuid, Uuid, String, String, i32, UserStatus, Option<String>);
-    let row: Option<Row> = users::table
-        .filter(fold_email(users::email).eq(email))
-        .select((users::id, users::tenant_id, users::name, users::role, users::session_epoch, users::status, users::password_hash))
-        .first(&mut conn)
+    ctx.db
+        .run(async |conn| {
+            type Row = (Uuid, Uuid, String, String, i32, UserStatus, Option<String>);
+            let row: Option<Row> = users::table
+                .filter(fold_email(users::email).eq(email))
+                .select((users::id, users::tenant_id, users::name, users::role, users::session_epoch, users::status, users::password_hash))
+                .first(conn)
+                .await
+                .optional()?;
+            Ok(row.and_then(|(id, tenant, name, role, epoch, status, hash)| {
+                Some((UserRow { id, tenant, name, role: Role::parse(&role)?, epoch, active: status == UserStatus::Active }, hash))
+            }))
+        })
         .await
-        .optional()?;
-    Ok(row.and_then(|(id, tenant, name, role, epoch, status, hash)| {
-        Some((UserRow { id, tenant, name, role: Role::parse(&role)?, epoch, active: status == UserStatus::Active }, hash))
-    }))
 }
 
 async fn succeed(ctx: &Context, visitor: &Actor, attempt: &Attempt, user: UserRow, previous: Option<Vec<u8>>) -> Result<SignIn> {
@@ -198,20 +201,15 @@ async fn succeed(ctx: &Context, visitor: &Actor, attempt: &Attempt, user: UserRo
     let actor =
         Actor { tenant: user.tenant, kind: ActorKind::User, id: Some(user.id), label: user.name, role: user.role, ..visitor.clone() };
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| {
-                let fresh = (users::failed_count.eq(0), users::locked_until.eq(None::<DateTime<Utc>>), users::last_seen_at.eq(now));
-                diesel::update(users::table.find(user.id)).set(fresh).execute(conn).await?;
-                attempt.succeeded(conn).await?;
-                if let Some(hash) = &previous {
-                    sessions::replace(conn, hash).await?;
-                }
-                sessions::open(conn, user.tenant, user.id, user.epoch, visitor.address, &token).await?;
-                audit::record(conn, &actor, "session.begin", "session", Outcome::Ok, json!({})).await
-            })
-            .await
-            .map_err(Error::from)
+        .transaction(async |conn| {
+            let fresh = (users::failed_count.eq(0), users::locked_until.eq(None::<DateTime<Utc>>), users::last_seen_at.eq(now));
+            diesel::update(users::table.find(user.id)).set(fresh).execute(conn).await?;
+            attempt.succeeded(conn).await?;
+            if let Some(hash) = &previous {
+                sessions::replace(conn, hash).await?;
+            }
+            sessions::open(conn, user.tenant, user.id, user.epoch, visitor.address, &token).await?;
+            audit::record(conn, &actor, "session.begin", "session", Outcome::Ok, json!({})).await
         })
         .await?;
     if let Some(hash) = previous {
@@ -225,19 +223,14 @@ async fn succeed(ctx: &Context, visitor: &Actor, attempt: &Attempt, user: UserRo
 
 async fn reject(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<SignIn> {
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| {
-                attempt.failed(conn).await?;
-                diesel::update(users::table.filter(fold_email(users::email).eq(&attempt.email)))
-                    .set(users::failed_count.eq(users::failed_count + 1))
-                    .execute(conn)
-                    .await?;
-                // The e-mail is not recorded in the audit log, because people type passwords into the wrong field.
-                audit::record(conn, visitor, "session.refuse", "session", Outcome::Refused, json!({})).await
-            })
-            .await
-            .map_err(Error::from)
+        .transaction(async |conn| {
+            attempt.failed(conn).await?;
+            diesel::update(users::table.filter(fold_email(users::email).eq(&attempt.email)))
+                .set(users::failed_count.eq(users::failed_count + 1))
+                .execute(conn)
+                .await?;
+            // The e-mail is not recorded in the audit log, because people type passwords into the wrong field.
+            audit::record(conn, visitor, "session.refuse", "session", Outcome::Refused, json!({})).await
         })
         .await?;
     Ok(SignIn::WrongCredentials)
@@ -249,7 +242,7 @@ fn withdraw_later(ctx: &Context, id: Uuid) {
     ctx.in_background(async move {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         while tokio::time::Instant::now() < deadline {
-            if all.db.within(attempt::withdraw(&all, id)).await.is_ok() {
+            if attempt::withdraw(&all, id).await.is_ok() {
                 return;
             }
             tokio::time::sleep(Duration::from_secs(1)).await;

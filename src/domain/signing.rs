@@ -38,12 +38,11 @@ pub async fn load(ctx: &Context) -> Result<()> {
     rand::fill(&mut random).map_err(|_| Error::Internal("the system's source of randomness failed".into()))?;
     let secret: Vec<u8> = ctx
         .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let row = NewKey { name: KEY_NAME, secret: &random };
-            diesel::insert_into(signing_keys::table).values(row).on_conflict_do_nothing().execute(&mut conn).await?;
+            diesel::insert_into(signing_keys::table).values(row).on_conflict_do_nothing().execute(conn).await?;
             let key = signing_keys::table.filter(signing_keys::name.eq(KEY_NAME)).select(signing_keys::secret);
-            Ok::<_, Error>(key.first(&mut conn).await?)
+            Ok::<_, Error>(key.first(conn).await?)
         })
         .await?;
     let _ = ctx.signer.0.set(hmac::Key::new(hmac::HMAC_SHA256, &secret));

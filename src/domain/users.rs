@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::now;
 use diesel::prelude::{ExpressionMethods, Insertable, OptionalExtension, QueryDsl};
 use diesel::{QueryResult, Queryable, Selectable, SelectableHelper};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -75,13 +75,12 @@ struct NewRow<'a> {
 /// Sorted by name.
 pub async fn list(ctx: &Context, actor: &Actor) -> Result<Vec<User>> {
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let rows: Vec<Row> = users::table
                 .filter(users::tenant_id.eq(actor.tenant))
                 .order((users::name.asc(), users::email.asc()))
                 .select(Row::as_select())
-                .load(&mut conn)
+                .load(conn)
                 .await?;
             Ok(rows.into_iter().map(User::from).collect())
         })
@@ -95,13 +94,12 @@ pub async fn find(ctx: &Context, actor: &Actor, id: Uuid) -> Result<User> {
 
 pub async fn find_by_email(ctx: &Context, actor: &Actor, email: &str) -> Result<User> {
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let row: Option<Row> = users::table
                 .filter(users::tenant_id.eq(actor.tenant))
                 .filter(fold_email(users::email).eq(fold(&storable(email.trim()))))
                 .select(Row::as_select())
-                .first(&mut conn)
+                .first(conn)
                 .await
                 .optional()?;
             row.map(User::from).ok_or_else(|| Error::NotFound(format!("User {email} not found.")))
@@ -129,19 +127,11 @@ pub(super) fn validate<'a>(email: &'a str, name: &'a str, password: &str) -> Res
 pub async fn create(ctx: &Context, actor: &Actor, new: NewUser<'_>) -> Result<User> {
     let (email, name) = validate(new.email, new.name, new.password)?;
     let hash = password::hash(new.password).await?;
-    ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| insert(conn, actor, actor.tenant, email, name, new.role, hash).await)
-                .await
-                .map(User::from)
-                .map_err(email_taken_or_error)
-        })
-        .await
+    let created = ctx.db.transaction(async |conn| insert(conn, actor, actor.tenant, email, name, new.role, hash).await).await;
+    created.map(User::from).map_err(email_taken_or_error)
 }
 
-pub(super) fn email_taken_or_error(error: diesel::result::Error) -> Error {
-    let error = postgres::Error::from(error);
+pub(super) fn email_taken_or_error(error: postgres::Error) -> Error {
     match error.unique_violation() {
         Some(_) => Error::refused("email", "A user with this e-mail already exists."),
         None => error.into(),
@@ -216,13 +206,7 @@ async fn change(ctx: &Context, actor: &Actor, id: Uuid, change: Change) -> Resul
 }
 
 async fn change_now(ctx: &Context, actor: &Actor, id: Uuid, change: Change) -> Result<()> {
-    let changed = ctx
-        .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| apply(conn, actor, id, &change).await).await.map_err(Error::from)
-        })
-        .await?;
+    let changed = ctx.db.transaction(async |conn| apply(conn, actor, id, &change).await).await?;
     match changed {
         Changed::Done(hashes) => {
             sessions::forget(ctx, hashes).await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::pooled_connection::deadpool::{self, Object};
+use diesel_async::pooled_connection::deadpool;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 
@@ -117,19 +117,6 @@ impl Pool {
             Err(error) => unreachable!("invalid pool settings: {error}"),
         };
         Self { pool, url: url.clone() }
-    }
-
-    /// A connection that has just been checked.
-    pub async fn get(&self) -> Result<Object<AsyncPgConnection>, Error> {
-        Ok(self.pool.get().await?)
-    }
-
-    /// Runs `work`, which gets its own connections, within the deadline of an action.
-    pub async fn within<T, E: From<Error>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        match tokio::time::timeout(DEADLINE, work).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Error::Unreachable(format!("no response within {} s", DEADLINE.as_secs())).into()),
-        }
     }
 
     /// Runs `work` on a connection that has just been checked. Fails after the deadline of an action.

@@ -9,11 +9,7 @@ use larder::stores::postgres::{Error, POOL_SIZE, Pool};
 use crate::support::{Set, eventually};
 
 async fn ask(pool: &Pool, query: &str) -> Result<usize, Error> {
-    pool.within(async {
-        let mut conn = pool.get().await?;
-        Ok(diesel::sql_query(query).execute(&mut conn).await?)
-    })
-    .await
+    pool.run(async |conn| Ok(diesel::sql_query(query).execute(conn).await?)).await
 }
 
 async fn pool(set: &Set) -> Pool {
@@ -40,15 +36,37 @@ async fn many_callers_share_a_few_connections() {
 async fn a_full_pool_and_a_slow_statement_fail_in_time() {
     let set = Set::shared().await;
     let pool = pool(&set).await;
-    let held = futures_util::future::join_all((0..POOL_SIZE).map(|_| pool.get())).await;
+    futures_util::future::join_all((0..POOL_SIZE).map(|_| ask(&pool, "SELECT pg_sleep(0.2)"))).await;
+    let mut held = tokio::task::JoinSet::new();
+    for _ in 0..POOL_SIZE {
+        let pool = pool.clone();
+        held.spawn(async move { pool.run(async |_| std::future::pending::<Result<(), Error>>().await).await });
+    }
+    eventually("all connections are in use", async || pool.usage().0 == POOL_SIZE).await;
     let started = Instant::now();
     assert!(matches!(ask(&pool, "SELECT 1").await, Err(Error::Unreachable(_))));
     assert!(started.elapsed() < Duration::from_secs(5));
-    drop(held);
+    held.shutdown().await;
     ask(&pool, "SELECT 1").await.unwrap();
     let started = Instant::now();
     assert!(ask(&pool, "SELECT pg_sleep(30)").await.is_err());
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_transaction_is_rolled_back() {
+    let set = Set::shared().await;
+    let pool = pool(&set).await;
+    let insert = "INSERT INTO signing_keys (name, secret) VALUES ('a', decode(repeat('00', 32), 'hex'))";
+    let failed: Result<(), Error> = pool
+        .transaction(async |conn| {
+            diesel::sql_query(insert).execute(conn).await?;
+            Err(diesel::result::Error::RollbackTransaction)
+        })
+        .await;
+    assert!(matches!(failed, Err(Error::Query(_))), "{failed:?}");
+    let inserted = pool.transaction(async |conn| diesel::sql_query(insert).execute(conn).await).await;
+    assert_eq!(inserted.unwrap(), 1, "the first row was not kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]

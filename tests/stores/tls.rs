@@ -15,7 +15,7 @@ async fn postgres_is_reached_over_tls_only_with_a_trusted_certificate() {
     let port = tls_front(certified.path(), set.postgres_socket(), true).await;
     let authority = certified.path().join("ca.pem").display().to_string();
     let url = |host: &str, rest: &str| Secret::new(set.database_url_through(host, port, &database, &format!("?{rest}")));
-    let ask = async |url: Secret| Pool::new(&url, &tokio::runtime::Handle::current()).get().await.map(|_| ());
+    let ask = async |url: Secret| Pool::new(&url, &tokio::runtime::Handle::current()).check_available().await;
 
     ask(url("localhost", &format!("sslmode=verify-full&sslrootcert={authority}"))).await.unwrap();
     let unknown = ask(url("localhost", "sslmode=require")).await.unwrap_err();

@@ -32,11 +32,10 @@ pub async fn csv(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<CsvStr
     let slot = ctx.exports.take_for(actor, 1)?;
     let newest: i64 = ctx
         .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let newest: Newest =
-                diesel::sql_query("SELECT coalesce(max(sequence), 0) AS sequence FROM audit.events").get_result(&mut conn).await?;
-            record(&mut conn, actor, "audit.export", "audit", Outcome::Ok, json!({ "newest": newest.sequence })).await?;
+                diesel::sql_query("SELECT coalesce(max(sequence), 0) AS sequence FROM audit.events").get_result(conn).await?;
+            record(conn, actor, "audit.export", "audit", Outcome::Ok, json!({ "newest": newest.sequence })).await?;
             Ok::<_, Error>(newest.sequence)
         })
         .await?;
@@ -63,13 +62,7 @@ pub async fn csv(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<CsvStr
 
 /// The rows of one page, their number, and the sequence number of the last.
 async fn page(ctx: &Context, actor: &Actor, filter: &Filter, limit: i64) -> Result<(Bytes, i64, Option<i64>)> {
-    let found: Vec<Event> = ctx
-        .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            Ok::<_, Error>(matching(actor, filter).limit(limit).load(&mut conn).await?)
-        })
-        .await?;
+    let found: Vec<Event> = ctx.db.run(async |conn| Ok::<_, Error>(matching(actor, filter).limit(limit).load(conn).await?)).await?;
     let mut writer = writer();
     for event in &found {
         let cells = [

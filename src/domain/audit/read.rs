@@ -14,9 +14,8 @@ use crate::schema::audit::events;
 /// Newest first, `limit` events per page.
 pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter, limit: i64) -> Result<Page> {
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            let mut found: Vec<Event> = matching(actor, filter).limit(limit + 1).load(&mut conn).await?;
+        .run(async |conn| {
+            let mut found: Vec<Event> = matching(actor, filter).limit(limit + 1).load(conn).await?;
             let more = i64::try_from(found.len()).unwrap_or(i64::MAX) > limit;
             if more {
                 found.pop();
@@ -35,8 +34,7 @@ pub async fn newest(ctx: &Context, actor: &Actor, limit: i64) -> Result<Vec<Even
     }
     let mut found: Vec<Event> = ctx
         .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let about_objects = diesel::TextExpressionMethods::like(events::resource, "s3://%");
             let query = events::table
                 .filter(events::tenant_id.eq(actor.tenant))
@@ -44,7 +42,7 @@ pub async fn newest(ctx: &Context, actor: &Actor, limit: i64) -> Result<Vec<Even
                 .order(events::sequence.desc())
                 .limit(limit)
                 .select(Event::as_select());
-            Ok::<_, Error>(query.load(&mut conn).await?)
+            Ok::<_, Error>(query.load(conn).await?)
         })
         .await?;
     hide_addresses(actor, &mut found);
@@ -61,15 +59,14 @@ fn hide_addresses(actor: &Actor, events: &mut [Event]) {
 /// Events of exactly this resource, newest first, as far as the actor's role may read them.
 pub async fn of_resource(ctx: &Context, actor: &Actor, resource: &str, limit: i64) -> Result<Vec<Event>> {
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let query = events::table
                 .filter(events::tenant_id.eq(actor.tenant))
                 .filter(events::resource.eq(storable(resource)))
                 .order(events::sequence.desc())
                 .limit(limit)
                 .select(Event::as_select());
-            let mut found: Vec<Event> = query.load(&mut conn).await?;
+            let mut found: Vec<Event> = query.load(conn).await?;
             hide_addresses(actor, &mut found);
             Ok(found)
         })

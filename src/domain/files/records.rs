@@ -50,8 +50,7 @@ pub(in crate::domain) async fn records(ctx: &Context, bucket: &BucketName, keys:
     }
     let rows: Vec<RecordRow> = ctx
         .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             files::table
                 .filter(files::bucket.eq(bucket.as_str()))
                 .filter(files::object_key.eq_any(&keys))
@@ -59,7 +58,7 @@ pub(in crate::domain) async fn records(ctx: &Context, bucket: &BucketName, keys:
                 // In this order, so that of two rows with the same key the ready one is kept.
                 .order(files::state.asc())
                 .select((files::object_key, files::etag, files::uploaded_by_label, files::sha256, files::expires_at))
-                .load(&mut conn)
+                .load(conn)
                 .await
                 .map_err(Error::from)
         })

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
@@ -155,12 +155,11 @@ impl Writer {
         let clean = is_due(self.cleaned_at, now, TimeDelta::hours(1));
         let refreshed = ctx
             .db
-            .within(async {
-                let mut conn = ctx.db.get().await?;
+            .run(async |conn| {
                 if clean {
-                    delete_old(&mut conn).await?;
+                    delete_old(conn).await?;
                 }
-                past.refreshed(&mut conn, whole, now).await
+                past.refreshed(conn, whole, now).await
             })
             .await?;
         history.inner().past = Arc::new(refreshed);
@@ -174,17 +173,14 @@ impl Writer {
 /// Writes everything or nothing; idempotent.
 async fn write(ctx: &Context, rows: &[(minutes::Key, minutes::Minute)], incidents: &[Incident]) -> Result<()> {
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction::<_, Error, _>(async |conn| {
-                if !rows.is_empty() {
-                    minutes::write(conn, ctx.health.0.console, rows).await?;
-                }
-                incidents::write(conn, ctx.health.instance(), incidents).await
-            })
-            .await
+        .transaction(async |conn| {
+            if !rows.is_empty() {
+                minutes::write(conn, ctx.health.0.console, rows).await?;
+            }
+            incidents::write(conn, ctx.health.instance(), incidents).await
         })
         .await
+        .map_err(Error::from)
 }
 
 /// By the clock of Postgres, so that a console with a wrong clock does not delete the history of others.

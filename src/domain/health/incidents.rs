@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use diesel::QueryResult;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -85,7 +86,7 @@ impl Row {
 }
 
 /// Idempotent. An incident left open by a crashed console ends when it was last seen.
-pub(super) async fn write(conn: &mut AsyncPgConnection, instance: &str, changed: &[Incident]) -> Result<()> {
+pub(super) async fn write(conn: &mut AsyncPgConnection, instance: &str, changed: &[Incident]) -> QueryResult<()> {
     for incident in changed {
         diesel::sql_query(
             "INSERT INTO health_incidents (id, instance, service, class, first_message, last_message, began_at, ended_at, seen_at)

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use diesel::QueryResult;
 use diesel::sql_types::{Array, Double, Integer, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::Service;
 use super::past::Seconds;
-use crate::domain::Result;
 
 /// Minutes kept while Postgres is down, for all services: one day.
 const MAX_PENDING: usize = 24 * 60 * Service::ALL.len();
@@ -91,7 +91,7 @@ impl Minutes {
 
 /// Idempotent: if a response was lost, the rows are written again. Minutes in the future of the database's clock are
 /// skipped, since they would otherwise stay until then.
-pub(super) async fn write(conn: &mut AsyncPgConnection, console: Uuid, rows: &[(Key, Minute)]) -> Result<()> {
+pub(super) async fn write(conn: &mut AsyncPgConnection, console: Uuid, rows: &[(Key, Minute)]) -> QueryResult<()> {
     fn column<T>(rows: &[(Key, Minute)], of: impl Fn(&Key, &Minute) -> T) -> Vec<T> {
         rows.iter().map(|(key, minute)| of(key, minute)).collect()
     }

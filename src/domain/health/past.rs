@@ -169,8 +169,7 @@ pub async fn steps(ctx: &Context, service: Service, range: Range, now: DateTime<
     let first = now.timestamp().div_euclid(seconds) - count + 1;
     let rows: Vec<StepRow> = ctx
         .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let query = diesel::sql_query(
                 "SELECT floor(extract(epoch FROM minute) / $1)::bigint AS step, sum(latency_sum_ms) / nullif(sum(good), 0) AS mean,
                         max(latency_most_ms) FILTER (WHERE good > 0) AS most, sum(up_seconds) AS up, sum(down_seconds) AS down
@@ -179,7 +178,7 @@ pub async fn steps(ctx: &Context, service: Service, range: Range, now: DateTime<
             .bind::<BigInt, _>(seconds)
             .bind::<Text, _>(service.slug())
             .bind::<Timestamptz, _>(DateTime::from_timestamp(first * seconds, 0).unwrap_or(now));
-            Ok::<_, crate::domain::Error>(query.load(&mut conn).await?)
+            Ok::<_, crate::domain::Error>(query.load(conn).await?)
         })
         .await?;
     let mut steps = vec![None; usize::try_from(count).unwrap_or(0)];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use diesel::dsl::now;
 use diesel::prelude::{ExpressionMethods, QueryDsl};
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use futures_util::StreamExt;
 use serde_json::json;
 use uuid::Uuid;
@@ -161,32 +161,28 @@ async fn settle(
     };
     let resource = audit::object(bucket.as_str(), target.key.as_str());
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| {
-                lock_keys(conn, bucket.as_str(), vec![target.key.as_str()]).await?;
-                match row {
-                    Row::Deleting(file) if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted) => {
-                        deletions::end(conn, *file).await?
-                    }
-                    Row::Deleting(file) => deletions::restore(conn, *file).await?,
-                    // An upload may have published the object just before and recorded it since.
-                    Row::Absent if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted) => {
-                        let row = files::table
-                            .filter(files::bucket.eq(bucket.as_str()))
-                            .filter(files::object_key.eq(target.key.as_str()))
-                            .filter(files::state.eq(FileState::Ready))
-                            .filter(files::etag.eq(&target.etag));
-                        diesel::update(row).set((files::state.eq(FileState::Deleted), files::updated_at.eq(now))).execute(conn).await?
-                    }
-                    Row::Absent | Row::Unknown => 0,
-                };
-                audit::record(conn, actor, "object.delete", &resource, audit_outcome, detail).await
-            })
-            .await
-            .map_err(Error::from)
+        .transaction(async |conn| {
+            lock_keys(conn, bucket.as_str(), vec![target.key.as_str()]).await?;
+            match row {
+                Row::Deleting(file) if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted) => {
+                    deletions::end(conn, *file).await?
+                }
+                Row::Deleting(file) => deletions::restore(conn, *file).await?,
+                // An upload may have published the object just before and recorded it since.
+                Row::Absent if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::AlreadyDeleted) => {
+                    let row = files::table
+                        .filter(files::bucket.eq(bucket.as_str()))
+                        .filter(files::object_key.eq(target.key.as_str()))
+                        .filter(files::state.eq(FileState::Ready))
+                        .filter(files::etag.eq(&target.etag));
+                    diesel::update(row).set((files::state.eq(FileState::Deleted), files::updated_at.eq(now))).execute(conn).await?
+                }
+                Row::Absent | Row::Unknown => 0,
+            };
+            audit::record(conn, actor, "object.delete", &resource, audit_outcome, detail).await
         })
         .await
+        .map_err(Error::from)
 }
 
 fn key(actor: &Actor, id: Uuid) -> String {

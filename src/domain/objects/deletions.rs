@@ -7,7 +7,7 @@ use diesel::QueryResult;
 use diesel::dsl::now;
 use diesel::prelude::{ExpressionMethods, OptionalExtension, QueryDsl};
 use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -26,8 +26,7 @@ const BATCH: i64 = 50;
 /// Marks the `ready` row of the object as `deleting` and returns its ID, or `None` if Larder has no such row.
 pub(super) async fn begin(ctx: &Context, bucket: &BucketName, target: &ObjectToDelete) -> Result<Option<Uuid>> {
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let row = files::table
                 .filter(files::bucket.eq(bucket.as_str()))
                 .filter(files::object_key.eq(target.key.as_str()))
@@ -39,7 +38,7 @@ pub(super) async fn begin(ctx: &Context, bucket: &BucketName, target: &ObjectToD
                 files::heartbeat_at.eq(now),
                 files::updated_at.eq(now),
             );
-            let marked = diesel::update(row).set(values).returning(files::id).get_result(&mut conn).await.optional();
+            let marked = diesel::update(row).set(values).returning(files::id).get_result(conn).await.optional();
             marked.map_err(Error::from)
         })
         .await
@@ -95,7 +94,7 @@ pub async fn run(ctx: Context) {
 /// Settles deletions whose lease has expired and returns their number. Safe to run on several replicas at once.
 pub async fn pass(ctx: &Context) -> Result<usize> {
     let mut settled = 0;
-    for row in ctx.db.within(claim(ctx)).await? {
+    for row in claim(ctx).await? {
         let id = row.id;
         match settle(ctx, row).await {
             Ok(()) => settled += 1,
@@ -107,19 +106,22 @@ pub async fn pass(ctx: &Context) -> Result<usize> {
 }
 
 async fn claim(ctx: &Context) -> Result<Vec<ExpiredDeletion>> {
-    let mut conn = ctx.db.get().await?;
-    let seconds = i64::try_from(ctx.config.upload.lease.as_secs()).unwrap_or(900);
-    let claimed = diesel::sql_query(
-        "UPDATE files SET lease = gen_random_uuid(), heartbeat_at = now(), updated_at = now()
+    ctx.db
+        .run(async |conn| {
+            let seconds = i64::try_from(ctx.config.upload.lease.as_secs()).unwrap_or(900);
+            let claimed = diesel::sql_query(
+                "UPDATE files SET lease = gen_random_uuid(), heartbeat_at = now(), updated_at = now()
          WHERE id IN (SELECT id FROM files WHERE state = 'deleting' AND heartbeat_at < now() - $1 * interval '1 second'
                       ORDER BY heartbeat_at LIMIT $2 FOR UPDATE SKIP LOCKED)
          RETURNING id, tenant_id, lease, bucket, object_key, etag",
-    )
-    .bind::<BigInt, _>(seconds)
-    .bind::<BigInt, _>(BATCH)
-    .load(&mut conn)
-    .await;
-    claimed.map_err(Error::from)
+            )
+            .bind::<BigInt, _>(seconds)
+            .bind::<BigInt, _>(BATCH)
+            .load(conn)
+            .await;
+            claimed.map_err(Error::from)
+        })
+        .await
 }
 
 /// The state of the object in the store.
@@ -140,29 +142,25 @@ async fn settle(ctx: &Context, row: ExpiredDeletion) -> Result<()> {
     let actor = Actor { tenant: row.tenant_id, ..Actor::system("Larder") };
     let resource = audit::object(&row.bucket, &row.object_key);
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| {
-                lock_keys(conn, &row.bucket, vec![&row.object_key]).await?;
-                let held = files::table.find(row.id).filter(files::lease.eq(row.lease)).filter(files::state.eq(FileState::Deleting));
-                if held.select(files::id).for_update().first::<Uuid>(conn).await.optional()?.is_none() {
-                    return Ok(());
+        .transaction(async |conn| {
+            lock_keys(conn, &row.bucket, vec![&row.object_key]).await?;
+            let held = files::table.find(row.id).filter(files::lease.eq(row.lease)).filter(files::state.eq(FileState::Deleting));
+            if held.select(files::id).for_update().first::<Uuid>(conn).await.optional()?.is_none() {
+                return Ok(());
+            }
+            match object {
+                ObjectState::Kept => restore(conn, row.id).await.map(|_| ()),
+                ObjectState::Other => {
+                    let values = (files::state.eq(FileState::Superseded), files::updated_at.eq(now));
+                    diesel::update(files::table.find(row.id)).set(values).execute(conn).await.map(|_| ())
                 }
-                match object {
-                    ObjectState::Kept => restore(conn, row.id).await.map(|_| ()),
-                    ObjectState::Other => {
-                        let values = (files::state.eq(FileState::Superseded), files::updated_at.eq(now));
-                        diesel::update(files::table.find(row.id)).set(values).execute(conn).await.map(|_| ())
-                    }
-                    ObjectState::Deleted => {
-                        end(conn, row.id).await?;
-                        let detail = json!({ "etag": row.etag, "settled": "later: the deletion had stopped halfway" });
-                        audit::record(conn, &actor, "object.delete", &resource, Outcome::Ok, detail).await
-                    }
+                ObjectState::Deleted => {
+                    end(conn, row.id).await?;
+                    let detail = json!({ "etag": row.etag, "settled": "later: the deletion had stopped halfway" });
+                    audit::record(conn, &actor, "object.delete", &resource, Outcome::Ok, detail).await
                 }
-            })
-            .await
-            .map_err(Error::from)
+            }
         })
         .await
+        .map_err(Error::from)
 }

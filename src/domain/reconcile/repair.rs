@@ -4,7 +4,7 @@ use diesel::PgExpressionMethods;
 use diesel::QueryResult;
 use diesel::dsl::now;
 use diesel::prelude::{ExpressionMethods, OptionalExtension, QueryDsl};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -56,21 +56,17 @@ async fn repair(ctx: &Context, row: &Row, change: Change<'_>, detail: Value) -> 
     let resource = audit::object(&row.bucket, &row.object_key);
     let changed = ctx
         .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| {
-                lock_keys(conn, &row.bucket, vec![&row.object_key]).await?;
-                if !lock_unchanged(conn, row).await? {
-                    return Ok(Repair::Outdated);
-                }
-                change.apply(conn, row).await?;
-                audit::record(conn, &actor, "file.reconcile", &resource, Outcome::Ok, detail).await?;
-                Ok(Repair::Done)
-            })
-            .await
-            .map_err(|error: diesel::result::Error| error.into())
+        .transaction(async |conn| {
+            lock_keys(conn, &row.bucket, vec![&row.object_key]).await?;
+            if !lock_unchanged(conn, row).await? {
+                return Ok(Repair::Outdated);
+            }
+            change.apply(conn, row).await?;
+            audit::record(conn, &actor, "file.reconcile", &resource, Outcome::Ok, detail).await?;
+            Ok(Repair::Done)
         })
-        .await;
+        .await
+        .map_err(Error::from);
     match changed {
         // Another upload has become the ready one in the meantime.
         Err(Error::Postgres(error)) if error.unique_violation().is_some() => Ok(Repair::Outdated),

@@ -38,12 +38,7 @@ const COLUMNS: &str = "id, tenant_id, bucket, object_key, state, etag, size, s3_
 
 macro_rules! load {
     ($ctx:expr, $query:expr) => {
-        $ctx.db
-            .within(async {
-                let mut conn = $ctx.db.get().await?;
-                $query.load(&mut conn).await.map_err(Error::from)
-            })
-            .await
+        $ctx.db.run(async |conn| $query.load(conn).await.map_err(Error::from)).await
     };
 }
 

@@ -53,7 +53,7 @@ impl Minutes {
         if ended == 0 {
             return;
         }
-        match ctx.db.within(write(ctx, &self.pending[..ended])).await {
+        match write(ctx, &self.pending[..ended]).await {
             Ok(()) => drop(self.pending.drain(..ended)),
             Err(error) => {
                 log::info!("Redis metrics of the last minute are not written yet: {error}");
@@ -70,10 +70,11 @@ fn number(value: u64) -> i64 {
 
 /// If another replica sampled part of the same minute, both parts are added.
 async fn write(ctx: &Context, minutes: &[Minute]) -> Result<()> {
-    let mut conn = ctx.db.get().await?;
-    for minute in minutes {
-        let mut statement = diesel::sql_query(
-            "INSERT INTO redis_minutes AS m (minute, seconds, hits, misses, evicted, expired, commands, rejected, errors,
+    ctx.db
+        .run(async |conn| {
+            for minute in minutes {
+                let mut statement = diesel::sql_query(
+                    "INSERT INTO redis_minutes AS m (minute, seconds, hits, misses, evicted, expired, commands, rejected, errors,
                                              memory, clients, keys, latency_us)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
              ON CONFLICT (minute) DO UPDATE SET
@@ -83,23 +84,25 @@ async fn write(ctx: &Context, minutes: &[Minute]) -> Result<()> {
                 errors = m.errors + excluded.errors, memory = greatest(m.memory, excluded.memory),
                 clients = greatest(m.clients, excluded.clients), keys = greatest(m.keys, excluded.keys),
                 latency_us = greatest(m.latency_us, excluded.latency_us)",
-        )
-        .into_boxed()
-        .bind::<Timestamptz, _>(minute.begin)
-        .bind::<Double, _>(minute.sums.seconds);
-        for counter in Counter::ALL {
-            statement = statement.bind::<BigInt, _>(number(minute.sums.get(counter)));
-        }
-        for max in minute.max {
-            statement = statement.bind::<BigInt, _>(number(max));
-        }
-        statement.execute(&mut conn).await?;
-    }
-    if let Some(last) = minutes.last() {
-        let oldest = last.begin - RETENTION;
-        diesel::sql_query("DELETE FROM redis_minutes WHERE minute < $1").bind::<Timestamptz, _>(oldest).execute(&mut conn).await?;
-    }
-    Ok(())
+                )
+                .into_boxed()
+                .bind::<Timestamptz, _>(minute.begin)
+                .bind::<Double, _>(minute.sums.seconds);
+                for counter in Counter::ALL {
+                    statement = statement.bind::<BigInt, _>(number(minute.sums.get(counter)));
+                }
+                for max in minute.max {
+                    statement = statement.bind::<BigInt, _>(number(max));
+                }
+                statement.execute(conn).await?;
+            }
+            if let Some(last) = minutes.last() {
+                let oldest = last.begin - RETENTION;
+                diesel::sql_query("DELETE FROM redis_minutes WHERE minute < $1").bind::<Timestamptz, _>(oldest).execute(conn).await?;
+            }
+            Ok(())
+        })
+        .await
 }
 
 /// Totals of one step.
@@ -138,8 +141,7 @@ impl MetricStep {
 /// Starting at `from`, in steps of the given seconds; steps without samples are omitted.
 pub(super) async fn steps(ctx: &Context, from: DateTime<Utc>, seconds: i64) -> Result<Vec<MetricStep>> {
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             diesel::sql_query(
                 "SELECT floor(extract(epoch FROM minute) / $2)::bigint AS step, sum(seconds) AS seconds,
                         sum(hits)::bigint AS hits, sum(misses)::bigint AS misses, sum(evicted)::bigint AS evicted,
@@ -149,7 +151,7 @@ pub(super) async fn steps(ctx: &Context, from: DateTime<Utc>, seconds: i64) -> R
             )
             .bind::<Timestamptz, _>(from)
             .bind::<BigInt, _>(seconds)
-            .load(&mut conn)
+            .load(conn)
             .await
             .map_err(Error::from)
         })

@@ -131,10 +131,9 @@ pub async fn load_known_addresses(ctx: &Context) -> Result<()> {
     let limit = i64::try_from(MAX_ADDRESSES / 2).unwrap_or(i64::MAX);
     let found: Vec<Option<String>> = ctx
         .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let newest = sessions::table.filter(sessions::address.is_not_null()).order(sessions::created_at.desc()).limit(limit);
-            Ok::<_, Error>(newest.select(sessions::address).load(&mut conn).await?)
+            Ok::<_, Error>(newest.select(sessions::address).load(conn).await?)
         })
         .await?;
     found.into_iter().flatten().for_each(|address| ctx.sign_ins.remember(&address));

@@ -7,14 +7,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::QueryResult;
 use diesel::prelude::{ExpressionMethods, Insertable, QueryDsl};
 use diesel::sql_types::{BigInt, Bool, Bytea, Nullable, Text, Timestamptz};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::{TRIES, TRIES_FROM_ANYWHERE, TRIES_FROM_NETWORK, WINDOW, fold};
 use crate::clock;
 use crate::domain::address::{network, subject};
 use crate::domain::secrets::{hex, sha256};
-use crate::domain::{Context, Result};
+use crate::domain::{Context, Error, Result};
 use crate::schema::sign_in_failures;
 use crate::stores::postgres::text_enum;
 
@@ -117,49 +117,49 @@ impl Attempt {
     /// Records the attempt as pending, so that simultaneous attempts are all counted, or returns how long it must
     /// wait.
     pub async fn enter(&self, ctx: &Context, tenant: Uuid) -> Result<Entry> {
-        let mut conn = ctx.db.get().await?;
-        conn.transaction(async |conn| {
-            // Attempts on one account, then those of one network, count one after the other. The order prevents deadlocks.
-            for name in [hex(&self.email_hash[..16]), self.network.clone()] {
-                let lock = diesel::sql_query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))");
-                lock.bind::<Text, _>(format!("sign-in:{name}")).execute(conn).await?;
-            }
-            let counts = self.counts(conn).await?;
-            let refused = |scope| {
-                let oldest = match scope {
-                    Scope::Address => counts.oldest_of_address,
-                    Scope::Network => counts.oldest_of_network,
-                    Scope::Account => counts.oldest_of_account,
+        ctx.db
+            .transaction(async |conn| {
+                // Attempts on one account, then those of one network, count one after the other. The order prevents deadlocks.
+                for name in [hex(&self.email_hash[..16]), self.network.clone()] {
+                    let lock = diesel::sql_query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))");
+                    lock.bind::<Text, _>(format!("sign-in:{name}")).execute(conn).await?;
+                }
+                let counts = self.counts(conn).await?;
+                let refused = |scope| {
+                    let oldest = match scope {
+                        Scope::Address => counts.oldest_of_address,
+                        Scope::Network => counts.oldest_of_network,
+                        Scope::Account => counts.oldest_of_account,
+                    };
+                    let oldest = oldest.unwrap_or_else(clock::now);
+                    let wait = (oldest + window() - clock::now()).to_std().unwrap_or_default().max(Duration::from_secs(1));
+                    Ok(Entry::Refused { scope, wait })
                 };
-                let oldest = oldest.unwrap_or_else(clock::now);
-                let wait = (oldest + window() - clock::now()).to_std().unwrap_or_default().max(Duration::from_secs(1));
-                Ok(Entry::Refused { scope, wait })
-            };
-            if counts.wrong_of_address >= TRIES {
-                return refused(Scope::Address);
-            }
-            if counts.of_network >= TRIES_FROM_NETWORK && !counts.is_known_address {
-                return refused(Scope::Network);
-            }
-            if counts.of_account >= TRIES_FROM_ANYWHERE && !counts.is_known_address {
-                return refused(Scope::Account);
-            }
-            if counts.wrong_of_address + counts.pending_of_address >= TRIES {
-                return Ok(Entry::Full);
-            }
-            let row = NewRow {
-                id: self.id,
-                tenant_id: tenant,
-                email_hash: &self.email_hash,
-                address: &self.address,
-                network: &self.network,
-                state: AttemptState::Pending,
-            };
-            diesel::insert_into(sign_in_failures::table).values(row).execute(conn).await?;
-            Ok(Entry::Entered)
-        })
-        .await
-        .map_err(|error: diesel::result::Error| error.into())
+                if counts.wrong_of_address >= TRIES {
+                    return refused(Scope::Address);
+                }
+                if counts.of_network >= TRIES_FROM_NETWORK && !counts.is_known_address {
+                    return refused(Scope::Network);
+                }
+                if counts.of_account >= TRIES_FROM_ANYWHERE && !counts.is_known_address {
+                    return refused(Scope::Account);
+                }
+                if counts.wrong_of_address + counts.pending_of_address >= TRIES {
+                    return Ok(Entry::Full);
+                }
+                let row = NewRow {
+                    id: self.id,
+                    tenant_id: tenant,
+                    email_hash: &self.email_hash,
+                    address: &self.address,
+                    network: &self.network,
+                    state: AttemptState::Pending,
+                };
+                diesel::insert_into(sign_in_failures::table).values(row).execute(conn).await?;
+                Ok(Entry::Entered)
+            })
+            .await
+            .map_err(Error::from)
     }
 
     async fn counts(&self, conn: &mut AsyncPgConnection) -> QueryResult<Counts> {
@@ -189,16 +189,19 @@ impl Attempt {
 
     /// Whether this account was ever signed in to from this address.
     pub async fn is_known_address(&self, ctx: &Context) -> Result<bool> {
-        let mut conn = ctx.db.get().await?;
-        let found: KnownAddress = diesel::sql_query(
-            "SELECT EXISTS (SELECT FROM sessions s JOIN users u ON u.id = s.user_id
+        ctx.db
+            .run(async |conn| {
+                let found: KnownAddress = diesel::sql_query(
+                    "SELECT EXISTS (SELECT FROM sessions s JOIN users u ON u.id = s.user_id
                             WHERE fold_email(u.email) = $1 AND s.address = $2) AS is_known_address",
-        )
-        .bind::<Text, _>(&self.email)
-        .bind::<Text, _>(&self.address)
-        .get_result(&mut conn)
-        .await?;
-        Ok(found.is_known_address)
+                )
+                .bind::<Text, _>(&self.email)
+                .bind::<Text, _>(&self.address)
+                .get_result(conn)
+                .await?;
+                Ok(found.is_known_address)
+            })
+            .await
     }
 
     /// The password was correct, so the wrong passwords for this account from this address are deleted too.
@@ -222,9 +225,12 @@ impl Attempt {
 
 /// The password was never compared, so the attempt is not counted.
 pub(super) async fn withdraw(ctx: &Context, id: Uuid) -> Result<()> {
-    let mut conn = ctx.db.get().await?;
-    diesel::delete(sign_in_failures::table.find(id)).execute(&mut conn).await?;
-    Ok(())
+    ctx.db
+        .run(async |conn| {
+            diesel::delete(sign_in_failures::table.find(id)).execute(conn).await?;
+            Ok(())
+        })
+        .await
 }
 
 fn window() -> TimeDelta {

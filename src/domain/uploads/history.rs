@@ -110,8 +110,7 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
     let before = filter.cursor.as_deref().and_then(|cursor| cursor.parse::<Uuid>().ok());
     let first_page = before.is_none() && filter.state.is_none();
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let base = || {
                 let mut query =
                     files::table.filter(files::tenant_id.eq(actor.tenant)).order(files::id.desc()).select(Row::as_select()).into_boxed();
@@ -125,7 +124,7 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
                 query
             };
             let pending: Vec<Row> =
-                if first_page { base().filter(files::state.eq(FileState::Pending)).limit(PAGE).load(&mut conn).await? } else { Vec::new() };
+                if first_page { base().filter(files::state.eq(FileState::Pending)).limit(PAGE).load(conn).await? } else { Vec::new() };
             let mut finished = base().limit(PAGE + 1);
             finished = match filter.state {
                 Some(state) => finished.filter(files::state.eq(state)),
@@ -134,7 +133,7 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
             if let Some(before) = before {
                 finished = finished.filter(files::id.lt(before));
             }
-            let mut finished: Vec<Row> = finished.load(&mut conn).await?;
+            let mut finished: Vec<Row> = finished.load(conn).await?;
             let more = i64::try_from(finished.len()).is_ok_and(|found| found > PAGE);
             if more {
                 finished.pop();
@@ -147,7 +146,7 @@ pub async fn list(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<Page>
             )
             .bind::<SqlUuid, _>(actor.tenant)
             .bind::<Timestamptz, _>(midnight)
-            .get_result(&mut conn)
+            .get_result(conn)
             .await?;
             let files = |rows: Vec<Row>| rows.into_iter().map(|row| row.into_file(ctx)).collect();
             Ok(Page { pending: files(pending), finished: files(finished), next, today_files: today.files, today_bytes: today.bytes })
@@ -174,16 +173,15 @@ pub async fn batch(ctx: &Context, actor: &Actor, id: Uuid, from: i64) -> Result<
     let of_batch = || files::table.filter(files::tenant_id.eq(actor.tenant)).filter(files::batch_id.eq(id));
     let (rows, counts): (Vec<Row>, Vec<(FileState, i64)>) = ctx
         .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let page = of_batch()
                 .order((files::state.ne_all(FileState::NOT_STORED), files::id))
                 .offset(from)
                 .limit(BATCH_PAGE)
                 .select(Row::as_select());
-            let rows = page.load(&mut conn).await?;
+            let rows = page.load(conn).await?;
             let counts = of_batch().group_by(files::state).select((files::state, diesel::dsl::count_star()));
-            Ok::<_, Error>((rows, counts.load(&mut conn).await?))
+            Ok::<_, Error>((rows, counts.load(conn).await?))
         })
         .await?;
     if counts.is_empty() {

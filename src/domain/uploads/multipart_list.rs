@@ -139,8 +139,7 @@ impl Row {
 async fn rows(ctx: &Context, bucket: &BucketName, listed: &[s3::OpenUpload], others: bool) -> Result<Vec<Row>> {
     let ids: Vec<&str> = listed.iter().map(|upload| upload.upload_id.as_str()).filter(|id| !id.contains('\0')).collect();
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let pending = files::state.eq(FileState::Pending).and(files::s3_upload_id.is_not_null());
             let mut query = files::table
                 .filter(files::bucket.eq(bucket.as_str()))
@@ -151,7 +150,7 @@ async fn rows(ctx: &Context, bucket: &BucketName, listed: &[s3::OpenUpload], oth
             if others {
                 query = query.or_filter(files::bucket.eq(bucket.as_str()).and(pending));
             }
-            query.load(&mut conn).await.map_err(Error::from)
+            query.load(conn).await.map_err(Error::from)
         })
         .await
 }
@@ -234,8 +233,7 @@ async fn cancel_row(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Obj
     let why = format!("Aborted by {}.", actor.label);
     let (cancelled, publishing) = ctx
         .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let pending = || {
                 files::table
                     .filter(files::bucket.eq(bucket.as_str()))
@@ -244,12 +242,9 @@ async fn cancel_row(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Obj
                     .filter(files::state.eq(FileState::Pending))
             };
             let values = (files::state.eq(FileState::Failed), files::error.eq(&why), files::finished_at.eq(now), files::updated_at.eq(now));
-            let cancelled: Vec<Uuid> = diesel::update(pending().filter(files::publishing.eq(false)))
-                .set(values)
-                .returning(files::id)
-                .get_results(&mut conn)
-                .await?;
-            let publishing: i64 = pending().count().get_result(&mut conn).await?;
+            let cancelled: Vec<Uuid> =
+                diesel::update(pending().filter(files::publishing.eq(false))).set(values).returning(files::id).get_results(conn).await?;
+            let publishing: i64 = pending().count().get_result(conn).await?;
             Ok::<_, Error>((cancelled, publishing > 0))
         })
         .await?;

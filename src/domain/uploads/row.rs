@@ -7,7 +7,7 @@ use diesel::dsl::now;
 use diesel::prelude::{ExpressionMethods, Insertable, QueryDsl};
 use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel::upsert::DecoratableTarget;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -46,12 +46,7 @@ pub(super) struct Digest {
 
 /// Runs one statement on a pooled connection, within the deadline.
 pub(super) async fn execute(ctx: &Context, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> diesel::QueryResult<usize>) -> Result<usize> {
-    ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            Ok(work(&mut conn).await?)
-        })
-        .await
+    ctx.db.run(async |conn| Ok(work(conn).await?)).await
 }
 
 #[derive(Insertable)]
@@ -168,15 +163,10 @@ pub(super) async fn insert_rejected(ctx: &Context, actor: &Actor, target: &Targe
     let lease = Lease::new();
     let resource = audit::object(&target.bucket, &target.key);
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| {
-                insert(conn, actor, [(lease, target, Start::Rejected(failure))]).await?;
-                let detail = json!({ "reason": failure.why });
-                audit::record(conn, actor, failure.action, &resource, failure.outcome, detail).await
-            })
-            .await
-            .map_err(Error::from)
+        .transaction(async |conn| {
+            insert(conn, actor, [(lease, target, Start::Rejected(failure))]).await?;
+            let detail = json!({ "reason": failure.why });
+            audit::record(conn, actor, failure.action, &resource, failure.outcome, detail).await
         })
         .await?;
     today::changed(ctx, actor.tenant).await;
@@ -269,25 +259,20 @@ pub(super) async fn fail(ctx: &Context, actor: &Actor, lease: Lease, target: &Ta
     let resource = audit::object(&target.bucket, &target.key);
     let rows = ctx
         .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| {
-                let values = (
-                    files::state.eq(failure.state),
-                    files::publishing.eq(false),
-                    files::error.eq(&failure.why),
-                    files::finished_at.eq(now),
-                    files::updated_at.eq(now),
-                );
-                let rows = diesel::update(leased(lease)).set(values).execute(conn).await?;
-                if rows == 1 {
-                    let detail = json!({ "reason": failure.why });
-                    audit::record(conn, actor, failure.action, &resource, failure.outcome, detail).await?;
-                }
-                Ok(rows)
-            })
-            .await
-            .map_err(|error: diesel::result::Error| Error::from(error))
+        .transaction(async |conn| {
+            let values = (
+                files::state.eq(failure.state),
+                files::publishing.eq(false),
+                files::error.eq(&failure.why),
+                files::finished_at.eq(now),
+                files::updated_at.eq(now),
+            );
+            let rows = diesel::update(leased(lease)).set(values).execute(conn).await?;
+            if rows == 1 {
+                let detail = json!({ "reason": failure.why });
+                audit::record(conn, actor, failure.action, &resource, failure.outcome, detail).await?;
+            }
+            Ok(rows)
         })
         .await?;
     if rows == 1 {

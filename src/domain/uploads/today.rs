@@ -52,8 +52,7 @@ fn key(tenant: Uuid, midnight: DateTime<Utc>) -> Key {
 
 async fn query(ctx: &Context, tenant: Uuid, midnight: DateTime<Utc>) -> Result<Vec<Hour>> {
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             diesel::sql_query(
                 "SELECT extract(hour FROM created_at AT TIME ZONE 'UTC')::int AS hour, state = 'failed' AS failed,
                         count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes
@@ -61,7 +60,7 @@ async fn query(ctx: &Context, tenant: Uuid, midnight: DateTime<Utc>) -> Result<V
             )
             .bind::<SqlUuid, _>(tenant)
             .bind::<Timestamptz, _>(midnight)
-            .load(&mut conn)
+            .load(conn)
             .await
             .map_err(Error::from)
         })

@@ -31,13 +31,7 @@ impl SmallFile {
 pub(in crate::domain::uploads) async fn store(ctx: &Context, actor: &Actor, files: Vec<SmallFile>) -> Vec<Result<File>> {
     let leases: Vec<Lease> = files.iter().map(|_| Lease::new()).collect();
     let rows = || files.iter().zip(&leases).map(|(file, lease)| (*lease, &file.target, Start::Received(&file.digest)));
-    let inserted = ctx
-        .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            row::insert(&mut conn, actor, rows()).await.map_err(Error::from)
-        })
-        .await;
+    let inserted = ctx.db.run(async |conn| row::insert(conn, actor, rows()).await.map_err(Error::from)).await;
     let claimed_at = Instant::now();
     let claimed = match inserted.and_then(|ids| crash_point("batch::rows_written").map(|()| ids)) {
         Ok(ids) => ids,

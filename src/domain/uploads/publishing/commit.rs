@@ -2,7 +2,7 @@
 
 use diesel::prelude::{ExpressionMethods, QueryDsl};
 use diesel::sql_types::{Array, Nullable, Text, Uuid as SqlUuid};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use crate::domain::secrets::hex;
 use crate::domain::uploads::attempt::Attempt;
 use crate::domain::uploads::row::Digest;
 use crate::domain::uploads::today;
-use crate::domain::{Context, Error, Result};
+use crate::domain::{Context, Result};
 use crate::schema::files;
 use crate::stores::s3::StoredObject;
 
@@ -29,13 +29,7 @@ pub(in crate::domain::uploads) struct StoredFile {
 /// one actor and one bucket.
 pub(in crate::domain::uploads) async fn commit(files: &[StoredFile]) -> Result<Vec<Uuid>> {
     let Some(StoredFile { attempt: Attempt { ctx, actor, .. }, .. }) = files.first() else { return Ok(Vec::new()) };
-    let ids = ctx
-        .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| update_rows(conn, actor, files).await).await.map_err(Error::from)
-        })
-        .await?;
+    let ids = ctx.db.transaction(async |conn| update_rows(conn, actor, files).await).await?;
     for file in files.iter().filter(|file| ids.contains(&file.attempt.lease.file)) {
         ctx.transfer_counters.stored(file.digest.size);
     }
@@ -85,9 +79,8 @@ pub(in crate::domain::uploads) async fn is_committed(ctx: &Context, file: Uuid, 
     let states = [FileState::Ready, FileState::Superseded];
     let committed = files::table.find(file).filter(files::state.eq_any(states)).filter(files::etag.eq(etag)).count();
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            let found: i64 = committed.get_result(&mut conn).await?;
+        .run(async |conn| {
+            let found: i64 = committed.get_result(conn).await?;
             Ok(found == 1)
         })
         .await

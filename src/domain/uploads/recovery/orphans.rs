@@ -29,7 +29,7 @@ struct OwnershipRow {
 /// Aborts orphans in every bucket that has rows; returns their number.
 pub(in crate::domain::uploads) async fn sweep(ctx: &Context) -> Result<usize> {
     let mut aborted = 0;
-    for bucket in ctx.db.within(buckets(ctx)).await? {
+    for bucket in buckets(ctx).await? {
         // A bucket that was deleted or cannot be listed does not affect the others.
         match sweep_bucket(ctx, &bucket).await {
             Ok(count) => aborted += count,
@@ -46,7 +46,7 @@ async fn sweep_bucket(ctx: &Context, bucket: &str) -> Result<usize> {
         let page = ctx.s3.list_multipart(bucket, None, marker.as_ref(), PAGE).await?;
         for upload in page.uploads {
             let Some(began) = upload.initiated.filter(|began| *began < before) else { continue };
-            if ctx.db.within(is_ours(ctx, bucket, &upload, began)).await? && is_empty(ctx, bucket, &upload).await? {
+            if is_ours(ctx, bucket, &upload, began).await? && is_empty(ctx, bucket, &upload).await? {
                 ctx.s3.abort_multipart(bucket, &upload.key, &upload.upload_id).await?;
                 log::warn!("aborted the empty multipart upload of {bucket} {:?} created at {began}", upload.key);
                 aborted += 1;
@@ -68,8 +68,7 @@ async fn is_ours(ctx: &Context, bucket: &str, upload: &OpenUpload, began: DateTi
     if upload.key.contains('\0') {
         return Ok(false);
     }
-    let mut conn = ctx.db.get().await?;
-    let ownership: OwnershipRow = diesel::sql_query(
+    let query = diesel::sql_query(
         "SELECT count(*) FILTER (WHERE s3_upload_id = $4) = 0
                 AND count(*) FILTER (WHERE created_at <= $3 + interval '1 minute'
                                            AND (state = 'pending' OR finished_at >= $3 - interval '1 minute')) > 0 AS ours
@@ -78,25 +77,27 @@ async fn is_ours(ctx: &Context, bucket: &str, upload: &OpenUpload, began: DateTi
     .bind::<Text, _>(bucket)
     .bind::<Text, _>(&upload.key)
     .bind::<Timestamptz, _>(began)
-    .bind::<Text, _>(&upload.upload_id)
-    .get_result(&mut conn)
-    .await?;
+    .bind::<Text, _>(&upload.upload_id);
+    let ownership: OwnershipRow = ctx.db.run(async |conn| query.get_result(conn).await.map_err(Error::from)).await?;
     Ok(ownership.ours)
 }
 
 /// Steps from name to name through the index: there are many rows and few buckets.
 async fn buckets(ctx: &Context) -> Result<Vec<String>> {
-    let mut conn = ctx.db.get().await?;
-    let found: Vec<Bucket> = diesel::sql_query(
-        "WITH RECURSIVE found AS (
+    ctx.db
+        .run(async |conn| {
+            let found: Vec<Bucket> = diesel::sql_query(
+                "WITH RECURSIVE found AS (
              (SELECT bucket FROM files ORDER BY bucket LIMIT 1)
              UNION ALL
              SELECT (SELECT files.bucket FROM files WHERE files.bucket > found.bucket ORDER BY files.bucket LIMIT 1)
              FROM found WHERE found.bucket IS NOT NULL)
          SELECT bucket FROM found WHERE bucket IS NOT NULL",
-    )
-    .load(&mut conn)
-    .await
-    .map_err(Error::from)?;
-    Ok(found.into_iter().map(|found| found.bucket).collect())
+            )
+            .load(conn)
+            .await
+            .map_err(Error::from)?;
+            Ok(found.into_iter().map(|found| found.bucket).collect())
+        })
+        .await
 }

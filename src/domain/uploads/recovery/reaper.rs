@@ -86,7 +86,7 @@ pub async fn run(ctx: Context) {
 
 /// Settles expired attempts and returns their number. Safe to run on several replicas at once.
 pub async fn pass(ctx: &Context) -> Result<usize> {
-    let expired = ctx.db.within(claim(ctx)).await?;
+    let expired = claim(ctx).await?;
     let mut settled = 0;
     for row in expired {
         let id = row.id;
@@ -96,7 +96,7 @@ pub async fn pass(ctx: &Context) -> Result<usize> {
             Err(error) => log::warn!("the upload {id} was not settled: {error}"),
         }
     }
-    if let Err(error) = ctx.db.within(delete_part_records(ctx)).await {
+    if let Err(error) = delete_part_records(ctx).await {
         log::warn!("part records of ended uploads could not be deleted: {error}");
     }
     Ok(settled)
@@ -104,37 +104,43 @@ pub async fn pass(ctx: &Context) -> Result<usize> {
 
 /// Deletes the part records of ended uploads.
 async fn delete_part_records(ctx: &Context) -> Result<()> {
-    let mut conn = ctx.db.get().await?;
-    let deletion = diesel::sql_query(
-        "DELETE FROM upload_parts WHERE id IN
+    ctx.db
+        .run(async |conn| {
+            let deletion = diesel::sql_query(
+                "DELETE FROM upload_parts WHERE id IN
              (SELECT p.id FROM upload_parts p JOIN files f ON f.id = p.file_id WHERE f.state <> 'pending'
               LIMIT 1000 FOR UPDATE OF p SKIP LOCKED)",
-    );
-    deletion.execute(&mut conn).await?;
-    Ok(())
+            );
+            deletion.execute(conn).await?;
+            Ok(())
+        })
+        .await
 }
 
 /// Gives each expired attempt a new lease, so that its previous holder can no longer write.
 async fn claim(ctx: &Context) -> Result<Vec<Expired>> {
-    let mut conn = ctx.db.get().await?;
-    let seconds = i64::try_from(ctx.config.upload.lease.as_secs()).unwrap_or(900);
-    let keep = i64::try_from(ctx.config.upload.keep.as_secs()).unwrap_or(604_800);
-    // Resumable uploads are kept longer, unless they expired while being published.
-    let claimed = diesel::sql_query(
-        "UPDATE files SET lease = gen_random_uuid(), heartbeat_at = now(), updated_at = now()
+    ctx.db
+        .run(async |conn| {
+            let seconds = i64::try_from(ctx.config.upload.lease.as_secs()).unwrap_or(900);
+            let keep = i64::try_from(ctx.config.upload.keep.as_secs()).unwrap_or(604_800);
+            // Resumable uploads are kept longer, unless they expired while being published.
+            let claimed = diesel::sql_query(
+                "UPDATE files SET lease = gen_random_uuid(), heartbeat_at = now(), updated_at = now()
          WHERE id IN (SELECT id FROM files
                       WHERE state = 'pending' AND heartbeat_at < now() - $1 * interval '1 second'
                             AND (fingerprint IS NULL OR publishing OR heartbeat_at < now() - $3 * interval '1 second')
                       ORDER BY heartbeat_at LIMIT $2 FOR UPDATE SKIP LOCKED)
          RETURNING id, tenant_id, lease, batch_id, bucket, object_key, name, content_type, overwrite, s3_upload_id, sha256,
                    uploaded_by, uploaded_by_label, fingerprint IS NOT NULL AND publishing AS stays_open",
-    )
-    .bind::<BigInt, _>(seconds)
-    .bind::<BigInt, _>(i64::try_from(BATCH).unwrap_or(i64::MAX))
-    .bind::<BigInt, _>(keep)
-    .load(&mut conn)
-    .await;
-    claimed.map_err(Error::from)
+            )
+            .bind::<BigInt, _>(seconds)
+            .bind::<BigInt, _>(i64::try_from(BATCH).unwrap_or(i64::MAX))
+            .bind::<BigInt, _>(keep)
+            .load(conn)
+            .await;
+            claimed.map_err(Error::from)
+        })
+        .await
 }
 
 async fn settle(ctx: &Context, expired: Expired) -> Result<()> {

@@ -4,7 +4,7 @@ use diesel::dsl::now;
 use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, OptionalExtension, PgExpressionMethods, QueryDsl};
 use diesel::sql_types::{Bool, Uuid as SqlUuid};
 use diesel::{Queryable, Selectable, SelectableHelper};
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::{Resumable, StoredPart};
@@ -82,13 +82,7 @@ pub(super) async fn find(ctx: &Context, actor: &Actor, bucket: &str, id: Uuid) -
         .filter(files::uploaded_by.is_not_distinct_from(actor.id))
         .filter(files::fingerprint.is_not_null())
         .select(Row::as_select());
-    let found = ctx
-        .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            own.first(&mut conn).await.optional().map_err(Error::from)
-        })
-        .await?;
+    let found = ctx.db.run(async |conn| own.first(conn).await.optional().map_err(Error::from)).await?;
     found.ok_or_else(|| Error::NotFound("Upload not found among your uploads.".into()))
 }
 
@@ -100,12 +94,7 @@ pub(super) async fn find_pending(ctx: &Context, actor: &Actor, bucket: &str, key
         .filter(files::uploaded_by.is_not_distinct_from(actor.id))
         .filter(files::state.eq(FileState::Pending).and(files::fingerprint.is_not_null()))
         .select(Row::as_select());
-    ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            pending.first(&mut conn).await.optional().map_err(Error::from)
-        })
-        .await
+    ctx.db.run(async |conn| pending.first(conn).await.optional().map_err(Error::from)).await
 }
 
 /// Inserts a row; `false` if another tab was faster.
@@ -150,11 +139,10 @@ type PartRow = (i32, i64, Vec<u8>, String, String);
 pub(super) async fn parts(ctx: &Context, id: Uuid) -> Result<Vec<(StoredPart, PartReceipt)>> {
     let rows: Vec<PartRow> = ctx
         .db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
+        .run(async |conn| {
             let columns = (upload_parts::number, upload_parts::size, upload_parts::sha256, upload_parts::etag, upload_parts::crc32);
             let query = upload_parts::table.filter(upload_parts::file_id.eq(id)).order(upload_parts::number).select(columns);
-            query.load(&mut conn).await.map_err(Error::from)
+            query.load(conn).await.map_err(Error::from)
         })
         .await?;
     let parts = rows.into_iter().map(|(number, size, sha256, etag, crc32)| {
@@ -190,19 +178,15 @@ pub(super) async fn record_part(
         upload_parts::crc32.eq(&receipt.crc32),
     );
     ctx.db
-        .within(async {
-            let mut conn = ctx.db.get().await?;
-            conn.transaction(async |conn| {
-                if diesel::update(next).set(progress).execute(conn).await? == 0 {
-                    return Ok(false);
-                }
-                diesel::insert_into(upload_parts::table).values(row).execute(conn).await?;
-                Ok(true)
-            })
-            .await
-            .map_err(|error: diesel::result::Error| error.into())
+        .transaction(async |conn| {
+            if diesel::update(next).set(progress).execute(conn).await? == 0 {
+                return Ok(false);
+            }
+            diesel::insert_into(upload_parts::table).values(row).execute(conn).await?;
+            Ok(true)
         })
         .await
+        .map_err(Error::from)
 }
 
 /// A new lease for completing or cancelling the upload. Busy while it is being published.
