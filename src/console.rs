@@ -6,8 +6,8 @@ pub mod pages;
 mod samples;
 pub mod view;
 
+pub use http::route::{Access, Route};
 pub(crate) use http::routes::routes;
-pub use http::routes::{Access, Route};
 use pages::{
     audit, batch, bucket, buckets, cache, deletions, download, health, object, overview, receive, resumable, sessions, settings, setup,
     theme, unfinished, uploads, users,

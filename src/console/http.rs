@@ -11,6 +11,7 @@ mod origin;
 pub mod query;
 pub mod request;
 pub mod request_middleware;
+pub mod route;
 pub mod routes;
 pub mod session;
 pub mod static_files;

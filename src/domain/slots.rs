@@ -79,7 +79,7 @@ impl Slots {
         self.take(&[(Holder::Person(actor.id), max_each)])
     }
 
-    /// Whether all slots are taken, whoever holds them.
+    /// Whether all slots are taken.
     pub fn is_full(&self) -> bool {
         self.count() >= self.0.max
     }

@@ -31,12 +31,7 @@ fn cycle(graph: &Graph) -> Option<Vec<String>> {
     graph.keys().find_map(|start| visit(graph, start, &mut Vec::new(), &mut without_cycle))
 }
 
-fn visit<'a>(
-    graph: &'a Graph,
-    module: &'a str,
-    trail: &mut Vec<&'a str>,
-    without_cycle: &mut BTreeSet<&'a str>,
-) -> Option<Vec<String>> {
+fn visit<'a>(graph: &'a Graph, module: &'a str, trail: &mut Vec<&'a str>, without_cycle: &mut BTreeSet<&'a str>) -> Option<Vec<String>> {
     if let Some(at) = trail.iter().position(|visited| *visited == module) {
         return Some(trail[at..].iter().chain([&module]).map(|name| (*name).to_owned()).collect());
     }

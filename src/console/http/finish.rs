@@ -8,7 +8,7 @@ use actix_web::middleware::Next;
 use actix_web::{HttpMessage, web};
 
 use super::error::{self, Error, RefusalReason};
-use super::routes::Route;
+use super::route::Route;
 use super::{compression, limit, request};
 use crate::console::view::layout::Flash;
 use crate::domain::Context;

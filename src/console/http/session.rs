@@ -9,7 +9,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 
 use super::error::{Error, Result};
-use super::routes::{Access, Route};
+use super::route::{Access, Route};
 use crate::config::Config;
 use crate::console::http::{limit, request};
 use crate::console::view::layout::{Flash, Frame, Layout, Person, Section};
