@@ -5,6 +5,7 @@ pub mod badge;
 pub mod breadcrumbs;
 pub mod charts;
 pub mod cursor_history;
+pub mod escape;
 pub mod events;
 pub mod filetype;
 pub mod filters;

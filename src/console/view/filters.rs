@@ -4,6 +4,7 @@ use askama::filters::Safe;
 use askama::{Result, Values};
 use chrono::{DateTime, Utc};
 
+use super::escape::escape;
 use super::units::{ago_text, clock_text, count_text, latency_text, memory_text, size_parts, size_text};
 use crate::clock;
 use crate::console::view::{assets, filetype, icons, name_markup};
@@ -60,22 +61,6 @@ impl<T: Milliseconds> Milliseconds for &T {
     fn milliseconds(&self) -> f64 {
         (**self).milliseconds()
     }
-}
-
-/// Text for HTML bodies and quoted attributes.
-pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 fn time(at: DateTime<Utc>, text: &str) -> Safe<String> {

@@ -1,7 +1,7 @@
 //! Markup for file names. Control characters, leading and trailing spaces and bidirectional overrides are shown as
 //! chips, so that no name can be mistaken for another.
 
-use super::filters::escape;
+use super::escape::escape;
 
 /// Longer names are truncated in the middle in tables.
 const MAX_LENGTH: usize = 34;
