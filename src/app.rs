@@ -2,6 +2,7 @@
 
 mod background;
 mod connections;
+mod schedule;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

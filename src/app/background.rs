@@ -1,13 +1,14 @@
-//! Background tasks: migrations, the first admin, configured buckets, cache warming, health checks, and the reaper.
+//! What happens at the start: migrations, the first admin, configured buckets, cache warming, health checks; then the schedule.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::SetOnce;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::AbortHandle;
 
-use crate::domain::{Context, abilities, buckets, cache, health, objects, overview, redis_metrics, setup, sign_in, signing, uploads};
+use super::schedule::{self, Start};
+use crate::domain::{Context, buckets, health, overview, setup, sign_in, signing};
 use crate::ready::Ready;
 use crate::stores::postgres;
 
@@ -22,43 +23,33 @@ impl SetupLink {
     }
 }
 
+/// Starts the checks, the preparation of database and store, and the [`schedule`].
 pub(super) fn start(ctx: &Context, ready: &Ready, setup: &SetupLink, address: SocketAddr) -> Vec<AbortHandle> {
     health::start(ctx);
-    let for_sampler = ctx.clone();
-    let sampler = run_forever("sampling Redis metrics", move || redis_metrics::run(for_sampler.clone()));
-    let for_warmth = setup.clone();
-    let (for_database, ready, setup) = (ctx.clone(), ready.clone(), setup.clone());
+    let for_tasks = ctx.clone();
+    let immediately = async move { schedule::run(&for_tasks, Start::Immediately).await };
+    let (for_database, ready, prepared) = (ctx.clone(), ready.clone(), setup.clone());
     let database = async move {
-        prepare_database(&for_database, &ready, &setup, address).await;
-        let (for_uploads, for_deletions, for_health) = (for_database.clone(), for_database.clone(), for_database);
-        tokio::join!(
-            run_forever("settling uploads", move || uploads::reaper::run(for_uploads.clone())),
-            run_forever("settling deletions", move || objects::deletions::run(for_deletions.clone())),
-            run_forever("writing the health history", move || health::keep(for_health.clone())),
-        );
+        prepare_database(&for_database, &ready, &prepared, address).await;
+        schedule::run(&for_database, Start::WithDatabase).await;
     };
-    let (for_store, prepared) = (ctx.clone(), for_warmth);
+    let (for_store, prepared) = (ctx.clone(), setup.clone());
     let store = async move {
-        // Without the key, information from other replicas is not trusted. Before the first migration there is no
-        // key.
-        if let Err(error) = signing::load(&for_store).await {
-            log::debug!("the signing key is not available yet: {error}");
-        }
-        buckets::ensure_configured(for_store.clone()).await;
-        prepared.wait().await;
-        overview::warm(&for_store).await;
-        abilities::keep_fresh(for_store).await;
+        prepare_store(&for_store, &prepared).await;
+        schedule::run(&for_store, Start::WithStore).await;
     };
-    let for_totals = ctx.clone();
-    let totals = async move { run_forever("adding up cache statistics", move || cache::keep_totals(for_totals.clone())).await };
-    let for_downloads = ctx.clone();
-    let downloads = async move {
-        run_forever("closing the store connections of slow downloads", move || objects::park_slow_downloads(for_downloads.clone())).await;
-    };
-    let spawn = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| tokio::spawn(work).abort_handle();
-    [Box::pin(database) as _, Box::pin(store) as _, Box::pin(sampler) as _, Box::pin(totals) as _, Box::pin(downloads) as _]
-        .map(spawn)
-        .into()
+    [tokio::spawn(immediately), tokio::spawn(database), tokio::spawn(store)].map(|task| task.abort_handle()).into()
+}
+
+/// Creates the configured buckets, and fills the cache of the overview once the database is ready.
+async fn prepare_store(ctx: &Context, prepared: &SetupLink) {
+    // Without the key, information from other replicas is not trusted. Before the first migration there is no key.
+    if let Err(error) = signing::load(ctx).await {
+        log::debug!("the signing key is not available yet: {error}");
+    }
+    buckets::ensure_configured(ctx.clone()).await;
+    prepared.wait().await;
+    overview::warm(ctx).await;
 }
 
 /// Migrates and ensures the first admin. Retries until Postgres responds, so that Larder may start before it. Ready
@@ -97,17 +88,4 @@ async fn prepare_once(ctx: &Context, address: SocketAddr) -> anyhow::Result<Opti
     let link = format!("{base}/setup?token={token}");
     log::warn!("Larder has no users yet. Create the first admin at {link}");
     Ok(Some(link))
-}
-
-/// Restarts the task after a panic: one bad row must not stop the settling of all others.
-async fn run_forever<W: Future<Output = ()> + Send + 'static>(what: &str, work: impl Fn() -> W) {
-    loop {
-        // Aborted together with this future.
-        let mut running = JoinSet::new();
-        running.spawn(work());
-        if let Some(Err(error)) = running.join_next().await {
-            log::error!("{what} failed and is restarted: {error}");
-        }
-        tokio::time::sleep(Duration::from_secs(5)).await;
-    }
 }

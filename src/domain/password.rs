@@ -1,4 +1,4 @@
-//! Passwords: argon2id on blocking threads, a few at a time, with OWASP parameters (19 MiB, 2 passes).
+//! Passwords: argon2id on threads of low priority, a few at a time, with OWASP parameters (19 MiB, 2 passes).
 
 mod argon2id;
 
@@ -23,6 +23,9 @@ static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     Slots { known: Semaphore::new(cores.div_ceil(2)), unknown: Semaphore::new((cores / 2).max(1)) }
 });
+
+/// The priority of threads that hash; on Linux, threads have one each.
+const NICE: i32 = 10;
 
 /// How long a hash waits for a core.
 const SLOT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -89,7 +92,14 @@ async fn run_blocking<T: Send + 'static>(slots: &Semaphore, work: impl FnOnce() 
     let busy = || Error::Busy { why: "Too many people are signing in. Try again in a few seconds.".into(), retry_after: SLOT_TIMEOUT };
     let slot = tokio::time::timeout(SLOT_TIMEOUT, slots.acquire()).await;
     let _slot = slot.map_err(|_| busy())?.map_err(|_| busy())?;
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("hashing was aborted: {error}")))
+    let (done, hashed) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("password".into()).spawn(move || {
+        // A hash takes a core for some 20 ms. Pages of other people go first.
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+        let _ = done.send(work());
+    });
+    thread.map_err(|error| Error::Internal(format!("no thread for hashing: {error}")))?;
+    hashed.await.map_err(|error| Error::Internal(format!("hashing was aborted: {error}")))
 }
 
 #[cfg(test)]
