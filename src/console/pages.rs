@@ -49,20 +49,17 @@ pub(super) trait RefusedPage: Template {
     fn why(&self) -> &str;
 }
 
-macro_rules! refused_pages {
-    ($($page:path)*) => {$(
-        impl RefusedPage for $page {
+/// For pages with a [`Refusal`] in the field `refusal`.
+macro_rules! refused_page {
+    ($page:ident) => {
+        impl $crate::console::pages::RefusedPage for $page {
             fn why(&self) -> &str {
                 &self.refusal.why
             }
         }
-    )*};
+    };
 }
-
-refused_pages! {
-    audit::IndexPage bucket::ShowPage buckets::IndexPage cache::key::ShowPage cache::keys::IndexPage cache::scans::ShowPage
-    deletions::ConfirmPage object::ShowPage settings::ShowPage setup::NewPage uploads::IndexPage
-}
+use refused_page;
 
 /// The same page again, with the user's input.
 pub(super) fn refused(status: StatusCode, page: &impl RefusedPage) -> Result<HttpResponse> {

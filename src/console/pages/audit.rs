@@ -12,6 +12,7 @@ use crate::clock;
 use crate::console::http::error::Result;
 use crate::console::http::query::Query;
 use crate::console::http::session::Admin;
+use crate::console::pages::refused_page;
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::{filters, paths};
 use crate::domain::Context;
@@ -30,6 +31,8 @@ pub struct IndexPage {
     pub csv_url: String,
     pub refusal: Refusal,
 }
+
+refused_page!(IndexPage);
 
 impl IndexPage {
     fn is_filtered(&self) -> bool {

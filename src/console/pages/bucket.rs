@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::console::http::error::Result;
 use crate::console::http::query::{Bucket, Query};
 use crate::console::http::session::{SignedIn, Viewer, see_other};
+use crate::console::pages::refused_page;
 use crate::console::view::breadcrumbs;
 use crate::console::view::cursor_history::{self, CursorHistory, PageCursor};
 use crate::console::view::layout::{Layout, Section};
@@ -43,6 +44,8 @@ pub struct ShowPage {
     pub new_folder: String,
     pub refusal: Refusal,
 }
+
+refused_page!(ShowPage);
 
 /// The folder and the position in its listing.
 #[derive(Clone, Debug, Default)]

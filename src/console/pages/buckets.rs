@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::console::http::error::Result;
 use crate::console::http::query::{Form, Query};
 use crate::console::http::session::{Admin, SignedIn, Viewer};
+use crate::console::pages::refused_page;
 use crate::console::view::badge::versioning_label;
 use crate::console::view::layout::{Flash, Layout, Section};
 use crate::console::view::{filters, paths};
@@ -35,6 +36,8 @@ pub struct IndexPage {
     pub name: String,
     pub refusal: Refusal,
 }
+
+refused_page!(IndexPage);
 
 pub struct Row {
     pub bucket: Bucket,

@@ -13,6 +13,7 @@ use crate::console::http::body::BULK;
 use crate::console::http::error::{Error, Result};
 use crate::console::http::query::{Bucket, Form, Query};
 use crate::console::http::session::{Editor, SignedIn, see_other};
+use crate::console::pages::refused_page;
 use crate::console::view::breadcrumbs::{self, Crumb};
 use crate::console::view::layout::{Flash, Layout, Section};
 use crate::console::view::{filters, name_markup, paths, units};
@@ -35,6 +36,8 @@ pub struct ConfirmPage {
     pub typed: String,
     pub refusal: Refusal,
 }
+
+refused_page!(ConfirmPage);
 
 impl ConfirmPage {
     pub fn needs_name(&self) -> bool {

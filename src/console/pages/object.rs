@@ -17,6 +17,7 @@ use crate::console::http::compression;
 use crate::console::http::error::{Error, Result};
 use crate::console::http::query::{self, Bucket, Query};
 use crate::console::http::session::{SignedIn, Viewer};
+use crate::console::pages::refused_page;
 use crate::console::view::breadcrumbs::{self, Crumb};
 use crate::console::view::events::EventSummary;
 use crate::console::view::layout::{Layout, Section};
@@ -46,6 +47,8 @@ pub struct ShowPage {
     pub events: Option<Vec<EventSummary>>,
     pub refusal: Refusal,
 }
+
+refused_page!(ShowPage);
 
 impl ShowPage {
     pub fn name(&self) -> &str {

@@ -12,6 +12,7 @@ use super::{Refusal, ok, refused};
 use crate::console::http::error::Result;
 use crate::console::http::query::{Bucket, Form};
 use crate::console::http::session::{Admin, Editor, SignedIn, Viewer};
+use crate::console::pages::refused_page;
 use crate::console::view::badge::versioning_label;
 use crate::console::view::breadcrumbs;
 use crate::console::view::layout::{Flash, Layout, Section};
@@ -30,6 +31,8 @@ pub struct ShowPage {
     pub typed: String,
     pub refusal: Refusal,
 }
+
+refused_page!(ShowPage);
 
 impl ShowPage {
     fn versioning(&self) -> &'static str {

@@ -8,6 +8,7 @@ use super::{Refusal, ok, unprocessable};
 use crate::console::http::error::{Error, Result};
 use crate::console::http::query::{Form, Query};
 use crate::console::http::session::Visitor;
+use crate::console::pages::refused_page;
 use crate::console::view::filters;
 use crate::console::view::layout::{Flash, Layout, Section};
 use crate::domain::setup::{self, FirstUser};
@@ -22,6 +23,8 @@ pub struct NewPage {
     pub name: String,
     pub refusal: Refusal,
 }
+
+refused_page!(NewPage);
 
 #[derive(Deserialize)]
 pub struct NewQuery {

@@ -10,6 +10,7 @@ use super::{Refusal, ok};
 use crate::console::http::error::Result;
 use crate::console::http::query::Query;
 use crate::console::http::session::{Editor, Viewer};
+use crate::console::pages::refused_page;
 use crate::console::view::breadcrumbs::Crumb;
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::upload_row::UploadRow;
@@ -44,6 +45,8 @@ pub struct IndexPage {
     pub first_url: Option<String>,
     pub refusal: Refusal,
 }
+
+refused_page!(IndexPage);
 
 impl IndexPage {
     fn is_filtered(&self) -> bool {

@@ -13,6 +13,7 @@ use crate::console::http::body::BULK;
 use crate::console::http::error::{Error, Result};
 use crate::console::http::query::{Form, Query};
 use crate::console::http::session::{Admin, SignedIn};
+use crate::console::pages::refused_page;
 use crate::console::pages::{Refusal, ok, unprocessable};
 use crate::console::view::layout::{Flash, Layout, Section};
 use crate::console::view::{filters, paths};
@@ -30,6 +31,8 @@ pub struct ShowPage {
     pub typed: (String, String),
     pub cost: Cost,
 }
+
+refused_page!(ShowPage);
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]

@@ -8,6 +8,7 @@ use super::{Tab, Tabs, cost_text, tab_layout};
 use crate::console::http::error::Result;
 use crate::console::http::query::Query;
 use crate::console::http::session::Admin;
+use crate::console::pages::refused_page;
 use crate::console::pages::{Refusal, ok, unprocessable};
 use crate::console::view::layout::Layout;
 use crate::console::view::{filters, paths, units};
@@ -25,6 +26,8 @@ pub struct IndexPage {
     pub found: Option<SearchPage>,
     pub cost: Cost,
 }
+
+refused_page!(IndexPage);
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]

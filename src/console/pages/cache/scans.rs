@@ -11,6 +11,7 @@ use super::{Tab, Tabs, parents, tab_layout};
 use crate::console::http::error::{Error, Result};
 use crate::console::http::query::Form;
 use crate::console::http::session::{Admin, see_other};
+use crate::console::pages::refused_page;
 use crate::console::pages::{Refusal, ok, unprocessable};
 use crate::console::view::badge::Badge;
 use crate::console::view::layout::{Flash, Layout, Section};
@@ -26,6 +27,8 @@ pub struct ShowPage {
     pub typed: String,
     pub refusal: Refusal,
 }
+
+refused_page!(ShowPage);
 
 impl ShowPage {
     fn share(&self) -> f64 {
