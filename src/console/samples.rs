@@ -4,13 +4,14 @@
 mod cache;
 mod data;
 mod health;
+mod upload_pages;
 
 use askama::Template;
 use uuid::Uuid;
 
-use data::{HOSTILE, bucket, config, events, files, key, layout, listing, noon, open_uploads, probed, refusal};
+use data::{HOSTILE, bucket, config, events, key, layout, listing, noon, probed, refusal};
 
-use super::pages::{audit, batch, bucket, buckets, deletions, object, overview, sessions, settings, setup, unfinished, uploads, users};
+use super::pages::{audit, bucket, buckets, deletions, object, overview, sessions, settings, setup, users};
 use super::view::fragment::Fragment;
 use crate::domain::actor::Role;
 use crate::domain::buckets::{Bucket, BucketList, BucketStats, Settings, Versioning};
@@ -18,10 +19,6 @@ use crate::domain::names::BucketName;
 use crate::domain::objects::{DeleteOutcome, Listing, Object, ObjectToDelete, Origin, SharedLink};
 use crate::domain::overview::{Overview, Stored};
 use crate::domain::preview::{MediaKind, Preview};
-use crate::domain::uploads::Batch;
-use crate::domain::uploads::multipart_list::OpenMarker;
-use crate::domain::uploads::multipart_list::Unfinished;
-use crate::domain::uploads::{File, Page};
 use crate::domain::users::User;
 
 fn listed(listing: Listing, place: bucket::Location) -> String {
@@ -135,51 +132,6 @@ fn deletion_pages() -> Vec<(&'static str, String)> {
     ]
 }
 
-fn unfinished_pages() -> Vec<(&'static str, String)> {
-    let layout = || layout("Unfinished uploads", Some(Role::Editor));
-    let page = |uploads, next, incomplete, first| {
-        let found = Unfinished { uploads, next, incomplete };
-        unfinished::IndexPage::of(layout(), bucket(), found, first).render().unwrap()
-    };
-    let marker = OpenMarker { key: Some(HOSTILE.into()), upload_id: Some(HOSTILE.into()) };
-    let row = unfinished::Row { open: open_uploads().remove(0) };
-    vec![
-        ("unfinished", page(open_uploads(), Some(marker), Some("The list may be incomplete."), true)),
-        ("unfinished-empty", page(Vec::new(), None, None, true)),
-        ("unfinished-last", page(Vec::new(), None, None, false)),
-        ("unfinished-confirm", unfinished::ConfirmPage { layout: layout(), bucket: bucket(), row }.render().unwrap()),
-    ]
-}
-
-fn upload_pages() -> Vec<(&'static str, String)> {
-    let page = |files: Vec<File>| Page { pending: files.clone(), finished: files, next: Some("1".into()), today_files: 1, today_bytes: 5 };
-    let editor = || layout("Uploads", Some(Role::Editor));
-    let new = |bucket| uploads::NewPage {
-        layout: editor(),
-        buckets: vec!["sme-files".into()],
-        bucket,
-        prefix: HOSTILE.into(),
-        overwrite: true,
-        max_size: 5_000_000_000_000,
-        keep_days: 7,
-    };
-    vec![
-        ("uploads", uploads::index_page(editor(), uploads::IndexQuery::default(), page(files())).render().unwrap()),
-        (
-            "uploads-empty",
-            uploads::index_page(editor(), uploads::IndexQuery::default(), Page { next: None, ..page(Vec::new()) }).render().unwrap(),
-        ),
-        ("uploads-new", new(Some(bucket())).render().unwrap()),
-        ("uploads-new-none", new(None).render().unwrap()),
-        (
-            "batch",
-            batch::ShowPage::of(editor(), Uuid::nil(), 500, Batch { files: files(), total: 1_500, stored: 1_499, failed: 1 })
-                .render()
-                .unwrap(),
-        ),
-    ]
-}
-
 fn other_pages() -> Vec<(&'static str, String)> {
     let overview = |events| Overview {
         stored: Some(Stored { objects: 78_081, bytes: 367_600_000_000, counted: 7, buckets: 8 }),
@@ -235,8 +187,8 @@ fn all() -> Vec<(&'static str, String)> {
     let mut pages = bucket_pages();
     pages.extend(objects());
     pages.extend(deletion_pages());
-    pages.extend(upload_pages());
-    pages.extend(unfinished_pages());
+    pages.extend(upload_pages::all());
+    pages.extend(upload_pages::unfinished());
     pages.extend(other_pages());
     pages.extend(cache::pages());
     pages.extend(health::pages());
