@@ -28,6 +28,7 @@ pub mod sign_in;
 pub mod signing;
 pub mod slots;
 pub mod transfer_counters;
+mod transfer_rate;
 pub mod uploads;
 pub mod users;
 

@@ -1,7 +1,6 @@
 //! Downloads: forwards conditions and ranges; the stream ends with an error if the store's does.
 
 mod read_log;
-mod read_rate;
 mod source;
 
 use bytes::Bytes;

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use super::read_rate::ReadRate;
 use crate::domain::actor::Actor;
 use crate::domain::fair_pool::{FairPool, Grant, Person};
 use crate::domain::slots::Slot;
+use crate::domain::transfer_rate::TransferRate;
 use crate::domain::{Context, Error, Result};
 use crate::stores::s3;
 
@@ -72,7 +72,7 @@ struct Open {
     /// When the last bytes were returned, and how many.
     used: Instant,
     returned: usize,
-    rate: ReadRate,
+    rate: TransferRate,
 }
 
 /// What a request waits for.
@@ -186,7 +186,7 @@ impl Open {
 
     /// Whether the server waits for the reader, and has done so for long.
     fn is_slow(&self) -> bool {
-        !self.is_reading && !self.is_ended && self.rate.is_slow(self.used.elapsed())
+        !self.is_reading && !self.is_ended && self.rate.is_slow_after(self.used.elapsed())
     }
 }
 
@@ -220,7 +220,7 @@ impl Source {
             rest: Bytes::new(),
             used: Instant::now(),
             returned: 0,
-            rate: ReadRate::default(),
+            rate: TransferRate::default(),
         }));
         self.ctx.open_bodies.add(&open);
         futures_util::stream::unfold(Some((self, open)), |state| async {
