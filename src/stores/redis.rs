@@ -6,6 +6,7 @@ mod commands;
 mod error;
 mod info;
 mod keyspace;
+mod manager;
 mod pool;
 mod probe;
 mod script;
@@ -18,7 +19,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::config::RedisConfig;
-use pool::{ConnectionOptions, Pool};
+use manager::ConnectionOptions;
+use pool::Pool;
 
 pub use browse::{BrowseCommands, Cost};
 pub use commands::Commands;
@@ -53,7 +55,7 @@ impl Redis {
             work: Pool::new(&config.url, config.pool_size, config.timeout, work, runtime)?,
             browse: Pool::new(browse_url, BROWSE_POOL_SIZE, config.timeout, browse, runtime)?,
             prefix: config.prefix.as_str().into(),
-            browse_user: pool::user(browse_url)?.into(),
+            browse_user: manager::user(browse_url)?.into(),
             timeout: config.timeout,
         })
     }

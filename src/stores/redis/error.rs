@@ -1,6 +1,6 @@
 //! Why a command failed.
 
-use deadpool::managed::PoolError;
+use deadpool_redis::PoolError;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,8 +61,8 @@ fn is_unknown(detail: &str) -> bool {
     detail.starts_with("unknown command") || detail.starts_with("unknown subcommand") || detail.contains("command not allowed")
 }
 
-impl From<PoolError<RedisError>> for Error {
-    fn from(error: PoolError<RedisError>) -> Self {
+impl From<PoolError> for Error {
+    fn from(error: PoolError) -> Self {
         match error {
             PoolError::Timeout(_) => Self::Timeout,
             PoolError::Backend(error) => error.into(),

@@ -5,28 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use deadpool::Runtime;
-use deadpool::managed::{self, Metrics, Object, RecycleResult};
+use deadpool::managed::{self, Object};
+use deadpool_redis::Runtime;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo, RedisError, TlsCertificates};
+use redis::{AsyncConnectionConfig, FromRedisValue, RedisError};
 use tokio::runtime::Handle;
 
 use super::Error;
+use super::manager::{ConnectionOptions, Manager};
 use crate::config::Secret;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections that were idle for longer receive a PING before they are used.
-const IDLE_CHECK_AFTER: Duration = Duration::from_secs(30);
 /// How long best-effort calls fail immediately after a timeout or a lost connection.
 const BREAKER_OPEN: Duration = Duration::from_secs(2);
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
-
-/// The name shown by `CLIENT LIST`, and whether reads leave a key's last access time unchanged.
-#[derive(Clone, Copy)]
-pub(super) struct ConnectionOptions {
-    pub name: &'static str,
-    pub no_touch: bool,
-}
 
 #[derive(Clone)]
 pub(super) struct Pool {
@@ -80,7 +71,7 @@ impl Pool {
     pub fn new(url: &Secret, size: usize, timeout: Duration, options: ConnectionOptions, runtime: &Handle) -> Result<Self, Error> {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT.min(timeout))).set_response_timeout(Some(timeout));
-        let manager = Manager { client: client(url)?, config, options, runtime: runtime.clone() };
+        let manager = Manager::new(url, config, options, runtime)?;
         let pool = managed::Pool::builder(manager)
             .max_size(size)
             .wait_timeout(Some(timeout))
@@ -145,78 +136,6 @@ pub struct Usage {
     pub limit: usize,
 }
 
-/// `?ssl_ca_certs=FILE`, as in redis-py, names the certificate authority of a private server's certificate.
-pub(super) fn client(url: &Secret) -> Result<Client, Error> {
-    let (url, authority) = split_authority(url.reveal());
-    let keep_alive = socket2::TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 6);
-    let mut info = url.as_str().into_connection_info()?;
-    let settings = info.tcp_settings().clone().set_nodelay(true).set_keepalive(keep_alive);
-    info = info.set_tcp_settings(settings);
-    let Some(path) = authority else { return Ok(Client::open(info)?) };
-    let root_cert = std::fs::read(&path).map_err(|error| Error::Other(format!("ssl_ca_certs={path} cannot be read: {error}")))?;
-    Ok(Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(root_cert) })?)
-}
-
-/// `default` if the URL names no user.
-pub(super) fn user(url: &Secret) -> Result<String, Error> {
-    let info = split_authority(url.reveal()).0.as_str().into_connection_info()?;
-    Ok(info.redis_settings().username().unwrap_or("default").to_owned())
-}
-
-fn split_authority(url: &str) -> (String, Option<String>) {
-    let Some((base, query)) = url.split_once('?') else { return (url.to_owned(), None) };
-    let (mut rest, mut authority) = (Vec::new(), None);
-    for pair in query.split('&') {
-        match pair.strip_prefix("ssl_ca_certs=") {
-            Some(path) => authority = Some(percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned()),
-            None => rest.push(pair),
-        }
-    }
-    let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-    (url, authority)
-}
-
-struct Manager {
-    client: Client,
-    config: AsyncConnectionConfig,
-    options: ConnectionOptions,
-    runtime: Handle,
-}
-
-impl managed::Manager for Manager {
-    type Type = MultiplexedConnection;
-    type Error = RedisError;
-
-    /// Runs on the main runtime, so that a connection outlives the thread that requested it.
-    async fn create(&self) -> Result<MultiplexedConnection, RedisError> {
-        let (client, config, options) = (self.client.clone(), self.config.clone(), self.options);
-        let connecting = self.runtime.spawn(async move {
-            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            introduce(&mut connection, options).await;
-            Ok(connection)
-        });
-        connecting.await.unwrap_or_else(|error| Err(RedisError::from(std::io::Error::other(error))))
-    }
-
-    async fn recycle(&self, connection: &mut MultiplexedConnection, metrics: &Metrics) -> RecycleResult<RedisError> {
-        if metrics.last_used() > IDLE_CHECK_AFTER {
-            redis::cmd("PING").query_async::<()>(connection).await?;
-        }
-        Ok(())
-    }
-}
-
-// Best effort: older servers lack these commands, and the ACL may forbid them.
-pub(super) async fn introduce(connection: &mut MultiplexedConnection, options: ConnectionOptions) {
-    let mut pipeline = redis::pipe();
-    pipeline.ignore_errors().cmd("CLIENT").arg("SETNAME").arg(options.name);
-    if options.no_touch {
-        // Redis 7.2 and later: reading a key does not protect it from eviction.
-        pipeline.cmd("CLIENT").arg("NO-TOUCH").arg("ON");
-    }
-    let _: Result<redis::Value, RedisError> = pipeline.query_async(connection).await;
-}
-
 impl<T: FromRedisValue + Send + 'static> Request for CommandRequest<redis::Cmd, T> {
     type Response = T;
 
@@ -255,18 +174,5 @@ impl<C, T> CommandRequest<C, T> {
 
     pub fn once(what: C) -> Self {
         Self { what, retryable: false, answer: std::marker::PhantomData }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_certificate_authority_is_removed_from_the_url() {
-        let split = |url| split_authority(url);
-        assert_eq!(split("rediss://h/0"), ("rediss://h/0".into(), None));
-        assert_eq!(split("rediss://h/0?ssl_ca_certs=/etc/my%20ca.pem"), ("rediss://h/0".into(), Some("/etc/my ca.pem".into())));
-        assert_eq!(split("unix:///s?db=1&ssl_ca_certs=a&pass=x"), ("unix:///s?db=1&pass=x".into(), Some("a".into())));
     }
 }

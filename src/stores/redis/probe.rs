@@ -1,9 +1,9 @@
 //! Health checks of Redis, on a dedicated connection.
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisError};
+use redis::{AsyncConnectionConfig, Client, RedisError};
 
-use super::pool::{self, ConnectionOptions};
+use super::manager::{self, ConnectionOptions};
 use super::{Error, Info};
 use crate::config::RedisConfig;
 use crate::stores::connect_error::{ConnectError, ErrorKind};
@@ -48,11 +48,12 @@ impl Probe {
         if let Some(connection) = self.connection.take() {
             return Ok((connection, false));
         }
-        let client = pool::client(&config.url).map_err(|error| of(&error))?;
+        let info = manager::connection_info(&config.url).map_err(|error| of(&error))?;
+        let client = Client::open(info).map_err(failed)?;
         // Only the caller's deadline applies.
         let no_timeouts = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let mut connection = client.get_multiplexed_async_connection_with_config(&no_timeouts).await.map_err(failed)?;
-        pool::introduce(&mut connection, ConnectionOptions { name: "larder-probe", no_touch: false }).await;
+        manager::introduce(&mut connection, ConnectionOptions { name: "larder-probe", no_touch: false }).await;
         Ok((connection, true))
     }
 }
