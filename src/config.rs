@@ -113,7 +113,7 @@ pub struct Config {
     pub bind: SocketAddr,
     /// Scheme, host and port by which browsers reach Larder, without a trailing slash.
     pub public_url: Option<String>,
-    /// Peers whose `X-Forwarded-For` header is trusted.
+    /// Peers whose `X-Forwarded-For` or `Forwarded` header is trusted.
     pub trusted_proxies: Vec<Network>,
     pub data_dir: PathBuf,
     pub database_url: Secret,

@@ -5,6 +5,7 @@ pub mod compression;
 pub mod error;
 mod fields;
 pub mod finish;
+mod forwarded;
 pub mod limit;
 pub mod multipart;
 mod origin;

@@ -76,6 +76,30 @@ async fn anonymous_requests_and_unknown_tokens_are_counted_by_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_behind_a_proxy_are_counted_separately() {
+    let app = TestApp::start_with(|config| {
+        config.rate_limit_per_minute = 3;
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let visitor = app.visitor();
+    let get = async |header: &str, value: String| visitor.send(visitor.request(Method::GET, "/session").header(header, value)).await.status;
+    for (header, client) in [
+        ("x-forwarded-for", "203.0.113.7:PORT"),
+        ("x-forwarded-for", "[2001:db8:1::1]:PORT"),
+        ("x-forwarded-for", "198.51.100.1, 203.0.113.8:PORT, 127.0.0.2:PORT"),
+        ("forwarded", "for=203.0.113.9;proto=https"),
+        ("forwarded", "for=\"[2001:db8:2::1]:PORT\""),
+    ] {
+        let mut statuses = Vec::new();
+        for port in 51234..51238 {
+            statuses.push(get(header, client.replace("PORT", &port.to_string())).await);
+        }
+        assert_eq!(statuses, [200, 200, 200, 429], "{header}: {client}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_limit_of_zero_disables_counting() {
     let app = with_limit(0).await;
     let viewer = app.sign_in(Role::Viewer).await;
