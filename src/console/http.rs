@@ -1,5 +1,6 @@
 //! Request plumbing: routes, sessions, bodies, errors and headers. Imports `view`, which renders error pages, and no page.
 
+pub mod accept;
 pub mod body;
 pub mod compression;
 pub mod error;

@@ -145,7 +145,13 @@ async fn a_page_that_needs_an_unavailable_service_shows_a_banner() {
     let banner = page.text_of(".banner");
     assert!(banner.contains("S3 is down since") && banner.contains("Uploads, downloads and browsing are unavailable."), "{banner}");
     assert!(!viewer.get("/cache").await.expect_status(200).has(".banner"), "the cache does not need it");
-    let health = viewer.get("/health").await.expect_status(200);
+    for accept in ["text/html,*/*", "*/*", "application/json, text/html;q=0.9"] {
+        let monitor = viewer.send(viewer.request(Method::GET, "/health").header("accept", accept)).await.expect_status(503);
+        assert_eq!(monitor.header("content-type"), Some("application/health+json"), "{accept}");
+    }
+    viewer.get("/health?format=json").await.expect_status(503);
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let health = viewer.send(viewer.request(Method::GET, "/health").header("accept", browser)).await.expect_status(200);
     let text = health.text_of("main");
     for words in [
         "2 of 3 services are up",

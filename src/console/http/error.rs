@@ -5,8 +5,8 @@ mod messages;
 
 use std::time::Duration;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, LOCATION, REFRESH, RETRY_AFTER};
-use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, web};
 use askama::Template;
 use chrono::{DateTime, Utc};
@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use messages::Message;
 
 use crate::clock;
+use crate::console::http::accept::{self, Representation};
 use crate::console::http::request;
 use crate::console::view::layout::Theme;
 use crate::console::view::{filters, paths};
@@ -168,10 +169,9 @@ impl ResponseError for Error {
 /// The response to a failed request: JSON for API clients, a page for browsers. Errors are logged here and nowhere else.
 pub fn answer(error: &Error, req: &HttpRequest) -> HttpResponse {
     let reference = request::current_id();
-    // A client that does not accept HTML must not mistake the sign-in page for the response.
-    let is_program =
-        request::prefers_json(req.headers()) || (matches!(error, Error::SignIn { .. }) && !request::accepts(req.headers(), "text/html"));
-    if is_program {
+    // A client that does not prefer HTML must not mistake the sign-in page for the response.
+    let default = if matches!(error, Error::SignIn { .. }) { Representation::Json } else { Representation::Page };
+    if accept::preferred(req.headers(), default) == Representation::Json {
         return problem(error, &reference, Map::new());
     }
     error.log(&reference);
@@ -202,7 +202,7 @@ impl ErrorFormat {
     }
 
     pub fn of(req: &HttpRequest) -> Self {
-        Self { json: request::prefers_json(req.headers()), theme: Theme::of(req), may_retry: req.method().is_safe() }
+        Self { json: accept::prefers_json(req.headers()), theme: Theme::of(req), may_retry: req.method().is_safe() }
     }
 
     /// Like [`answer`].
@@ -245,11 +245,7 @@ pub async fn not_found(req: HttpRequest) -> HttpResponse {
 
 /// The response for a known path with an unsupported method.
 pub async fn method_not_allowed(req: HttpRequest, allow: &'static str) -> HttpResponse {
-    let mut response = answer(&Error::MethodNotAllowed { allow }, &req);
-    if req.method() == Method::OPTIONS {
-        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    }
-    response
+    answer(&Error::MethodNotAllowed { allow }, &req)
 }
 
 /// Makes actix's own extractors return console errors instead of plain text.

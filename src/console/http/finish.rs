@@ -9,7 +9,7 @@ use actix_web::{HttpMessage, web};
 
 use super::error::{self, Error, RefusalReason};
 use super::route::Route;
-use super::{compression, limit, request};
+use super::{accept, compression, limit};
 use crate::console::view::layout::Flash;
 use crate::domain::Context;
 
@@ -48,7 +48,7 @@ pub async fn finish(
         }
     };
     let why = response.extensions_mut().remove::<RefusalReason>();
-    if let Some(RefusalReason(why)) = why.filter(|_| request::prefers_json(req.headers())) {
+    if let Some(RefusalReason(why)) = why.filter(|_| accept::prefers_json(req.headers())) {
         response = error::answer(&Error::from_refused_page(&response, why), &req);
     }
     limit::set_headers(&req, response.headers_mut());

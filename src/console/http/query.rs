@@ -30,11 +30,15 @@ impl FromRequest for Query {
     type Future = Ready<Result<Self>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(Self(req.query_string().to_owned())))
+        ready(Ok(Self::of(req)))
     }
 }
 
 impl Query {
+    pub fn of(req: &HttpRequest) -> Self {
+        Self(req.query_string().to_owned())
+    }
+
     /// Decodes strictly: invalid UTF-8, a broken escape or a repeated parameter is a bad request.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
         let pairs = pairs(&self.0)?;

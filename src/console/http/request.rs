@@ -1,8 +1,7 @@
-//! Per-request data: the request id, the client address and the accepted media types.
+//! Per-request data: the request id and the client address.
 
 use std::net::IpAddr;
 
-use actix_web::http::header::{ACCEPT, HeaderMap};
 use actix_web::{HttpMessage, HttpRequest};
 use aws_lc_rs::rand;
 
@@ -52,14 +51,4 @@ pub fn client_address(req: &HttpRequest, trusted: &[Network]) -> Option<IpAddr> 
         return Some(peer);
     }
     Some(forwarded::client(req.headers(), trusted).unwrap_or(peer))
-}
-
-/// Whether the request accepts JSON but not HTML.
-pub fn prefers_json(headers: &HeaderMap) -> bool {
-    (accepts(headers, "application/json") || accepts(headers, "application/problem+json")) && !accepts(headers, "text/html")
-}
-
-/// Whether the `Accept` header contains this media type.
-pub fn accepts(headers: &HeaderMap, media: &str) -> bool {
-    headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains(media))
 }

@@ -15,8 +15,9 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use serde::Deserialize;
 
+use crate::console::http::accept::{self, Representation};
 use crate::console::http::error::{Error, Result};
-use crate::console::http::query::Form;
+use crate::console::http::query::{Form, Query};
 use crate::console::http::session::{Viewer, Visitor};
 use crate::console::view::filters;
 use crate::console::view::fragment::Fragment;
@@ -111,7 +112,14 @@ fn all(ctx: &Context, meter: &Meter, render_cache: &RenderCache, signed_in: bool
     })
 }
 
-/// The page for browsers, `application/health+json` for programs.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct ShowQuery {
+    /// `json` for clients that cannot set `Accept`.
+    format: String,
+}
+
+/// The page for browsers, always 200. `application/health+json` for programs: 503 if a required service is down.
 pub async fn show(
     visitor: Visitor,
     ctx: web::Data<Context>,
@@ -119,15 +127,12 @@ pub async fn show(
     render_cache: web::Data<RenderCache>,
     req: HttpRequest,
 ) -> Result<HttpResponse> {
+    let ShowQuery { format } = Query::of(&req).read()?;
+    let as_page = format != "json" && accept::preferred(req.headers(), Representation::Json) == Representation::Page;
     let mut response =
-        if wants_html(&req) { page(&visitor, &ctx, &meter, &render_cache)? } else { document::document(&ctx, visitor.is_signed_in()) };
+        if as_page { page(&visitor, &ctx, &meter, &render_cache)? } else { document::document(&ctx, visitor.is_signed_in()) };
     response.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept, Cookie"));
     Ok(response)
-}
-
-/// Whether the client prefers the page to JSON.
-fn wants_html(req: &HttpRequest) -> bool {
-    req.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
 }
 
 fn page(visitor: &Visitor, ctx: &Context, meter: &Meter, render_cache: &RenderCache) -> Result<HttpResponse> {

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use crate::console::http::error::{self, Error, Result};
 use crate::console::http::multipart::{FormReader, PartHead, drain, drain_part, file_name, form_error};
 use crate::console::http::query::{Bucket, Query};
-use crate::console::http::request;
 use crate::console::http::session::{Editor, see_other};
+use crate::console::http::{accept, request};
 use crate::console::view::paths;
 use crate::console::view::upload_row;
 use crate::domain::Context;
@@ -55,7 +55,7 @@ impl FromRequest for Incoming {
             query,
             form: FormReader::new(req.headers(), payload.take()),
             length,
-            wants_json: request::prefers_json(req.headers()),
+            wants_json: accept::prefers_json(req.headers()),
         });
         ready(incoming)
     }
