@@ -128,7 +128,7 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
             .configure(console::configure)
             .configure(api::configure)
             .service(console::http::static_files::service(&directory))
-            .default_service(web::route().to(console::http::error::not_found))
+            .default_service(console::http::routes::unknown_path(&[console::ROUTES, api::ROUTES]))
     })
     .on_connect(move |stream, data| {
         // Dropped together with the connection.

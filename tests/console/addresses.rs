@@ -68,9 +68,11 @@ async fn endpoints_reject_methods_like_pages() {
     let visitor = app.visitor();
     let icon = larder::console::view::assets::url("icon.svg");
     for path in ["/livez", "/readyz", "/health", "/health/redis", &icon] {
-        for method in ["PUT", "POST", "OPTIONS", "DELETE"] {
+        let options = request(&visitor, "OPTIONS", path, "text/html").await.expect_status(204);
+        assert_eq!((options.header("allow"), options.body.len()), (Some("GET, HEAD, OPTIONS"), 0), "{path}");
+        for method in ["PUT", "POST", "DELETE"] {
             let page = request(&visitor, method, path, "text/html").await.expect_status(405);
-            assert_eq!((page.header("allow"), page.has("h1")), (Some("GET, HEAD"), true), "{method} {path}");
+            assert_eq!((page.header("allow"), page.has("h1")), (Some("GET, HEAD, OPTIONS"), true), "{method} {path}");
             let problem = request(&visitor, method, path, "application/json").await.expect_status(405);
             assert_eq!(problem.header("content-type"), Some("application/problem+json"), "{method} {path}");
         }
@@ -87,6 +89,48 @@ async fn endpoints_reject_methods_like_pages() {
         assert!((page.status == 404 || path.contains('%')) && page.has("h1"), "{path}: {} {}", page.status, page.text());
     }
     assert_eq!(visitor.get(&icon).await.header("content-type"), Some("image/svg+xml"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trailing_slash_redirects_to_the_path_without_it() {
+    let app = TestApp::start().await;
+    let visitor = app.visitor();
+    for (path, target) in [
+        ("/health/", "/health"),
+        ("/health/redis/", "/health/redis"),
+        ("/livez/?x=1&y=%2F", "/livez?x=1&y=%2F"),
+        ("/buckets/", "/buckets"),
+        ("/buckets/x/?prefix=a%2F", "/buckets/x?prefix=a%2F"),
+        ("/session/", "/session"),
+    ] {
+        for method in ["GET", "HEAD", "POST"] {
+            let page = request(&visitor, method, path, "text/html").await.expect_status(308);
+            assert_eq!(page.location(), target, "{method} {path}");
+        }
+    }
+    for path in ["//", "//evil.example/", "//health/", "/health//", "/nothing/", "/buckets//", "/static/", "/%2F/"] {
+        request(&visitor, "GET", path, "text/html").await.expect_status(404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_1_0_clients_receive_no_chunks() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let app = TestApp::start().await;
+    let address = app.base.trim_start_matches("http://");
+    let cookie = app.session_cookie(Role::Admin).await;
+    for (path, connection) in [("/audit?format=csv", "close"), ("/audit?format=csv", "keep-alive"), ("/livez", "close")] {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: {connection}\r\nCookie: {cookie}\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(std::time::Duration::from_secs(20), socket.read_to_end(&mut answer)).await.unwrap().unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.0 200") && !head.to_ascii_lowercase().contains("transfer-encoding"), "{head}");
+        assert!(!path.contains("csv") || body.contains("user.create"), "{body}");
+    }
 }
 
 fn gunzipped(page: &Page) -> String {

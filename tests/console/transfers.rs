@@ -22,6 +22,17 @@ async fn get(client: &Client, path: &str, headers: &[(&str, &str)]) -> Page {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_range_of_an_empty_object_is_answered_with_the_object() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    editor.upload(&app.bucket, "empty.bin", "").await.expect_status(303);
+    for range in ["bytes=0-", "bytes=0-0", "bytes=-5", "bytes=7-9"] {
+        let page = get(&editor, &path(&app, "download", "empty.bin"), &[("range", range)]).await.expect_status(200);
+        assert_eq!((page.header("content-length"), page.header("content-range")), (Some("0"), None), "{range}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn downloads_support_ranges_and_conditions() {
     let app = TestApp::start().await;
     let viewer = app.sign_in(Role::Viewer).await;
@@ -64,6 +75,10 @@ async fn downloads_support_ranges_and_conditions() {
     get(&viewer, &url, &[("if-match", "\"other\"")]).await.expect_status(412);
     get(&viewer, &url, &[("if-match", &quoted)]).await.expect_status(200);
     get(&viewer, &url, &[("if-unmodified-since", "Sat, 01 Jan 2000 00:00:00 GMT")]).await.expect_status(412);
+    for range in ["bytes=5-9", "bytes=100000-"] {
+        let head = viewer.send(viewer.request(Method::HEAD, &url).header("range", range)).await.expect_status(200);
+        assert_eq!((head.header("content-length"), head.header("content-range")), (Some("100000"), None), "{range}");
+    }
     get(&viewer, &path(&app, "download", "missing"), &[]).await.expect_status(404);
     get(&viewer, "/buckets/no-such-bucket-here/download?key=a", &[]).await.expect_status(404);
     assert!(get(&viewer, &format!("/buckets/{}/download", app.bucket), &[]).await.expect_status(400).has("h1"));

@@ -131,6 +131,15 @@ impl TestApp {
         client
     }
 
+    /// The `Cookie` header of a new user with this role.
+    pub async fn session_cookie(&self, role: Role) -> String {
+        let email = self.new_user(role).await;
+        let page = self.visitor().post("/session", &[("email", &email), ("password", PASSWORD)]).await.expect_status(303);
+        let name = larder::console::http::session::cookie_name(&self.ctx.config);
+        let cookies = page.headers.get_all("set-cookie").iter().filter_map(|cookie| cookie.to_str().ok()?.split(';').next());
+        cookies.into_iter().find(|cookie| cookie.starts_with(&format!("{name}="))).unwrap().to_owned()
+    }
+
     /// Creates a user with this role and the password `PASSWORD`; returns the e-mail address.
     pub async fn new_user(&self, role: Role) -> String {
         let email = format!("{}-{}@example.com", role.as_str(), uuid::Uuid::now_v7().simple());

@@ -6,11 +6,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode, Version};
 use actix_web::middleware::Next;
 use actix_web::{Error as ActixError, HttpMessage, web};
 use futures_util::FutureExt;
@@ -37,7 +37,7 @@ pub async fn request_middleware(
     let started = Instant::now();
     let id = RequestId::new();
     let ctx = req.app_data::<web::Data<Context>>().cloned();
-    let (method, path) = (req.method().clone(), req.path().to_owned());
+    let (method, path, version) = (req.method().clone(), req.path().to_owned(), req.version());
     let trusted = ctx.as_ref().map(|ctx| ctx.config.trusted_proxies.as_slice()).unwrap_or_default();
     let address = request::client_address(req.request(), trusted);
     req.extensions_mut().insert(id.clone());
@@ -88,7 +88,21 @@ pub async fn request_middleware(
         address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
         id.0
     );
+    if let Ok(response) = &mut answer
+        && version < Version::HTTP_11
+    {
+        end_body_by_close(response);
+    }
     answer.map_err(|(response, error)| InternalError::from_response(error, response).into())
+}
+
+/// HTTP/1.0 has no chunked framing, so the end of a body of unknown length is the end of the connection.
+fn end_body_by_close(response: &mut ServiceResponse<BoxBody>) {
+    if response.response().body().size() == BodySize::Stream {
+        let head = response.response_mut().head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+    }
 }
 
 /// The message of a panic.

@@ -1,8 +1,14 @@
 //! The macro that defines a table of routes. All other paths and methods are rejected in one way.
 
-use actix_web::{HttpRequest, web};
+use std::sync::Arc;
+
+use actix_web::dev::ResourceDef;
+use actix_web::http::Method;
+use actix_web::http::header::{ALLOW, LOCATION};
+use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::error;
+use super::route::Route;
 
 macro_rules! method {
     (GET) => {
@@ -45,7 +51,10 @@ macro_rules! routes {
                 cfg.service(
                     actix_web::web::resource($pattern)
                         $(.route($crate::console::http::routes::method!($method).to($handler)))+
-                        .default_service($crate::console::http::routes::refuse($crate::console::http::routes::allowed!($($method)+)))
+                        .default_service($crate::console::http::routes::other_methods(concat!(
+                            $crate::console::http::routes::allowed!($($method)+),
+                            ", OPTIONS"
+                        )))
                         .wrap(actix_web::middleware::from_fn(|req, next| $crate::console::http::finish::finish(ROWS, req, next))),
                 );
             })+
@@ -53,15 +62,68 @@ macro_rules! routes {
     };
 }
 
-/// 405 for every method, with the `Allow` header set to `allow`.
-pub fn refuse(allow: &'static str) -> actix_web::Route {
-    web::to(move |req: HttpRequest| error::method_not_allowed(req, allow))
+/// 204 for `OPTIONS`, 405 for all other methods, with the `Allow` header set to `allow`.
+pub fn other_methods(allow: &'static str) -> actix_web::Route {
+    web::to(move |req: HttpRequest| async move {
+        if req.method() == Method::OPTIONS {
+            return HttpResponse::NoContent().insert_header((ALLOW, allow)).finish();
+        }
+        error::method_not_allowed(req, allow).await
+    })
+}
+
+/// For paths that are not in `tables`: 308 to the path without its trailing slash if that one is in a table, else 404. All known
+/// paths start with a fixed name, so the target is never another host.
+pub fn unknown_path(tables: &[&'static [Route]]) -> actix_web::Route {
+    let known: Vec<ResourceDef> = tables.iter().flat_map(|table| table.iter()).map(|route| ResourceDef::new(route.pattern)).collect();
+    let known = Arc::new(known);
+    web::to(move |req: HttpRequest| {
+        let known = known.clone();
+        async move {
+            match without_trailing_slash(req.uri().path(), &known) {
+                Some(path) => {
+                    let query = req.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+                    HttpResponse::PermanentRedirect().insert_header((LOCATION, format!("{path}{query}"))).finish()
+                }
+                None => error::not_found(req).await,
+            }
+        }
+    })
+}
+
+/// The path without its trailing slash, if it is then a known one.
+fn without_trailing_slash<'a>(path: &'a str, known: &[ResourceDef]) -> Option<&'a str> {
+    let path = path.strip_suffix('/')?;
+    known.iter().any(|pattern| pattern.is_match(path)).then_some(path)
 }
 
 pub(crate) use {allowed, method, routes, row};
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trailing_slash_is_removed_only_from_known_paths() {
+        let known = ["/", "/health", "/buckets/{bucket}", "/buckets/{bucket}/object"].map(ResourceDef::new);
+        for (path, expected) in [
+            ("/health/", Some("/health")),
+            ("/buckets/a%2Fb/", Some("/buckets/a%2Fb")),
+            ("/buckets/x/object/", Some("/buckets/x/object")),
+            ("/health", None),
+            ("/", None),
+            ("//", None),
+            ("//evil.example/", None),
+            ("/\\evil.example/", None),
+            ("//health/", None),
+            ("/health//", None),
+            ("/buckets//", None),
+            ("/nothing/", None),
+        ] {
+            assert_eq!(without_trailing_slash(path, &known), expected, "{path}");
+        }
+    }
+
     #[test]
     fn get_also_handles_head() {
         assert_eq!(allowed!(GET POST), "GET, HEAD, POST");

@@ -31,7 +31,7 @@ pub fn service(directory: &Path) -> impl HttpServiceFactory + use<> {
         .guard(guard::Any(guard::Get()).or(guard::Head()));
     web::scope("/static/{version}")
         .service(files)
-        .default_service(routes::refuse("GET, HEAD"))
+        .default_service(routes::other_methods("GET, HEAD, OPTIONS"))
         .wrap(DefaultHeaders::new().add((VARY, "accept-encoding")))
         .wrap(from_fn(|req, next| finish(&[], req, next)))
 }

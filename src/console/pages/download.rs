@@ -2,7 +2,7 @@
 //! execute on Larder's origin.
 
 use actix_web::body::SizedStream;
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::header::{self, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use chrono::{DateTime, Utc};
@@ -31,7 +31,7 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Quer
     let (bucket, Named { key, version }) = (target.0.0, target.1.read()?);
     let key = query::key(key)?;
     let purpose = if req.method() == Method::HEAD { Purpose::Head } else { Purpose::Download };
-    let conditions = conditions(req.headers());
+    let conditions = conditions(&req);
     let request = DownloadRequest { bucket: &bucket, key: &key, version: version.as_deref(), conditions: &conditions, etag: None, purpose };
     let found = objects::download(&ctx, &viewer.actor, viewer.session.id, &request).await?;
     Ok(match found {
@@ -56,7 +56,7 @@ pub async fn preview(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Q
     let Media { kind, media, etag } = preview::media_of(&ctx, &bucket, &key).await?;
     drop(slot);
     let purpose = if req.method() == Method::HEAD { Purpose::Head } else { Purpose::Preview };
-    let conditions = conditions(req.headers());
+    let conditions = conditions(&req);
     let request = DownloadRequest { bucket: &bucket, key: &key, version: None, conditions: &conditions, etag: Some(&etag), purpose };
     let found = objects::download(&ctx, &viewer.actor, viewer.session.id, &request).await?;
     Ok(match found {
@@ -73,10 +73,12 @@ pub async fn preview(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Q
     })
 }
 
-fn conditions(headers: &HeaderMap) -> Conditions {
+/// `Range` is defined for GET only (RFC 9110, section 14.2).
+fn conditions(req: &HttpRequest) -> Conditions {
+    let headers = req.headers();
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     Conditions {
-        range: text(header::RANGE),
+        range: text(header::RANGE).filter(|_| req.method() == Method::GET),
         if_range: text(header::IF_RANGE),
         if_match: text(header::IF_MATCH),
         if_none_match: text(header::IF_NONE_MATCH),

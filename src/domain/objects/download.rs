@@ -99,8 +99,8 @@ pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &Dow
         return Ok(Download::PreconditionFailed);
     }
     let slot = if purpose == Purpose::Head { None } else { Some(take_slot(ctx, actor)?) };
-    let range = effective_range(ctx, bucket, key, version, conditions).await?;
-    let asked = s3::Conditions {
+    let mut range = effective_range(ctx, bucket, key, version, conditions).await?;
+    let mut asked = s3::Conditions {
         range: range.clone(),
         if_match: etag.map(|etag| format!("\"{etag}\"")).or_else(|| conditions.if_match.clone()),
         // Compared weakly here (RFC 9110, 13.1.2): proxies that compress mark ETags as weak.
@@ -109,21 +109,28 @@ pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &Dow
         if_unmodified_since: conditions.if_unmodified_since.clone().filter(|_| conditions.if_match.is_none()),
     };
     let grant = ctx.open_bodies.grant(actor.id).await?;
-    let opened = match ctx.s3.get(bucket.as_str(), key.as_str(), version, &asked).await {
+    let mut found = ctx.s3.get(bucket.as_str(), key.as_str(), version, &asked).await;
+    let mut size = None;
+    if matches!(found, Err(s3::Error::InvalidRange)) {
+        size = ctx.s3.head(bucket.as_str(), key.as_str(), version).await.ok().map(|head| head.size);
+        // Every range of an empty object is unsatisfiable, but clients that resume or probe with `bytes=0-` expect the object.
+        if size == Some(0) {
+            (range, asked.range) = (None, None);
+            found = ctx.s3.get(bucket.as_str(), key.as_str(), version, &asked).await;
+        }
+    }
+    let opened = match found {
         Ok(opened) => opened,
         Err(s3::Error::NotModified) => return Ok(Download::NotModified { etag: current_etag(ctx, bucket, key, version).await }),
         Err(s3::Error::PreconditionFailed) => return Ok(Download::PreconditionFailed),
-        Err(s3::Error::InvalidRange) => {
-            let size = ctx.s3.head(bucket.as_str(), key.as_str(), version).await.ok().map(|head| head.size);
-            return Ok(Download::RangeNotSatisfiable { size });
-        }
+        Err(s3::Error::InvalidRange) => return Ok(Download::RangeNotSatisfiable { size }),
         Err(error) => return Err(not_found(error, bucket, key)),
     };
     // Not every store supports If-Match here.
     if etag.is_some() && opened.etag.as_deref() != etag {
         return Ok(Download::PreconditionFailed);
     }
-    let content_range = opened.content_range.filter(|_| range.is_some());
+    let content_range = opened.content_range.filter(|_| range.is_some() && opened.length > 0);
     let first = content_range.as_deref().and_then(first_of_content_range).unwrap_or(0);
     if let Some(action) = purpose.action() {
         let read = Read {
