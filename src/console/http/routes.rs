@@ -93,7 +93,7 @@ pub fn unknown_path(tables: &[&'static [Route]]) -> actix_web::Route {
 
 /// The path without its trailing slash, if it is then a known one.
 fn without_trailing_slash<'a>(path: &'a str, known: &[ResourceDef]) -> Option<&'a str> {
-    let path = path.strip_suffix('/')?;
+    let path = path.strip_suffix('/').filter(|path| !path.ends_with('/'))?;
     known.iter().any(|pattern| pattern.is_match(path)).then_some(path)
 }
 
