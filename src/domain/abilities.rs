@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::actor::Actor;
-use super::audit;
+use super::audit::{self, Action};
 use super::cache::{self, Key, Namespace};
 use super::names::BucketName;
 use super::{Context, Error, Result};
@@ -61,7 +61,7 @@ pub async fn probe(ctx: &Context, actor: &Actor, bucket: &BucketName) -> Result<
         };
         // Without Redis, only this process knows the result.
         cache::set(&task_ctx, &CACHE, &key(&task_ctx), &found).await;
-        audit::record_with_retry(&task_ctx, &actor, "store.probe", &audit::object(bucket.as_str(), ""), json!({})).await?;
+        audit::record_with_retry(&task_ctx, &actor, Action::StoreProbe, &audit::object(bucket.as_str(), ""), json!({})).await?;
         Ok(found)
     })
     .await

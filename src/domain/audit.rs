@@ -1,5 +1,6 @@
 //! The audit log: who did what to which resource, when and from where. Written in the transaction of the change.
 
+mod action;
 mod export;
 mod read;
 
@@ -19,6 +20,7 @@ use super::names::storable;
 use super::{Context, Result};
 use crate::schema::audit::events;
 
+pub use action::Action;
 pub use export::csv;
 pub(super) use read::like_literal;
 use read::matching;
@@ -50,7 +52,7 @@ pub struct Event {
     pub actor_kind: String,
     pub actor_id: Option<Uuid>,
     pub actor_label: String,
-    /// `noun.verb`, for example `object.upload`.
+    /// The text of an [`Action`]; other versions of Larder have other actions.
     pub action: String,
     /// `s3://bucket/key`, `user:EMAIL`, `session`.
     pub resource: String,
@@ -81,39 +83,6 @@ pub struct Page {
     pub next: Option<i64>,
 }
 
-/// All actions, for the filter.
-pub const ACTIONS: [&str; 29] = [
-    "audit.export",
-    "bucket.create",
-    "bucket.delete",
-    "cache.clear",
-    "cache.slowlog",
-    "file.reconcile",
-    "folder.create",
-    "key.delete",
-    "key.delete_matching",
-    "key.expire",
-    "models.call",
-    "object.delete",
-    "object.download",
-    "object.preview",
-    "object.share",
-    "object.upload",
-    "session.begin",
-    "session.end",
-    "session.refuse",
-    "setup.complete",
-    "store.probe",
-    "token.revoke",
-    "upload.abort",
-    "upload.fail",
-    "user.create",
-    "user.disable",
-    "user.enable",
-    "user.password",
-    "user.role",
-];
-
 /// The resource name of an object.
 pub fn object(bucket: &str, key: &str) -> String {
     format!("s3://{bucket}/{key}")
@@ -139,7 +108,7 @@ struct NewEvent<'a> {
 pub(super) async fn record(
     conn: &mut AsyncPgConnection,
     actor: &Actor,
-    action: &str,
+    action: Action,
     resource: &str,
     outcome: Outcome,
     detail: Value,
@@ -170,11 +139,10 @@ fn mark_written(actor: &Actor) {
 pub(super) async fn record_each(
     conn: &mut AsyncPgConnection,
     actor: &Actor,
-    action: &str,
+    action: Action,
     outcome: Outcome,
     resources: impl IntoIterator<Item = (String, Value)>,
 ) -> QueryResult<()> {
-    debug_assert!(ACTIONS.contains(&action), "{action} is missing in ACTIONS");
     mark_written(actor);
     let events = resources.into_iter().map(|(resource, detail)| NewEvent {
         id: Uuid::now_v7(),
@@ -182,7 +150,7 @@ pub(super) async fn record_each(
         actor_kind: actor.kind.as_str(),
         actor_id: actor.id,
         actor_label: &actor.label,
-        action,
+        action: action.as_str(),
         // A key with a NUL is rejected elsewhere, and the rejection is audited here.
         resource: storable(&resource),
         outcome: outcome.as_str(),
@@ -208,7 +176,7 @@ fn without_nul(detail: Value) -> Value {
 /// Like [`record_standalone`], for a change that the store has already made. If Postgres is unreachable, it is
 /// retried for ten minutes, so that the event is recorded late rather than never. Call within
 /// [`Context::run_to_completion`].
-pub(super) async fn record_with_retry(ctx: &Context, actor: &Actor, action: &'static str, resource: &str, detail: Value) -> Result<()> {
+pub(super) async fn record_with_retry(ctx: &Context, actor: &Actor, action: Action, resource: &str, detail: Value) -> Result<()> {
     let first = record_standalone(ctx, actor, action, resource, Outcome::Ok, detail.clone()).await;
     if first.is_err() {
         let (task_ctx, who, resource) = (ctx.clone(), actor.clone(), resource.to_owned());
@@ -224,7 +192,7 @@ pub(super) async fn record_with_retry(ctx: &Context, actor: &Actor, action: &'st
 pub(super) async fn record_standalone(
     ctx: &Context,
     actor: &Actor,
-    action: &str,
+    action: Action,
     resource: &str,
     outcome: Outcome,
     detail: Value,

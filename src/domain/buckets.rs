@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::abilities::{self, Probed};
 use super::actor::Actor;
-use super::audit;
+use super::audit::{self, Action};
 use super::names::BucketName;
 use super::{Context, Error, Result};
 use crate::config::bucket_rules;
@@ -164,7 +164,7 @@ pub async fn create(ctx: &Context, actor: &Actor, name: &str) -> Result<BucketNa
             Err(error) => return Err(error.into()),
         }
         totals::changed(&task_ctx).await;
-        audit::record_with_retry(&task_ctx, &actor, "bucket.create", &audit::object(name.as_str(), ""), json!({})).await?;
+        audit::record_with_retry(&task_ctx, &actor, Action::BucketCreate, &audit::object(name.as_str(), ""), json!({})).await?;
         Ok(name)
     })
     .await
@@ -188,7 +188,7 @@ pub async fn delete(ctx: &Context, actor: &Actor, name: &BucketName, typed: &str
         }
         count::forget(&task_ctx, &name).await;
         totals::changed(&task_ctx).await;
-        audit::record_with_retry(&task_ctx, &actor, "bucket.delete", &audit::object(name.as_str(), ""), json!({})).await
+        audit::record_with_retry(&task_ctx, &actor, Action::BucketDelete, &audit::object(name.as_str(), ""), json!({})).await
     })
     .await
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::actor::Actor;
-use super::audit::{self, Outcome};
+use super::audit::{self, Action, Outcome};
 use super::secrets::{hex, sha256};
 use super::{Context, Error, Result};
 use crate::clock;
@@ -78,7 +78,7 @@ async fn record(ctx: &Context, actor: &Actor, name: &str, expires_at: DateTime<U
             longer.execute(conn).await?;
             let over = revoked_tokens::expires_at.lt(clock::now() - LEEWAY).and(revoked_tokens::jti.ne(name));
             diesel::delete(QueryDsl::filter(revoked_tokens::table, over)).execute(conn).await?;
-            audit::record(conn, actor, "token.revoke", "token", Outcome::Ok, json!({ "jti": name })).await
+            audit::record(conn, actor, Action::TokenRevoke, "token", Outcome::Ok, json!({ "jti": name })).await
         })
         .await
         .map_err(Error::from)

@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::actor::Actor;
-use super::audit::{self, Outcome};
+use super::audit::{self, Action, Outcome};
 use super::names::{BucketName, ObjectKey};
 use super::{Context, Error, Result, files};
 use crate::clock;
@@ -113,7 +113,7 @@ pub async fn create_folder(ctx: &Context, actor: &Actor, bucket: &BucketName, pr
             Err(s3::Error::PreconditionFailed) => return Err(Error::Conflict(format!("A folder named {name} already exists."))),
             Err(error) => return Err(not_found(error, &bucket, &key)),
         }
-        audit::record_with_retry(&task_ctx, &actor, "folder.create", &audit::object(bucket.as_str(), key.as_str()), json!({})).await?;
+        audit::record_with_retry(&task_ctx, &actor, Action::FolderCreate, &audit::object(bucket.as_str(), key.as_str()), json!({})).await?;
         Ok(key.to_string())
     })
     .await
@@ -139,6 +139,6 @@ pub async fn share(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Obje
     let until = clock::now() + TimeDelta::seconds(i64::from(expires));
     let detail = json!({ "until": until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true) });
     // The link is returned only after the audit event is written.
-    audit::record_standalone(ctx, actor, "object.share", &audit::object(bucket.as_str(), key.as_str()), Outcome::Ok, detail).await?;
+    audit::record_standalone(ctx, actor, Action::ObjectShare, &audit::object(bucket.as_str(), key.as_str()), Outcome::Ok, detail).await?;
     Ok(SharedLink { url, until })
 }

@@ -18,7 +18,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::actor::{Actor, ActorKind, Role, UserStatus};
-use super::audit::{self, Outcome};
+use super::audit::{self, Action, Outcome};
 use super::cache::LookupOutcome;
 use super::secrets::{hex, new_token, sha256};
 use super::{Context, Result, cache};
@@ -241,7 +241,7 @@ pub async fn end(ctx: &Context, token: &str, address: Option<IpAddr>, request_id
             .db
             .transaction(async |conn| {
                 diesel::update(sessions::table.find(session.id)).set(sessions::revoked_at.eq(now)).execute(conn).await?;
-                audit::record(conn, &actor, "session.end", "session", Outcome::Ok, json!({})).await
+                audit::record(conn, &actor, Action::SessionEnd, "session", Outcome::Ok, json!({})).await
             })
             .await?;
         forget(&task_ctx, vec![hash]).await;

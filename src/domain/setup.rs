@@ -8,7 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::actor::{Actor, FIRST_TENANT};
-use super::audit::{self, Outcome};
+use super::audit::{self, Action, Outcome};
 use super::secrets::{new_token, sha256};
 use super::{Context, Error, Result, password, users as people};
 use crate::clock;
@@ -95,7 +95,7 @@ async fn create(ctx: &Context, actor: &Actor, token: Option<&str>, email: &str, 
             }
             people::insert_first(conn, actor, email, name, hash).await?;
             diesel::delete(setup_tokens::table).execute(conn).await?;
-            audit::record(conn, actor, "setup.complete", &format!("user:{email}"), Outcome::Ok, json!({})).await?;
+            audit::record(conn, actor, Action::SetupComplete, &format!("user:{email}"), Outcome::Ok, json!({})).await?;
             Ok(Attempt::Created)
         })
         .await

@@ -19,7 +19,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::actor::{Actor, ActorKind, Role, UserStatus};
-use super::audit::{self, Outcome};
+use super::audit::{self, Action, Outcome};
 use super::{Context, Error, Result, password, sessions};
 use crate::clock;
 use crate::schema::users;
@@ -209,7 +209,7 @@ async fn succeed(ctx: &Context, visitor: &Actor, attempt: &Attempt, user: UserRo
                 sessions::replace(conn, hash).await?;
             }
             sessions::open(conn, user.tenant, user.id, user.epoch, visitor.address, &token).await?;
-            audit::record(conn, &actor, "session.begin", "session", Outcome::Ok, json!({})).await
+            audit::record(conn, &actor, Action::SessionBegin, "session", Outcome::Ok, json!({})).await
         })
         .await?;
     if let Some(hash) = previous {
@@ -230,7 +230,7 @@ async fn reject(ctx: &Context, visitor: &Actor, attempt: &Attempt) -> Result<Sig
                 .execute(conn)
                 .await?;
             // The e-mail is not recorded in the audit log, because people type passwords into the wrong field.
-            audit::record(conn, visitor, "session.refuse", "session", Outcome::Refused, json!({})).await
+            audit::record(conn, visitor, Action::SessionRefuse, "session", Outcome::Refused, json!({})).await
         })
         .await?;
     Ok(SignIn::WrongCredentials)

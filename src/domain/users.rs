@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::actor::{Actor, Role, UserStatus};
-use super::audit::{self, Outcome};
+use super::audit::{self, Action, Outcome};
 use super::names::storable;
 use super::sign_in::{fold, fold_email};
 use super::{Context, Error, Result, password, sessions};
@@ -150,7 +150,7 @@ async fn insert(
     let row = NewRow { id: Uuid::now_v7(), tenant_id: tenant, email, name, role: role.as_str(), password_hash };
     let row = diesel::insert_into(users::table).values(row).returning(Row::as_returning()).get_result(conn).await?;
     let detail = json!({ "role": role });
-    audit::record(conn, actor, "user.create", &resource(&row.email), Outcome::Ok, detail).await?;
+    audit::record(conn, actor, Action::UserCreate, &resource(&row.email), Outcome::Ok, detail).await?;
     Ok(row)
 }
 
@@ -242,22 +242,22 @@ async fn apply(conn: &mut AsyncPgConnection, actor: &Actor, id: Uuid, change: &C
         return Ok(Changed::LastAdmin);
     }
     let row = users::table.find(id);
-    let (action, detail, hashes): (&str, Value, Vec<Vec<u8>>) = match change {
+    let (action, detail, hashes): (Action, Value, Vec<Vec<u8>>) = match change {
         Change::Role(role) => {
             diesel::update(row).set((users::role.eq(role.as_str()), users::updated_at.eq(now))).execute(conn).await?;
-            ("user.role", json!({ "from": old_role, "to": role }), sessions::hashes_of(conn, id).await?)
+            (Action::UserRole, json!({ "from": old_role, "to": role }), sessions::hashes_of(conn, id).await?)
         }
         Change::Status(true) => {
             diesel::update(row).set((users::status.eq(UserStatus::Active), users::updated_at.eq(now))).execute(conn).await?;
-            ("user.enable", json!({}), Vec::new())
+            (Action::UserEnable, json!({}), Vec::new())
         }
         Change::Status(false) => {
             diesel::update(row).set((users::status.eq(UserStatus::Disabled), users::updated_at.eq(now))).execute(conn).await?;
-            ("user.disable", json!({}), sessions::end_all(conn, id).await?)
+            (Action::UserDisable, json!({}), sessions::end_all(conn, id).await?)
         }
         Change::Password(hash) => {
             diesel::update(row).set((users::password_hash.eq(hash), users::updated_at.eq(now))).execute(conn).await?;
-            ("user.password", json!({}), sessions::end_all(conn, id).await?)
+            (Action::UserPassword, json!({}), sessions::end_all(conn, id).await?)
         }
     };
     audit::record(conn, actor, action, &resource(&email), Outcome::Ok, detail).await?;

@@ -16,7 +16,7 @@ use crate::console::pages::refused_page;
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::{filters, paths};
 use crate::domain::Context;
-use crate::domain::audit::{self, ACTIONS, Event, Filter, Page};
+use crate::domain::audit::{self, Action, Event, Filter, Page};
 
 const ROWS: i64 = 100;
 
@@ -40,17 +40,10 @@ impl IndexPage {
         [&query.actor, &query.action, &query.resource, &query.from, &query.to].iter().any(|field| !field.is_empty())
     }
 
-    /// The actions, grouped by the noun before the dot.
+    /// The actions, grouped by noun.
     fn actions(&self) -> Vec<(&'static str, Vec<&'static str>)> {
-        let mut nouns: Vec<(&str, Vec<&str>)> = Vec::new();
-        for action in ACTIONS {
-            let noun = action.split_once('.').map_or(action, |(noun, _)| noun);
-            match nouns.iter_mut().find(|(known, _)| *known == noun) {
-                Some((_, actions)) => actions.push(action),
-                None => nouns.push((noun, vec![action])),
-            }
-        }
-        nouns
+        let by_noun = Action::ALL.chunk_by(|a, b| a.noun() == b.noun());
+        by_noun.map(|actions| (actions[0].noun(), actions.iter().map(|action| action.as_str()).collect())).collect()
     }
 }
 
@@ -119,7 +112,7 @@ impl IndexQuery {
 
 /// Whether this is an action or a noun of actions.
 fn is_known(action: &str) -> bool {
-    ACTIONS.iter().any(|known| *known == action || known.split_once('.').is_some_and(|(noun, _)| noun == action))
+    Action::ALL.iter().any(|known| known.as_str() == action || known.noun() == action)
 }
 
 /// Parses a date that Postgres can store.

@@ -7,7 +7,7 @@ use crate::console::view::layout::{Flash, Frame, Layout, Person, Section, Theme}
 use crate::domain::abilities::KeyRules;
 use crate::domain::abilities::{Abilities, Ability, Probed};
 use crate::domain::actor::Role;
-use crate::domain::audit::Event;
+use crate::domain::audit::{Action, Event};
 use crate::domain::health::Service;
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::objects::{Entry, Folder, Listing, Origin};
@@ -89,7 +89,7 @@ pub fn event(action: &str, resource: &str, outcome: &str) -> Event {
 
 pub fn events() -> Vec<Event> {
     let object = format!("s3://sme-files/a/{HOSTILE}");
-    let mut events: Vec<Event> = crate::domain::audit::ACTIONS.iter().map(|action| event(action, &object, "ok")).collect();
+    let mut events: Vec<Event> = Action::ALL.iter().map(|action| event(action.as_str(), &object, "ok")).collect();
     events.extend([
         event("session.refuse", "session", "refused"),
         event("user.role", "user:a@b.example", "failed"),

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::paths;
-use crate::domain::audit::Event;
+use crate::domain::audit::{Action, Event};
 use crate::domain::names::{BucketName, ObjectKey};
 
 /// An object, bucket or user named in a sentence, with the URL of its page.
@@ -28,15 +28,17 @@ pub struct EventSummary {
 
 impl EventSummary {
     pub fn of(event: &Event) -> Self {
-        let (phrase, preposition) = phrase(&event.action);
-        let (subject, place) = targets(&event.action, &event.resource);
+        let action = Action::parse(&event.action);
+        let (phrase, preposition) = match action {
+            Some(action) => phrase(action),
+            None => (event.action.as_str(), ""),
+        };
+        let (subject, place) = targets(action, &event.resource);
+        let phrase = if action == Some(Action::SessionRefuse) && subject.is_none() { "Sign-in refused" } else { phrase };
         Self {
             at: event.at,
             actor: event.actor_label.clone(),
-            phrase: match (event.action.as_str(), &subject) {
-                ("session.refuse", None) => "Sign-in refused".to_owned(),
-                (action, _) => phrase.unwrap_or(action).to_owned(),
-            },
+            phrase: phrase.to_owned(),
             preposition: if place.is_some() { preposition } else { "" },
             subject,
             place,
@@ -54,59 +56,58 @@ impl EventSummary {
     }
 }
 
-fn phrase(action: &str) -> (Option<&'static str>, &'static str) {
-    let (phrase, preposition) = match action {
-        "bucket.create" => ("Created bucket", ""),
-        "bucket.delete" => ("Deleted bucket", ""),
-        "file.reconcile" => ("Corrected the record of", "in"),
-        "folder.create" => ("Created folder", "in"),
-        "cache.clear" => ("Cleared namespace", ""),
-        "cache.slowlog" => ("Viewed slow log values", ""),
-        "key.delete" => ("Deleted key", ""),
-        "key.delete_matching" => ("Deleted keys matching", ""),
-        "key.expire" => ("Changed the expiry of key", ""),
-        "models.call" => ("Called every model of", ""),
-        "object.delete" => ("Deleted", "from"),
-        "object.download" => ("Downloaded", "from"),
-        "object.preview" => ("Previewed", "in"),
-        "object.share" => ("Created a link to", "in"),
-        "object.upload" => ("Uploaded", "to"),
-        "store.probe" => ("Checked store features in", ""),
-        "upload.abort" => ("Aborted the upload of", "to"),
-        "upload.fail" => ("Attempted to upload", "to"),
-        "token.revoke" => ("Revoked a token", ""),
-        "session.begin" => ("Signed in", ""),
-        "session.end" => ("Signed out", ""),
-        "session.refuse" => ("Sign-in refused for", ""),
-        "setup.complete" => ("Set up Larder as", ""),
-        "user.create" => ("Added user", ""),
-        "user.disable" => ("Disabled user", ""),
-        "user.enable" => ("Enabled user", ""),
-        "user.password" => ("Set the password of", ""),
-        "user.role" => ("Changed the role of", ""),
-        "audit.export" => ("Exported the audit log", ""),
-        _ => return (None, ""),
-    };
-    (Some(phrase), preposition)
+/// The phrase, and the preposition before the place.
+fn phrase(action: Action) -> (&'static str, &'static str) {
+    match action {
+        Action::BucketCreate => ("Created bucket", ""),
+        Action::BucketDelete => ("Deleted bucket", ""),
+        Action::FileReconcile => ("Corrected the record of", "in"),
+        Action::FolderCreate => ("Created folder", "in"),
+        Action::CacheClear => ("Cleared namespace", ""),
+        Action::CacheSlowlog => ("Viewed slow log values", ""),
+        Action::KeyDelete => ("Deleted key", ""),
+        Action::KeyDeleteMatching => ("Deleted keys matching", ""),
+        Action::KeyExpire => ("Changed the expiry of key", ""),
+        Action::ModelsCall => ("Called every model of", ""),
+        Action::ObjectDelete => ("Deleted", "from"),
+        Action::ObjectDownload => ("Downloaded", "from"),
+        Action::ObjectPreview => ("Previewed", "in"),
+        Action::ObjectShare => ("Created a link to", "in"),
+        Action::ObjectUpload => ("Uploaded", "to"),
+        Action::StoreProbe => ("Checked store features in", ""),
+        Action::UploadAbort => ("Aborted the upload of", "to"),
+        Action::UploadFail => ("Attempted to upload", "to"),
+        Action::TokenRevoke => ("Revoked a token", ""),
+        Action::SessionBegin => ("Signed in", ""),
+        Action::SessionEnd => ("Signed out", ""),
+        Action::SessionRefuse => ("Sign-in refused for", ""),
+        Action::SetupComplete => ("Set up Larder as", ""),
+        Action::UserCreate => ("Added user", ""),
+        Action::UserDisable => ("Disabled user", ""),
+        Action::UserEnable => ("Enabled user", ""),
+        Action::UserPassword => ("Set the password of", ""),
+        Action::UserRole => ("Changed the role of", ""),
+        Action::AuditExport => ("Exported the audit log", ""),
+    }
 }
 
 /// The targets in `resource`: an object and its folder, a bucket, a user, or none.
-fn targets(action: &str, resource: &str) -> (Option<Target>, Option<Target>) {
+fn targets(action: Option<Action>, resource: &str) -> (Option<Target>, Option<Target>) {
     if let Some(rest) = resource.strip_prefix("s3://") {
         let (name, key) = rest.split_once('/').unwrap_or((rest, ""));
         let Some(bucket) = BucketName::parse(name) else {
             return (Some(Target { text: resource.to_owned(), url: None }), None);
         };
         let Some(key) = ObjectKey::parse(key) else {
-            let url = (action != "bucket.delete").then(|| paths::bucket(&bucket));
+            let url = (action != Some(Action::BucketDelete)).then(|| paths::bucket(&bucket));
             return (Some(Target { text: name.to_owned(), url }), None);
         };
         let place =
             Target { text: format!("{bucket}/{}", key.folder().trim_end_matches('/')), url: Some(paths::folder(&bucket, key.folder())) };
         let place = Target { text: place.text.trim_end_matches('/').to_owned(), ..place };
         let url = match action {
-            "object.delete" | "upload.abort" | "upload.fail" => None,
-            "folder.create" => Some(paths::folder(&bucket, key.as_str())),
+            Some(Action::ObjectDelete | Action::UploadAbort | Action::UploadFail) => None,
+            Some(Action::FolderCreate) => Some(paths::folder(&bucket, key.as_str())),
             _ => Some(paths::object(&bucket, &key)),
         };
         return (Some(Target { text: key.name().to_owned(), url }), Some(place));
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_sentence_links_the_object_and_its_folder() {
-        let (subject, place) = targets("object.upload", "s3://sme-files/a b/c?.pdf");
+        let (subject, place) = targets(Some(Action::ObjectUpload), "s3://sme-files/a b/c?.pdf");
         let (subject, place) = (subject.unwrap(), place.unwrap());
         assert_eq!((subject.text.as_str(), place.text.as_str()), ("c?.pdf", "sme-files/a b"));
         assert_eq!(subject.url.unwrap(), "/buckets/sme-files/object?key=a%20b%2Fc%3F.pdf");
@@ -136,8 +137,14 @@ mod tests {
 
     #[test]
     fn deleted_targets_have_no_link() {
-        assert!(targets("object.delete", "s3://sme-files/a").0.unwrap().url.is_none());
-        assert!(targets("bucket.delete", "s3://sme-files").0.unwrap().url.is_none());
-        assert!(targets("session.begin", "session").0.is_none());
+        assert!(targets(Some(Action::ObjectDelete), "s3://sme-files/a").0.unwrap().url.is_none());
+        assert!(targets(Some(Action::BucketDelete), "s3://sme-files").0.unwrap().url.is_none());
+        assert!(targets(Some(Action::SessionBegin), "session").0.is_none());
+    }
+    #[test]
+    fn every_action_has_a_distinct_label() {
+        let labels: std::collections::HashSet<&str> = Action::ALL.iter().map(|action| phrase(*action).0).collect();
+        assert_eq!(labels.len(), Action::ALL.len());
+        assert!(!labels.contains(""));
     }
 }

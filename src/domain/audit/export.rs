@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde_json::json;
 
-use super::{Event, Filter, Outcome, matching, record};
+use super::{Action, Event, Filter, Outcome, matching, record};
 use crate::domain::actor::Actor;
 use crate::domain::{Context, Error, Result};
 
@@ -35,7 +35,7 @@ pub async fn csv(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<CsvStr
         .run(async |conn| {
             let newest: Newest =
                 diesel::sql_query("SELECT coalesce(max(sequence), 0) AS sequence FROM audit.events").get_result(conn).await?;
-            record(conn, actor, "audit.export", "audit", Outcome::Ok, json!({ "newest": newest.sequence })).await?;
+            record(conn, actor, Action::AuditExport, "audit", Outcome::Ok, json!({ "newest": newest.sequence })).await?;
             Ok::<_, Error>(newest.sequence)
         })
         .await?;

@@ -6,7 +6,8 @@ use tokio::sync::Semaphore;
 use super::CheckError;
 use super::probes::gateway;
 use crate::domain::actor::Actor;
-use crate::domain::{Context, Error, Result, audit};
+use crate::domain::audit::{self, Action};
+use crate::domain::{Context, Error, Result};
 use crate::stores::litellm::ModelCheck;
 
 /// Concurrent calls would cost twice as much without giving more information.
@@ -20,7 +21,7 @@ pub async fn call_models(ctx: &Context, actor: &Actor) -> Result<std::result::Re
     let Ok(_calling) = CALL_SLOT.try_acquire() else {
         return Err(Error::Conflict("The models are already being called. This takes up to 30 seconds.".to_owned()));
     };
-    audit::record_standalone(ctx, actor, "models.call", "litellm", audit::Outcome::Ok, json!({})).await?;
+    audit::record_standalone(ctx, actor, Action::ModelsCall, "litellm", audit::Outcome::Ok, json!({})).await?;
     Ok(match gateway(&ctx.config) {
         Ok(litellm) => litellm.check_models().await.map_err(CheckError::from),
         Err(error) => Err(error),

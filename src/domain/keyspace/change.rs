@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::Name;
 use crate::domain::actor::Actor;
-use crate::domain::{Context, Error, Result, audit};
+use crate::domain::audit::{self, Action};
+use crate::domain::{Context, Error, Result};
 
 /// Longer TTLs are rejected as a mistake.
 const MAX_TTL: Duration = Duration::from_secs(100 * 366 * 86_400);
@@ -24,7 +25,7 @@ pub async fn delete(ctx: &Context, actor: &Actor, name: &Name) -> Result<bool> {
     ctx.run_to_completion(async move {
         let existed = task_ctx.redis.browse().unlink(&[name.as_bytes().to_vec()]).await? > 0;
         if existed {
-            audit::record_with_retry(&task_ctx, &actor, "key.delete", &resource(&name), json!({})).await?;
+            audit::record_with_retry(&task_ctx, &actor, Action::KeyDelete, &resource(&name), json!({})).await?;
         }
         Ok(existed)
     })
@@ -51,7 +52,7 @@ pub async fn set_ttl(ctx: &Context, actor: &Actor, name: &Name, ttl: Option<Dura
             return if described.is_some_and(|described| described.kind.is_some()) { Ok(()) } else { Err(name.not_found()) };
         }
         let detail = json!({ "seconds": ttl.map(|ttl| ttl.as_secs()) });
-        audit::record_with_retry(&task_ctx, &actor, "key.expire", &resource(&name), detail).await
+        audit::record_with_retry(&task_ctx, &actor, Action::KeyExpire, &resource(&name), detail).await
     })
     .await
 }

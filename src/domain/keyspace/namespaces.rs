@@ -8,8 +8,9 @@ use serde_json::json;
 use super::change::resource;
 use super::sample::{Group, Sample};
 use crate::domain::actor::Actor;
+use crate::domain::audit::{self, Action};
 use crate::domain::cache::{self, Cleared, NamespaceStats, Spec};
-use crate::domain::{Context, Error, Result, audit};
+use crate::domain::{Context, Error, Result};
 use crate::stores::redis::literal;
 
 /// Time limit of a page's count.
@@ -83,7 +84,7 @@ pub async fn clear(ctx: &Context, actor: &Actor, name: &str) -> Result<u64> {
     ctx.run_to_completion(async move {
         let cleared = cache::clear(&task_ctx, &spec, |_| true).await?;
         let detail = json!({ "deleted": cleared.values });
-        audit::record_with_retry(&task_ctx, &actor, "cache.clear", &resource(format!("cache:{}:*", spec.name)), detail).await?;
+        audit::record_with_retry(&task_ctx, &actor, Action::CacheClear, &resource(format!("cache:{}:*", spec.name)), detail).await?;
         Ok(cleared.values)
     })
     .await

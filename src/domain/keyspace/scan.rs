@@ -16,7 +16,8 @@ use super::change::resource;
 use super::search::as_typed;
 use crate::clock;
 use crate::domain::actor::Actor;
-use crate::domain::{Context, Error, Result, audit, signing};
+use crate::domain::audit::{self, Action};
+use crate::domain::{Context, Error, Result, signing};
 
 pub use biggest::LargeKey;
 
@@ -149,5 +150,5 @@ pub async fn stop(ctx: &Context, id: Uuid) -> Result<()> {
 /// A deletion has two audit events, so that an interrupted one has at least the first.
 async fn record(ctx: &Context, actor: &Actor, scan: &Scan, state: &str) -> Result<()> {
     let detail = json!({ "state": state, "deleted": scan.matched });
-    audit::record_with_retry(ctx, actor, "key.delete_matching", &resource(scan.pattern_text()), detail).await
+    audit::record_with_retry(ctx, actor, Action::KeyDeleteMatching, &resource(scan.pattern_text()), detail).await
 }

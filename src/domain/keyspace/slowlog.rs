@@ -8,7 +8,8 @@ use super::change::resource;
 use super::name::is_own;
 use super::server::{Permitted, permitted};
 use crate::domain::actor::Actor;
-use crate::domain::{Context, Result, audit};
+use crate::domain::audit::{self, Action};
+use crate::domain::{Context, Result};
 use crate::stores::redis::{BrowseCommands, SlowCommand};
 
 /// Commands whose first argument is a key name, which admins may see.
@@ -35,7 +36,7 @@ pub struct Entry {
 /// Newest first. With `values`, an audit event is recorded before the entries are read.
 pub async fn read(ctx: &Context, browse: &BrowseCommands<'_>, actor: &Actor, count: usize, values: bool) -> Result<Permitted<Vec<Entry>>> {
     if values {
-        audit::record_with_retry(ctx, actor, "cache.slowlog", &resource(""), json!({})).await?;
+        audit::record_with_retry(ctx, actor, Action::CacheSlowlog, &resource(""), json!({})).await?;
     }
     let slow = permitted(ctx, browse.slow(count).await)?;
     Ok(slow.map(|slow| slow.into_iter().map(|slow| entry(ctx, slow, values)).collect()))

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::deletions;
 use crate::domain::actor::Actor;
-use crate::domain::audit::{self, Outcome};
+use crate::domain::audit::{self, Action, Outcome};
 use crate::domain::files::{FileState, lock_keys};
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::{Context, Error, Result, signing};
@@ -179,7 +179,7 @@ async fn settle(
                 }
                 Row::Absent | Row::Unknown => 0,
             };
-            audit::record(conn, actor, "object.delete", &resource, audit_outcome, detail).await
+            audit::record(conn, actor, Action::ObjectDelete, &resource, audit_outcome, detail).await
         })
         .await
         .map_err(Error::from)

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::ObjectToDelete;
 use crate::domain::actor::Actor;
-use crate::domain::audit::{self, Outcome};
+use crate::domain::audit::{self, Action, Outcome};
 use crate::domain::files::{FileState, lock_keys};
 use crate::domain::names::BucketName;
 use crate::domain::{Context, Error, Result};
@@ -157,7 +157,7 @@ async fn settle(ctx: &Context, row: ExpiredDeletion) -> Result<()> {
                 ObjectState::Deleted => {
                     end(conn, row.id).await?;
                     let detail = json!({ "etag": row.etag, "settled": "later: the deletion had stopped halfway" });
-                    audit::record(conn, &actor, "object.delete", &resource, Outcome::Ok, detail).await
+                    audit::record(conn, &actor, Action::ObjectDelete, &resource, Outcome::Ok, detail).await
                 }
             }
         })

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Object, check_key, not_found};
 use crate::domain::actor::Actor;
-use crate::domain::audit::{self, Outcome};
+use crate::domain::audit::{self, Action, Outcome};
 use crate::domain::names::{BucketName, ObjectKey};
 use crate::domain::{Context, Result};
 use crate::stores::s3;
@@ -79,10 +79,10 @@ pub enum Purpose {
 
 impl Purpose {
     /// The audit action of a read.
-    fn action(self) -> Option<&'static str> {
+    fn action(self) -> Option<Action> {
         match self {
-            Self::Download => Some("object.download"),
-            Self::Preview => Some("object.preview"),
+            Self::Download => Some(Action::ObjectDownload),
+            Self::Preview => Some(Action::ObjectPreview),
             Self::Head => None,
         }
     }
@@ -171,13 +171,13 @@ pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &Dow
 /// Audits that the page of an object shows its text, once an hour for each session and state of the object.
 pub async fn record_preview(ctx: &Context, actor: &Actor, session: Uuid, object: &Object, bytes: u64) -> Result<()> {
     let resource = audit::object(object.bucket.as_str(), object.key.as_str());
-    let read = Read { session, action: "object.preview", resource, etag: object.etag.clone() };
+    let read = Read { session, action: Action::ObjectPreview, resource, etag: object.etag.clone() };
     let shown = 0..=bytes.saturating_sub(1);
     if ctx.read_log.covers(&read, &shown, false) {
         return Ok(());
     }
     let detail = json!({ "bytes": bytes, "range": null });
-    audit::record_standalone(ctx, actor, "object.preview", &read.resource, Outcome::Ok, detail).await?;
+    audit::record_standalone(ctx, actor, Action::ObjectPreview, &read.resource, Outcome::Ok, detail).await?;
     ctx.read_log.add(read, shown);
     Ok(())
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::Repair;
 use super::rows::Row;
 use crate::domain::actor::Actor;
-use crate::domain::audit::{self, Outcome};
+use crate::domain::audit::{self, Action, Outcome};
 use crate::domain::files::{FileState, lock_keys};
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
@@ -62,7 +62,7 @@ async fn repair(ctx: &Context, row: &Row, change: Change<'_>, detail: Value) -> 
                 return Ok(Repair::Outdated);
             }
             change.apply(conn, row).await?;
-            audit::record(conn, &actor, "file.reconcile", &resource, Outcome::Ok, detail).await?;
+            audit::record(conn, &actor, Action::FileReconcile, &resource, Outcome::Ok, detail).await?;
             Ok(Repair::Done)
         })
         .await

@@ -1,7 +1,7 @@
 //! Why an upload failed: a sentence for users, a code for programs, and an outcome for the audit log.
 
 use crate::domain::Error;
-use crate::domain::audit::Outcome;
+use crate::domain::audit::{Action, Outcome};
 use crate::domain::files::FileState;
 use crate::domain::transfer_counters::UploadOutcome;
 use crate::stores::s3;
@@ -11,7 +11,7 @@ use crate::stores::s3;
 pub(super) struct Failure {
     pub why: String,
     pub state: FileState,
-    pub action: &'static str,
+    pub action: Action,
     pub outcome: Outcome,
 }
 
@@ -20,12 +20,12 @@ impl Failure {
     pub fn of(error: &Error) -> Self {
         let refused = matches!(code(error), "exists" | "name" | "too_large");
         let outcome = if refused { Outcome::Refused } else { Outcome::Failed };
-        Self { why: sentence(error), state: FileState::Failed, action: "upload.fail", outcome }
+        Self { why: sentence(error), state: FileState::Failed, action: Action::UploadFail, outcome }
     }
 
     /// Cancelled by its sender.
     pub fn cancelled(why: &str) -> Self {
-        Self { why: why.to_owned(), state: FileState::Cancelled, action: "upload.abort", outcome: Outcome::Ok }
+        Self { why: why.to_owned(), state: FileState::Cancelled, action: Action::UploadAbort, outcome: Outcome::Ok }
     }
 
     pub fn outcome(&self) -> UploadOutcome {

@@ -15,9 +15,10 @@ use uuid::Uuid;
 use super::{Activity, FileState, history};
 use crate::clock;
 use crate::domain::actor::Actor;
+use crate::domain::audit::{self, Action};
 use crate::domain::names::{BucketName, ObjectKey, storable};
 use crate::domain::transfer_counters::UploadOutcome;
-use crate::domain::{Context, Error, Result, abilities, audit, objects};
+use crate::domain::{Context, Error, Result, abilities, objects};
 use crate::schema::files;
 use crate::stores::s3;
 pub use crate::stores::s3::OpenMarker;
@@ -223,7 +224,7 @@ pub async fn abort(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Obje
         let ours = cancel_row(&task_ctx, &actor, &bucket, &key, &upload).await?;
         task_ctx.s3.abort_multipart(bucket.as_str(), key.as_str(), &upload).await?;
         let detail = json!({ "upload": upload, "file": ours });
-        audit::record_with_retry(&task_ctx, &actor, "upload.abort", &audit::object(bucket.as_str(), key.as_str()), detail).await
+        audit::record_with_retry(&task_ctx, &actor, Action::UploadAbort, &audit::object(bucket.as_str(), key.as_str()), detail).await
     })
     .await
 }

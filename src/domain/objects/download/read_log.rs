@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use crate::domain::audit::Action;
+
 /// How long reads of the remaining bytes count as part of a recorded read.
 const WINDOW: Duration = Duration::from_secs(3600);
 const MAX: usize = 10_000;
@@ -20,7 +22,7 @@ pub struct ReadLog(Arc<Mutex<HashMap<Read, Recorded>>>);
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Read {
     pub session: Uuid,
-    pub action: &'static str,
+    pub action: Action,
     pub resource: String,
     pub etag: String,
 }
@@ -61,14 +63,14 @@ mod tests {
     #[test]
     fn only_bytes_that_the_same_session_read_of_the_same_object_are_covered() {
         let log = ReadLog::default();
-        let read = Read { session: Uuid::now_v7(), action: "object.download", resource: "s3://a/b".into(), etag: "e".into() };
+        let read = Read { session: Uuid::now_v7(), action: Action::ObjectDownload, resource: "s3://a/b".into(), etag: "e".into() };
         log.add(read.clone(), 10..=99);
         assert!(log.covers(&read, &(10..=99), false) && log.covers(&read, &(50..=60), true));
         assert!(!log.covers(&read, &(9..=20), false) && !log.covers(&read, &(50..=100), false));
         assert!(!log.covers(&read, &(10..=99), true), "a whole download again is another one");
         for other in [
             Read { session: Uuid::now_v7(), ..read.clone() },
-            Read { action: "object.preview", ..read.clone() },
+            Read { action: Action::ObjectPreview, ..read.clone() },
             Read { resource: "s3://a/c".into(), ..read.clone() },
             Read { etag: "f".into(), ..read.clone() },
         ] {

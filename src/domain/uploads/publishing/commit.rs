@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::domain::actor::Actor;
-use crate::domain::audit::{self, Outcome};
+use crate::domain::audit::{self, Action, Outcome};
 use crate::domain::files::{FileState, lock_keys};
 use crate::domain::secrets::hex;
 use crate::domain::uploads::attempt::Attempt;
@@ -70,7 +70,7 @@ async fn update_rows(conn: &mut AsyncPgConnection, actor: &Actor, stored: &[Stor
         let detail = json!({ "bytes": file.digest.size, "sha256": hex(&file.digest.sha256), "etag": file.stored.etag });
         (audit::object(&file.attempt.target.bucket, &file.attempt.target.key), detail)
     });
-    audit::record_each(conn, actor, "object.upload", Outcome::Ok, events).await?;
+    audit::record_each(conn, actor, Action::ObjectUpload, Outcome::Ok, events).await?;
     Ok(held)
 }
 
