@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::percentile;
+
 /// One day.
 const MINUTES: usize = 1440;
 /// Upper bounds in milliseconds; slower requests are counted in the last one.
@@ -26,7 +28,7 @@ pub(super) struct Recent {
 pub struct Load {
     /// Requests per second, over the last complete minute.
     pub per_second: f64,
-    /// The 95th percentile of the last hour in milliseconds; `None` without requests.
+    /// An upper bound of the 95th percentile of the last hour in milliseconds; `None` without requests.
     pub p95: Option<f64>,
     /// Of the last day, or since the start.
     pub requests: u64,
@@ -70,23 +72,11 @@ impl Recent {
         }
         Load {
             per_second: f64::from(last) / 60.0,
-            p95: percentile(&by_time, 95),
+            p95: percentile::bucket_of(&by_time, 95).map(|step| STEPS[step]),
             requests: sum(|minute| minute.requests),
             errors: sum(|minute| minute.errors),
         }
     }
-}
-
-/// The upper bound of the bucket that contains the percentile.
-fn percentile(by_time: &[u64; STEPS.len()], percent: u64) -> Option<f64> {
-    let all: u64 = by_time.iter().sum();
-    let rank = (all * percent).div_ceil(100);
-    let mut passed = 0;
-    let counted = by_time.iter().zip(STEPS).find(|(count, _)| {
-        passed += **count;
-        passed >= rank
-    });
-    counted.map(|(_, end)| end).filter(|_| all > 0)
 }
 
 #[cfg(test)]

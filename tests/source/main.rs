@@ -37,17 +37,18 @@ fn is_part(place: &Path, layer: &str) -> bool {
 }
 
 /// Layer, and what it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("main", &["cli"]),
     ("cli", &["app", "domain", "stores", "embedded", "config", "clock"]),
     ("app", &["console", "api", "domain", "stores", "embedded", "config", "clock", "meter", "ready"]),
-    ("console", &["domain", "config", "clock", "meter", "ready"]),
+    ("console", &["domain", "config", "clock", "meter", "percentile", "ready"]),
     ("api", &["console::http", "console::routes", "console::Route", "console::Access", "domain", "config", "clock", "meter", "ready"]),
     ("embedded", &["config", "clock"]),
-    ("domain", &["stores", "schema", "config", "clock"]),
+    ("domain", &["stores", "schema", "config", "clock", "percentile"]),
     ("stores", &["config", "clock"]),
     ("config", &["clock"]),
-    ("meter", &[]),
+    ("meter", &["percentile"]),
+    ("percentile", &[]),
     ("ready", &[]),
     ("clock", &[]),
     ("schema", &[]),

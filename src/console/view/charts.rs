@@ -1,5 +1,7 @@
 //! The geometry of small charts: values in, coordinates in a 300 × 100 box out.
 
+use crate::percentile;
+
 /// A line over time, with the intervals in which the service did not respond.
 #[derive(Debug, Default, PartialEq)]
 pub struct Sparkline {
@@ -41,8 +43,8 @@ pub fn spark(samples: &[Sample]) -> Option<Sparkline> {
     // One slow response must not flatten the rest: the scale ends at three times the 95th percentile.
     let mut sorted: Vec<f32> = known().collect();
     sorted.sort_by(f32::total_cmp);
-    let high = sorted[sorted.len() * 95 / 100 % sorted.len()] * 3.0;
-    let top = sorted.last().copied().unwrap_or(1.0).min(high).max(0.01);
+    let high = percentile::of_sorted(&sorted, 95)? * 3.0;
+    let top = sorted.last()?.min(high).max(0.01);
     let width = 300.0 / (samples.len() - 1) as f32;
     let x = |at: usize| at as f32 * width;
     let y = |value: f32| 94.0 - value.min(top) / top * 86.0;

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::percentile;
+
 /// Where a caller's value came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupOutcome {
@@ -107,13 +109,8 @@ impl NamespaceStats {
     fn latency(&self, at: usize) -> Latency {
         let steps = &self.0[at + 1..=at + 1 + STEPS.len()];
         let count: u64 = steps.iter().sum();
-        let mut below = 0;
-        let step = steps.iter().position(|in_step| {
-            below += in_step;
-            below * 100 >= count * 95
-        });
-        let bound = step.map(|step| STEPS[step.min(STEPS.len() - 1)]).filter(|_| count > 0);
-        Latency { count, sum: Duration::from_micros(self.0[at]), p95: bound.map(Duration::from_micros) }
+        let p95 = percentile::bucket_of(steps, 95).map(|step| Duration::from_micros(STEPS[step.min(STEPS.len() - 1)]));
+        Latency { count, sum: Duration::from_micros(self.0[at]), p95 }
     }
 
     /// Increments since `earlier`, by counter name.

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::percentile;
+
 /// Steps of one minute.
 pub const STEPS: usize = 60;
 /// One hour of checks at the shortest period.
@@ -70,14 +72,9 @@ impl LatencyHistory {
         };
         let mut good: Vec<f32> = self.0.iter().filter_map(|check| check.ms).collect();
         good.sort_by(f32::total_cmp);
-        Hour { steps: minutes.map(step).to_vec(), p50: percentile(&good, 50), p95: percentile(&good, 95) }
+        let percentile = |percent| percentile::of_sorted(&good, percent).map(f64::from);
+        Hour { steps: minutes.map(step).to_vec(), p50: percentile(50), p95: percentile(95) }
     }
-}
-
-/// The nearest-rank percentile of sorted values.
-fn percentile(sorted: &[f32], percent: usize) -> Option<f64> {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).map(|value| f64::from(*value))
 }
 
 #[cfg(test)]
@@ -97,12 +94,5 @@ mod tests {
         assert_eq!(hour.steps.len(), STEPS);
         assert_eq!(hour.steps[56..], [LatencyStep::Unknown, LatencyStep::Failed, LatencyStep::Latency(2.0), LatencyStep::Latency(3.0)]);
         assert_eq!((hour.p50, hour.p95), (Some(3.0), Some(9.0)));
-    }
-
-    #[test]
-    fn percentiles_use_nearest_rank() {
-        assert_eq!(percentile(&[], 50), None);
-        assert_eq!(percentile(&[1.0, 2.0, 3.0, 4.0], 50), Some(2.0));
-        assert_eq!(percentile(&[1.0, 2.0, 3.0, 4.0], 95), Some(4.0));
     }
 }
