@@ -1,8 +1,6 @@
 //! Deletions in progress. The row is marked before the request to the store, so that interrupted deletions are found
 //! here and settled by checking the store. Never deletes an object.
 
-use std::time::Duration;
-
 use diesel::QueryResult;
 use diesel::dsl::now;
 use diesel::prelude::{ExpressionMethods, OptionalExtension, QueryDsl};
@@ -16,6 +14,7 @@ use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Action, Outcome};
 use crate::domain::files::{FileState, lock_keys};
 use crate::domain::names::BucketName;
+use crate::domain::periodic;
 use crate::domain::{Context, Error, Result};
 use crate::schema::files;
 use crate::stores::s3;
@@ -80,15 +79,15 @@ struct ExpiredDeletion {
 
 /// Runs a pass several times per lease, forever.
 pub async fn run(ctx: Context) {
-    let every = (ctx.config.upload.lease / 4).clamp(Duration::from_secs(1), Duration::from_secs(60));
-    loop {
+    let pause = periodic::lease_check_pause(ctx.config.upload.lease);
+    periodic::run(pause, || async {
         match pass(&ctx).await {
             Ok(0) => {}
             Ok(count) => log::info!("settled {count} interrupted deletion(s)"),
             Err(error) => log::warn!("interrupted deletions could not be checked: {error}"),
         }
-        tokio::time::sleep(every).await;
-    }
+    })
+    .await;
 }
 
 /// Settles deletions whose lease has expired and returns their number. Safe to run on several replicas at once.

@@ -1,7 +1,7 @@
 //! Handles attempts without heartbeats: commits those whose object is published and undoes the others. Never deletes
 //! an object.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::sql_types::{BigInt, Bool, Bytea, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -11,6 +11,7 @@ use super::orphans;
 use crate::domain::actor::{Actor, ActorKind, Role};
 use crate::domain::faults::crash_point;
 use crate::domain::files::OWNER;
+use crate::domain::periodic;
 use crate::domain::uploads::attempt::Attempt;
 use crate::domain::uploads::failure::{Failure, cut};
 use crate::domain::uploads::publishing;
@@ -57,30 +58,33 @@ struct Expired {
     uploaded_by_label: String,
 }
 
-/// Runs a pass several times per lease, forever.
+/// Runs a pass several times per lease and a sweep once per lease, forever.
 pub async fn run(ctx: Context) {
-    let every = (ctx.config.upload.lease / 4).clamp(Duration::from_secs(1), Duration::from_secs(60));
-    let mut swept: Option<Instant> = None;
+    let lease = ctx.config.upload.lease;
+    tokio::join!(periodic::run(periodic::lease_check_pause(lease), || run_passes(&ctx)), periodic::run(lease, || sweep_orphans(&ctx)),);
+}
+
+/// Runs passes until one settles less than a full batch.
+async fn run_passes(ctx: &Context) {
     loop {
-        if swept.is_none_or(|last| last.elapsed() >= ctx.config.upload.lease) {
-            swept = Some(Instant::now());
-            match tokio::time::timeout(SWEEP_TIMEOUT, orphans::sweep(&ctx)).await.unwrap_or(Ok(0)) {
-                Ok(0) => {}
-                Ok(count) => log::info!("aborted {count} orphaned multipart upload(s)"),
-                Err(error) => log::debug!("multipart uploads could not be checked: {error}"),
-            }
-        }
-        match pass(&ctx).await {
-            Ok(0) => {}
+        match pass(ctx).await {
+            Ok(0) => return,
             Ok(count) => {
                 log::info!("settled {count} expired upload(s)");
-                if count == BATCH {
-                    continue;
+                if count < BATCH {
+                    return;
                 }
             }
-            Err(error) => log::warn!("expired uploads could not be checked: {error}"),
+            Err(error) => return log::warn!("expired uploads could not be checked: {error}"),
         }
-        tokio::time::sleep(every).await;
+    }
+}
+
+async fn sweep_orphans(ctx: &Context) {
+    match tokio::time::timeout(SWEEP_TIMEOUT, orphans::sweep(ctx)).await.unwrap_or(Ok(0)) {
+        Ok(0) => {}
+        Ok(count) => log::info!("aborted {count} orphaned multipart upload(s)"),
+        Err(error) => log::debug!("multipart uploads could not be checked: {error}"),
     }
 }
 
