@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use larder::config::Secret;
-use larder::stores::connect_error::ErrorKind;
+use larder::stores::connect_error::ErrorClass;
 use larder::stores::http::{Error, LARGEST};
 use larder::stores::litellm::{LiteLlm, Message, Role};
 use larder::stores::qdrant::{Distance, Point, PointId, Qdrant};
@@ -47,12 +47,12 @@ async fn send_all_requests(url: &str) -> Vec<(&'static str, Error)> {
     all.into_iter().map(|(name, error)| (name, error.unwrap_or_else(|| panic!("{name} succeeds at {url}")))).collect()
 }
 
-/// All requests fail with this kind, and no message contains the address or the key.
-async fn expect(url: &str, kind: ErrorKind) -> Vec<Error> {
+/// All requests fail with this class, and no message contains the address or the key.
+async fn expect(url: &str, class: ErrorClass) -> Vec<Error> {
     let failed = send_all_requests(url).await;
     let host = url.split("//").nth(1).unwrap().split(':').next().unwrap();
     for (name, error) in &failed {
-        assert_eq!(error.kind(), kind, "{name} at {url}: {error:?}");
+        assert_eq!(error.class(), class, "{name} at {url}: {error:?}");
         for text in [error.to_string(), format!("{error:?}")] {
             assert!(!text.contains(host) && !text.contains(KEY), "{name}: {text}");
         }
@@ -68,12 +68,12 @@ fn html(status: u16) -> Reply {
 #[tokio::test(flavor = "multi_thread")]
 async fn connection_and_dns_failures_are_reported() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    expect(&format!("http://{free}"), ErrorKind::Connect).await;
+    expect(&format!("http://{free}"), ErrorClass::Connect).await;
     // No host name has such a long part, so no resolver queries the network, which could be slow. Also, the text of
-    // an address must not determine the kind of a failure.
-    expect(&format!("http://tls-certificate-timeout-{}.invalid:6333", "x".repeat(64)), ErrorKind::Dns).await;
+    // an address must not determine the class of a failure.
+    expect(&format!("http://tls-certificate-timeout-{}.invalid:6333", "x".repeat(64)), ErrorClass::Dns).await;
     let dropped = HttpStub::always(Reply::Raw(Vec::new()));
-    expect(&dropped.base, ErrorKind::Connect).await;
+    expect(&dropped.base, ErrorClass::Connect).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +81,7 @@ async fn a_frozen_server_costs_no_more_than_the_timeout() {
     for begin in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"result\":"] {
         let frozen = HttpStub::always(Reply::Freeze(begin));
         let began = Instant::now();
-        expect(&frozen.base, ErrorKind::Timeout).await;
+        expect(&frozen.base, ErrorClass::Timeout).await;
         let took = began.elapsed();
         assert!(took >= LIMIT && took < LIMIT * 3, "{took:?} after {begin:?}");
     }
@@ -98,10 +98,10 @@ async fn an_untrusted_certificate_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     certificates(directory.path());
     let port = tls_front(directory.path(), "/nowhere".into(), false).await;
-    expect(&format!("https://localhost:{port}"), ErrorKind::Tls).await;
+    expect(&format!("https://localhost:{port}"), ErrorClass::Tls).await;
     // The server does not use TLS.
     let plain = HttpStub::always(html(400));
-    expect(&plain.base.replace("http:", "https:"), ErrorKind::Tls).await;
+    expect(&plain.base.replace("http:", "https:"), ErrorClass::Tls).await;
 }
 
 /// Certificate authorities and proxies come from the environment, which only a separate process can change.
@@ -140,7 +140,7 @@ async fn in_a_separate_process() {
 async fn a_rejected_key_is_distinguished_from_other_errors() {
     for status in [401, 403] {
         for reply in [html(status), Reply::Json(status, json!({"error": {"message": format!("Bad key {KEY} at 127.0.0.1")}}))] {
-            expect(&HttpStub::always(reply).base, ErrorKind::Auth).await;
+            expect(&HttpStub::always(reply).base, ErrorClass::Auth).await;
         }
     }
 }
@@ -151,7 +151,7 @@ async fn a_server_without_the_api_is_a_protocol_error() {
     let not_utf8 = Reply::Raw(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 3\r\n\r\n\xff\xfe\xfd".to_vec());
     let empty = Reply::page(200, "", "");
     for reply in [html(200), html(404), garbage, not_utf8, empty, Reply::Json(200, json!([1])), Reply::Json(200, json!({"result": 7}))] {
-        for error in expect(&HttpStub::always(reply.clone()).base, ErrorKind::Protocol).await {
+        for error in expect(&HttpStub::always(reply.clone()).base, ErrorClass::Protocol).await {
             assert!(matches!(error, Error::Protocol(_)), "{error:?} for {reply:?}");
         }
     }
@@ -160,14 +160,14 @@ async fn a_server_without_the_api_is_a_protocol_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_contains_the_servers_message() {
     let said = json!({"error": {"message": format!("No room at 127.0.0.1 for {KEY}")}});
-    for error in expect(&HttpStub::always(Reply::Json(500, said.clone())).base, ErrorKind::Protocol).await {
+    for error in expect(&HttpStub::always(Reply::Json(500, said.clone())).base, ErrorClass::Protocol).await {
         assert_eq!(error, Error::Failed("No room at … for …".into()));
     }
-    for error in expect(&HttpStub::always(html(502)).base, ErrorKind::NotReady).await {
+    for error in expect(&HttpStub::always(html(502)).base, ErrorClass::Degraded).await {
         assert_eq!(error, Error::NotReady("no reason given".into()));
     }
     let busy = Reply::page(429, "retry-after: 7\r\n", &said.to_string());
-    for error in expect(&HttpStub::always(busy).base, ErrorKind::NotReady).await {
+    for error in expect(&HttpStub::always(busy).base, ErrorClass::Degraded).await {
         assert_eq!(error, Error::Busy { retry_after: Some(Duration::from_secs(7)) });
     }
 }
@@ -192,7 +192,7 @@ async fn the_key_is_always_sent_but_never_to_another_host() {
     for status in [301, 302, 303, 307, 308] {
         let location = format!("location: {}/elsewhere\r\n", other.base);
         let stub = HttpStub::always(Reply::page(status, &location, ""));
-        expect(&stub.base, ErrorKind::Protocol).await;
+        expect(&stub.base, ErrorClass::Protocol).await;
         let received = stub.received();
         assert_eq!(received.len(), 15, "{received:?}");
         for one in received {

@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use larder::config::Secret;
-use larder::stores::connect_error::ErrorKind;
+use larder::stores::connect_error::ErrorClass;
 use larder::stores::qdrant::{Distance, Error, Hit, Point, PointId, Qdrant, Status, Vectors};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -181,7 +181,7 @@ async fn states_of_a_server_that_is_not_at_its_best_are_understood() {
         let collection = ask(about(told, json!("ok"), json!({}))).await.unwrap();
         assert_eq!((collection.status, collection.vectors, collection.optimizer_error), (status, Vec::new(), None));
     }
-    assert_eq!(ask(about("mauve", json!("ok"), json!({}))).await.unwrap_err().kind(), ErrorKind::Protocol);
+    assert_eq!(ask(about("mauve", json!("ok"), json!({}))).await.unwrap_err().class(), ErrorClass::Protocol);
 
     let starting = HttpStub::always(Reply::page(503, "content-type: text/plain\r\n", "some shards are not ready"));
     let qdrant = Qdrant::new(&starting.base, None).unwrap();

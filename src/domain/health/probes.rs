@@ -104,7 +104,7 @@ async fn watch(ctx: Context, service: Service) {
         } else {
             let found = inspect(&ctx, service, &mut probe, nonce).await;
             // A new problem may be fixed quickly, for example by creating the bucket, so the inspection is repeated
-            // once immediately. ConnectError inspections are not repeated faster.
+            // once immediately. Failed inspections are not repeated faster.
             let has_problem = found.as_ref().is_ok_and(|detail| detail.problem().is_some());
             until_inspection = if has_problem && !had_problem { 0 } else { INSPECT_EVERY };
             had_problem = has_problem;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stores::connect_error::{self, ErrorKind};
+use crate::stores::connect_error::{self, ErrorClass};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -10,7 +10,7 @@ pub enum Error {
     #[error("the configuration is invalid: {0}")]
     Settings(&'static str),
     #[error("{}", unreachable(*.0))]
-    Unreachable(ErrorKind),
+    Unreachable(ErrorClass),
     #[error("no response in time")]
     Timeout,
     #[error("the key was rejected")]
@@ -42,21 +42,21 @@ pub enum Error {
 
 impl Error {
     /// All other error responses are `Protocol`: check the variant first.
-    pub fn kind(&self) -> ErrorKind {
+    pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Unreachable(kind) => *kind,
-            Self::Timeout => ErrorKind::Timeout,
-            Self::Auth => ErrorKind::Auth,
-            Self::NotReady(_) | Self::Busy { .. } => ErrorKind::NotReady,
-            _ => ErrorKind::Protocol,
+            Self::Unreachable(class) => *class,
+            Self::Timeout => ErrorClass::Timeout,
+            Self::Auth => ErrorClass::Auth,
+            Self::NotReady(_) | Self::Busy { .. } => ErrorClass::Degraded,
+            _ => ErrorClass::Protocol,
         }
     }
 }
 
-fn unreachable(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Dns => "the host name was not found",
-        ErrorKind::Tls => "the certificate is not trusted, or the server does not use TLS",
+fn unreachable(class: ErrorClass) -> &'static str {
+    match class {
+        ErrorClass::Dns => "the host name was not found",
+        ErrorClass::Tls => "the certificate is not trusted, or the server does not use TLS",
         _ => "nothing listens at this address, or the connection broke",
     }
 }
@@ -65,11 +65,11 @@ pub(super) fn of_transport(error: reqwest::Error) -> Error {
     if error.is_timeout() {
         return Error::Timeout;
     }
-    // The host name must not influence the kind.
-    match connect_error::kind_of(&error.without_url()) {
-        ErrorKind::Timeout => Error::Timeout,
-        ErrorKind::Protocol => Error::Protocol("the server does not speak HTTP"),
-        kind @ (ErrorKind::Dns | ErrorKind::Tls) => Error::Unreachable(kind),
-        ErrorKind::Connect | ErrorKind::Auth | ErrorKind::NotReady => Error::Unreachable(ErrorKind::Connect),
+    // The host name must not influence the class.
+    match connect_error::class_of(&error.without_url()) {
+        ErrorClass::Timeout => Error::Timeout,
+        ErrorClass::Protocol => Error::Protocol("the server does not speak HTTP"),
+        class @ (ErrorClass::Dns | ErrorClass::Tls) => Error::Unreachable(class),
+        ErrorClass::Connect | ErrorClass::Auth | ErrorClass::Degraded => Error::Unreachable(ErrorClass::Connect),
     }
 }

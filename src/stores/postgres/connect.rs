@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::postgres_url::PostgresUrl;
-use crate::stores::connect_error::{ConnectError, ErrorKind};
+use crate::stores::connect_error::{ConnectError, ErrorClass};
 use crate::stores::tls;
 
 /// What a connection is used for; migrations have no statement timeout.
@@ -38,13 +38,13 @@ fn settings(url: &str, purpose: Purpose) -> Result<PostgresUrl, String> {
 
 /// Opens a connection and runs its driver on the current runtime.
 pub async fn open(url: String, purpose: Purpose) -> Result<AsyncPgConnection, ConnectError> {
-    let invalid = |why: String| ConnectError { kind: ErrorKind::Protocol, message: None, detail: why };
+    let invalid = |why: String| ConnectError { class: ErrorClass::Protocol, message: None, detail: why };
     let PostgresUrl { config, root_certificate, .. } = settings(&url, purpose).map_err(invalid)?;
     let opened = if config.get_ssl_mode() == SslMode::Disable {
         let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(failed)?;
         AsyncPgConnection::try_from_client_and_connection(client, connection).await
     } else {
-        let tls = tls::client(root_certificate.as_deref()).map_err(|why| ConnectError { kind: ErrorKind::Tls, ..invalid(why) })?;
+        let tls = tls::client(root_certificate.as_deref()).map_err(|why| ConnectError { class: ErrorClass::Tls, ..invalid(why) })?;
         let (client, connection) = config.connect(MakeRustlsConnect::new(tls)).await.map_err(failed)?;
         AsyncPgConnection::try_from_client_and_connection(client, connection).await
     };
@@ -55,16 +55,16 @@ pub async fn open(url: String, purpose: Purpose) -> Result<AsyncPgConnection, Co
 fn failed(error: tokio_postgres::Error) -> ConnectError {
     let detail = std::error::Error::source(&error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
     let Some(state) = error.code() else { return ConnectError { detail, ..ConnectError::of(&error) } };
-    let (kind, message) = match *state {
+    let (class, message) = match *state {
         SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            (ErrorKind::Auth, Some("The server rejected Larder's user name or password."))
+            (ErrorClass::Auth, Some("The server rejected Larder's user name or password."))
         }
-        SqlState::INVALID_CATALOG_NAME => (ErrorKind::Protocol, Some("The database named in DATABASE_URL does not exist on the server.")),
-        SqlState::CANNOT_CONNECT_NOW => (ErrorKind::NotReady, Some("The server is starting or stopping.")),
-        SqlState::TOO_MANY_CONNECTIONS => (ErrorKind::NotReady, Some("The server has reached its connection limit.")),
-        _ => (ErrorKind::Protocol, None),
+        SqlState::INVALID_CATALOG_NAME => (ErrorClass::Protocol, Some("The database named in DATABASE_URL does not exist on the server.")),
+        SqlState::CANNOT_CONNECT_NOW => (ErrorClass::Degraded, Some("The server is starting or stopping.")),
+        SqlState::TOO_MANY_CONNECTIONS => (ErrorClass::Degraded, Some("The server has reached its connection limit.")),
+        _ => (ErrorClass::Protocol, None),
     };
-    ConnectError { kind, message, detail }
+    ConnectError { class, message, detail }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use super::Error;
 use super::connect::{Purpose, open};
 use crate::config::Secret;
-use crate::stores::connect_error::{ConnectError, ErrorKind};
+use crate::stores::connect_error::{ConnectError, ErrorClass};
 
 /// Kept between checks. It does not use the pool, so that a busy pool is not reported as an outage.
 #[derive(Default)]
@@ -77,8 +77,8 @@ impl Probe {
 fn failed(error: diesel::result::Error) -> ConnectError {
     let detail = error.to_string();
     match Error::from(error) {
-        Error::Unreachable(_) => ConnectError { kind: ErrorKind::Connect, message: None, detail },
-        Error::Timeout => ConnectError { kind: ErrorKind::Timeout, message: None, detail },
-        Error::Query(_) => ConnectError { kind: ErrorKind::Protocol, message: None, detail },
+        Error::Unreachable(_) => ConnectError { class: ErrorClass::Connect, message: None, detail },
+        Error::Timeout => ConnectError { class: ErrorClass::Timeout, message: None, detail },
+        Error::Query(_) => ConnectError { class: ErrorClass::Protocol, message: None, detail },
     }
 }

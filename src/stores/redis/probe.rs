@@ -6,7 +6,7 @@ use redis::{AsyncConnectionConfig, Client, RedisError};
 use super::manager::{self, ConnectionOptions};
 use super::{Error, Info};
 use crate::config::RedisConfig;
-use crate::stores::connect_error::{ConnectError, ErrorKind};
+use crate::stores::connect_error::{ConnectError, ErrorClass};
 
 /// Kept between checks. It does not use the pool, so that a busy pool is not reported as an outage.
 #[derive(Default)]
@@ -67,18 +67,18 @@ fn failed(error: RedisError) -> ConnectError {
 }
 
 fn of(error: &Error) -> ConnectError {
-    let (kind, message) = match error {
-        Error::Unreachable(_) => (ErrorKind::Connect, None),
-        Error::Timeout => (ErrorKind::Timeout, None),
-        Error::Auth => (ErrorKind::Auth, Some("The server rejected Larder's user name or password.")),
-        Error::NotPermitted => (ErrorKind::Auth, Some("The server's ACL forbids the check for Larder's user.")),
-        Error::Loading => (ErrorKind::NotReady, Some("The server is still loading its data.")),
-        Error::OutOfMemory => (ErrorKind::NotReady, Some("The server is out of memory.")),
-        Error::ReadOnly => (ErrorKind::NotReady, Some("The server is a read-only replica.")),
+    let (class, message) = match error {
+        Error::Unreachable(_) => (ErrorClass::Connect, None),
+        Error::Timeout => (ErrorClass::Timeout, None),
+        Error::Auth => (ErrorClass::Auth, Some("The server rejected Larder's user name or password.")),
+        Error::NotPermitted => (ErrorClass::Auth, Some("The server's ACL forbids the check for Larder's user.")),
+        Error::Loading => (ErrorClass::Degraded, Some("The server is still loading its data.")),
+        Error::OutOfMemory => (ErrorClass::Degraded, Some("The server is out of memory.")),
+        Error::ReadOnly => (ErrorClass::Degraded, Some("The server is a read-only replica.")),
         Error::Other(detail) if detail.contains("MASTERDOWN") => {
-            (ErrorKind::NotReady, Some("The server is a replica without a connection to its primary."))
+            (ErrorClass::Degraded, Some("The server is a replica without a connection to its primary."))
         }
-        Error::WrongType | Error::Other(_) => (ErrorKind::Protocol, None),
+        Error::WrongType | Error::Other(_) => (ErrorClass::Protocol, None),
     };
-    ConnectError { kind, message, detail: error.to_string() }
+    ConnectError { class, message, detail: error.to_string() }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::abilities::scratch_key;
 use super::{Error, Store, error};
-use crate::stores::connect_error::{ConnectError, ErrorKind};
+use crate::stores::connect_error::{ConnectError, ErrorClass};
 
 /// The result of a bucket check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Store {
             drop(folder.customize().config_override(once()).send().await);
         }
         if got? != sent {
-            return Err(ConnectError::new(ErrorKind::Protocol, "The store returned different bytes than were written."));
+            return Err(ConnectError::new(ErrorClass::Protocol, "The store returned different bytes than were written."));
         }
         Ok(took)
     }
@@ -110,9 +110,9 @@ fn once() -> aws_sdk_s3::config::Builder {
 
 fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E, HttpResponse>) -> ConnectError {
     match &error {
-        SdkError::TimeoutError(_) => return ConnectError { kind: ErrorKind::Timeout, message: None, detail: error.to_string() },
+        SdkError::TimeoutError(_) => return ConnectError { class: ErrorClass::Timeout, message: None, detail: error.to_string() },
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            return ConnectError { kind: ErrorKind::Timeout, message: None, detail: error.to_string() };
+            return ConnectError { class: ErrorClass::Timeout, message: None, detail: error.to_string() };
         }
         SdkError::DispatchFailure(failure) => {
             if let Some(cause) = failure.as_connector_error() {
@@ -120,17 +120,17 @@ fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError
             }
         }
         SdkError::ServiceError(response) if response.raw().status().as_u16() == 301 => {
-            return ConnectError::new(ErrorKind::Protocol, "The bucket is in a different region than AWS_REGION specifies.");
+            return ConnectError::new(ErrorClass::Protocol, "The bucket is in a different region than AWS_REGION specifies.");
         }
         _ => {}
     }
     let error = error::from_sdk(error);
-    let (kind, message) = match &error {
-        Error::AccessDenied => (ErrorKind::Auth, Some("The store rejected Larder's access key or its permissions.")),
-        Error::SlowDown => (ErrorKind::NotReady, Some("The store is receiving too many requests.")),
-        Error::NoSpace => (ErrorKind::NotReady, Some("The store has no space left.")),
-        Error::Unreachable(_) => (ErrorKind::Connect, None),
-        _ => (ErrorKind::Protocol, None),
+    let (class, message) = match &error {
+        Error::AccessDenied => (ErrorClass::Auth, Some("The store rejected Larder's access key or its permissions.")),
+        Error::SlowDown => (ErrorClass::Degraded, Some("The store is receiving too many requests.")),
+        Error::NoSpace => (ErrorClass::Degraded, Some("The store has no space left.")),
+        Error::Unreachable(_) => (ErrorClass::Connect, None),
+        _ => (ErrorClass::Protocol, None),
     };
-    ConnectError { kind, message, detail: error.to_string() }
+    ConnectError { class, message, detail: error.to_string() }
 }
