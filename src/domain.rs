@@ -22,6 +22,7 @@ pub mod preview;
 pub mod problem;
 pub mod reconcile;
 pub mod redis_metrics;
+mod s3_sentences;
 pub mod secrets;
 pub mod sessions;
 pub mod setup;

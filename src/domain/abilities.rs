@@ -9,6 +9,7 @@ use super::actor::Actor;
 use super::audit::{self, Action};
 use super::cache::{self, Key, Namespace};
 use super::names::BucketName;
+use super::s3_sentences::bucket_not_found;
 use super::{Context, Error, Result};
 use crate::clock;
 use crate::stores::s3;
@@ -55,7 +56,7 @@ pub async fn probe(ctx: &Context, actor: &Actor, bucket: &BucketName) -> Result<
                 )));
             }
             Err(s3::Error::NoSuchBucket | s3::Error::NoSuchKey) => {
-                return Err(Error::NotFound(format!("Bucket {bucket} not found.")));
+                return Err(bucket_not_found(&bucket));
             }
             found => found?,
         };

@@ -14,6 +14,7 @@ use super::abilities::{self, Probed};
 use super::actor::Actor;
 use super::audit::{self, Action};
 use super::names::BucketName;
+use super::s3_sentences::bucket_not_found;
 use super::{Context, Error, Result};
 use crate::config::bucket_rules;
 use crate::stores::s3;
@@ -106,7 +107,7 @@ pub async fn find(ctx: &Context, name: &BucketName) -> Result<Bucket> {
     let denied = match exists {
         Ok(()) => false,
         Err(s3::Error::AccessDenied) => true,
-        Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("Bucket {name} not found."))),
+        Err(s3::Error::NoSuchBucket) => return Err(bucket_not_found(name)),
         Err(error) => return Err(error.into()),
     };
     let created = match listed {
@@ -183,7 +184,7 @@ pub async fn delete(ctx: &Context, actor: &Actor, name: &BucketName, typed: &str
             Err(s3::Error::BucketNotEmpty) => {
                 return Err(Error::Conflict(format!("{name} is not empty. Delete its objects first.")));
             }
-            Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("Bucket {name} not found."))),
+            Err(s3::Error::NoSuchBucket) => return Err(bucket_not_found(&name)),
             Err(error) => return Err(error.into()),
         }
         count::forget(&task_ctx, &name).await;

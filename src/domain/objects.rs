@@ -14,6 +14,7 @@ use serde_json::json;
 use super::actor::Actor;
 use super::audit::{self, Action, Outcome};
 use super::names::{BucketName, ObjectKey};
+use super::s3_sentences::bucket_not_found;
 use super::{Context, Error, Result, files};
 use crate::clock;
 use crate::stores::s3;
@@ -57,7 +58,7 @@ pub(super) fn missing(bucket: &BucketName, key: &ObjectKey) -> Error {
 pub(super) fn not_found(error: s3::Error, bucket: &BucketName, key: &ObjectKey) -> Error {
     match error {
         s3::Error::NoSuchKey => missing(bucket, key),
-        s3::Error::NoSuchBucket => Error::NotFound(format!("Bucket {bucket} not found.")),
+        s3::Error::NoSuchBucket => bucket_not_found(bucket),
         error => error.into(),
     }
 }
@@ -102,7 +103,7 @@ pub async fn create_folder(ctx: &Context, actor: &Actor, bucket: &BucketName, pr
     }
     let existing = ctx.s3.list(bucket.as_str(), key.as_str(), false, None, 1).await?;
     if !existing.objects.is_empty() {
-        return Err(Error::Conflict(format!("A folder named {name} already exists.")));
+        return Err(folder_exists(name));
     }
     ctx.db.check_available().await?;
     let (task_ctx, actor, bucket, name) = (ctx.clone(), actor.clone(), bucket.clone(), name.to_owned());
@@ -110,13 +111,17 @@ pub async fn create_folder(ctx: &Context, actor: &Actor, bucket: &BucketName, pr
         let options = s3::PutOptions { content_type: "application/x-directory", metadata: &[], only_if_absent: true };
         match task_ctx.s3.put(bucket.as_str(), key.as_str(), Bytes::new(), &options).await {
             Ok(_) => {}
-            Err(s3::Error::PreconditionFailed) => return Err(Error::Conflict(format!("A folder named {name} already exists."))),
+            Err(s3::Error::PreconditionFailed) => return Err(folder_exists(&name)),
             Err(error) => return Err(not_found(error, &bucket, &key)),
         }
         audit::record_with_retry(&task_ctx, &actor, Action::FolderCreate, &audit::object(bucket.as_str(), key.as_str()), json!({})).await?;
         Ok(key.to_string())
     })
     .await
+}
+
+fn folder_exists(name: &str) -> Error {
+    Error::Conflict(format!("A folder named {name} already exists."))
 }
 
 pub struct SharedLink {

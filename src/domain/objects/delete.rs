@@ -14,7 +14,7 @@ use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Action, Outcome};
 use crate::domain::files::{FileState, lock_keys};
 use crate::domain::names::{BucketName, ObjectKey};
-use crate::domain::{Context, Error, Result, signing};
+use crate::domain::{Context, Error, Result, s3_sentences, signing};
 use crate::schema::files;
 use crate::stores::s3;
 
@@ -108,14 +108,15 @@ async fn delete_one(ctx: &Context, actor: &Actor, bucket: &BucketName, target: &
         Err(s3::Error::PreconditionFailed) => DeleteOutcome::Changed,
         Err(s3::Error::NoSuchKey) => DeleteOutcome::AlreadyDeleted,
         Err(error @ (s3::Error::Unreachable(_) | s3::Error::SlowDown | s3::Error::Other(_))) => {
-            let outcome = DeleteOutcome::Failed("The store is unreachable.".into());
+            let outcome = DeleteOutcome::Failed(s3_sentences::of_deletion(&error).into());
             record(ctx, actor, bucket, target, &outcome, &Row::Unknown).await;
             return Attempt::Unknown(error);
         }
-        Err(s3::Error::AccessDenied) => DeleteOutcome::Failed("The store denied access: Larder's key may not delete here.".into()),
         Err(error) => {
-            log::warn!("{bucket} {key:?} was not deleted: {error}");
-            DeleteOutcome::Failed("The store returned an error.".into())
+            if error != s3::Error::AccessDenied {
+                log::warn!("{bucket} {key:?} was not deleted: {error}");
+            }
+            DeleteOutcome::Failed(s3_sentences::of_deletion(&error).into())
         }
     };
     record(ctx, actor, bucket, target, &outcome, &deleting.map_or(Row::Absent, Row::Deleting)).await;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::Origin;
 use crate::domain::names::{BucketName, ObjectKey};
+use crate::domain::s3_sentences::bucket_not_found;
 use crate::domain::{Context, Error, Result, files};
 use crate::stores::s3;
 
@@ -53,7 +54,7 @@ pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Resu
     let prefix = format!("{}{}", query.prefix, query.starts_with);
     let limit = if query.limit == 0 { 100 } else { query.limit.clamp(1, 1000) };
     let page = ctx.s3.list(bucket.as_str(), &prefix, true, query.cursor.as_deref(), limit).await.map_err(|error| match error {
-        s3::Error::NoSuchBucket | s3::Error::NoSuchKey => Error::NotFound(format!("Bucket {bucket} not found.")),
+        s3::Error::NoSuchBucket | s3::Error::NoSuchKey => bucket_not_found(bucket),
         error => error.into(),
     })?;
     let keys: Vec<&str> = page.objects.iter().map(|object| object.key.as_str()).collect();

@@ -3,6 +3,7 @@
 use crate::domain::Error;
 use crate::domain::audit::{Action, Outcome};
 use crate::domain::files::FileState;
+use crate::domain::s3_sentences;
 use crate::domain::transfer_counters::UploadOutcome;
 use crate::stores::s3;
 
@@ -40,15 +41,7 @@ impl Failure {
 /// The reason for users, on the row and in the response.
 pub(super) fn sentence(error: &Error) -> String {
     match error {
-        Error::S3(s3::Error::NoSpace) => "The store has no space left.".into(),
-        Error::S3(s3::Error::AccessDenied) => "The store denied access: Larder's key may not write here.".into(),
-        Error::S3(s3::Error::NoSuchBucket | s3::Error::NoSuchKey) => "The bucket no longer exists.".into(),
-        Error::S3(s3::Error::ChecksumMismatch) => "The data received by the store did not match its checksum. Try again.".into(),
-        Error::S3(s3::Error::NoSuchUpload) => "The upload no longer exists at the store.".into(),
-        Error::S3(s3::Error::InvalidKey(_)) => "The store does not accept this name.".into(),
-        Error::S3(s3::Error::SlowDown) => "The store is overloaded. Try again in a moment.".into(),
-        Error::S3(s3::Error::Other(_)) => "The store returned an internal error. Try again, or contact its operator.".into(),
-        Error::S3(_) => "The store did not respond in time. Try again.".into(),
+        Error::S3(error) => s3_sentences::of_upload(error).into(),
         Error::Postgres(_) => "The database did not respond in time. Try again.".into(),
         other => other.to_string(),
     }

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Action};
 use crate::domain::names::{BucketName, ObjectKey, storable};
+use crate::domain::s3_sentences::bucket_not_found;
 use crate::domain::transfer_counters::UploadOutcome;
 use crate::domain::{Context, Error, Result, abilities, objects};
 use crate::schema::files;
@@ -81,7 +82,7 @@ pub async fn unfinished(ctx: &Context, bucket: &BucketName, marker: Option<&Open
         Ok(page) => (page.uploads, page.next, partial.then_some(LISTING_INCOMPLETE)),
         Err(s3::Error::AccessDenied) => (Vec::new(), None, Some(LISTING_DENIED)),
         Err(s3::Error::NotSupported) => (Vec::new(), None, Some(LISTING_UNSUPPORTED)),
-        Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("Bucket {bucket} not results."))),
+        Err(s3::Error::NoSuchBucket) => return Err(bucket_not_found(bucket)),
         Err(error) => return Err(error.into()),
     };
     let rows = rows(ctx, bucket, &listed, incomplete.is_some() && marker.is_none()).await?;

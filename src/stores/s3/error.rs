@@ -1,4 +1,4 @@
-//! Errors from_sdk the object store.
+//! Errors of the object store.
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};

@@ -91,7 +91,7 @@ impl Store {
     }
 }
 
-/// Reads at max `max` bytes.
+/// Reads at most `max` bytes.
 async fn read_up_to(mut body: ByteStream, max: usize) -> Result<Vec<u8>, ConnectError> {
     let mut read = Vec::new();
     while let Some(piece) = body.next().await {

@@ -7,6 +7,7 @@ use super::target::Target;
 use super::upload::{Upload, reject};
 use crate::domain::actor::Actor;
 use crate::domain::names::{BucketName, ObjectKey};
+use crate::domain::s3_sentences::bucket_not_found;
 use crate::domain::slots::Slot;
 use crate::domain::uploads::File;
 use crate::domain::uploads::failure::Failure;
@@ -36,7 +37,7 @@ impl Receiver {
         match ctx.s3.head_bucket(bucket.as_str()).await {
             // A key with write permission does not necessarily have read permission.
             Ok(()) | Err(s3::Error::AccessDenied) => {}
-            Err(s3::Error::NoSuchBucket) => return Err(Error::NotFound(format!("Bucket {bucket} not found."))),
+            Err(s3::Error::NoSuchBucket) => return Err(bucket_not_found(&bucket)),
             Err(error) => return Err(error.into()),
         }
         Ok(Self { ctx: ctx.clone(), actor: actor.clone(), bucket, prefix, overwrite, batch: Uuid::now_v7(), _slot: slot })
