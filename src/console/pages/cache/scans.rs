@@ -1,7 +1,6 @@
 //! `/cache/walks/{id}`: the progress of a key scan. `/cache/keys/deletions`: counts the keys that match a pattern and
 //! deletes them after confirmation. `/cache/biggest`: finds the biggest keys.
 
-use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
@@ -150,7 +149,8 @@ pub async fn index(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse
 }
 
 pub async fn create(admin: Admin, ctx: web::Data<Context>) -> Result<HttpResponse> {
-    start(&admin, &ctx, ScanKind::Biggest, Vec::new(), "/cache/biggest").await
+    let started = start(&admin, &ctx, ScanKind::Biggest, Vec::new()).await?;
+    Ok(redirect(&admin, started, "/cache/biggest"))
 }
 
 #[derive(Deserialize)]
@@ -167,7 +167,8 @@ pub struct DeletionForm {
 pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeletionForm>) -> Result<HttpResponse> {
     let form = form.read().await?;
     if form.counted.is_empty() {
-        return start(&admin, &ctx, ScanKind::Count, typed(form.pattern.trim()), "/cache/keys").await;
+        let started = start(&admin, &ctx, ScanKind::Count, typed(form.pattern.trim())).await?;
+        return Ok(redirect(&admin, started, "/cache/keys"));
     }
     let scan = keyspace::show(&ctx, id(&form.counted)?).await?;
     if scan.kind != ScanKind::Count || scan.state != ScanState::Done {
@@ -178,20 +179,32 @@ pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeletionFo
         let refusal = Refusal { field: "confirm", why };
         return unprocessable(&ShowPage { typed: form.confirm, refusal, ..show_page(&admin, scan) });
     }
-    let back = paths::cache_scan(scan.id);
-    let answer = start(&admin, &ctx, ScanKind::Delete, scan.pattern, &back).await?;
-    let has_started = answer.headers().get(LOCATION).is_none_or(|location| location.as_bytes() != back.as_bytes());
-    if has_started {
+    let started = start(&admin, &ctx, ScanKind::Delete, scan.pattern).await?;
+    if matches!(started, Start::Started(_)) {
         keyspace::discard(&ctx, scan.id).await?;
     }
-    Ok(answer)
+    Ok(redirect(&admin, started, &paths::cache_scan(scan.id)))
 }
 
-async fn start(admin: &Admin, ctx: &Context, kind: ScanKind, pattern: Vec<u8>, back: &str) -> Result<HttpResponse> {
+enum Start {
+    Started(Uuid),
+    /// The message says why.
+    NotStarted(Flash),
+}
+
+async fn start(admin: &Admin, ctx: &Context, kind: ScanKind, pattern: Vec<u8>) -> Result<Start> {
     match keyspace::start(ctx, &admin.actor, kind, pattern).await {
-        Ok(id) => Ok(see_other(&paths::cache_scan(id))),
-        Err(domain::Error::Conflict(why)) => Ok(admin.redirect(back, Flash::warn(why))),
-        Err(domain::Error::Refused { why, .. }) => Ok(admin.redirect(back, Flash::bad(why))),
+        Ok(id) => Ok(Start::Started(id)),
+        Err(domain::Error::Conflict(why)) => Ok(Start::NotStarted(Flash::warn(why))),
+        Err(domain::Error::Refused { why, .. }) => Ok(Start::NotStarted(Flash::bad(why))),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// To the progress of the scan, or back with the message.
+fn redirect(admin: &Admin, started: Start, back: &str) -> HttpResponse {
+    match started {
+        Start::Started(id) => see_other(&paths::cache_scan(id)),
+        Start::NotStarted(message) => admin.redirect(back, message),
     }
 }
