@@ -56,14 +56,7 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
     let db = postgres::Pool::new(&config.database_url, &runtime);
     let redis = redis::Redis::new(&config.redis, &runtime).context("REDIS_URL")?;
     let (for_db, for_redis) = (db.clone(), redis.clone());
-    let health = health::Board::new(
-        &config,
-        Arc::new(move || for_db.usage()),
-        Arc::new(move || {
-            let used = for_redis.usage();
-            (used.in_use, used.limit, used.waiting)
-        }),
-    );
+    let health = health::Board::new(&config, Arc::new(move || for_db.usage()), Arc::new(move || for_redis.usage()));
     let downloads = domain::slots::Slots::new("downloads", config.download_limit);
     Ok(domain::Context {
         s3: s3::Store::new(&config.s3),

@@ -3,6 +3,7 @@
 pub mod connect_error;
 pub mod http;
 pub mod litellm;
+pub mod pool_usage;
 pub mod postgres;
 pub mod qdrant;
 pub mod redis;

@@ -31,7 +31,7 @@ pub async fn service(ctx: web::Data<Context>, name: web::Path<String>, req: Http
     let body = if matches!(service, Service::Qdrant | Service::LiteLlm) {
         json!({ "healthy": healthy, "latency_ms": latency_ms, "connected": healthy, "configured": state != State::NotConfigured })
     } else {
-        let pool_size = pool.map_or(0, |(_, size, _)| size);
+        let pool_size = pool.map_or(0, |usage| usage.limit);
         json!({ "healthy": healthy, "latency_ms": latency_ms, "connected": healthy, "pool_size": pool_size })
     };
     let is_ok = healthy || state == State::NotConfigured;

@@ -119,16 +119,11 @@ fn pools(ctx: &Context, registry: &Registry) -> prometheus::Result<()> {
     let connections = gauges(registry, "larder_pool_connections", "Connections of this process", &["pool", "state"])?;
     let limits = gauges(registry, "larder_pool_limit", "Connection limit", &["pool"])?;
     let waiting = gauges(registry, "larder_pool_waiting", "Callers waiting for a connection", &["pool"])?;
-    let record = |pool: &str, in_use: usize, limit: usize, callers: usize| {
-        connections.with_label_values(&[pool, "in_use"]).set(signed(in_use as u64));
-        limits.with_label_values(&[pool]).set(signed(limit as u64));
-        waiting.with_label_values(&[pool]).set(signed(callers as u64));
-    };
-    let (in_use, limit, callers) = ctx.db.usage();
-    record("postgres", in_use, limit, callers);
-    for (pool, usage) in [("redis", ctx.redis.usage()), ("redis_browse", ctx.redis.browse_usage())] {
-        record(pool, usage.in_use, usage.limit, usage.waiting);
+    for (pool, usage) in [("postgres", ctx.db.usage()), ("redis", ctx.redis.usage()), ("redis_browse", ctx.redis.browse_usage())] {
+        connections.with_label_values(&[pool, "in_use"]).set(signed(usage.in_use as u64));
         connections.with_label_values(&[pool, "idle"]).set(signed(usage.idle as u64));
+        limits.with_label_values(&[pool]).set(signed(usage.limit as u64));
+        waiting.with_label_values(&[pool]).set(signed(usage.waiting as u64));
     }
     Ok(())
 }

@@ -32,6 +32,7 @@ pub use service::Service;
 pub use text::Names;
 
 pub use crate::stores::litellm::ModelCheck;
+pub use crate::stores::pool_usage::PoolUsage;
 pub use crate::stores::postgres::known_migrations;
 pub use crate::stores::postgres::probe::ServerState;
 
@@ -90,6 +91,6 @@ pub struct Snapshot {
     pub version: Option<String>,
     pub detail: Option<Arc<Detail>>,
     pub hour: Arc<Hour>,
-    /// In use, size, waiting; for services with a connection pool.
-    pub pool: Option<(usize, usize, usize)>,
+    /// For services with a connection pool.
+    pub pool: Option<PoolUsage>,
 }

@@ -18,7 +18,8 @@ pub use history::{Point, Range};
 pub use sample::{Counter, Gauge, Sample, Sums};
 pub use sampler::{PERIOD, run};
 
-pub use crate::stores::redis::{Client, Info, Usage, parts};
+pub use crate::stores::pool_usage::PoolUsage;
+pub use crate::stores::redis::{Client, Info, parts};
 
 /// Samples by time; Redis keeps 24 hours.
 const SAMPLES: &str = "larder:samples";

@@ -19,6 +19,7 @@ pub use migrate::{applied, known_migrations, may_migrate, migrate, revert};
 pub(crate) use text_enum::text_enum;
 
 use crate::config::Secret;
+use crate::stores::pool_usage::PoolUsage;
 
 /// Maximum number of connections; a page needs one for a few milliseconds.
 pub const POOL_SIZE: usize = 20;
@@ -159,9 +160,7 @@ impl Pool {
         &self.url
     }
 
-    /// Connections in use, their limit, and callers waiting for one.
-    pub fn usage(&self) -> (usize, usize, usize) {
-        let status = self.pool.status();
-        (status.size.saturating_sub(status.available), status.max_size, status.waiting)
+    pub fn usage(&self) -> PoolUsage {
+        self.pool.status().into()
     }
 }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::config::RedisConfig;
+use crate::stores::pool_usage::PoolUsage;
 use manager::ConnectionOptions;
 use pool::Pool;
 
@@ -27,7 +28,6 @@ pub use commands::Commands;
 pub use error::Error;
 pub use info::{Info, parts};
 pub use keyspace::{Described, Ttl, literal, without_wildcards};
-pub use pool::Usage;
 pub use probe::Probe;
 pub use redis::Script;
 pub use server::{Client, SlowCommand};
@@ -86,11 +86,11 @@ impl Redis {
         &self.browse_user
     }
 
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> PoolUsage {
         self.work.usage()
     }
 
-    pub fn browse_usage(&self) -> Usage {
+    pub fn browse_usage(&self) -> PoolUsage {
         self.browse.usage()
     }
 }

@@ -28,8 +28,8 @@ async fn many_callers_share_a_few_connections() {
     for outcome in futures_util::future::join_all(callers).await {
         outcome.unwrap();
     }
-    let (in_use, size, waiting) = pool.usage();
-    assert!(in_use == 0 && size == POOL_SIZE && waiting == 0, "{in_use} {size} {waiting}");
+    let usage = pool.usage();
+    assert!(usage.in_use == 0 && usage.limit == POOL_SIZE && usage.waiting == 0, "{usage:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +42,7 @@ async fn a_full_pool_and_a_slow_statement_fail_in_time() {
         let pool = pool.clone();
         held.spawn(async move { pool.run(async |_| std::future::pending::<Result<(), Error>>().await).await });
     }
-    eventually("all connections are in use", async || pool.usage().0 == POOL_SIZE).await;
+    eventually("all connections are in use", async || pool.usage().in_use == POOL_SIZE).await;
     let started = Instant::now();
     assert!(matches!(ask(&pool, "SELECT 1").await, Err(Error::Unreachable(_))));
     assert!(started.elapsed() < Duration::from_secs(5));

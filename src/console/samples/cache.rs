@@ -13,11 +13,11 @@ use crate::domain::keyspace::namespaces::Namespace;
 use crate::domain::keyspace::slowlog::Entry;
 use crate::domain::keyspace::{Cost, Described, Elements, Page, Ttl};
 use crate::domain::keyspace::{Group, LargeKey, Name, Progress, Row, Sample, Scan, ScanKind, ScanState, SearchPage, Viewed};
-use crate::domain::redis_metrics::{Client, Info, Usage};
+use crate::domain::redis_metrics::{Client, Info, PoolUsage};
 use crate::domain::redis_metrics::{Point, Range, RedisMetrics, Sums};
 
 const COST: Cost = Cost { commands: 6, time: Duration::from_micros(1_400) };
-const USAGE: Usage = Usage { in_use: 1, idle: 2, waiting: 3, limit: 10 };
+const USAGE: PoolUsage = PoolUsage { in_use: 1, idle: 2, waiting: 3, limit: 10 };
 
 fn admin(title: &str) -> crate::console::view::layout::Layout {
     layout(title, Some(Role::Admin))

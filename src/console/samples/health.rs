@@ -13,8 +13,8 @@ use crate::console::view::fragment::Fragment;
 use crate::domain::actor::Role;
 use crate::domain::health::ServerState;
 use crate::domain::health::{
-    CheckError, Day, Detail, ErrorClass, HistoryStep, Hour, Incident, LatencyStep, Names, RedisDetail, Seconds, Service, Snapshot, State,
-    Uptime,
+    CheckError, Day, Detail, ErrorClass, HistoryStep, Hour, Incident, LatencyStep, Names, PoolUsage, RedisDetail, Seconds, Service,
+    Snapshot, State, Uptime,
 };
 use crate::domain::redis_metrics::Range;
 use crate::meter::Load;
@@ -64,7 +64,7 @@ fn snapshot(service: Service, state: State) -> Snapshot {
         version: Some(HOSTILE.into()),
         detail: Some(Arc::new(detail(service))),
         hour: Arc::new(Hour { steps, p50: Some(1.6), p95: None }),
-        pool: Some((4, 20, 1)),
+        pool: Some(PoolUsage { in_use: 4, idle: 3, waiting: 1, limit: 20 }),
     }
 }
 

@@ -15,8 +15,9 @@ use super::record::{Moment, Outcome, Record};
 use super::{CheckError, Detail, Service, Snapshot, State};
 use crate::clock;
 use crate::config::Config;
+use crate::stores::pool_usage::PoolUsage;
 
-type Usage = Arc<dyn Fn() -> (usize, usize, usize) + Send + Sync>;
+type Usage = Arc<dyn Fn() -> PoolUsage + Send + Sync>;
 
 /// The latest snapshot of every service.
 #[derive(Clone)]

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use super::Error;
 use super::manager::{ConnectionOptions, Manager};
 use crate::config::Secret;
+use crate::stores::pool_usage::PoolUsage;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long best-effort calls fail immediately after a timeout or a lost connection.
@@ -120,20 +121,9 @@ impl Pool {
         }
     }
 
-    pub fn usage(&self) -> Usage {
-        let status = self.pool.status();
-        let idle = status.available.min(status.size);
-        Usage { in_use: status.size - idle, idle, waiting: status.waiting, limit: status.max_size }
+    pub fn usage(&self) -> PoolUsage {
+        self.pool.status().into()
     }
-}
-
-/// Connections of a pool, and callers waiting for one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    pub in_use: usize,
-    pub idle: usize,
-    pub waiting: usize,
-    pub limit: usize,
 }
 
 impl<T: FromRedisValue + Send + 'static> Request for CommandRequest<redis::Cmd, T> {

@@ -15,7 +15,7 @@ use crate::console::view::layout::{Layout, Section};
 use crate::console::view::{filters, ranges, units};
 use crate::domain::Context;
 use crate::domain::keyspace::Cost;
-use crate::domain::redis_metrics::{self, Point, Range, RedisMetrics, Usage};
+use crate::domain::redis_metrics::{self, Point, PoolUsage, Range, RedisMetrics};
 
 #[derive(Template)]
 #[template(path = "pages/cache/metrics.html")]
@@ -49,7 +49,7 @@ pub struct ShowQuery {
 }
 
 impl ShowPage {
-    pub fn of(layout: Layout, metrics: &RedisMetrics, usage: [Usage; 2], cost: Cost) -> Self {
+    pub fn of(layout: Layout, metrics: &RedisMetrics, usage: [PoolUsage; 2], cost: Cost) -> Self {
         Self {
             tabs: Tabs::of(&layout, Some(Tab::Metrics)),
             layout,

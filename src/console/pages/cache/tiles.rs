@@ -5,7 +5,7 @@ use super::metrics::percent;
 use crate::console::view::badge::Badge;
 use crate::console::view::units::{THIN_SPACE, count_text, duration_text, memory_parts, memory_text};
 use crate::domain::redis_metrics::{Counter, Gauge, RedisMetrics, Sums};
-use crate::domain::redis_metrics::{Info, Usage};
+use crate::domain::redis_metrics::{Info, PoolUsage};
 
 mod more;
 
@@ -256,6 +256,6 @@ fn milliseconds(value: f64) -> String {
     format!("{value:.2}{THIN_SPACE}ms")
 }
 
-fn usage_text(usage: Usage) -> String {
+fn usage_text(usage: PoolUsage) -> String {
     format!("{} of {} in use, {} idle, {} waiting", usage.in_use, usage.limit, usage.idle, usage.waiting)
 }

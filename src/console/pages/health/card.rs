@@ -181,9 +181,13 @@ impl Card {
     /// Facts that depend on the kind of service.
     pub fn facts(&self) -> Vec<Fact> {
         let mut facts = Vec::new();
-        if let Some((used, size, waiting)) = self.snapshot.pool {
-            let warn = (waiting > 0).then(|| "requests are waiting".to_owned());
-            facts.push(Fact { name: "Pool", value: format!("{used} of {size} in use, {waiting} waiting"), warn });
+        if let Some(usage) = self.snapshot.pool {
+            let warn = (usage.waiting > 0).then(|| "requests are waiting".to_owned());
+            facts.push(Fact {
+                name: "Pool",
+                value: format!("{} of {} in use, {} waiting", usage.in_use, usage.limit, usage.waiting),
+                warn,
+            });
         }
         match self.snapshot.detail.as_deref() {
             Some(Detail::Postgres(survey)) => {

@@ -18,10 +18,10 @@ pub(super) fn document(ctx: &Context, details: bool) -> HttpResponse {
         for snapshot in snapshots.iter().filter(|snapshot| snapshot.state != State::NotConfigured) {
             let slug = snapshot.service.slug();
             checks.insert(format!("{slug}:responseTime"), json!([check(snapshot)]));
-            if let Some((in_use, size, waiting)) = snapshot.pool {
-                let status = if waiting > 0 { "warn" } else { "pass" };
-                let pool = json!({ "componentType": "component", "observedValue": in_use, "observedUnit": "connections", "status": status,
-                                   "limit": size, "waiting": waiting });
+            if let Some(usage) = snapshot.pool {
+                let status = if usage.waiting > 0 { "warn" } else { "pass" };
+                let pool = json!({ "componentType": "component", "observedValue": usage.in_use, "observedUnit": "connections", "status": status,
+                                   "limit": usage.limit, "waiting": usage.waiting });
                 checks.insert(format!("{slug}:connections"), json!([pool]));
             }
         }

@@ -4,13 +4,13 @@ use super::{RedisMetrics, Tile, Tone, milliseconds, own_latency, per_second, usa
 use crate::console::pages::cache::metrics::percent;
 use crate::console::view::units::{count_text, memory_text};
 use crate::domain::redis_metrics::Counter;
-use crate::domain::redis_metrics::{Info, Usage, parts};
+use crate::domain::redis_metrics::{Info, PoolUsage, parts};
 
 const MIB: i64 = 1 << 20;
 /// MEMORY DOCTOR does not report on less data than this.
 const MIN_MEMORY: u64 = 5 << 20;
 
-pub fn more(metrics: &RedisMetrics, [work, browse]: [Usage; 2]) -> Vec<Tile> {
+pub fn more(metrics: &RedisMetrics, [work, browse]: [PoolUsage; 2]) -> Vec<Tile> {
     let info = &metrics.info;
     vec![
         own_latency_tile(metrics),
@@ -65,7 +65,7 @@ fn servers(info: &Info) -> Tile {
         )
 }
 
-fn pool(work: Usage, browse: Usage) -> Tile {
+fn pool(work: PoolUsage, browse: PoolUsage) -> Tile {
     Tile::new("Larder's connections", work.in_use.to_string(), "in use")
         .line(usage_text(work))
         .line(format!("for these pages: {}", usage_text(browse)))
