@@ -270,6 +270,21 @@ impl Config {
         self.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
     }
 
+    /// The name of a cookie of this instance: with the port, because browsers send the cookies of a host to all of its ports. With
+    /// `__Host-`, they refuse the cookie from other hosts and without https.
+    pub fn cookie_name(&self, base: &str) -> String {
+        let authority = self.public_url.as_deref().and_then(|url| url.split_once("://")).map(|(_, authority)| authority);
+        let port = match authority {
+            Some(authority) => authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()),
+            None => Some(self.bind.port()),
+        };
+        match (self.is_https(), port) {
+            (true, None | Some(443)) => format!("__Host-{base}"),
+            (true, Some(port)) => format!("__Host-{base}-{port}"),
+            (false, port) => format!("{base}-{}", port.unwrap_or(80)),
+        }
+    }
+
     /// The origin that forms must come from, if `PUBLIC_URL` is set.
     pub fn origin(&self) -> Option<&str> {
         self.public_url.as_deref()

@@ -264,6 +264,21 @@ fn production_requires_the_public_url() {
 }
 
 #[test]
+fn each_instance_on_a_host_has_its_own_cookies() {
+    for (url, bind, name) in [
+        ("", "127.0.0.1:8080", "larder-8080"),
+        ("", "[::1]:8081", "larder-8081"),
+        ("http://host.example:9000", "127.0.0.1:8080", "larder-9000"),
+        ("http://host.example", "127.0.0.1:8080", "larder-80"),
+        ("http://[2001:db8::8080]", "127.0.0.1:8080", "larder-80"),
+        ("https://host.example", "127.0.0.1:8080", "__Host-larder"),
+        ("https://host.example:8443", "127.0.0.1:8080", "__Host-larder-8443"),
+    ] {
+        assert_eq!(with(&[("PUBLIC_URL", url), ("BIND", bind)]).unwrap().cookie_name("larder"), name, "{url} {bind}");
+    }
+}
+
+#[test]
 fn the_public_url_is_an_origin() {
     assert!(error(&[("PUBLIC_URL", "https://example.com/larder")]).contains("has a path"));
     for bad in ["larder.example.com", "ftp://larder.example.com", "https://", "https:///x", "https://a b"] {

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use larder::domain::actor::Actor;
 use larder::domain::actor::Role;
-use larder::domain::sign_in::{self, SignIn};
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Client, PASSWORD, TestApp, eventually};
+use crate::support::{Client, TestApp, eventually};
 
 const BOUNDARY: &str = "----larder-test";
 
@@ -47,16 +45,6 @@ async fn states(app: &TestApp) -> Vec<(String, i64)> {
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// The cookie header of an editor.
-async fn cookie(app: &TestApp) -> String {
-    let email = app.new_user(Role::Editor).await;
-    let visitor = Actor::anonymous("visitor", None, "test");
-    match sign_in::sign_in(&app.ctx, &visitor, &email, PASSWORD, None).await.unwrap() {
-        SignIn::Success { token, .. } => format!("larder={token}"),
-        _ => panic!("not signed in"),
-    }
-}
-
 /// The head of a raw upload request.
 fn head(app: &TestApp, cookie: &str, length: usize) -> Vec<u8> {
     let host = app.base.trim_start_matches("http://");
@@ -75,7 +63,7 @@ async fn connect(app: &TestApp) -> TcpStream {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_truncated_anywhere_publishes_nothing() {
     let app = TestApp::start().await;
-    let cookie = cookie(&app).await;
+    let cookie = app.session_cookie(Role::Editor).await;
     let content = vec![b'x'; 40_000];
     let body = form(&[file("cut.txt", &content)]);
     for (round, cut) in (0..body.len()).step_by(body.len() / 25).enumerate() {
@@ -103,7 +91,7 @@ async fn an_interruption_in_the_second_part_keeps_the_old_object() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;
     editor.upload(&app.bucket, "cut.txt", "old").await.expect_status(303);
-    let cookie = cookie(&app).await;
+    let cookie = app.session_cookie(Role::Editor).await;
     let body = form(&[file("cut.txt", &vec![b'x'; 20 << 20])]);
     let mut socket = connect(&app).await;
     let path = format!("/buckets/{}/uploads", app.bucket);
@@ -224,7 +212,7 @@ async fn a_missing_bucket_is_reported_before_the_body_is_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_body_is_closed_after_30_seconds() {
     let app = TestApp::start().await;
-    let cookie = cookie(&app).await;
+    let cookie = app.session_cookie(Role::Editor).await;
     let body = form(&[file("silent.txt", &[b'x'; 50_000])]);
     let mut socket = connect(&app).await;
     socket.write_all(&head(&app, &cookie, body.len())).await.unwrap();

@@ -7,7 +7,7 @@ use larder::domain::actor::Role;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Set, TestApp, eventually};
+use crate::support::{PASSWORD, Set, TestApp, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_response_has_the_security_headers() {
@@ -71,6 +71,25 @@ async fn over_https_the_cookie_is_bound_to_the_host() {
         assert!(cookie.contains(part), "{cookie}");
     }
     assert!(!cookie.contains("Domain"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consoles_on_different_ports_of_a_host_keep_their_own_sessions() {
+    let apps = [TestApp::start().await, TestApp::start().await];
+    let no_redirects = reqwest::redirect::Policy::none();
+    let builder = reqwest::Client::builder().cookie_store(true).redirect(no_redirects).no_proxy().tls_certs_only([]);
+    let browser = builder.build().unwrap();
+    for app in &apps {
+        let email = app.new_user(Role::Viewer).await;
+        let body = form_urlencoded::Serializer::new(String::new()).append_pair("email", &email).append_pair("password", PASSWORD).finish();
+        let request = browser.post(format!("{}/session", app.base)).header("origin", &app.base).header("accept", "text/html");
+        let answer = request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.unwrap();
+        assert_eq!(answer.status(), 303);
+    }
+    for app in &apps {
+        let answer = browser.get(format!("{}/buckets", app.base)).header("accept", "text/html").send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", app.base);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,7 +67,7 @@ async fn anonymous_requests_and_unknown_tokens_are_counted_by_address() {
     }
     let mut statuses = Vec::new();
     for at in 0..10 {
-        let token = format!("larder={at:0>43}");
+        let token = format!("{}={at:0>43}", larder::console::http::session::cookie_name(&app.ctx.config));
         statuses.push(visitor.send(visitor.request(Method::GET, "/uploads").header("cookie", token)).await.status);
     }
     assert_eq!(statuses, [303, 303, 303, 303, 303, 303, 429, 429, 429, 429]);

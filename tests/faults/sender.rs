@@ -43,7 +43,10 @@ impl Sender {
         let answer = request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.unwrap();
         assert_eq!(answer.status(), 303, "signing in");
         let cookies = answer.headers().get_all("set-cookie").iter().filter_map(|cookie| cookie.to_str().ok());
-        let cookie = cookies.filter_map(|cookie| cookie.split(';').next()).find(|cookie| cookie.starts_with("larder=")).unwrap();
+        let cookie = cookies
+            .filter_map(|cookie| cookie.split(';').next())
+            .find(|cookie| cookie.starts_with("larder-") && !cookie.starts_with("larder-flash"))
+            .unwrap();
         Self::with(base, bucket, cookie, ledger)
     }
 

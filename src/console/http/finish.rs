@@ -53,10 +53,12 @@ pub async fn finish(
     }
     limit::set_headers(&req, response.headers_mut());
     let is_page = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-    let https = req.app_data::<web::Data<Context>>().is_some_and(|ctx| ctx.config.is_https());
-    if is_page && Flash::is_waiting(&req, https) {
+    if is_page
+        && let Some(ctx) = req.app_data::<web::Data<Context>>()
+        && Flash::is_waiting(&req, &ctx.config)
+    {
         // If the cookie cannot be written, the flash message is only shown once more.
-        let _ = response.add_cookie(&Flash::removal(https));
+        let _ = response.add_cookie(&Flash::removal(&ctx.config));
     }
     let response = compression::compress(&req, response);
     Ok(ServiceResponse::new(req, response))

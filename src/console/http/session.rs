@@ -21,9 +21,9 @@ use crate::domain::{Context, limits};
 /// The longest wait for the session on a public page.
 const SESSION_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// The name of the session cookie. With `__Host-`, browsers reject the cookie from other hosts and without https.
-pub fn cookie_name(config: &Config) -> &'static str {
-    if config.is_https() { "__Host-larder" } else { "larder" }
+/// The name of the session cookie.
+pub fn cookie_name(config: &Config) -> String {
+    config.cookie_name("larder")
 }
 
 pub fn cookie(config: &Config, token: String, lifetime: std::time::Duration) -> Cookie<'static> {
@@ -43,7 +43,7 @@ fn build(config: &Config, value: String) -> actix_web::cookie::CookieBuilder<'st
 
 /// The session token of this request, if any.
 pub fn token(req: &HttpRequest, config: &Config) -> Option<String> {
-    req.cookie(cookie_name(config)).map(|cookie| cookie.value().to_owned()).filter(|token| !token.is_empty())
+    req.cookie(&cookie_name(config)).map(|cookie| cookie.value().to_owned()).filter(|token| !token.is_empty())
 }
 
 /// A signed-in user, with the frame of the page.
@@ -60,7 +60,7 @@ impl SignedIn {
 
     /// 303 with a flash message for the next page.
     pub fn redirect(&self, path: &str, flash: Flash) -> HttpResponse {
-        HttpResponse::SeeOther().insert_header((LOCATION, path)).cookie(flash.cookie(self.frame.https)).finish()
+        HttpResponse::SeeOther().insert_header((LOCATION, path)).cookie(self.frame.flash_cookie(&flash)).finish()
     }
 }
 

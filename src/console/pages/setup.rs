@@ -64,7 +64,7 @@ pub async fn create(visitor: Visitor, ctx: web::Data<Context>, form: Form<Create
     match setup::complete(&ctx, &visitor.actor, &form.token, first).await {
         Ok(()) => {
             let flash = Flash::done("Setup complete. Sign in with your new e-mail and password.");
-            Ok(HttpResponse::SeeOther().insert_header((LOCATION, "/session")).cookie(flash.cookie(visitor.frame.https)).finish())
+            Ok(HttpResponse::SeeOther().insert_header((LOCATION, "/session")).cookie(visitor.frame.flash_cookie(&flash)).finish())
         }
         Err(domain::Error::Refused { field, why }) => unprocessable(&NewPage {
             layout: visitor.layout("Set up Larder", Section::None),

@@ -62,6 +62,7 @@ pub fn layout(title: &str, role: Option<Role>) -> Layout {
         host: "halden.example".into(),
         environment: "Production",
         https: true,
+        flash_name: "larder-flash".into(),
     };
     let person = role.map(|role| Person::of(&session(role)));
     Layout::new(title, Section::Buckets, person, frame).with_parents([Crumb::link(HOSTILE, "/buckets")])

@@ -11,11 +11,11 @@ use crate::config::{Config, Environment};
 use crate::domain::health::Service;
 use crate::domain::sessions::Session;
 
-/// `__Host-` makes browsers refuse the cookie from another host or without https.
-fn flash_name(https: bool) -> &'static str {
-    if https { "__Host-larder-flash" } else { "larder-flash" }
+fn flash_name(config: &Config) -> String {
+    config.cookie_name("larder-flash")
 }
 
+/// Instances on one host share it.
 const THEME: &str = "theme";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,32 +114,26 @@ impl Flash {
         Self { tone: Tone::Bad, text: text.into() }
     }
 
-    pub fn of(req: &HttpRequest, https: bool) -> Option<Self> {
-        let cookie = req.cookie(flash_name(https))?;
+    pub fn of(req: &HttpRequest, config: &Config) -> Option<Self> {
+        let cookie = req.cookie(&flash_name(config))?;
         let (tone, text) = cookie.value().split_once('.')?;
         let tone = [Tone::Ok, Tone::Warn, Tone::Bad].into_iter().find(|known| known.as_str() == tone)?;
         Some(Self { tone, text: String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()? })
     }
 
-    pub fn cookie(&self, https: bool) -> Cookie<'static> {
+    fn cookie(&self, name: String, https: bool) -> Cookie<'static> {
         // Browsers limit a cookie to about 4 KB.
         let text: String = self.text.chars().take(600).collect();
         let value = format!("{}.{}", self.tone.as_str(), URL_SAFE_NO_PAD.encode(text));
-        Cookie::build(flash_name(https), value)
-            .path("/")
-            .http_only(true)
-            .secure(https)
-            .same_site(SameSite::Lax)
-            .max_age(Duration::minutes(1))
-            .finish()
+        Cookie::build(name, value).path("/").http_only(true).secure(https).same_site(SameSite::Lax).max_age(Duration::minutes(1)).finish()
     }
 
-    pub fn is_waiting(req: &HttpRequest, https: bool) -> bool {
-        req.cookie(flash_name(https)).is_some()
+    pub fn is_waiting(req: &HttpRequest, config: &Config) -> bool {
+        req.cookie(&flash_name(config)).is_some()
     }
 
-    pub fn removal(https: bool) -> Cookie<'static> {
-        let mut cookie = Cookie::build(flash_name(https), "").path("/").secure(https).finish();
+    pub fn removal(config: &Config) -> Cookie<'static> {
+        let mut cookie = Cookie::build(flash_name(config), "").path("/").secure(config.is_https()).finish();
         cookie.make_removal();
         cookie
     }
@@ -205,9 +199,15 @@ pub struct Frame {
     pub host: String,
     pub environment: &'static str,
     pub https: bool,
+    pub flash_name: String,
 }
 
 impl Frame {
+    /// The cookie that shows this message on the next page.
+    pub fn flash_cookie(&self, flash: &Flash) -> Cookie<'static> {
+        flash.cookie(self.flash_name.clone(), self.https)
+    }
+
     pub fn of(req: &HttpRequest, config: &Config, down: Vec<DownService>) -> Self {
         let host = match config.public_url.as_deref() {
             Some(url) => url.split_once("://").map_or(url, |(_, host)| host).to_owned(),
@@ -216,7 +216,7 @@ impl Frame {
         let current_url = if req.method().is_safe() { req.uri().path_and_query().map_or("/", |path| path.as_str()) } else { "/" };
         Self {
             theme: Theme::of(req),
-            flash: Flash::of(req, config.is_https()),
+            flash: Flash::of(req, config),
             current_url: current_url.to_owned(),
             down,
             host,
@@ -225,6 +225,7 @@ impl Frame {
                 Environment::Production => "Production",
             },
             https: config.is_https(),
+            flash_name: flash_name(config),
         }
     }
 }
