@@ -152,16 +152,13 @@ impl<'a> Reader<'a> {
 
     pub fn public_url(&mut self, environment: Environment) -> Option<String> {
         let example = "PUBLIC_URL=https://larder.example.com";
-        let url = self.http_url(&["PUBLIC_URL"], example);
-        if let Some(url) = &url
-            && url.split("://").nth(1).is_some_and(|rest| rest.contains('/'))
-        {
-            self.error("PUBLIC_URL", "has a path; Larder is served at the root of its host", example);
-        }
-        if url.is_none() && environment == Environment::Production {
-            self.error("PUBLIC_URL", "is required when APP_ENV=production", example);
-        }
-        url
+        let Some(value) = self.text(&["PUBLIC_URL"]) else {
+            if environment == Environment::Production {
+                self.error("PUBLIC_URL", "is required when APP_ENV=production", example);
+            }
+            return None;
+        };
+        origin(&value).map_err(|what| self.error("PUBLIC_URL", what, example)).ok()
     }
 
     pub fn first_admin(&mut self) -> Option<FirstAdmin> {
@@ -323,6 +320,27 @@ impl<'a> Reader<'a> {
             keep: Duration::from_secs(86_400 * self.bounded(&["UPLOAD_KEEP_DAYS"], 7, 1..=365, "UPLOAD_KEEP_DAYS=7")),
         }
     }
+}
+
+/// The origin of a URL as browsers send it in `Origin`: lower case, without the default port, and the host in ASCII (punycode).
+///
+/// # Errors
+/// The predicate of a sentence about the variable.
+fn origin(value: &str) -> Result<String, &'static str> {
+    const NOT_A_URL: &str = "is not an http:// or https:// URL";
+    let (_, rest) = value.split_once("://").ok_or(NOT_A_URL)?;
+    // The parser would repair these.
+    if rest.starts_with(['/', '\\']) || value.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(NOT_A_URL);
+    }
+    let url = url::Url::parse(value).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or(NOT_A_URL)?;
+    if url.path() != "/" {
+        return Err("has a path; Larder is served at the root of its host");
+    }
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err("contains more than a scheme, a host and a port");
+    }
+    Ok(url.origin().ascii_serialization())
 }
 
 fn parse_bytes(value: &str) -> Option<u64> {

@@ -285,6 +285,21 @@ fn the_public_url_is_an_origin() {
         assert!(error(&[("PUBLIC_URL", bad)]).starts_with("PUBLIC_URL "), "{bad}");
     }
     assert!(!with(&[("PUBLIC_URL", "http://larder.example.com")]).unwrap().is_https());
+    for (url, origin) in [
+        ("https://x.example:443", "https://x.example"),
+        ("http://x.example:80/", "http://x.example"),
+        ("https://x.example:80", "https://x.example:80"),
+        ("HTTPS://Larder.Example.COM:8443", "https://larder.example.com:8443"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("https://BÜCHER.example:443/", "https://xn--bcher-kva.example"),
+        ("http://[2001:DB8::1]:8080", "http://[2001:db8::1]:8080"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+    ] {
+        assert_eq!(with(&[("PUBLIC_URL", url)]).unwrap().origin(), Some(origin), "{url}");
+    }
+    for bad in ["https://me@x.example", "https://x.example?a", "https://x.example/#a"] {
+        assert!(error(&[("PUBLIC_URL", bad)]).contains("more than a scheme"), "{bad}");
+    }
 }
 
 #[test]
