@@ -142,6 +142,29 @@ async fn malformed_forms_are_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_stored_under_its_name_in_every_form_or_its_rejection_is_explained() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let path = format!("/buckets/{}/uploads", app.bucket);
+    let disposition = |parameters: &str| part(&format!("Content-Disposition: form-data; name=\"file\"{parameters}"), b"x");
+    for (parameters, key) in [
+        ("; filename*=UTF-8''na%C3%AFve.txt", "na\u{ef}ve.txt"),
+        ("; filename=\"a\\\"b.txt\"", "a\"b.txt"),
+        ("; filename=token.txt", "token.txt"),
+        ("; filename=\"cafe\u{301}.txt\"", "cafe\u{301}.txt"),
+        (&format!("; filename=\"{}\"", "n".repeat(255)), &"n".repeat(255)),
+    ] {
+        let (status, text) = send(&editor, &path, form(&[disposition(parameters)])).await;
+        assert_eq!(status, 201, "{parameters}: {text}");
+        assert!(keys(&app).await.iter().any(|stored| stored == key), "{parameters}: {:?}", keys(&app).await);
+    }
+    for parameters in ["", "; filename=\"\"", "; filename=\"..\"", "; filename*=UTF-8''%FF"] {
+        let (status, text) = send(&editor, &path, form(&[disposition(parameters)])).await;
+        assert!(status == 422 && text.contains("The file has no name."), "{parameters}: {status} {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_name_is_never_a_path() {
     let app = TestApp::start().await;
     let editor = app.sign_in(Role::Editor).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
-use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ContentDisposition, HeaderMap, HeaderValue};
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use actix_web::mime::{self, Mime};
 use actix_web::web::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -46,12 +46,6 @@ pub struct PartHead {
     /// The raw header.
     pub disposition: HeaderValue,
     pub content_type: Option<Mime>,
-}
-
-impl PartHead {
-    pub fn content_disposition(&self) -> Option<ContentDisposition> {
-        ContentDisposition::from_raw(&self.disposition).ok()
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

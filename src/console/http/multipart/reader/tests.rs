@@ -20,7 +20,7 @@ async fn read(body: &[u8], size: usize) -> Result<Vec<Part>, ReadError> {
             assert!(!chunk.is_empty());
             content.extend_from_slice(&chunk);
         }
-        parts.push((head.content_disposition().unwrap().get_name().unwrap_or_default().to_owned(), content));
+        parts.push((header::ContentDisposition::from_raw(&head.disposition).unwrap().get_name().unwrap_or_default().to_owned(), content));
     }
     assert!(form.next_part().await.unwrap().is_none() && form.next_chunk().await.unwrap().is_none());
     Ok(parts)
