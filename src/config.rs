@@ -113,6 +113,8 @@ pub struct Config {
     pub bind: SocketAddr,
     /// Scheme, host and port by which browsers reach Larder, without a trailing slash.
     pub public_url: Option<String>,
+    /// Whether browsers may use only https for all subdomains of the host as well, which affects other services of the domain.
+    pub hsts_include_subdomains: bool,
     /// Peers whose `X-Forwarded-For` or `Forwarded` header is trusted.
     pub trusted_proxies: Vec<Network>,
     pub data_dir: PathBuf,
@@ -234,6 +236,7 @@ impl Config {
             environment,
             bind: read.bind(),
             public_url,
+            hsts_include_subdomains: read.flag("HSTS_INCLUDE_SUBDOMAINS", false),
             trusted_proxies: read.addresses("TRUSTED_PROXIES"),
             data_dir: PathBuf::from(read.text(&["DATA_DIR"]).unwrap_or_else(|| "./data".into())),
             database_url,

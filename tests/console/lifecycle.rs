@@ -29,7 +29,7 @@ async fn every_response_has_the_security_headers() {
             ("referrer-policy", "same-origin"),
             ("cross-origin-opener-policy", "same-origin"),
             ("cross-origin-resource-policy", "same-origin"),
-            ("strict-transport-security", "max-age=63072000; includeSubDomains"),
+            ("strict-transport-security", "max-age=63072000"),
         ] {
             assert_eq!(page.header(name), Some(value), "{path}: {name}");
         }
@@ -48,6 +48,22 @@ async fn every_response_has_the_security_headers() {
     let icon = sign_in.attributes("link[rel=icon]", "href").remove(0);
     let icon = visitor.get(&icon).await.expect_status(200);
     assert!(icon.header("content-security-policy").is_some(), "an image can be opened directly");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_services_of_the_domain_need_https_only_if_configured() {
+    for (public_url, setting, expected) in [
+        ("https://larder.example.com", true, Some("max-age=63072000; includeSubDomains")),
+        ("https://larder.example.com", false, Some("max-age=63072000")),
+        ("http://larder.example.com", true, None),
+    ] {
+        let app = TestApp::start_with(|config| {
+            config.public_url = Some(public_url.into());
+            config.hsts_include_subdomains = setting;
+        })
+        .await;
+        assert_eq!(app.visitor().get("/livez").await.header("strict-transport-security"), expected, "{public_url} {setting}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -69,7 +69,10 @@ pub async fn request_middleware(
         Ok(response) => Ok(response),
         Err(error) => Err((error.error_response(), error)),
     };
-    let https = ctx.as_ref().is_some_and(|ctx| ctx.config.is_https());
+    let hsts = ctx
+        .as_ref()
+        .filter(|ctx| ctx.config.is_https())
+        .map(|ctx| if ctx.config.hsts_include_subdomains { "max-age=63072000; includeSubDomains" } else { "max-age=63072000" });
     let route = answer.as_ref().ok().and_then(|response| response.request().match_pattern());
     let (status, headers) = match &mut answer {
         Ok(response) => (response.status(), response.headers_mut()),
@@ -78,7 +81,7 @@ pub async fn request_middleware(
     if let Some(meter) = &meter {
         meter.answered(method.as_str(), route.as_deref().unwrap_or("none"), status.as_u16(), started.elapsed());
     }
-    set_security_headers(headers, &id.0, https, ResponseKind::of(&path, status));
+    set_security_headers(headers, &id.0, hsts, ResponseKind::of(&path, status));
     log::info!(
         target: "larder::access",
         "{method} {} {} {:.1} ms {} {}",
@@ -134,7 +137,7 @@ impl ResponseKind {
 }
 
 /// Sets the headers of every response. Headers set by the handler take precedence.
-fn set_security_headers(headers: &mut HeaderMap, id: &str, https: bool, kind: ResponseKind) {
+fn set_security_headers(headers: &mut HeaderMap, id: &str, hsts: Option<&'static str>, kind: ResponseKind) {
     let mut set = |name: HeaderName, value: &str| {
         if !headers.contains_key(&name)
             && let Ok(value) = HeaderValue::from_str(value)
@@ -160,8 +163,8 @@ fn set_security_headers(headers: &mut HeaderMap, id: &str, https: bool, kind: Re
     } else if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    if https && !headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=63072000; includeSubDomains"));
+    if let Some(hsts) = hsts.filter(|_| !headers.contains_key(header::STRICT_TRANSPORT_SECURITY)) {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(hsts));
     }
 }
 
