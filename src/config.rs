@@ -1,6 +1,7 @@
 //! `Config::from_env` reads the environment once. All errors are reported together, and secrets cannot be printed.
 
 pub mod bucket_rules;
+pub mod env_file;
 mod network;
 pub mod postgres_url;
 mod read;

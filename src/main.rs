@@ -5,10 +5,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Must run before any thread exists, because it changes the environment.
-    if Path::new(".env").is_file()
-        && let Err(error) = dotenvy::from_path(".env")
-    {
-        eprintln!("error: failed to read .env: {error}");
+    if let Err(error) = larder::config::env_file::load(Path::new(".env")) {
+        eprintln!("error: {error}");
         return ExitCode::FAILURE;
     }
     larder::cli::start_logging();

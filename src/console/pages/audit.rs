@@ -4,7 +4,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
 use askama::Template;
+use bytes::Bytes;
 use chrono::{Datelike, NaiveDate};
+use futures_util::{Stream, StreamExt, stream};
 use serde::Deserialize;
 
 use super::{Refusal, with_status};
@@ -144,10 +146,15 @@ pub async fn index(admin: Admin, ctx: web::Data<Context>, query: Query) -> Resul
         return Ok(HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8"))
             .insert_header((CONTENT_DISPOSITION, name))
-            .streaming(csv));
+            .streaming(with_byte_order_mark(csv)));
     }
     let page = audit::list(&ctx, &admin.actor, &filter, ROWS).await?;
     with_status(StatusCode::OK, &index_page(layout, query, page))
+}
+
+/// Without this mark, Excel reads the file in the code page of the system instead of UTF-8.
+fn with_byte_order_mark(csv: impl Stream<Item = std::io::Result<Bytes>>) -> impl Stream<Item = std::io::Result<Bytes>> {
+    stream::once(async { Ok(Bytes::from_static("\u{feff}".as_bytes())) }).chain(csv)
 }
 
 pub fn index_page(layout: Layout, query: IndexQuery, page: Page) -> IndexPage {
