@@ -46,8 +46,8 @@ pub struct Running {
     server: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
     background: Vec<tokio::task::AbortHandle>,
-    /// Deleted when dropped.
-    _assets: Assets,
+    /// The directory is deleted when dropped, because the server has only weak references.
+    pub assets: Arc<Assets>,
 }
 
 /// The context of all actions, from the configuration. Opens no connection yet.
@@ -93,14 +93,15 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     // Inherited by every connection: closes it if the peer acknowledges no data for this long.
     socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(SEND_TIMEOUT)).context("TCP_USER_TIMEOUT")?;
     let ctx = context(config)?;
-    let assets = Assets::write().with_context(|| {
+    let assets = Arc::new(Assets::write().with_context(|| {
         format!("The static files cannot be written to {}. Set TMPDIR to another directory", std::env::temp_dir().display())
-    })?;
+    })?);
     let meter = Meter::new()?;
     let ready = Ready::default();
     let setup = background::SetupLink::default();
     let background = background::start(&ctx, &ready, &setup, address);
-    let (for_app, ready_for_app, directory) = (ctx.clone(), ready.clone(), assets.directory().to_owned());
+    let directory = assets.directory().to_owned();
+    let (for_app, ready_for_app, for_static_files) = (ctx.clone(), ready.clone(), Arc::downgrade(&assets));
     let render_cache = web::Data::new(console::pages::health::RenderCache::default());
     let history_cache = web::Data::new(console::pages::health::service::HistoryCache::default());
     let overview = web::Data::new(console::pages::overview::RenderCache::default());
@@ -120,7 +121,7 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
             // The pages below `/health/` before `/health/{service}`.
             .configure(console::configure)
             .configure(api::configure)
-            .service(console::http::static_files::service(&directory))
+            .service(console::http::static_files::service(&directory, for_static_files.clone()))
             .default_service(console::http::routes::unknown_path(&[console::ROUTES, api::ROUTES]))
     })
     .on_connect(move |stream, data| {
@@ -137,7 +138,7 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     let handle = server.handle();
     let serving = tokio::spawn(server);
     log::info!("listening on http://{address}");
-    Ok(Running { address, ctx, ready, setup, server: handle, serving, background, _assets: assets })
+    Ok(Running { address, ctx, ready, setup, server: handle, serving, background, assets })
 }
 
 /// Shows the URL of Larder and, before the first admin exists, the setup link.

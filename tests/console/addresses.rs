@@ -30,6 +30,22 @@ async fn a_page_of_another_version_finds_styles_and_does_not_cache_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn static_files_deleted_while_running_are_written_again() {
+    let app = TestApp::start().await;
+    let visitor = app.visitor();
+    let style = visitor.get("/session").await.attributes("link[rel=stylesheet]", "href").remove(0);
+    let before = visitor.get(&style).await.expect_status(200);
+    for file in std::fs::read_dir(app.static_files()).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    let after = visitor.get(&style).await.expect_status(200);
+    assert_eq!((after.body.clone(), after.header("content-type")), (before.body.clone(), Some("text/css; charset=utf-8")));
+    std::fs::remove_dir_all(app.static_files()).unwrap();
+    let compressed = visitor.send(visitor.request(Method::GET, &style).header("accept-encoding", "gzip")).await.expect_status(200);
+    assert!(gunzipped(&compressed).as_bytes() == before.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn invalid_numbers_and_names_are_explained() {
     let app = TestApp::start().await;
     let admin = app.sign_in(Role::Admin).await;

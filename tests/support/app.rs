@@ -148,6 +148,11 @@ impl TestApp {
         email
     }
 
+    /// The directory of the static files.
+    pub fn static_files(&self) -> std::path::PathBuf {
+        self.running.assets.directory().to_owned()
+    }
+
     /// The status of `/readyz`.
     pub fn ready(&self) -> larder::ready::Ready {
         self.running.ready.clone()

@@ -1,6 +1,7 @@
 //! Serves the static files.
 
 use std::path::Path;
+use std::sync::Weak;
 
 use actix_files::Files;
 use actix_web::dev::{HttpServiceFactory, ServiceRequest, ServiceResponse, fn_service};
@@ -10,11 +11,11 @@ use actix_web::{guard, web};
 
 use super::finish::finish;
 use super::{error, routes};
-use crate::console::view::assets::FILES;
+use crate::console::view::assets::{Assets, FILES};
 
 /// Serves only the files: no directory listing, no other method. During a rolling update, a page of one version may
 /// request its styles from a replica of another version. It receives that replica's files, which are not cached.
-pub fn service(directory: &Path) -> impl HttpServiceFactory + use<> {
+pub fn service(directory: &Path, assets: Weak<Assets>) -> impl HttpServiceFactory + use<> {
     let missing = fn_service(|req: ServiceRequest| async {
         let (req, _) = req.into_parts();
         let page = error::not_found(req.clone()).await;
@@ -33,5 +34,24 @@ pub fn service(directory: &Path) -> impl HttpServiceFactory + use<> {
         .service(files)
         .default_service(routes::other_methods("GET, HEAD, OPTIONS"))
         .wrap(DefaultHeaders::new().add((VARY, "accept-encoding")))
-        .wrap(from_fn(|req, next| finish(&[], req, next)))
+        .wrap(from_fn(move |req, next| {
+            let assets = assets.clone();
+            async move {
+                restore(assets, &req).await;
+                finish(&[], req, next).await
+            }
+        }))
+}
+
+/// Writes the requested file again if it was deleted.
+async fn restore(assets: Weak<Assets>, req: &ServiceRequest) {
+    let requested = req.path().rsplit('/').next().unwrap_or_default();
+    let Some((name, _)) = FILES.iter().find(|(name, _)| *name == requested) else { return };
+    // Dropped during shutdown.
+    let Some(assets) = assets.upgrade() else { return };
+    match web::block(move || assets.restore(name)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => log::error!("the static files cannot be restored: {error}"),
+        Err(error) => log::error!("the static files cannot be restored: {error}"),
+    }
 }

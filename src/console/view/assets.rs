@@ -1,7 +1,8 @@
 //! Static files, embedded in the binary and written to a private directory at startup. Their URLs contain a digest of
 //! all files, so that browsers can cache them for a year and modules can import each other by name.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -66,23 +67,86 @@ pub fn is_current(path: &str) -> bool {
 }
 
 /// The directory that static files are served from. Deleted on drop.
-pub struct Assets(TempDir);
+pub struct Assets {
+    directory: TempDir,
+    /// The user id of this process.
+    owner: u32,
+}
 
 impl Assets {
     /// Writes every file and its gzip version to a new directory that only this user can change.
     pub fn write() -> std::io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("larder-static-").tempdir()?;
-        for ((name, content), gzipped) in FILES.iter().zip(GZIPPED.iter()) {
-            std::fs::write(directory.path().join(name), content)?;
-            // Without a gzip version, the file is served uncompressed.
-            if let Ok(gzipped) = gzipped {
-                std::fs::write(directory.path().join(format!("{name}.gz")), gzipped)?;
-            }
-        }
-        Ok(Self(directory))
+        let owner = directory.path().metadata()?.uid();
+        let assets = Self { directory, owner };
+        assets.fill()?;
+        Ok(assets)
     }
 
     pub fn directory(&self) -> &Path {
-        self.0.path()
+        self.directory.path()
+    }
+
+    /// Writes all files again if this one is missing: systemd-tmpfiles and similar programs delete files in `/tmp` that were not
+    /// used for some days.
+    ///
+    /// # Errors
+    /// If the directory now belongs to another user, or cannot be written.
+    pub fn restore(&self, name: &str) -> std::io::Result<()> {
+        match std::fs::DirBuilder::new().mode(0o700).create(self.directory()) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let found = self.directory().symlink_metadata()?;
+        // Another user could create the directory after its deletion, with other scripts.
+        if !found.is_dir() || found.uid() != self.owner {
+            return Err(std::io::Error::new(ErrorKind::PermissionDenied, "the directory belongs to another user"));
+        }
+        let exists = |name: &str| self.directory().join(name).exists();
+        if exists(name) && exists(&format!("{name}.gz")) { Ok(()) } else { self.fill() }
+    }
+
+    /// Replaces every file atomically, because other requests may read them.
+    fn fill(&self) -> std::io::Result<()> {
+        let replace = |name: &str, content: &[u8]| {
+            let mut file = tempfile::NamedTempFile::new_in(self.directory())?;
+            file.write_all(content)?;
+            file.persist(self.directory().join(name)).map_err(|error| error.error)
+        };
+        for ((name, content), gzipped) in FILES.iter().zip(GZIPPED.iter()) {
+            replace(name, content)?;
+            // Without a gzip version, the file is served uncompressed.
+            if let Ok(gzipped) = gzipped {
+                replace(&format!("{name}.gz"), gzipped)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deleted_files_are_written_again() {
+        let assets = Assets::write().unwrap();
+        let path = |name: &str| assets.directory().join(name);
+        std::fs::remove_file(path("app.js.gz")).unwrap();
+        assets.restore("app.js").unwrap();
+        assert!(path("app.js.gz").exists());
+        std::fs::remove_dir_all(assets.directory()).unwrap();
+        assets.restore("style.css").unwrap();
+        assert_eq!(std::fs::read(path("style.css")).unwrap(), STYLE.as_bytes());
+        assert_eq!(assets.directory().metadata().unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_directory_is_refused() {
+        let (assets, other) = (Assets::write().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::remove_dir_all(assets.directory()).unwrap();
+        std::os::unix::fs::symlink(other.path(), assets.directory()).unwrap();
+        assert_eq!(assets.restore("app.js").unwrap_err().kind(), ErrorKind::PermissionDenied);
+        std::fs::remove_file(assets.directory()).unwrap();
     }
 }
