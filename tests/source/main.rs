@@ -38,7 +38,7 @@ fn is_part(place: &Path, layer: &str) -> bool {
 
 /// Layer, and what it may name of this crate besides itself.
 const LAYERS: [(&str, &[&str]); 15] = [
-    ("main", &["cli"]),
+    ("main", &["cli", "config"]),
     ("cli", &["app", "domain", "stores", "embedded", "config", "clock"]),
     ("app", &["console", "api", "domain", "stores", "embedded", "config", "clock", "meter", "ready"]),
     ("console", &["domain", "config", "clock", "meter", "percentile", "ready"]),
