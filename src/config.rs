@@ -8,6 +8,7 @@ mod read;
 mod redis_url;
 mod services;
 
+use aws_lc_rs::digest;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -274,14 +275,15 @@ impl Config {
         self.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
     }
 
-    /// The name of a cookie of this instance: with the port, because browsers send the cookies of a host to all of its ports. With
-    /// `__Host-`, they refuse the cookie from other hosts and without https.
+    /// The name of a cookie, different for each installation on a host, because browsers send the cookies of a host to all of its
+    /// ports: with the port of `PUBLIC_URL`, or without `PUBLIC_URL` with a digest of the database, which replicas share. With
+    /// `__Host-`, browsers refuse the cookie from other hosts and without https.
     pub fn cookie_name(&self, base: &str) -> String {
-        let authority = self.public_url.as_deref().and_then(|url| url.split_once("://")).map(|(_, authority)| authority);
-        let port = match authority {
-            Some(authority) => authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()),
-            None => Some(self.bind.port()),
+        let Some((_, authority)) = self.public_url.as_deref().and_then(|url| url.split_once("://")) else {
+            let digest = digest::digest(&digest::SHA256, self.database_url.reveal().as_bytes());
+            return format!("{base}-{}", digest.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         };
+        let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
         match (self.is_https(), port) {
             (true, None | Some(443)) => format!("__Host-{base}"),
             (true, Some(port)) => format!("__Host-{base}-{port}"),

@@ -20,7 +20,8 @@ fn description(error: &dotenvy::Error, text: &str) -> String {
     match error {
         dotenvy::Error::LineParse(statement, _) => {
             let first = statement.lines().next().unwrap_or_default().trim();
-            let number = text.lines().position(|line| line.trim() == first).map(|at| at + 1);
+            // Either the whole line, or what follows its equals sign.
+            let number = text.lines().position(|line| !first.is_empty() && line.trim().ends_with(first)).map(|at| at + 1);
             let place = number.map_or_else(|| "a line".to_owned(), |number| format!("line {number}"));
             format!(
                 "{place} is not NAME=value. Put a value that contains spaces or special characters between single quotes: \

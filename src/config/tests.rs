@@ -266,8 +266,6 @@ fn production_requires_the_public_url() {
 #[test]
 fn each_instance_on_a_host_has_its_own_cookies() {
     for (url, bind, name) in [
-        ("", "127.0.0.1:8080", "larder-8080"),
-        ("", "[::1]:8081", "larder-8081"),
         ("http://host.example:9000", "127.0.0.1:8080", "larder-9000"),
         ("http://host.example", "127.0.0.1:8080", "larder-80"),
         ("http://[2001:db8::8080]", "127.0.0.1:8080", "larder-80"),
@@ -276,6 +274,11 @@ fn each_instance_on_a_host_has_its_own_cookies() {
     ] {
         assert_eq!(with(&[("PUBLIC_URL", url), ("BIND", bind)]).unwrap().cookie_name("larder"), name, "{url} {bind}");
     }
+    // Replicas listen on different ports and share the database.
+    let name = |bind, database| with(&[("BIND", bind), ("DATABASE_URL", database)]).unwrap().cookie_name("larder");
+    let (first, second) = ("postgres://larder@127.0.0.1/first", "postgres://larder@127.0.0.1/second");
+    assert_eq!(name("127.0.0.1:8080", first), name("[::1]:8081", first));
+    assert_ne!(name("127.0.0.1:8080", first), name("127.0.0.1:8080", second));
 }
 
 #[test]

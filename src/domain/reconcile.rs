@@ -40,7 +40,7 @@ impl Report {
 struct Run<'a> {
     ctx: &'a Context,
     repair: bool,
-    /// The bucket was is_explicit explicitly.
+    /// The bucket was named explicitly.
     is_explicit: bool,
     report_line: &'a mut dyn FnMut(&str),
     report: Report,

@@ -12,7 +12,7 @@ use crate::config::Secret;
 pub use super::http::Error;
 
 const CONNECT: Duration = Duration::from_secs(2);
-/// A frozen server must result in a 503 with_timeout 5 s.
+/// A frozen server must result in a 503 within 5 s.
 const READ: Duration = Duration::from_secs(4);
 /// Models are slow, and LiteLLM retries failed calls.
 const EMBED: Duration = Duration::from_secs(60);

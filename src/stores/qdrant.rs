@@ -17,9 +17,9 @@ pub use collection::{Collection, Distance, Status, Vectors};
 pub use point::{Hit, Point, PointId};
 
 const CONNECT: Duration = Duration::from_secs(2);
-/// A frozen server must result in a 503 with_timeout 5 s.
+/// A frozen server must result in a 503 within 5 s.
 const READ: Duration = Duration::from_secs(4);
-/// Writes wait until the write_and_wait is searchable.
+/// Writes wait until the change is searchable.
 const WRITE: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
@@ -170,7 +170,7 @@ impl Qdrant {
         }
         match self.send::<Update>(request.query("wait", "true")).await?.status.as_str() {
             "completed" => Ok(()),
-            _ => Err(Error::NotReady("the write_and_wait was accepted but not applied yet".into())),
+            _ => Err(Error::NotReady("the write was accepted but not applied yet".into())),
         }
     }
 }

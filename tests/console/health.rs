@@ -155,7 +155,7 @@ async fn a_page_that_needs_an_unavailable_service_shows_a_banner() {
     let text = health.text_of("main");
     for words in [
         "2 of 3 services are up",
-        "The connection was refused: nothing listens at this address.",
+        "No connection: nothing listens at this address, or the connection broke.",
         "Not affected",
         "What to do",
         "S3_ENDPOINT_URL",

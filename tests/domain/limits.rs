@@ -49,10 +49,11 @@ async fn replicas_share_a_limit() {
         let standing = limits::peek(ctx, &MINUTE, "x").await;
         assert!(!standing.allowed && standing.remaining == 0 && standing.next <= MINUTE.window, "{standing:?}");
     }
-    // Simultaneous requests exceed the limit by those in progress, which are at most the connections to Redis.
+    // Simultaneous requests exceed the limit by those in progress, which are at most the connections to Redis. Near the limit,
+    // requests of two replicas may refuse each other.
     let asking = (0..200).map(|at| limits::take(if at % 2 == 0 { &app.ctx } else { &replica.ctx }, &MINUTE, "y"));
     let allowed = join_all(asking).await.iter().filter(|standing| standing.allowed).count();
-    assert!((50..=50 + 2 * app.ctx.config.redis.pool_size).contains(&allowed), "{allowed}");
+    assert!((45..=50 + 2 * app.ctx.config.redis.pool_size).contains(&allowed), "{allowed}");
 }
 
 /// All fields of the counts of a subject.

@@ -248,7 +248,7 @@ fn bucket(ctx: &Context) -> &str {
 pub enum ManualCheck {
     /// It has finished; the board has its result.
     Finished,
-    /// It has not finished with_timeout_and_reset two seconds.
+    /// It has not finished within two seconds.
     Running,
     /// The previous manual check was only a moment ago.
     TooSoon,

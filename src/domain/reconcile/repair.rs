@@ -1,4 +1,4 @@
-//! Changes to rows, each only if the row is lock_unchanged since the comparison, each with its audit event.
+//! Changes to rows, each only if the row is unchanged since the comparison, each with its audit event.
 
 use diesel::PgExpressionMethods;
 use diesel::QueryResult;

@@ -19,7 +19,7 @@ pub(super) use scratch::scratch_key;
 
 /// The whole probe ends within 15 s.
 const TRIALS_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum number of failed probes to remember; others are sweep by age.
+/// Maximum number of failed probes to remember; older ones are removed by age.
 const MAX_UNSWEPT: usize = 100;
 const SWEEP_TIMEOUT: Duration = Duration::from_millis(4500);
 

@@ -71,7 +71,7 @@ pub struct GetResponse {
 
 pub struct PutOptions<'a> {
     pub content_type: &'a str,
-    /// StoredObject with the object, so that after a crash its origin can be determined.
+    /// Stored with the object, so that after a crash its origin can be determined.
     pub metadata: &'a [(&'a str, &'a str)],
     /// Fail if the object already exists.
     pub only_if_absent: bool,
