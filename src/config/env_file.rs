@@ -19,9 +19,7 @@ pub fn load(path: &Path) -> Result<(), String> {
 fn description(error: &dotenvy::Error, text: &str) -> String {
     match error {
         dotenvy::Error::LineParse(statement, _) => {
-            let first = statement.lines().next().unwrap_or_default().trim();
-            // Either the whole line, or what follows its equals sign.
-            let number = text.lines().position(|line| !first.is_empty() && line.trim().ends_with(first)).map(|at| at + 1);
+            let number = line_of(statement, text);
             let place = number.map_or_else(|| "a line".to_owned(), |number| format!("line {number}"));
             format!(
                 "{place} is not NAME=value. Put a value that contains spaces or special characters between single quotes: \
@@ -31,6 +29,18 @@ fn description(error: &dotenvy::Error, text: &str) -> String {
         dotenvy::Error::Io(error) => format!("the file cannot be read ({error})"),
         _ => "the file cannot be read".to_owned(),
     }
+}
+
+/// The number of the line at which the statement with this error starts: the error occurs as soon as the statement is complete.
+fn line_of(statement: &str, text: &str) -> Option<usize> {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut end = 0;
+    let last = text.split_inclusive('\n').position(|line| {
+        end += line.len();
+        let error = dotenvy::from_read_iter(&text.as_bytes()[..end]).find_map(Result::err);
+        matches!(error, Some(dotenvy::Error::LineParse(found, _)) if found.trim_end() == statement.trim_end())
+    })?;
+    Some(last + 2 - statement.lines().count().clamp(1, last + 1))
 }
 
 #[cfg(test)]
@@ -51,6 +61,8 @@ mod tests {
             ("A=1\r\n  SECRET=hunter2 horse\r\n", "line 2"),
             ("A=1\nhunter2\n", "line 2"),
             ("A='x'\nSECRET='hunter2\n", "line 2"),
+            ("A='x'\nSECRET='hunter2\nB=1\n", "line 2"),
+            ("A='1\n2'\n# hunter2 horse\nSECRET=hunter2 horse\n", "line 4"),
         ] {
             let reported = reported(text).unwrap_or_else(|| panic!("no error: {text}"));
             assert!(reported.starts_with(line), "{text}: {reported}");
