@@ -4,14 +4,14 @@
 //! proxy, so the proxy must limit the connections of its clients.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use actix_web::rt::net::TcpStream;
 
 use crate::config::Network;
 use crate::domain::limits;
+use crate::domain::slots::{Holder, Slot, Slots};
 
 /// More than one user needs for as many uploads and downloads as it may have by default (256 and 128).
 pub const MAX_CONNECTIONS: usize = 512;
@@ -19,30 +19,19 @@ pub const MAX_CONNECTIONS: usize = 512;
 #[derive(Clone)]
 pub(super) struct Connections {
     trusted_proxies: Arc<[Network]>,
-    /// By client.
-    open: Arc<Mutex<HashMap<String, usize>>>,
-}
-
-/// Counts a connection until it is dropped.
-pub(super) struct Connection {
-    open: Arc<Mutex<HashMap<String, usize>>>,
-    client: String,
-}
-
-fn lock(open: &Mutex<HashMap<String, usize>>) -> MutexGuard<'_, HashMap<String, usize>> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
+    open: Slots,
 }
 
 impl Connections {
     pub fn new(trusted_proxies: &[Network]) -> Self {
-        Self { trusted_proxies: trusted_proxies.into(), open: Arc::default() }
+        Self { trusted_proxies: trusted_proxies.into(), open: Slots::new("connections", usize::MAX) }
     }
 
     /// Counts a new connection, or closes it if its client has too many. `None`: closed, or not counted.
-    pub fn admit(&self, stream: &dyn Any) -> Option<Connection> {
+    pub fn admit(&self, stream: &dyn Any) -> Option<Slot> {
         let stream = stream.downcast_ref::<TcpStream>()?;
         let address = stream.peer_addr().ok()?.ip().to_canonical();
-        if self.trusted_proxies.iter().any(|network| network.contains(&address)) {
+        if Network::any_contains(&self.trusted_proxies, &address) {
             return None;
         }
         let counted = self.count(address);
@@ -53,27 +42,8 @@ impl Connections {
         counted
     }
 
-    fn count(&self, address: IpAddr) -> Option<Connection> {
-        let client = limits::holder(Some(address));
-        let mut open = lock(&self.open);
-        let count = open.entry(client.clone()).or_default();
-        if *count >= MAX_CONNECTIONS {
-            return None;
-        }
-        *count += 1;
-        Some(Connection { open: Arc::clone(&self.open), client })
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let mut open = lock(&self.open);
-        if let Some(count) = open.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.client);
-            }
-        }
+    fn count(&self, address: IpAddr) -> Option<Slot> {
+        self.open.take(&[(Holder::Subject(limits::holder(Some(address))), MAX_CONNECTIONS)]).ok()
     }
 }
 
@@ -85,12 +55,12 @@ mod tests {
     fn each_client_has_its_own_limit() {
         let connections = Connections::new(&[]);
         let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        let mut held: Vec<Connection> = std::iter::from_fn(|| connections.count(one)).collect();
+        let mut held: Vec<Slot> = std::iter::from_fn(|| connections.count(one)).collect();
         assert_eq!(held.len(), MAX_CONNECTIONS);
         let last = connections.count(other).unwrap();
         held.pop();
         assert!(connections.count(one).is_some());
         drop((held, last));
-        assert!(lock(&connections.open).is_empty());
+        assert_eq!(connections.open.count(), 0);
     }
 }

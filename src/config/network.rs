@@ -17,6 +17,11 @@ impl Network {
         self.bits == 0
     }
 
+    /// Whether the address is in one of the networks.
+    pub fn any_contains(networks: &[Self], address: &IpAddr) -> bool {
+        networks.iter().any(|network| network.contains(address))
+    }
+
     pub fn contains(&self, address: &IpAddr) -> bool {
         match (self.address, address) {
             (IpAddr::V4(own), IpAddr::V4(other)) => same(own.to_bits().into(), other.to_bits().into(), 32 - self.bits),

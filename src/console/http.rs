@@ -7,6 +7,7 @@ pub mod error;
 mod fields;
 pub mod finish;
 mod forwarded;
+mod header_list;
 pub mod limit;
 pub mod multipart;
 mod origin;

@@ -52,26 +52,18 @@ impl Slots {
 
     /// Takes a slot that counts for each of `holders`, up to the given limit per holder. Busy if a limit is reached.
     pub fn take(&self, holders: &[(Holder, usize)]) -> Result<Slot> {
-        let (what, max) = (self.0.what, self.0.max);
         let mut taken = self.0.taken();
-        if taken.all >= max {
-            return Err(busy(format!("{max} {what} are in progress, which is as many as Larder runs at the same time.")));
-        }
-        let full = holders.iter().find(|(holder, max)| taken.by_holder.get(holder).is_some_and(|count| count >= max));
-        if let Some((holder, max)) = full {
-            return Err(busy(match holder {
-                Holder::Person(_) => format!("{max} of your {what} are in progress, which is as many as one person may have."),
-                Holder::Session(_) => format!("{max} {what} of this session are in progress, which is as many as one session may have."),
-                Holder::Address(_) | Holder::Subject(_) => {
-                    format!("{max} {what} from your address are in progress, which is as many as one address may have.")
-                }
-            }));
-        }
+        self.0.check(&taken, holders)?;
         taken.all += 1;
         for (holder, _) in holders {
             *taken.by_holder.entry(holder.clone()).or_default() += 1;
         }
         Ok(Slot { shared: Arc::clone(&self.0), holders: holders.iter().map(|(holder, _)| holder.clone()).collect() })
+    }
+
+    /// Whether [`Self::take`] would give a slot now.
+    pub fn has_room(&self, holders: &[(Holder, usize)]) -> bool {
+        self.0.check(&self.0.taken(), holders).is_ok()
     }
 
     /// Like [`Self::take`], for the acting user.
@@ -91,6 +83,23 @@ impl Slots {
 }
 
 impl Shared {
+    /// Busy if a limit is reached.
+    fn check(&self, taken: &Taken, holders: &[(Holder, usize)]) -> Result<()> {
+        let Self { what, max, .. } = self;
+        if taken.all >= *max {
+            return Err(busy(format!("{max} {what} are in progress, which is as many as Larder runs at the same time.")));
+        }
+        let full = holders.iter().find(|(holder, max)| taken.by_holder.get(holder).is_some_and(|count| count >= max));
+        let Some((holder, max)) = full else { return Ok(()) };
+        Err(busy(match holder {
+            Holder::Person(_) => format!("{max} of your {what} are in progress, which is as many as one person may have."),
+            Holder::Session(_) => format!("{max} {what} of this session are in progress, which is as many as one session may have."),
+            Holder::Address(_) | Holder::Subject(_) => {
+                format!("{max} {what} from your address are in progress, which is as many as one address may have.")
+            }
+        }))
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

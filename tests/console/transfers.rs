@@ -371,7 +371,6 @@ async fn an_object_replaced_after_its_check_is_not_embedded() {
         statuses
     };
     let ((), statuses) = futures_util::future::join(replacing, reading).await;
-    eprintln!("{statuses:?}");
     assert!(statuses.keys().all(|status| matches!(status, 200 | 404 | 412 | 422)), "{statuses:?}");
 }
 

@@ -2,6 +2,8 @@
 
 use actix_web::http::header::{ACCEPT, HeaderMap};
 
+use super::header_list::joined;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Representation {
     Page,
@@ -15,7 +17,7 @@ const HTML: (&str, &str) = ("text", "html");
 /// The representation with the higher quality; JSON if both have the same, because browsers always prefer HTML. `default` for
 /// clients that state no preference: without `Accept`, or with `*/*` only.
 pub fn preferred(headers: &HeaderMap, default: Representation) -> Representation {
-    let text = headers.get_all(ACCEPT).map(|value| String::from_utf8_lossy(value.as_bytes())).collect::<Vec<_>>().join(",");
+    let text = joined(headers, ACCEPT.as_str());
     let ranges: Vec<MediaRange> = text.split(',').filter_map(MediaRange::parse).collect();
     if !ranges.iter().any(|range| range.specificity(HTML).max(json_specificity(range)).is_some_and(|found| found > 0)) {
         return default;

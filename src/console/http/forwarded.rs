@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use actix_web::http::header::{FORWARDED, HeaderMap};
 
+use super::header_list::joined;
 use crate::config::Network;
 
 /// The rightmost reported address that is not a trusted proxy. Only meaningful if the peer is a trusted proxy.
@@ -13,15 +14,11 @@ pub fn client(headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
 
 /// Each hop from left to right. `None` for a hop without an address, such as `unknown`.
 fn chain(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let joined = |name: &str| {
-        let values: Vec<_> = headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-        values.join(",")
-    };
     if headers.contains_key("x-forwarded-for") {
-        let list = joined("x-forwarded-for");
+        let list = joined(headers, "x-forwarded-for");
         return list.split(',').map(str::trim).filter(|hop| !hop.is_empty()).map(address).collect();
     }
-    let list = joined(FORWARDED.as_str());
+    let list = joined(headers, FORWARDED.as_str());
     // With an unclosed quote, a client could hide the hops that proxies append after its own.
     let hops = split_unquoted(&list, ',').unwrap_or_default();
     hops.into_iter().map(str::trim).filter(|hop| !hop.is_empty()).map(forwarded_for).collect()
@@ -32,15 +29,11 @@ fn nearest_untrusted(chain: &[Option<IpAddr>], trusted: &[Network]) -> Option<Ip
     let mut last = None;
     for address in chain.iter().rev().map_while(|hop| *hop) {
         last = Some(address);
-        if !is_trusted(&address, trusted) {
+        if !Network::any_contains(trusted, &address) {
             break;
         }
     }
     last
-}
-
-pub fn is_trusted(address: &IpAddr, trusted: &[Network]) -> bool {
-    trusted.iter().any(|network| network.contains(address))
 }
 
 /// The address in the `for` parameter of one element of `Forwarded`.

@@ -47,7 +47,7 @@ pub fn id(req: &HttpRequest) -> String {
 /// proxy.
 pub fn client_address(req: &HttpRequest, trusted: &[Network]) -> Option<IpAddr> {
     let peer = req.peer_addr()?.ip().to_canonical();
-    if !forwarded::is_trusted(&peer, trusted) {
+    if !Network::any_contains(trusted, &peer) {
         return Some(peer);
     }
     Some(forwarded::client(req.headers(), trusted).unwrap_or(peer))

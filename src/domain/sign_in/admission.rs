@@ -9,6 +9,7 @@ use diesel::prelude::{ExpressionMethods, QueryDsl};
 use diesel_async::RunQueryDsl;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::domain::slots::{Holder, Slot, Slots};
 use crate::domain::{Context, Error, Result};
 use crate::schema::sessions;
 
@@ -36,13 +37,13 @@ struct Inner {
 
 struct Queue {
     permits: Arc<Semaphore>,
-    /// By network.
-    queued: Arc<Mutex<HashMap<String, usize>>>,
+    /// Running and waiting sign-ins.
+    entries: Slots,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(MAX_RUNNING)), queued: Arc::default() }
+        Self { permits: Arc::new(Semaphore::new(MAX_RUNNING)), entries: Slots::new("sign-ins", MAX_QUEUED) }
     }
 }
 
@@ -50,44 +51,21 @@ impl Default for Queue {
 pub(super) struct Permit {
     /// Whether the address has signed in before.
     pub is_known: bool,
-    _entry: QueueEntry,
+    _entry: Slot,
     _permit: OwnedSemaphorePermit,
-}
-
-/// A place in a queue.
-struct QueueEntry {
-    queued: Arc<Mutex<HashMap<String, usize>>>,
-    network: String,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Drop for QueueEntry {
-    fn drop(&mut self) {
-        let mut queued = lock(&self.queued);
-        if let Some(count) = queued.get_mut(&self.network) {
-            *count -= 1;
-            if *count == 0 {
-                queued.remove(&self.network);
-            }
-        }
-    }
-}
-
 impl Queue {
-    fn is_full(queued: &HashMap<String, usize>, network: &str) -> bool {
-        queued.values().sum::<usize>() >= MAX_QUEUED || queued.get(network).is_some_and(|count| *count >= MAX_QUEUED_PER_NETWORK)
+    fn holders(network: &str) -> [(Holder, usize); 1] {
+        [(Holder::Subject(network.to_owned()), MAX_QUEUED_PER_NETWORK)]
     }
 
-    fn enqueue(&self, network: &str) -> Option<QueueEntry> {
-        let mut queued = lock(&self.queued);
-        if Self::is_full(&queued, network) {
-            return None;
-        }
-        *queued.entry(network.to_owned()).or_default() += 1;
-        Some(QueueEntry { queued: self.queued.clone(), network: network.to_owned() })
+    fn enqueue(&self, network: &str) -> Option<Slot> {
+        self.entries.take(&Self::holders(network)).ok()
     }
 }
 
@@ -98,7 +76,7 @@ impl Admission {
 
     /// Whether [`Self::acquire`] would refuse immediately.
     pub(super) fn is_full(&self, address: &str, network: &str) -> bool {
-        Queue::is_full(&lock(&self.queue(self.is_known(address)).queued), network)
+        !self.queue(self.is_known(address)).entries.has_room(&Queue::holders(network))
     }
 
     /// Waits in the queue. `None`: too many are waiting already, or the time is over.
@@ -152,7 +130,7 @@ mod tests {
         for _ in 0..MAX_RUNNING {
             running.push(admission.acquire("stranger", "one").await.unwrap());
         }
-        let waiting: Vec<QueueEntry> = std::iter::from_fn(|| admission.0.unknown.enqueue("one")).collect();
+        let waiting: Vec<Slot> = std::iter::from_fn(|| admission.0.unknown.enqueue("one")).collect();
         assert_eq!(running.len() + waiting.len(), MAX_QUEUED_PER_NETWORK);
         assert!(admission.acquire("stranger", "one").await.is_none(), "refused without a wait");
         assert!(admission.is_full("stranger", "one") && !admission.is_full("stranger", "two") && !admission.is_full("known", "one"));
