@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::sources;
+use crate::{Source, sources};
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
@@ -11,7 +11,7 @@ type Graph = BTreeMap<String, BTreeSet<String>>;
 fn imports(directory: &str) -> Graph {
     let prefix = format!("crate::{}::", directory.replace('/', "::"));
     let mut graph = Graph::new();
-    for (place, named) in sources() {
+    for Source { place, named, .. } in sources() {
         let Ok(below) = place.strip_prefix(directory) else { continue };
         let own = below.with_extension("").iter().next().unwrap().to_str().unwrap().to_owned();
         let others = named.iter().filter_map(|named| named.path.strip_prefix(&prefix)?.split("::").next().map(str::to_owned));

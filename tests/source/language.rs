@@ -1,6 +1,8 @@
 //! Pages, messages, comments and documents use plain English and the standard terms.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::files;
 
 /// Words that have a plain or standard replacement, and the replacement. Compared as whole words, without case.
 const WORDS: [(&str, &str); 31] = [
@@ -37,17 +39,6 @@ const WORDS: [(&str, &str); 31] = [
     ("walk over", "scan"),
 ];
 
-fn files(directory: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files(&path, extensions, found);
-        } else if path.extension().is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted)) {
-            found.push(path);
-        }
-    }
-}
-
 /// The sentences of a file: of Rust its comments and strings, of everything else all lines.
 fn sentences(path: &Path, line: &str) -> String {
     if path.extension().is_some_and(|extension| extension == "rs") {
@@ -72,7 +63,7 @@ fn no_sentence_uses_a_word_that_has_a_plain_replacement() {
     let mut all =
         ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", ".env.example", "compose.yaml", "Makefile"].map(|name| root.join(name)).to_vec();
     for directory in ["src", "templates", "static", "docs", "deploy"] {
-        files(&root.join(directory), &["rs", "html", "js", "css", "md", "yaml", "yml", "json", "sql", "conf", "service"], &mut all);
+        all.extend(files(&root.join(directory), &["rs", "html", "js", "css", "md", "yaml", "yml", "json", "sql", "conf", "service"]));
     }
     assert!(all.len() > 200);
     let mut found = Vec::new();

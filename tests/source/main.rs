@@ -6,29 +6,50 @@
 mod cycles;
 mod language;
 mod paths;
+mod redis_commands;
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use paths::Named;
 
-/// Every source file: its path below `src`, and what it names.
-fn sources() -> Vec<(PathBuf, Vec<Named>)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut directories, mut found) = (vec![root.clone()], Vec::new());
+struct Source {
+    /// Below `src`.
+    place: PathBuf,
+    text: String,
+    named: Vec<Named>,
+}
+
+/// The files below `directory` whose names end in one of these extensions.
+fn files(directory: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    let (mut directories, mut found) = (vec![directory.to_owned()], Vec::new());
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let place = path.strip_prefix(&root).unwrap().to_owned();
-                let named = paths::named(&paths::module(&place), &std::fs::read_to_string(&path).unwrap());
-                found.push((place, named));
+            } else if path.extension().is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted)) {
+                found.push(path);
             }
         }
     }
-    assert!(found.len() > 200);
     found
+}
+
+/// Every source file, read and parsed once.
+fn sources() -> &'static [Source] {
+    static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let read = |path: PathBuf| {
+            let place = path.strip_prefix(&root).unwrap().to_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let named = paths::named(&paths::module(&place), &text);
+            Source { place, text, named }
+        };
+        files(&root, &["rs"]).into_iter().map(read).collect()
+    });
+    assert!(SOURCES.len() > 200);
+    &SOURCES
 }
 
 /// Whether the file `place` is the module `layer` or below it, such as `console/view` for `console/view/units.rs`.
@@ -58,8 +79,8 @@ const LAYERS: [(&str, &[&str]); 15] = [
 #[test]
 fn each_layer_imports_only_lower_layers() {
     let mut broken = Vec::new();
-    for (place, named) in sources() {
-        let (layer, allowed) = LAYERS.iter().find(|(layer, _)| is_part(&place, layer)).unwrap_or_else(|| panic!("{place:?} has no layer"));
+    for Source { place, named, .. } in sources() {
+        let (layer, allowed) = LAYERS.iter().find(|(layer, _)| is_part(place, layer)).unwrap_or_else(|| panic!("{place:?} has no layer"));
         let own = format!("crate::{layer}");
         for named in named.iter().filter(|named| named.is_in("crate") && named.path != "crate") {
             if !named.is_in(&own) && !allowed.iter().any(|lower| named.is_in(&format!("crate::{lower}"))) {
@@ -80,8 +101,8 @@ const PARTS: [(&str, &[&str]); 3] = [
 #[test]
 fn parts_of_the_console_do_not_depend_on_pages() {
     let mut broken = Vec::new();
-    for (place, named) in sources() {
-        for (_, forbidden) in PARTS.iter().filter(|(part, _)| is_part(&place, part)) {
+    for Source { place, named, .. } in sources() {
+        for (_, forbidden) in PARTS.iter().filter(|(part, _)| is_part(place, part)) {
             for named in named.iter().filter(|named| forbidden.iter().any(|forbidden| named.is_in(forbidden))) {
                 broken.push(format!("{} names {}", place.display(), named.path));
             }
@@ -95,10 +116,10 @@ fn pages_do_not_import_pages() {
     let pages = "crate::console::pages";
     let modules: Vec<String> = sources()
         .iter()
-        .filter_map(|(place, _)| Some(place.strip_prefix("console/pages").ok()?.with_extension("").iter().next()?.to_str()?.to_owned()))
+        .filter_map(|source| Some(source.place.strip_prefix("console/pages").ok()?.with_extension("").iter().next()?.to_str()?.to_owned()))
         .collect();
     let mut broken = Vec::new();
-    for (place, named) in sources() {
+    for Source { place, named, .. } in sources() {
         let Ok(below) = place.strip_prefix("console/pages") else { continue };
         let own = below.with_extension("").iter().next().unwrap().to_str().unwrap().to_owned();
         for other in modules.iter().filter(|other| **other != own) {
@@ -131,14 +152,14 @@ const CRATES: [(&str, &[&str]); 12] = [
 #[test]
 fn each_crate_of_a_server_has_one_place() {
     let mut broken = Vec::new();
-    let children: Vec<PathBuf> = sources().into_iter().map(|(place, _)| place.with_extension("")).collect();
-    for (place, named) in sources() {
+    let children: Vec<PathBuf> = sources().iter().map(|source| source.place.with_extension("")).collect();
+    for Source { place, named, .. } in sources() {
         for (name, allowed) in CRATES {
             // Not the crate but a module of this name: imported, or a child of this one.
             let imported = named.iter().any(|named| named.path != name && named.path.ends_with(&format!("::{name}")));
             let imported = imported || children.contains(&place.with_extension("").join(name));
             for named in named.iter().filter(|named| named.is_in(name) && !imported) {
-                if !allowed.iter().any(|allowed| is_part(&place, allowed)) {
+                if !allowed.iter().any(|allowed| is_part(place, allowed)) {
                     broken.push(format!("{} names {}", place.display(), named.path));
                 }
             }
@@ -176,8 +197,8 @@ const PASSED_ON: [&str; 22] = [
 #[test]
 fn the_domain_passes_on_only_plain_data_of_the_stores() {
     let mut passed_on: Vec<String> = Vec::new();
-    for (_, named) in sources().into_iter().filter(|(place, _)| is_part(place, "domain")) {
-        let stores = named.into_iter().filter(|named| named.reexported && named.is_in("crate::stores"));
+    for source in sources().iter().filter(|source| is_part(&source.place, "domain")) {
+        let stores = source.named.iter().filter(|named| named.reexported && named.is_in("crate::stores"));
         passed_on.extend(stores.map(|named| named.path.trim_start_matches("crate::stores::").to_owned()));
     }
     passed_on.sort();
@@ -187,11 +208,11 @@ fn the_domain_passes_on_only_plain_data_of_the_stores() {
 
 #[test]
 fn only_the_configuration_reads_the_environment() {
-    for (place, named) in sources() {
+    for Source { place, named, .. } in sources() {
         let reads =
             named.iter().any(|named| ["std::env::var", "std::env::var_os", "std::env::vars", "env::var"].contains(&named.path.as_str()));
         // DISPLAY and PATH describe the machine; they configure nothing.
-        let allowed = ["config", "cli/announce", "embedded/programs"].iter().any(|allowed| is_part(&place, allowed));
+        let allowed = ["config", "cli/announce", "embedded/programs"].iter().any(|allowed| is_part(place, allowed));
         assert!(!reads || allowed, "{} reads the environment", place.display());
     }
 }

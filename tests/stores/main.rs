@@ -6,7 +6,6 @@
 mod support;
 
 mod abilities;
-mod commands;
 mod http;
 mod litellm;
 mod migrations;
