@@ -107,6 +107,7 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
     let overview = web::Data::new(console::pages::overview::RenderCache::default());
     let (connections, slots) = (meter.clone(), console::pages::health::StreamSlots::default());
     let per_client = connections::Connections::new(&ctx.config.trusted_proxies);
+    let known_paths = console::http::routes::KnownPaths::of(&[console::ROUTES, api::ROUTES]);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(meter.clone()))
@@ -122,7 +123,7 @@ pub async fn start(mut config: Config) -> anyhow::Result<Running> {
             .configure(console::configure)
             .configure(api::configure)
             .service(console::http::static_files::service(&directory, for_static_files.clone()))
-            .default_service(console::http::routes::unknown_path(&[console::ROUTES, api::ROUTES]))
+            .default_service(console::http::routes::unknown_path(known_paths.clone()))
     })
     .on_connect(move |stream, data| {
         // Dropped together with the connection.

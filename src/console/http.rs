@@ -2,12 +2,13 @@
 
 pub mod accept;
 pub mod body;
-pub mod compression;
+mod compression;
 pub mod error;
 mod fields;
 pub mod finish;
 mod forwarded;
 mod header_list;
+pub mod held_body;
 pub mod limit;
 pub mod multipart;
 mod origin;

@@ -20,7 +20,7 @@ const MIN_LENGTH: usize = 2048;
 const LEVEL: Compression = Compression::new(5);
 
 /// Compresses the response where that is safe and accepted.
-pub fn compress(req: &HttpRequest, answer: HttpResponse<BoxBody>) -> HttpResponse<BoxBody> {
+pub(super) fn compress(req: &HttpRequest, answer: HttpResponse<BoxBody>) -> HttpResponse<BoxBody> {
     if !is_page(&answer) || !is_same_origin(req) || !accepts_gzip(req) {
         return answer;
     }

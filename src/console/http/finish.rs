@@ -5,11 +5,12 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 
 use super::error::{self, Error, RefusalReason};
+use super::held_body::UntilSent;
 use super::route::Route;
-use super::{accept, compression, limit};
+use super::{accept, compression, held_body, limit};
 use crate::console::view::layout::Flash;
 use crate::domain::Context;
 
@@ -22,30 +23,19 @@ pub async fn finish(
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let method = if req.method() == Method::HEAD { &Method::GET } else { req.method() };
     let route = routes.iter().find(|route| route.method == method.as_str());
-    let (req, mut response) = match route {
-        Some(route) if is_read_only(&req) && !(method.is_safe() || route.allowed_when_read_only) => {
-            let why = "This console is read-only. Browsing and downloading still work.";
-            let (req, _) = req.into_parts();
-            let response = error::answer(&Error::Forbidden(why.to_owned()), &req);
-            (req, response)
+    let is_change = route.is_some_and(|route| !method.is_safe() && !route.allowed_when_read_only);
+    let (req, mut response) = if is_change && is_read_only(&req) {
+        let why = "This console is read-only. Browsing and downloading still work.";
+        let (req, _) = req.into_parts();
+        let response = error::answer(&Error::Forbidden(why.to_owned()), &req);
+        (req, response)
+    } else {
+        if let Some(route) = route {
+            req.extensions_mut().insert(route);
         }
-        _ => {
-            if let Some(route) = route {
-                req.extensions_mut().insert(route);
-            }
-            let (req, response) = next.call(req).await?.map_into_boxed_body().into_parts();
-            let response = match response.error() {
-                Some(error) => match error.as_error::<Error>() {
-                    Some(error) => error::answer(error, &req),
-                    None if response.status().is_client_error() => {
-                        error::answer(&Error::BadRequest("This request is invalid.".to_owned()), &req)
-                    }
-                    None => error::answer(&Error::Internal(error.to_string()), &req),
-                },
-                None => response,
-            };
-            (req, response)
-        }
+        let (req, response) = next.call(req).await?.map_into_boxed_body().into_parts();
+        let response = with_error_page(&req, response);
+        (req, response)
     };
     let why = response.extensions_mut().remove::<RefusalReason>();
     if let Some(RefusalReason(why)) = why.filter(|_| accept::prefers_json(req.headers())) {
@@ -60,8 +50,23 @@ pub async fn finish(
         // If the cookie cannot be written, the flash message is only shown once more.
         let _ = response.add_cookie(&Flash::removal(&ctx.config));
     }
+    let held = response.extensions_mut().remove::<UntilSent>();
     let response = compression::compress(&req, response);
+    let response = match held {
+        Some(held) => held_body::hold(response, held),
+        None => response,
+    };
     Ok(ServiceResponse::new(req, response))
+}
+
+/// The page or document of the error that the handler returned, if it did.
+fn with_error_page(req: &HttpRequest, response: HttpResponse<BoxBody>) -> HttpResponse<BoxBody> {
+    let Some(error) = response.error() else { return response };
+    match error.as_error::<Error>() {
+        Some(error) => error::answer(error, req),
+        None if response.status().is_client_error() => error::answer(&Error::BadRequest("This request is invalid.".to_owned()), req),
+        None => error::answer(&Error::Internal(error.to_string()), req),
+    }
 }
 
 fn is_read_only(req: &ServiceRequest) -> bool {

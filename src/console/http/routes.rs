@@ -72,15 +72,23 @@ pub fn other_methods(allow: &'static str) -> actix_web::Route {
     })
 }
 
-/// For paths that are not in `tables`: 308 to the path without its trailing slash if that one is in a table, else 404. All known
-/// paths start with a fixed name, so the target is never another host.
-pub fn unknown_path(tables: &[&'static [Route]]) -> actix_web::Route {
-    let known: Vec<ResourceDef> = tables.iter().flat_map(|table| table.iter()).map(|route| ResourceDef::new(route.pattern)).collect();
-    let known = Arc::new(known);
+/// The patterns of route tables.
+#[derive(Clone)]
+pub struct KnownPaths(Arc<[ResourceDef]>);
+
+impl KnownPaths {
+    pub fn of(tables: &[&[Route]]) -> Self {
+        Self(tables.concat().iter().map(|route| ResourceDef::new(route.pattern)).collect())
+    }
+}
+
+/// For all other paths: 308 to the path without its trailing slash if that one is known, else 404. All known paths start with a
+/// fixed name, so the target is never another host.
+pub fn unknown_path(known: KnownPaths) -> actix_web::Route {
     web::to(move |req: HttpRequest| {
         let known = known.clone();
         async move {
-            match without_trailing_slash(req.uri().path(), &known) {
+            match without_trailing_slash(req.uri().path(), &known.0) {
                 Some(path) => {
                     let query = req.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
                     HttpResponse::PermanentRedirect().insert_header((LOCATION, format!("{path}{query}"))).finish()

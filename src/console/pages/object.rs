@@ -2,19 +2,14 @@
 
 pub mod links;
 
-use std::pin::Pin;
-use std::task::{self, Poll};
-
-use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use askama::Template;
-use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{Refusal, with_status};
-use crate::console::http::compression;
 use crate::console::http::error::{Error, Result};
+use crate::console::http::held_body::UntilSent;
 use crate::console::http::query::{self, Bucket, Query};
 use crate::console::http::session::{SignedIn, Viewer};
 use crate::console::pages::refused_page;
@@ -33,9 +28,6 @@ const EVENTS: i64 = 10;
 
 /// The choices of the link form: seconds and label.
 pub const LIFETIMES: [(u32, &str); 5] = [(300, "5 minutes"), (3600, "1 hour"), (86_400, "1 day"), (259_200, "3 days"), (604_800, "7 days")];
-
-/// Longer pages hold their slot until they are sent. Shorter ones fit into the write buffer of the connection.
-const LARGE_PAGE: usize = 64 << 10;
 
 #[derive(Template)]
 #[template(path = "pages/object.html")]
@@ -135,34 +127,16 @@ pub struct ShowQuery {
     version: String,
 }
 
-pub async fn show(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Query), req: HttpRequest) -> Result<HttpResponse> {
+pub async fn show(viewer: Viewer, ctx: web::Data<Context>, target: (Bucket, Query)) -> Result<HttpResponse> {
     let (bucket, query) = (target.0.0, target.1.read::<ShowQuery>()?);
     let key = query::key(query.key)?;
     let version = Some(query.version).filter(|version| !version.is_empty());
     let (page, slot) = page_and_slot(&viewer, &ctx, (&bucket, &key), version.as_deref()).await?;
-    let answer = compression::compress(&req, with_status(StatusCode::OK, &page)?);
-    Ok(answer.map_body(|_, body| match body.size() {
-        BodySize::Sized(length) if length > LARGE_PAGE as u64 => BoxBody::new(SlottedBody { body, _slot: slot }),
-        _ => body,
-    }))
-}
-
-/// A page that counts as a preview until it is sent: readers that take no bytes keep it in memory.
-struct SlottedBody {
-    body: BoxBody,
-    _slot: Option<Slot>,
-}
-
-impl MessageBody for SlottedBody {
-    type Error = Box<dyn std::error::Error>;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
+    let mut response = with_status(StatusCode::OK, &page)?;
+    if let Some(slot) = slot {
+        response.extensions_mut().insert(UntilSent(Box::new(slot)));
     }
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<std::result::Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(cx)
-    }
+    Ok(response)
 }
 
 pub(super) async fn page(person: &SignedIn, ctx: &Context, of: (&BucketName, &ObjectKey), version: Option<&str>) -> Result<ShowPage> {
