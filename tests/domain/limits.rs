@@ -50,10 +50,18 @@ async fn replicas_share_a_limit() {
         assert!(!standing.allowed && standing.remaining == 0 && standing.next <= MINUTE.window, "{standing:?}");
     }
     // Simultaneous requests exceed the limit by those in progress, which are at most the connections to Redis. Near the limit,
-    // requests of two replicas may refuse each other.
+    // requests of two replicas may refuse each other, but each subject has its whole limit.
     let asking = (0..200).map(|at| limits::take(if at % 2 == 0 { &app.ctx } else { &replica.ctx }, &MINUTE, "y"));
-    let allowed = join_all(asking).await.iter().filter(|standing| standing.allowed).count();
-    assert!((45..=50 + 2 * app.ctx.config.redis.pool_size).contains(&allowed), "{allowed}");
+    let mut allowed = join_all(asking).await.iter().filter(|standing| standing.allowed).count();
+    assert!(allowed >= 45, "{allowed}");
+    eventually("the whole limit was allowed", async || {
+        if allowed < 50 {
+            allowed += usize::from(limits::take(&app.ctx, &MINUTE, "y").await.allowed);
+        }
+        allowed >= 50
+    })
+    .await;
+    assert!((50..=50 + 2 * app.ctx.config.redis.pool_size).contains(&allowed), "{allowed}");
 }
 
 /// All fields of the counts of a subject.
