@@ -23,6 +23,7 @@ mod reading;
 mod resumable;
 mod roles;
 mod settings;
+mod slow_readers;
 mod streams;
 mod transfers;
 mod unfinished;
