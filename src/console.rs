@@ -56,8 +56,8 @@ routes! {
     "/cache/key/expiry" { POST Admin cache::key::expire; }
     "/cache/key/deletion" { POST Admin cache::key::delete; }
     "/cache/biggest" { GET Admin cache::scans::index; POST Admin cache::scans::create; }
-    "/cache/walks/{id}" { GET Admin cache::scans::show; }
-    "/cache/walks/{id}/stop" { POST Admin cache::scans::stop; }
+    "/cache/scans/{id}" { GET Admin cache::scans::show; }
+    "/cache/scans/{id}/stop" { POST Admin cache::scans::stop; }
     "/health" { GET Public(uncounted, without_postgres) health::show; }
     "/health/events" { GET Viewer(uncounted, without_postgres) health::events; }
     "/health/checks" { POST Viewer(uncounted, read_only, without_postgres) health::check; }

@@ -17,7 +17,7 @@ pub mod names;
 pub mod objects;
 pub mod overview;
 pub(crate) mod password;
-mod periodic;
+pub mod periodic;
 pub mod preview;
 pub mod problem;
 pub mod reconcile;

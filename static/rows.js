@@ -120,7 +120,7 @@ export class Rows {
     show("now", state === "sending" && item.waits === true);
     show("cancel", state !== "stored" && state !== "cancelled" && !(failed && item.exists));
     show("retry", (failed && !item.exists && !item.changed) || (state === "cancelled" && !item.kept));
-    show("anew", failed && item.changed === true);
+    show("restart", failed && item.changed === true);
     show("keep", failed && item.exists === true);
     show("replace", failed && item.exists === true);
     show("open", Boolean(item.url));
@@ -143,7 +143,7 @@ function stateText(item, share) {
     case "cancelled":
       return item.kept ? "Existing file kept" : "Cancelled";
     default:
-      return item.exists ? "Not stored: the file already exists" : item.changed ? "Not stored: a different file was started" : `Failed at ${percent}`;
+      return item.exists ? "Not stored: the file already exists" : item.changed ? "Not stored: a different file is being uploaded to this name" : `Failed at ${percent}`;
   }
 }
 

@@ -244,11 +244,11 @@ async function open(item, changed, signal) {
     fingerprint: item.fingerprint,
   });
   if (item.target.overwrite) body.set("overwrite", "1");
-  if (item.anew) body.set("anew", "1");
+  if (item.restart) body.set("restart", "1");
   // Not aborted by a pause: the id is needed to resume or abort the upload.
   const response = await withRetry(item, changed, signal, () => request("POST", `${item.target.path}/resumable`, { body }));
   if (response.status !== 200) throw Object.assign(new Rejected(response), { exists: true });
-  item.anew = false;
+  item.restart = false;
   if (item.upload !== response.json.id) item.compared = 0;
   item.upload = response.json.id;
   item.keptUntil = response.json.kept_until;

@@ -33,8 +33,8 @@ function start(root) {
       item.target.overwrite = true;
       enqueue(item);
     },
-    anew: (item) => {
-      item.anew = true;
+    restart: (item) => {
+      item.restart = true;
       enqueue(item);
     },
   });

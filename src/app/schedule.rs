@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::task::JoinSet;
 
-use crate::domain::{Context, abilities, cache, health, objects, redis_metrics, uploads};
+use crate::domain::{Context, abilities, cache, health, objects, periodic, redis_metrics, uploads};
 
 /// When a task begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,16 +64,8 @@ pub(super) async fn run(ctx: &Context, start: Start) {
     futures_util::future::join_all(tasks.map(|task| run_forever(task, ctx))).await;
 }
 
-/// Restarts the task after a panic: one bad row must not stop the settling of all others.
+/// One bad row must not stop the settling of all others.
 async fn run_forever(task: &Task, ctx: &Context) {
     log::debug!("{}: every {}", task.name, task.interval);
-    loop {
-        // Aborted together with this future.
-        let mut running = JoinSet::new();
-        running.spawn((task.run)(ctx.clone()));
-        if let Some(Err(error)) = running.join_next().await {
-            log::error!("{} failed and is restarted: {error}", task.name);
-        }
-        tokio::time::sleep(Duration::from_secs(5)).await;
-    }
+    periodic::restart_on_panic(task.name, Duration::from_secs(5), || (task.run)(ctx.clone())).await;
 }

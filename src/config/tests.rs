@@ -1,5 +1,7 @@
 //! Valid settings, and the messages for invalid ones.
 
+mod stores;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::time::Duration;
@@ -173,61 +175,6 @@ fn secrets_are_never_printed() {
     ]);
     let message = errors.unwrap_err().to_string();
     assert!(message.contains("ADMIN_PASSWORD is shorter") && !message.contains("word-of"), "{message}");
-}
-
-#[test]
-fn postgres_urls_are_checked() {
-    for good in [
-        "postgres://u@h/d",
-        "postgresql://u:p@h:1/d?sslmode=require",
-        "postgres:///d?host=%2Frun%2Fpg&user=u",
-        "postgres://u@h/d?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem",
-    ] {
-        assert!(with(&[("DATABASE_URL", good)]).is_ok(), "{good}");
-    }
-    for bad in ["mysql://u@h/d", "host=h user=u", "postgres://u@h:port/d", "postgres://u@h/d?sslmode=perhaps"] {
-        assert!(error(&[("DATABASE_URL", bad)]).starts_with("DATABASE_URL "), "{bad}");
-    }
-}
-
-#[test]
-fn redis_urls_are_checked() {
-    for good in ["redis://h", "redis://h:6380/3", "rediss://u:p@h/0", "redis://:p@[::1]:6379", "unix:///run/redis.sock"] {
-        assert!(with(&[("REDIS_URL", good)]).is_ok(), "{good}");
-    }
-    for (bad, why) in [
-        ("cache:6379", "is not a URL"),
-        ("http://h", "begins with http://"),
-        ("redis://", "has no host"),
-        ("redis://:p@:6379", "has no host"),
-        ("redis://h/cache", "not a database number"),
-    ] {
-        assert!(error(&[("REDIS_URL", bad)]).contains(why), "{bad}");
-    }
-}
-
-#[test]
-fn the_redis_password_is_added_to_a_url_without_one() {
-    let url = |url, password| {
-        let config = with(&[("REDIS_URL", url), ("REDIS_PASSWORD", password)]).unwrap();
-        config.redis.url.reveal().to_owned()
-    };
-    assert_eq!(url("redis://h:6379/0", "p@ss/word"), "redis://:p%40ss%2Fword@h:6379/0");
-    assert_eq!(url("redis://user@h:6379/0", "word"), "redis://user:word@h:6379/0");
-    assert_eq!(url("redis://:own@h", "other"), "redis://:own@h");
-    assert_eq!(url("unix:///run/redis.sock", "word"), "unix:///run/redis.sock?pass=word");
-    assert_eq!(url("unix:///run/redis.sock?db=1", "word"), "unix:///run/redis.sock?db=1&pass=word");
-}
-
-#[test]
-fn store_variables_are_ignored_with_embedded_servers() {
-    let urls = embedded();
-    let config = read(&[("DATABASE_URL", "nonsense"), ("REDIS_URL", "nonsense")], Stores::Embedded(&urls)).unwrap();
-    assert_eq!(config.database_url.reveal(), urls.database_url);
-    assert_eq!(config.redis.url.reveal(), urls.redis_url);
-    assert_eq!(config.s3.endpoint, Some(urls.s3_endpoint));
-    assert_eq!(config.s3.access_key_id, "embedded-key");
-    assert_eq!(config.s3.secret_access_key.reveal(), "embedded-word");
 }
 
 #[test]

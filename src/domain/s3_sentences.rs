@@ -11,14 +11,15 @@ pub(super) fn bucket_not_found(bucket: &BucketName) -> Error {
 
 /// Why a file was not stored.
 pub(super) fn of_upload(error: &s3::Error) -> &'static str {
+    if let Some(sentence) = error.of_store() {
+        return sentence;
+    }
     match error {
-        s3::Error::NoSpace => "The store has no space left.",
         s3::Error::AccessDenied => "The store denied access: Larder's key may not write here.",
         s3::Error::NoSuchBucket | s3::Error::NoSuchKey => "The bucket no longer exists.",
         s3::Error::ChecksumMismatch => "The data received by the store did not match its checksum. Try again.",
         s3::Error::NoSuchUpload => "The upload no longer exists at the store.",
         s3::Error::InvalidKey(_) => "The store does not accept this name.",
-        s3::Error::SlowDown => "The store is overloaded. Try again in a moment.",
         s3::Error::Other(_) => "The store returned an internal error. Try again, or contact its operator.",
         _ => "The store did not respond in time. Try again.",
     }

@@ -69,13 +69,13 @@ diesel::define_sql_function! {
 pub async fn sign_in(ctx: &Context, visitor: &Actor, email: &str, given: &str, previous: Option<&str>) -> Result<SignIn> {
     let attempt = Attempt::new(email, visitor.address);
     // Before Redis, so that a flood is refused without a wait.
-    if ctx.sign_ins.is_full(&attempt.address, &attempt.network) {
+    let Some(waiting) = ctx.sign_ins.enqueue(&attempt.address, &attempt.network) else {
         return Ok(SignIn::Busy(Duration::from_secs(1)));
-    }
+    };
     if let Some(wait) = wait_by_markers(ctx, &attempt).await? {
         return Ok(SignIn::Blocked(wait));
     }
-    let Some(permit) = ctx.sign_ins.acquire(&attempt.address, &attempt.network).await else {
+    let Some(permit) = waiting.permit().await else {
         return Ok(SignIn::Busy(Duration::from_secs(1)));
     };
     // Runs to completion if the client disconnects, so that every attempt is counted.

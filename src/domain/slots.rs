@@ -61,11 +61,6 @@ impl Slots {
         Ok(Slot { shared: Arc::clone(&self.0), holders: holders.iter().map(|(holder, _)| holder.clone()).collect() })
     }
 
-    /// Whether [`Self::take`] would give a slot now.
-    pub fn has_room(&self, holders: &[(Holder, usize)]) -> bool {
-        self.0.check(&self.0.taken(), holders).is_ok()
-    }
-
     /// Like [`Self::take`], for the acting user.
     pub fn take_for(&self, actor: &Actor, max_each: usize) -> Result<Slot> {
         self.take(&[(Holder::Person(actor.id), max_each)])

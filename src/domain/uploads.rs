@@ -21,7 +21,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use activity::Activity;
-pub use failure::{code, cut};
+pub use failure::{code, incomplete};
 pub use history::{BATCH_PAGE, Batch, Filter, Page, batch, list};
 pub use limits::memory_limit::MemoryLimit;
 pub use receiving::intake::Intake;

@@ -149,7 +149,7 @@ async fn a_paused_upload_resumes_and_a_changed_file_starts_over() {
     uploader.throttle(None).await;
     uploader.choose(&path).await;
     eventually("the changed file is rejected", async || uploader.browser.text(".queue-row").await.contains("different file")).await;
-    uploader.browser.click("[data-anew]").await;
+    uploader.browser.click("[data-restart]").await;
     uploader.is_stored().await;
     assert_eq!(ready(&app, "film.bin").await, (2 * PART, digest(&path)));
     uploader.browser.close().await;

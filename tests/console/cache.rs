@@ -269,7 +269,7 @@ async fn a_scan_that_lost_its_lock_ends_without_releasing_it() {
     let fill = "for i = 1, 400000 do redis.call('SET', 'many:' .. i, i) end";
     let _: () = redis::Script::new(fill).invoke_async(&mut app.redis_connection().await).await.unwrap();
     let scan = admin.post("/cache/biggest", &[]).await.expect_status(303).location().to_owned();
-    let lock = format!("{}larder:lock:walk", app.ctx.redis.prefix());
+    let lock = format!("{}larder:lock:scan", app.ctx.redis.prefix());
     app.redis(&["SET", &lock, "another", "PX", "600000"]).await;
     let page = ended(&admin, &scan).await;
     assert!(page.text_of("main").contains("Another scan started"), "{}", page.text_of("main"));

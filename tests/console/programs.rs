@@ -136,7 +136,7 @@ async fn a_truncated_form_reports_complete_files_and_every_failure_has_a_code() 
     let answer = send(cut).await.expect_status(400);
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     let answer = answer.json();
-    assert_eq!(codes(&answer), [pair("stored", "-"), pair("failed", "cut")], "{answer}");
+    assert_eq!(codes(&answer), [pair("stored", "-"), pair("failed", "incomplete")], "{answer}");
     assert!(answer["detail"].as_str().unwrap().contains("The form was incomplete"), "{answer}");
     assert_eq!(editor.get(&format!("/buckets/{}/download?key=whole.txt", app.bucket)).await.expect_status(200).body, b"1");
 

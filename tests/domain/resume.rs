@@ -135,7 +135,7 @@ async fn another_file_with_the_same_name_is_not_mixed_with_the_first() {
     let first = sender.open_with("a", 100, "one", false).await.unwrap();
     for (length, fingerprint) in [(100, "two"), (101, "one")] {
         let refused = sender.open_with("a", length, fingerprint, false).await;
-        assert!(matches!(&refused, Err(Error::Refused { field: "anew", .. })), "{refused:?}");
+        assert!(matches!(&refused, Err(Error::Refused { field: "restart", .. })), "{refused:?}");
     }
     assert_eq!(sender.open_with("a", 100, "one", false).await.unwrap().file.id, first.file.id);
     let second = sender.open_with("a", 100, "two", true).await.unwrap();

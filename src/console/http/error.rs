@@ -17,7 +17,7 @@ use messages::Message;
 use crate::clock;
 use crate::console::http::accept::{self, Representation};
 use crate::console::http::request;
-use crate::console::view::layout::Theme;
+use crate::console::view::theme::Theme;
 use crate::console::view::{filters, paths};
 use crate::domain;
 use crate::domain::health::Service;

@@ -11,7 +11,7 @@ use super::error::{self, Error, RefusalReason};
 use super::held_body::UntilSent;
 use super::route::Route;
 use super::{accept, compression, held_body, limit};
-use crate::console::view::layout::Flash;
+use crate::console::view::flash::Flash;
 use crate::domain::Context;
 
 /// `routes` are the rows of the route table for this URL pattern. Rejects changes on a read-only console; renders errors, sets

@@ -61,8 +61,8 @@ impl ShowPage {
 
     fn sentence(&self) -> String {
         match self.failed {
-            0 if self.stored == 1 => "The file was stored completely and its SHA-256 was recorded.".to_owned(),
-            0 => "All files were stored completely and their SHA-256 was recorded.".to_owned(),
+            0 if self.stored == 1 => "The file was stored completely and its SHA-256 checksum was recorded.".to_owned(),
+            0 => "All files were stored completely and their SHA-256 checksums were recorded.".to_owned(),
             1 if self.total == 1 => "See the reason below.".to_owned(),
             failed if failed == self.total => "See the reason for each file below.".to_owned(),
             1 => "1 file was not stored and is listed first. The other files were stored.".to_owned(),

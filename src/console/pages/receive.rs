@@ -147,7 +147,7 @@ impl FilesReader {
             next = match self.intake.next_or_flush(uploads::or_release(form.next_chunk(), || upload.release_unused())).await {
                 Ok(next) => next,
                 Err(error) => {
-                    let interrupted = uploads::cut("The connection was interrupted before the file was complete.");
+                    let interrupted = uploads::incomplete("The connection was interrupted before the file was complete.");
                     self.intake.cancel(upload, interrupted).await;
                     return Err(form_error(error));
                 }

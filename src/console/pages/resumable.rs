@@ -36,7 +36,7 @@ pub struct CreateForm {
     overwrite: Option<String>,
     /// `1`: abort an unfinished upload of another file to the same key.
     #[serde(default)]
-    anew: Option<String>,
+    restart: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -99,12 +99,12 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
         content_type: form.media.as_deref(),
         length: form.length,
         fingerprint: &form.fingerprint,
-        restart: is_one(form.anew.as_deref()),
+        restart: is_one(form.restart.as_deref()),
     };
     match resume::open(&receiver, &wanted).await {
         Ok(upload) => Ok(HttpResponse::Ok().json(progress(&upload))),
         // Tells the client that it may start over, which helps with no other error.
-        Err(domain::Error::Refused { field: "anew", why }) => {
+        Err(domain::Error::Refused { field: "restart", why }) => {
             let changed = Map::from_iter([("changed".to_owned(), json!(true))]);
             Ok(error::problem(&Error::Unprocessable(why), &request::current_id(), changed))
         }

@@ -10,7 +10,8 @@ use crate::console::http::query::{Form, Query};
 use crate::console::http::session::Visitor;
 use crate::console::pages::refused_page;
 use crate::console::view::filters;
-use crate::console::view::layout::{Flash, Layout, Section};
+use crate::console::view::flash::Flash;
+use crate::console::view::layout::{Layout, Section};
 use crate::domain::setup::{self, FirstUser};
 use crate::domain::{self, Context};
 

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use crate::console::http::error::Result;
 use crate::console::http::query::Form;
 use crate::console::http::session::Visitor;
-use crate::console::view::layout::Theme;
 use crate::console::view::paths::safe_next;
+use crate::console::view::theme::Theme;
 
 #[derive(Deserialize)]
 pub struct ThemeForm {

@@ -3,7 +3,9 @@
 use crate::config::{Config, Stores};
 use crate::console::pages::Refusal;
 use crate::console::view::breadcrumbs::Crumb;
-use crate::console::view::layout::{Flash, Frame, Layout, Person, Section, Theme};
+use crate::console::view::flash::Flash;
+use crate::console::view::layout::{Frame, Layout, Person, Section};
+use crate::console::view::theme::Theme;
 use crate::domain::abilities::KeyRules;
 use crate::domain::abilities::{Abilities, Ability, Probed};
 use crate::domain::actor::Role;

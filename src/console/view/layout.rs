@@ -1,143 +1,15 @@
 //! The frame around every page.
 
 use actix_web::HttpRequest;
-use actix_web::cookie::{Cookie, SameSite, time::Duration};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use actix_web::cookie::Cookie;
 use chrono::{DateTime, Utc};
 
 use super::breadcrumbs::Crumb;
+use super::flash::{Flash, flash_name};
+use super::theme::Theme;
 use crate::config::{Config, Environment};
 use crate::domain::health::Service;
 use crate::domain::sessions::Session;
-
-fn flash_name(config: &Config) -> String {
-    config.cookie_name("larder-flash")
-}
-
-/// Instances on one host share it.
-const THEME: &str = "theme";
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Theme {
-    #[default]
-    System,
-    Light,
-    Dark,
-}
-
-impl Theme {
-    pub const ALL: [Self; 3] = [Self::System, Self::Light, Self::Dark];
-
-    pub fn of(req: &HttpRequest) -> Self {
-        req.cookie(THEME).map(|cookie| Self::parse(cookie.value())).unwrap_or_default()
-    }
-
-    pub fn parse(name: &str) -> Self {
-        Self::ALL.into_iter().find(|theme| theme.as_str() == name).unwrap_or_default()
-    }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::System => "system",
-            Self::Light => "light",
-            Self::Dark => "dark",
-        }
-    }
-
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::System => "System",
-            Self::Light => "Light",
-            Self::Dark => "Dark",
-        }
-    }
-
-    /// The value of `data-theme`; `None` if the system decides.
-    pub fn attribute(self) -> Option<&'static str> {
-        (self != Self::System).then(|| self.as_str())
-    }
-
-    pub fn cookie(self, https: bool) -> Cookie<'static> {
-        Cookie::build(THEME, self.as_str())
-            .path("/")
-            .http_only(true)
-            .secure(https)
-            .same_site(SameSite::Lax)
-            .max_age(Duration::days(365))
-            .finish()
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
-    Ok,
-    Warn,
-    Bad,
-}
-
-impl Tone {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warn => "warn",
-            Self::Bad => "bad",
-        }
-    }
-
-    pub fn icon(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warn => "warn",
-            Self::Bad => "error",
-        }
-    }
-}
-
-/// A message on the next page about the action just taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flash {
-    pub tone: Tone,
-    pub text: String,
-}
-
-impl Flash {
-    pub fn done(text: impl Into<String>) -> Self {
-        Self { tone: Tone::Ok, text: text.into() }
-    }
-
-    pub fn warn(text: impl Into<String>) -> Self {
-        Self { tone: Tone::Warn, text: text.into() }
-    }
-
-    pub fn bad(text: impl Into<String>) -> Self {
-        Self { tone: Tone::Bad, text: text.into() }
-    }
-
-    pub fn of(req: &HttpRequest, config: &Config) -> Option<Self> {
-        let cookie = req.cookie(&flash_name(config))?;
-        let (tone, text) = cookie.value().split_once('.')?;
-        let tone = [Tone::Ok, Tone::Warn, Tone::Bad].into_iter().find(|known| known.as_str() == tone)?;
-        Some(Self { tone, text: String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()? })
-    }
-
-    fn cookie(&self, name: String, https: bool) -> Cookie<'static> {
-        // Browsers limit a cookie to about 4 KB.
-        let text: String = self.text.chars().take(600).collect();
-        let value = format!("{}.{}", self.tone.as_str(), URL_SAFE_NO_PAD.encode(text));
-        Cookie::build(name, value).path("/").http_only(true).secure(https).same_site(SameSite::Lax).max_age(Duration::minutes(1)).finish()
-    }
-
-    pub fn is_waiting(req: &HttpRequest, config: &Config) -> bool {
-        req.cookie(&flash_name(config)).is_some()
-    }
-
-    pub fn removal(config: &Config) -> Cookie<'static> {
-        let mut cookie = Cookie::build(flash_name(config), "").path("/").secure(config.is_https()).finish();
-        cookie.make_removal();
-        cookie
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {

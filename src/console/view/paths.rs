@@ -153,7 +153,7 @@ pub fn cache_key_download(name: &[u8], parameters: &[(&str, &str)]) -> String {
 }
 
 pub fn cache_scan(id: Uuid) -> String {
-    format!("/cache/walks/{id}")
+    format!("/cache/scans/{id}")
 }
 
 pub fn user(id: Uuid, what: &str) -> String {

@@ -26,8 +26,8 @@ struct Newest {
 pub type CsvStream = BoxStream<'static, std::io::Result<Bytes>>;
 
 /// Streams all matching events that exist now, a page at a time. Cells that a spreadsheet could interpret as a formula are
-/// prefixed with an apostrophe. The export itself is audited before its first byte. Ends in an error where Postgres does
-/// not answer midway. Busy while the same person exports already.
+/// prefixed with an apostrophe. The export itself is audited before its first byte. The stream ends with an
+/// error if Postgres stops answering. Busy while another export of the same person runs.
 pub async fn csv(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<CsvStream> {
     let slot = ctx.exports.take_for(actor, 1)?;
     let newest: i64 = ctx

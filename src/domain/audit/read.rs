@@ -49,7 +49,7 @@ pub async fn newest(ctx: &Context, actor: &Actor, limit: i64) -> Result<Vec<Even
     Ok(found)
 }
 
-/// Where other people are is for admins alone.
+/// Removes the addresses of other people, which only admins may see.
 fn hide_addresses(actor: &Actor, events: &mut [Event]) {
     for event in events.iter_mut().filter(|event| actor.role != Role::Admin && event.actor_id != actor.id) {
         (event.address, event.request_id) = (None, None);

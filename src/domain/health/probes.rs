@@ -13,6 +13,7 @@ use super::{Board, Service};
 use crate::config::Config;
 use crate::domain::Context;
 use crate::domain::faults::crash_point;
+use crate::domain::periodic;
 use crate::stores::litellm::LiteLlm;
 use crate::stores::qdrant::{Qdrant, Status};
 use crate::stores::{http, postgres, redis};
@@ -74,10 +75,8 @@ pub fn start(ctx: &Context) {
     for service in Service::ALL.into_iter().filter(|service| ctx.health.is_configured(*service)) {
         let ctx = ctx.clone();
         ctx.runtime.clone().spawn(async move {
-            while let Err(error) = ctx.runtime.spawn(watch(ctx.clone(), service)).await {
-                log::error!("the check task of {} failed and is restarted: {error}", service.name());
-                tokio::time::sleep(ctx.config.probe_period).await;
-            }
+            let name = format!("the check task of {}", service.name());
+            periodic::restart_on_panic(&name, ctx.config.probe_period, || watch(ctx.clone(), service)).await;
         });
     }
 }

@@ -22,7 +22,7 @@ use crate::domain::{Context, Error, Result, signing};
 pub use biggest::LargeKey;
 
 /// Held by the running scan, with its ID as token; expires if the process crashes.
-const LOCK: &str = "larder:lock:walk";
+const LOCK: &str = "larder:lock:scan";
 const LOCK_TTL: Duration = Duration::from_secs(20);
 const RESULT_TTL: Duration = Duration::from_secs(86_400);
 /// A scan without an update for this long has ended.
@@ -76,11 +76,11 @@ impl Scan {
 }
 
 fn key(id: Uuid) -> String {
-    format!("larder:walk:{id}")
+    format!("larder:scan:{id}")
 }
 
 fn stop_key(id: Uuid) -> String {
-    format!("larder:walk-stop:{id}")
+    format!("larder:scan-stop:{id}")
 }
 
 /// Conflict if another scan is running; Refused for counting or deleting without a pattern.

@@ -1,4 +1,4 @@
-//! What the server tells about itself, where the user that Larder browses with may ask.
+//! Facts about the server (version, memory, uptime), as far as the ACL of the browsing user permits.
 
 use crate::domain::{Context, Result};
 use crate::stores::redis::{self, BrowseCommands, Client};

@@ -1,6 +1,6 @@
 //! The requests that this process has counted, and what it knows about those of other replicas.
 //!
-//! The own count is kept in memory and cannot be changed from outside. The counts of other replicas are read from
+//! The local count is kept in memory and cannot be changed from outside. The counts of other replicas are read from
 //! Redis, are accepted only with a signature, and expire with the window.
 
 use std::collections::HashMap;
@@ -50,7 +50,7 @@ struct Account {
     others: HashMap<String, Counts>,
     /// When the counts of other replicas were last read.
     read: Option<Instant>,
-    /// Whether a task will publish the own count.
+    /// Whether a task will publish the local count.
     is_scheduled: bool,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Decision {
     pub standing: Standing,
     /// The step in which the request is counted, for [`LocalCounts::withdraw`].
     pub start: Option<u64>,
-    /// The published count differs from the own count.
+    /// The published count differs from the local count.
     pub is_outdated: bool,
 }
 
@@ -224,7 +224,7 @@ impl LocalCounts {
         self.with(policy, subject, |account, _| account.own.clone())
     }
 
-    /// Whether the caller must publish the own count later; no one else does.
+    /// Whether the caller must publish the local count later; no one else does.
     pub(super) fn schedule(&self, policy: &Policy, subject: &str) -> bool {
         self.with(policy, subject, |account, _| !std::mem::replace(&mut account.is_scheduled, true))
     }

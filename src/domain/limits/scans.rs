@@ -14,8 +14,8 @@ const MAX_SCANS_EACH: usize = 3;
 /// How often one person may start one. Each may cost Redis or the store a quarter of a second.
 const SCANS: Policy = Policy { name: "scans", limit: 60, window: Duration::from_secs(60) };
 
-/// Admits work that costs much more than its request. Hold the slot until it is done. Busy where too much of it runs,
-/// `TooMany` where the person has started too much within a minute.
+/// Admits work that costs much more than its request. Hold the slot until it is done. Busy if too many scans run,
+/// `TooMany` if the person has started too many within a minute.
 pub async fn admit_scan(ctx: &Context, actor: &Actor) -> Result<Slot> {
     let slot = ctx.scans.take_for(actor, MAX_SCANS_EACH)?;
     let person = actor.id.map_or_else(|| "system".to_owned(), |id| id.to_string());

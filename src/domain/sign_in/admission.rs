@@ -47,6 +47,13 @@ impl Default for Queue {
     }
 }
 
+/// A place in a queue. Dropping it leaves the queue.
+pub(super) struct Waiting {
+    is_known: bool,
+    entry: Slot,
+    permits: Arc<Semaphore>,
+}
+
 /// A running sign-in. Dropping it lets the next one run.
 pub(super) struct Permit {
     /// Whether the address has signed in before.
@@ -74,18 +81,11 @@ impl Admission {
         if is_known { &self.0.known } else { &self.0.unknown }
     }
 
-    /// Whether [`Self::acquire`] would refuse immediately.
-    pub(super) fn is_full(&self, address: &str, network: &str) -> bool {
-        !self.queue(self.is_known(address)).entries.has_room(&Queue::holders(network))
-    }
-
-    /// Waits in the queue. `None`: too many are waiting already, or the time is over.
-    pub(super) async fn acquire(&self, address: &str, network: &str) -> Option<Permit> {
+    /// `None`: too many sign-ins are waiting already.
+    pub(super) fn enqueue(&self, address: &str, network: &str) -> Option<Waiting> {
         let is_known = self.is_known(address);
         let queue = self.queue(is_known);
-        let entry = queue.enqueue(network)?;
-        let permit = tokio::time::timeout(QUEUE_TIMEOUT, queue.permits.clone().acquire_owned()).await.ok()?.ok()?;
-        Some(Permit { is_known, _entry: entry, _permit: permit })
+        Some(Waiting { is_known, entry: queue.enqueue(network)?, permits: queue.permits.clone() })
     }
 
     /// Whether this address has signed in, as far as this process knows.
@@ -101,6 +101,14 @@ impl Admission {
             addresses.remove(&oldest);
         }
         addresses.insert(address.to_owned(), Instant::now());
+    }
+}
+
+impl Waiting {
+    /// Waits until the sign-in may run. `None` after [`QUEUE_TIMEOUT`].
+    pub(super) async fn permit(self) -> Option<Permit> {
+        let permit = tokio::time::timeout(QUEUE_TIMEOUT, self.permits.acquire_owned()).await.ok()?.ok()?;
+        Some(Permit { is_known: self.is_known, _entry: self.entry, _permit: permit })
     }
 }
 
@@ -126,19 +134,19 @@ mod tests {
     async fn a_flood_does_not_block_known_addresses_and_other_networks() {
         let admission = Admission::default();
         admission.remember("known");
+        let acquire = async |address, network| admission.enqueue(address, network).unwrap().permit().await.unwrap();
         let mut running = Vec::new();
         for _ in 0..MAX_RUNNING {
-            running.push(admission.acquire("stranger", "one").await.unwrap());
+            running.push(acquire("stranger", "one").await);
         }
         let waiting: Vec<Slot> = std::iter::from_fn(|| admission.0.unknown.enqueue("one")).collect();
         assert_eq!(running.len() + waiting.len(), MAX_QUEUED_PER_NETWORK);
-        assert!(admission.acquire("stranger", "one").await.is_none(), "refused without a wait");
-        assert!(admission.is_full("stranger", "one") && !admission.is_full("stranger", "two") && !admission.is_full("known", "one"));
-        assert!(admission.0.unknown.enqueue("two").is_some());
-        assert!(admission.acquire("known", "one").await.unwrap().is_known);
+        assert!(admission.enqueue("stranger", "one").is_none());
+        assert!(admission.enqueue("stranger", "two").is_some());
+        assert!(acquire("known", "one").await.is_known);
         running.pop();
         drop(waiting);
-        assert!(!admission.acquire("stranger", "two").await.unwrap().is_known);
+        assert!(!acquire("stranger", "two").await.is_known);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) fn sentence(error: &Error) -> String {
 }
 
 /// The body ended before the file was complete.
-pub fn cut(why: &str) -> Error {
+pub fn incomplete(why: &str) -> Error {
     Error::refused("body", why)
 }
 
@@ -56,10 +56,10 @@ pub fn cut(why: &str) -> Error {
 pub fn code(error: &Error) -> &'static str {
     match error {
         Error::Conflict(_) | Error::S3(s3::Error::PreconditionFailed) => "exists",
-        Error::Refused { field: "body", .. } => "cut",
+        Error::Refused { field: "body", .. } => "incomplete",
         Error::Refused { .. } | Error::S3(s3::Error::InvalidKey(_)) => "name",
         Error::TooLarge(_) => "too_large",
-        Error::Cancelled(_) => "given_up",
+        Error::Cancelled(_) => "cancelled",
         Error::Busy { .. } | Error::TooMany { .. } => "busy",
         Error::S3(s3::Error::NoSpace) => "no_space",
         Error::S3(_) => "store",
@@ -79,8 +79,8 @@ mod tests {
             (Error::S3(s3::Error::PreconditionFailed), "exists", Outcome::Refused),
             (Error::refused("file", "The file has no name."), "name", Outcome::Refused),
             (Error::TooLarge("Too large.".into()), "too_large", Outcome::Refused),
-            (cut("The connection broke."), "cut", Outcome::Failed),
-            (super::super::row::lease_lost(), "given_up", Outcome::Failed),
+            (incomplete("The connection broke."), "incomplete", Outcome::Failed),
+            (super::super::row::lease_lost(), "cancelled", Outcome::Failed),
             (Error::S3(s3::Error::NoSpace), "no_space", Outcome::Failed),
             (Error::S3(s3::Error::Unreachable(String::new())), "store", Outcome::Failed),
             (Error::Internal(String::new()), "internal", Outcome::Failed),

@@ -48,6 +48,17 @@ pub enum Error {
     Other(String),
 }
 
+impl Error {
+    /// What is wrong with the store as a whole, for users. `None`: the error concerns one request.
+    pub fn of_store(&self) -> Option<&'static str> {
+        match self {
+            Self::NoSpace => Some("The store has no space left."),
+            Self::SlowDown => Some("The store is receiving too many requests. Try again in a moment."),
+            _ => None,
+        }
+    }
+}
+
 pub(super) fn from_sdk<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E, HttpResponse>) -> Error {
     let (status, code, message) = match &error {
         SdkError::TimeoutError(_) => return Error::Unreachable("no response in time".into()),

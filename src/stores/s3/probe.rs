@@ -127,8 +127,7 @@ fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError
     let error = error::from_sdk(error);
     let (class, message) = match &error {
         Error::AccessDenied => (ErrorClass::Auth, Some("The store rejected Larder's access key or its permissions.")),
-        Error::SlowDown => (ErrorClass::Degraded, Some("The store is receiving too many requests.")),
-        Error::NoSpace => (ErrorClass::Degraded, Some("The store has no space left.")),
+        Error::SlowDown | Error::NoSpace => (ErrorClass::Degraded, error.of_store()),
         Error::Unreachable(_) => (ErrorClass::Connect, None),
         _ => (ErrorClass::Protocol, None),
     };

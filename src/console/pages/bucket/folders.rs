@@ -8,7 +8,7 @@ use crate::console::http::error::Result;
 use crate::console::http::query::{Bucket, Form, Query};
 use crate::console::http::session::Editor;
 use crate::console::pages::refused;
-use crate::console::view::layout::Flash;
+use crate::console::view::flash::Flash;
 use crate::console::view::name_markup;
 use crate::console::view::paths;
 use crate::domain::{self, Context, objects};

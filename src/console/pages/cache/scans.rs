@@ -1,4 +1,4 @@
-//! `/cache/walks/{id}`: the progress of a key scan. `/cache/keys/deletions`: counts the keys that match a pattern and
+//! `/cache/scans/{id}`: the progress of a key scan. `/cache/keys/deletions`: counts the keys that match a pattern and
 //! deletes them after confirmation. `/cache/biggest`: finds the biggest keys.
 
 use actix_web::{HttpResponse, web};
@@ -13,7 +13,8 @@ use crate::console::http::session::{Admin, see_other};
 use crate::console::pages::refused_page;
 use crate::console::pages::{Refusal, ok, unprocessable};
 use crate::console::view::badge::Badge;
-use crate::console::view::layout::{Flash, Layout, Section};
+use crate::console::view::flash::Flash;
+use crate::console::view::layout::{Layout, Section};
 use crate::console::view::{filters, paths};
 use crate::domain::keyspace::{self, LargeKey, Scan, ScanKind, ScanState, typed};
 use crate::domain::{self, Context};

@@ -10,7 +10,7 @@ use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
 use crate::domain::uploads::File;
 use crate::domain::uploads::attempt::{Attempt, Heartbeat, describe};
-use crate::domain::uploads::failure::{Failure, cut};
+use crate::domain::uploads::failure::{Failure, incomplete};
 use crate::domain::uploads::publishing::batch::{self, SmallFile};
 use crate::domain::uploads::publishing::{self, OnFailure, ReceivedFile};
 use crate::domain::uploads::row::{self, Lease, Start};
@@ -148,7 +148,7 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(stage) = self.stage.take() {
-            let failure = Failure::of(&cut("The connection closed before the file was complete."));
+            let failure = Failure::of(&incomplete("The connection closed before the file was complete."));
             self.ctx.in_background(undo(stage, &self.ctx, &self.actor, &self.target, failure));
         }
     }

@@ -13,7 +13,7 @@ use crate::domain::faults::crash_point;
 use crate::domain::files::OWNER;
 use crate::domain::periodic;
 use crate::domain::uploads::attempt::Attempt;
-use crate::domain::uploads::failure::{Failure, cut};
+use crate::domain::uploads::failure::{Failure, incomplete};
 use crate::domain::uploads::publishing;
 use crate::domain::uploads::publishing::commit::{StoredFile, commit};
 use crate::domain::uploads::receiving::target::Target;
@@ -189,7 +189,7 @@ async fn settle(ctx: &Context, expired: Expired) -> Result<()> {
         // On AWS, a key that may not list buckets receives 403 for missing objects.
         Ok(_) | Err(s3::Error::NoSuchKey | s3::Error::NoSuchBucket | s3::Error::AccessDenied | s3::Error::InvalidKey(_)) => {
             let attempt = Attempt { ctx: ctx.clone(), actor, lease, target, multipart: expired.s3_upload_id };
-            attempt.fail(&Failure::of(&cut("The upload was interrupted before the file was complete."))).await;
+            attempt.fail(&Failure::of(&incomplete("The upload was interrupted before the file was complete."))).await;
             Ok(())
         }
         Err(error) => Err(error.into()),

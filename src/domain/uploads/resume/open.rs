@@ -31,7 +31,7 @@ pub struct ResumeRequest<'a> {
     pub restart: bool,
 }
 
-/// The actor's pending upload of this file to this key, otherwise a new one. Refused("anew") if an upload of another
+/// The actor's pending upload of this file to this key, otherwise a new one. Refused("restart") if an upload of another
 /// file is pending, Conflict if an object exists and may not be replaced.
 pub async fn open(receiver: &Receiver, request: &ResumeRequest<'_>) -> Result<Resumable> {
     let (ctx, actor) = (&receiver.ctx, &receiver.actor);
@@ -66,9 +66,9 @@ pub async fn open(receiver: &Receiver, request: &ResumeRequest<'_>) -> Result<Re
             if !request.restart {
                 let why = "An upload of another file with this name is pending, or this file has changed since. \
                            Choose the other file to resume it, or start over with this one.";
-                return Err(Error::refused("anew", why));
+                return Err(Error::refused("restart", why));
             }
-            complete::cancel(ctx, actor, found, "It was started anew with another file.").await?;
+            complete::cancel(ctx, actor, found, "Replaced by an upload of a different file.").await?;
         }
         check_absent(ctx, &target).await?;
         is_new = row::insert(ctx, actor, &target, request, part_size).await?;
