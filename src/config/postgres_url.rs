@@ -8,14 +8,13 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::config::{Host, SslMode};
 
 /// Parameters that `tokio_postgres` reads with the meaning of libpq.
-const PASSED_ON: [&str; 19] = [
+const PASSED_ON: [&str; 18] = [
     "user",
     "password",
     "dbname",
     "host",
     "hostaddr",
     "port",
-    "options",
     "application_name",
     "connect_timeout",
     "tcp_user_timeout",
@@ -50,6 +49,8 @@ pub struct PostgresUrl {
     pub config: tokio_postgres::Config,
     /// A private certificate authority, from `sslrootcert`.
     pub root_certificate: Option<String>,
+    /// Settings of the session, not part of `config`.
+    pub options: Option<String>,
     /// A pooler in transaction mode is in between, from `pgbouncer=true`: it refuses settings at the start of a connection.
     pub has_pooler: bool,
 }
@@ -84,7 +85,7 @@ impl PostgresUrl {
         if config.get_application_name().is_none() {
             config.application_name(parsed.application_name.as_deref().unwrap_or("larder"));
         }
-        Ok(Self { config, root_certificate: parsed.root_certificate, has_pooler: parsed.has_pooler })
+        Ok(Self { config, root_certificate: parsed.root_certificate, options: parsed.options, has_pooler: parsed.has_pooler })
     }
 }
 
@@ -93,6 +94,7 @@ struct Parameters {
     kept: Vec<String>,
     root_certificate: Option<String>,
     application_name: Option<String>,
+    options: Option<String>,
     mode_given: bool,
     has_pooler: bool,
 }
@@ -120,6 +122,7 @@ impl Parameters {
             ("sslrootcert", "system") => {}
             ("sslrootcert", path) => self.root_certificate = Some(path.to_owned()),
             ("fallback_application_name", name) => self.application_name = Some(name.to_owned()),
+            ("options", options) => self.options = Some(options.to_owned()),
             ("gssencmode", "disable" | "prefer") | ("client_encoding", "auto" | "utf8" | "UTF8" | "utf-8" | "UTF-8") => {}
             ("gssencmode" | "client_encoding", _) => return unknown(),
             ("pgbouncer", flag) => self.has_pooler = flag == "true",

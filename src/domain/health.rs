@@ -34,7 +34,7 @@ pub use text::Names;
 pub use crate::stores::litellm::ModelCheck;
 pub use crate::stores::pool_usage::PoolUsage;
 pub use crate::stores::postgres::known_migrations;
-pub use crate::stores::postgres::probe::ServerState;
+pub use crate::stores::postgres::probe::{ServerState, Writes};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

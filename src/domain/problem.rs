@@ -26,9 +26,11 @@ pub enum Problem {
     },
     /// The store has no space left.
     NoSpace,
-    /// `cause` is for the log.
+    /// `reason` is a sentence for the user, if the service responds and reports one; nothing was saved then. `cause` is for the
+    /// log.
     Unavailable {
         service: Service,
+        reason: Option<&'static str>,
         cause: String,
     },
     /// For the log.
@@ -57,7 +59,10 @@ impl From<postgres::Error> for Problem {
     fn from(error: postgres::Error) -> Self {
         match error {
             postgres::Error::Unreachable(_) | postgres::Error::Timeout => {
-                Self::Unavailable { service: Service::Postgres, cause: error.to_string() }
+                Self::Unavailable { service: Service::Postgres, reason: None, cause: error.to_string() }
+            }
+            postgres::Error::Unavailable { reason, .. } => {
+                Self::Unavailable { service: Service::Postgres, reason: Some(reason.sentence()), cause: error.to_string() }
             }
             error => Self::Internal(error.to_string()),
         }
@@ -86,7 +91,7 @@ impl From<s3::Error> for Problem {
             s3::Error::NoSpace => Self::NoSpace,
             // Errors of the store, which may be temporary.
             s3::Error::SlowDown | s3::Error::Unreachable(_) | s3::Error::ChecksumMismatch | s3::Error::Other(_) => {
-                Self::Unavailable { service: Service::S3, cause: error.to_string() }
+                Self::Unavailable { service: Service::S3, reason: None, cause: error.to_string() }
             }
             error => Self::Internal(error.to_string()),
         }
@@ -105,7 +110,7 @@ impl From<redis::Error> for Problem {
                 Self::Conflict("Redis is out of memory. Delete single keys, clear a namespace or raise maxmemory first.".to_owned())
             }
             redis::Error::ReadOnly => Self::Conflict("This Redis server is a read-only replica. Nothing was changed.".to_owned()),
-            error => Self::Unavailable { service: Service::Redis, cause: error.to_string() },
+            error => Self::Unavailable { service: Service::Redis, reason: None, cause: error.to_string() },
         }
     }
 }

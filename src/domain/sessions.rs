@@ -4,6 +4,7 @@
 //! writes a marker that makes all replicas ask Postgres for longer than a copy is trusted. A copy that was read before
 //! the end and is written after it cannot replace the marker.
 
+mod last_seen;
 mod session_cache;
 
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use diesel::QueryResult;
 use diesel::dsl::now;
-use diesel::prelude::{BoolExpressionMethods, ExpressionMethods, Insertable, JoinOnDsl, OptionalExtension, QueryDsl};
+use diesel::prelude::{ExpressionMethods, Insertable, JoinOnDsl, OptionalExtension, QueryDsl};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
 use uuid::Uuid;
@@ -207,9 +208,9 @@ async fn find_in_postgres(ctx: &Context, hash: Vec<u8>) -> Result<Option<Session
             if let Some(address) = address {
                 ctx.sign_ins.remember(&address);
             }
-            // Once a minute is enough for "last seen", and the copy in Redis hides most requests anyway.
-            let stale = users::last_seen_at.is_null().or(users::last_seen_at.lt(clock::now() - TimeDelta::minutes(1)));
-            diesel::update(users::table.filter(users::id.eq(user)).filter(stale)).set(users::last_seen_at.eq(now)).execute(conn).await?;
+            if !ctx.db.was_read_only() {
+                last_seen::record(conn, user).await?;
+            }
             Ok(Some(Session { id, tenant, user, name, email, role }))
         })
         .await

@@ -1,25 +1,35 @@
 //! Postgres: a pool that checks connections before use, client-side and server-side timeouts, and migrations under an
-//! advisory lock.
+//! advisory lock. It works through poolers in transaction mode, so no code may rely on the state of a session: settings,
+//! session-level advisory locks, `LISTEN`.
 
+mod coded_stream;
 mod connect;
+mod connection;
+mod dial;
+mod error;
+mod manager;
 mod migrate;
 pub mod probe;
+mod server;
+mod session;
+mod sqlstate;
 mod text_enum;
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool::managed::{self, PoolError};
 use diesel::QueryResult;
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::pooled_connection::deadpool;
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError};
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+use diesel_async::AsyncPgConnection;
 
+pub use error::Error;
 pub use migrate::{applied, known_migrations, may_migrate, migrate, revert};
+pub use sqlstate::Reason;
 pub(crate) use text_enum::text_enum;
 
 use crate::config::Secret;
 use crate::stores::pool_usage::PoolUsage;
+use manager::Manager;
+use server::Server;
 
 /// Maximum number of connections; a page needs one for a few milliseconds.
 pub const POOL_SIZE: usize = 20;
@@ -27,60 +37,14 @@ pub const POOL_SIZE: usize = 20;
 const DEADLINE: Duration = Duration::from_secs(4);
 /// Timeout of each step of getting a connection: waiting, opening, checking.
 const STEP_TIMEOUT: Duration = Duration::from_secs(3);
+/// For this time after a rejected change, changes that are not necessary are not attempted.
+const READ_ONLY_FOR: Duration = Duration::from_secs(5);
 
-/// Why a query failed.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
-    /// No connection within the deadline, or the connection broke.
-    #[error("Postgres is unreachable: {0}")]
-    Unreachable(String),
-    /// The statement exceeded its timeout.
-    #[error("Postgres did not respond in time")]
-    Timeout,
-    #[error("Postgres rejected a statement: {0}")]
-    Query(Arc<DieselError>),
-}
-
-impl Error {
-    /// The name of the unique constraint that the statement violated.
-    pub fn unique_violation(&self) -> Option<&str> {
-        let Self::Query(error) = self else { return None };
-        match error.as_ref() {
-            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => Some(info.constraint_name().unwrap_or("")),
-            _ => None,
-        }
-    }
-}
-
-impl From<DieselError> for Error {
-    fn from(error: DieselError) -> Self {
-        match &error {
-            DieselError::DatabaseError(DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection, info) => {
-                Self::Unreachable(info.message().to_owned())
-            }
-            DieselError::BrokenTransactionManager => Self::Unreachable("the connection broke during a transaction".into()),
-            DieselError::DatabaseError(_, info) if ["statement timeout", "lock timeout"].iter().any(|why| info.message().contains(why)) => {
-                Self::Timeout
-            }
-            // SQLSTATE class 57P: the server is stopping or starting. Diesel exposes the message but not the code.
-            DieselError::DatabaseError(_, info)
-                if ["terminating connection", "the database system is", "connection closed"]
-                    .iter()
-                    .any(|part| info.message().contains(part)) =>
-            {
-                Self::Unreachable(info.message().to_owned())
-            }
-            _ => Self::Query(Arc::new(error)),
-        }
-    }
-}
-
-impl From<deadpool::PoolError> for Error {
-    fn from(error: deadpool::PoolError) -> Self {
+impl From<PoolError<Error>> for Error {
+    fn from(error: PoolError<Error>) -> Self {
         match error {
-            deadpool::PoolError::Timeout(_) => Self::Unreachable("no connection became available in time".into()),
-            deadpool::PoolError::Backend(PoolError::ConnectionError(error)) => Self::Unreachable(error.to_string()),
-            deadpool::PoolError::Backend(PoolError::QueryError(error)) => Self::from(error),
+            PoolError::Timeout(_) => Self::Unreachable("no connection became available in time".into()),
+            PoolError::Backend(error) => error,
             other => Self::Unreachable(other.to_string()),
         }
     }
@@ -88,79 +52,71 @@ impl From<deadpool::PoolError> for Error {
 
 #[derive(Clone)]
 pub struct Pool {
-    pool: deadpool::Pool<AsyncPgConnection>,
-    url: Secret,
+    pool: managed::Pool<Manager>,
+    server: Server,
 }
 
 impl Pool {
     /// Opens no connection yet. Connections run on `runtime`, whichever thread requests them first.
     pub fn new(url: &Secret, runtime: &tokio::runtime::Handle) -> Self {
-        let mut config = ManagerConfig::default();
-        let runtime = runtime.clone();
-        config.custom_setup = Box::new(move |url| {
-            let connecting = runtime.spawn(connect::open(url.to_owned(), connect::Purpose::Pool));
-            let bad = diesel::ConnectionError::BadConnection;
-            Box::pin(async move {
-                let opened = connecting.await.map_err(|error| bad(format!("connecting was aborted: {error}")))?;
-                opened.map_err(|failed| bad(failed.detail))
-            })
-        });
-        let manager = AsyncDieselConnectionManager::new_with_config(url.reveal(), config);
-        let builder = deadpool::Pool::builder(manager)
+        let server = Server::new(url);
+        let builder = managed::Pool::builder(Manager { server: server.clone(), runtime: runtime.clone() })
             .max_size(POOL_SIZE)
             .wait_timeout(Some(STEP_TIMEOUT))
             .create_timeout(Some(STEP_TIMEOUT))
             .recycle_timeout(Some(STEP_TIMEOUT))
-            .runtime(::deadpool::Runtime::Tokio1);
+            .runtime(deadpool::Runtime::Tokio1);
         let pool = match builder.build() {
             Ok(pool) => pool,
             // Building fails only for a timeout without a runtime, and the runtime is set above.
             Err(error) => unreachable!("invalid pool settings: {error}"),
         };
-        Self { pool, url: url.clone() }
+        Self { pool, server }
     }
 
     /// Runs `work` on a connection that has just been checked. Fails after the deadline of an action.
+    ///
+    /// Behind a pooler, the statements of `work` are one transaction: an error of a statement that `work` ignores undoes the
+    /// changes before it.
     pub async fn run<T, E: From<Error>>(&self, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>) -> Result<T, E> {
-        let work = async {
+        within_deadline(async {
             let mut connection = self.pool.get().await.map_err(Error::from)?;
-            work(&mut connection).await
-        };
-        match tokio::time::timeout(DEADLINE, work).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Error::Unreachable(format!("no response within {} s", DEADLINE.as_secs())).into()),
-        }
-    }
-
-    /// Like [`Self::run`], in a transaction that is rolled back if `work` fails.
-    pub async fn transaction<T>(&self, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>) -> Result<T, Error> {
-        self.run(async |connection| {
-            AnsiTransactionManager::begin_transaction(connection).await?;
-            match work(connection).await {
-                Ok(value) => {
-                    AnsiTransactionManager::commit_transaction(connection).await?;
-                    Ok(value)
-                }
-                Err(error) => match AnsiTransactionManager::rollback_transaction(connection).await {
-                    // The first error is probably the cause of the second.
-                    Ok(()) | Err(DieselError::BrokenTransactionManager) => Err(error.into()),
-                    Err(rollback_error) => Err(rollback_error.into()),
-                },
-            }
+            connection.run(work).await
         })
         .await
     }
 
-    /// Fails if Postgres is unreachable. Called before a change elsewhere that must be recorded.
-    pub async fn check_available(&self) -> Result<(), Error> {
-        self.run(async |_| Ok(())).await
+    /// Like [`Self::run`], in a transaction that is rolled back if `work` fails.
+    pub async fn transaction<T>(&self, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>) -> Result<T, Error> {
+        within_deadline(async {
+            let mut connection = self.pool.get().await?;
+            connection.transaction(work).await
+        })
+        .await
     }
 
-    pub fn url(&self) -> &Secret {
-        &self.url
+    /// Fails if Postgres is unreachable or read-only. Called before a change elsewhere that must be recorded.
+    pub async fn check_available(&self) -> Result<(), Error> {
+        let is_read_only = self.run(manager::is_read_only).await?;
+        if is_read_only {
+            return Err(Error::Unavailable { reason: Reason::ReadOnly, detail: "transaction_read_only is on".into() });
+        }
+        Ok(())
+    }
+
+    /// Whether the server has just rejected a change because it is read-only.
+    pub fn was_read_only(&self) -> bool {
+        self.server.observed.read_only_at().is_some_and(|at| at.elapsed() < READ_ONLY_FOR)
     }
 
     pub fn usage(&self) -> PoolUsage {
         self.pool.status().into()
+    }
+}
+
+async fn within_deadline<T, E: From<Error>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    match tokio::time::timeout(DEADLINE, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::Unreachable(format!("no response within {} s", DEADLINE.as_secs())).into()),
     }
 }

@@ -19,6 +19,7 @@ mod lifecycle;
 mod limits;
 mod overview;
 mod programs;
+mod read_only;
 mod reading;
 mod resumable;
 mod roles;

@@ -170,7 +170,12 @@ async fn inspections_describe_each_server_and_leave_nothing_behind() {
     let app = TestApp::start().await;
     let look = async |service| health::inspect_once(&app.ctx, service).await.unwrap();
     let Detail::Postgres(server) = look(Service::Postgres).await else { panic!() };
-    assert!(server.connections > 0 && server.connection_limit >= server.connections && server.size > 1_000_000 && !server.in_recovery);
+    assert!(
+        server.connections > 0
+            && server.connection_limit >= server.connections
+            && server.size > 1_000_000
+            && server.writes == health::Writes::Accepted
+    );
     let Detail::Redis(redis) = look(Service::Redis).await else { panic!() };
     assert!(redis.memory > Some(100_000) && redis.clients > Some(0) && !redis.is_replica);
     let Detail::S3 { round_trip, bucket_is_missing, .. } = look(Service::S3).await else { panic!() };
@@ -252,7 +257,7 @@ async fn incidents_during_a_postgres_outage_are_written_afterwards() {
     eventually_within(limit, "Redis is available again", async || state(Service::Redis) == State::Up).await;
     app.servers().postgres().start().unwrap();
     eventually_within(limit, "both are written", async || {
-        let connected = tokio_postgres::connect(app.ctx.db.url().reveal(), tokio_postgres::NoTls).await;
+        let connected = tokio_postgres::connect(app.ctx.config.database_url.reveal(), tokio_postgres::NoTls).await;
         let Ok((client, connection)) = connected else { return false };
         tokio::spawn(connection);
         let ended = "SELECT count(*) FROM health_incidents WHERE ended_at IS NOT NULL";

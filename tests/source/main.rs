@@ -138,7 +138,7 @@ const CRATES: [(&str, &[&str]); 12] = [
     ("aws_smithy_types", &["stores/s3"]),
     ("redis", &["stores/redis"]),
     ("deadpool_redis", &["stores/redis"]),
-    ("deadpool", &["stores/redis", "stores/pool_usage"]),
+    ("deadpool", &["stores/redis", "stores/postgres", "stores/pool_usage"]),
     // The embedded server is asked for its readiness before any pool exists; the URL is read with the library's own parser.
     ("tokio_postgres", &["stores/postgres", "embedded/postgres", "config/postgres_url"]),
     ("reqwest", &["stores/http"]),
@@ -169,12 +169,13 @@ fn each_crate_of_a_server_has_one_place() {
 }
 
 /// Plain data of a server that the domain passes on unchanged. What does something stays in `stores`.
-const PASSED_ON: [&str; 22] = [
+const PASSED_ON: [&str; 23] = [
     "connect_error::ErrorClass",
     "litellm::ModelCheck",
     "pool_usage::PoolUsage",
     "postgres::known_migrations",
     "postgres::probe::ServerState",
+    "postgres::probe::Writes",
     "redis::BYTES",
     "redis::Client",
     "redis::Cost",

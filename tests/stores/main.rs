@@ -11,6 +11,7 @@ mod litellm;
 mod migrations;
 mod open;
 mod postgres;
+mod postgres_errors;
 mod qdrant;
 mod redis;
 mod s3;

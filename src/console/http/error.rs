@@ -49,7 +49,7 @@ pub enum Error {
     #[error("{why}")]
     Busy { why: String, retry_after: Duration },
     #[error("{} is not available: {cause}", service.name())]
-    Unavailable { service: Service, cause: String },
+    Unavailable { service: Service, reason: Option<&'static str>, cause: String },
     #[error("the object store has no space left")]
     NoSpace,
     #[error("{0}")]

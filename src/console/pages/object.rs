@@ -178,7 +178,7 @@ async fn audited(person: &SignedIn, ctx: &Context, object: &Object, preview: Pre
         Ok(()) => Ok(preview),
         Err(error @ Error::Unavailable { .. }) => {
             error.log(&person.actor.request_id);
-            Ok(Preview::None("The preview is unavailable because Postgres, which records who viewed it, is not responding.".into()))
+            Ok(Preview::None("The preview is unavailable because Larder cannot record in Postgres who viewed it.".into()))
         }
         Err(error) => Err(error),
     }

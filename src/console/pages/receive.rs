@@ -16,8 +16,8 @@ use crate::console::http::session::{Editor, see_other};
 use crate::console::http::{accept, request};
 use crate::console::view::paths;
 use crate::console::view::upload_row;
-use crate::domain::Context;
 use crate::domain::uploads::{self, FileOutcome, Intake, Receiver};
+use crate::domain::{self, Context};
 
 /// Files per form.
 const MAX_FILES: usize = 10_000;
@@ -94,7 +94,12 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, incoming: Incoming)
     if wants_json {
         return Ok(json_response(batch, files));
     }
-    Ok(see_other(&paths::batch(batch)))
+    let is_unrecorded = files.iter().all(|ended| matches!(ended.error, Some(domain::Error::Postgres(_))));
+    // Postgres recorded nothing that the page of the batch could show.
+    match files.into_iter().next().and_then(|first| first.error) {
+        Some(error @ domain::Error::Postgres(_)) if is_unrecorded => Err(error.into()),
+        _ => Ok(see_other(&paths::batch(batch))),
+    }
 }
 
 /// The form as it is read.

@@ -19,6 +19,7 @@ use crate::console::view::flash::Flash;
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::{filters, paths};
 use crate::domain::buckets::{self, Settings};
+use crate::domain::health::Service;
 use crate::domain::names::BucketName;
 use crate::domain::problem::Problem;
 use crate::domain::{self, Context};
@@ -78,7 +79,7 @@ pub async fn probe(editor: Editor, ctx: web::Data<Context>, bucket: Bucket) -> R
         Ok(_) => Flash::done("Store features checked again. The results are shown below."),
         Err(domain::Error::Conflict(why)) => Flash::warn(why),
         Err(error) => match error.into() {
-            Problem::Unavailable { .. } => {
+            Problem::Unavailable { service: Service::S3, .. } => {
                 Flash::bad("The store did not respond, so its features could not be checked. Earlier results are shown below.")
             }
             problem => return Err(problem.into()),

@@ -11,10 +11,9 @@ use super::data::{HOSTILE, layout, noon};
 use crate::console::pages::health::{Card, Live, LiveFragment, ProcessStats, ShowPage, service};
 use crate::console::view::fragment::Fragment;
 use crate::domain::actor::Role;
-use crate::domain::health::ServerState;
 use crate::domain::health::{
-    CheckError, Day, Detail, ErrorClass, HistoryStep, Hour, Incident, LatencyStep, Names, PoolUsage, RedisDetail, Seconds, Service,
-    Snapshot, State, Uptime,
+    CheckError, Day, Detail, ErrorClass, HistoryStep, Hour, Incident, LatencyStep, Names, PoolUsage, RedisDetail, Seconds, ServerState,
+    Service, Snapshot, State, Uptime, Writes,
 };
 use crate::domain::redis_metrics::Range;
 use crate::meter::Load;
@@ -30,7 +29,7 @@ fn hostile() -> Names {
 fn detail(of: Service) -> Detail {
     match of {
         Service::Postgres => Detail::Postgres(ServerState {
-            in_recovery: false,
+            writes: Writes::Accepted,
             connections: 31,
             connection_limit: 100,
             oldest_transaction: Some(90.0),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::text::Names;
-use crate::stores::postgres::probe::ServerState;
+use crate::stores::postgres::probe::{ServerState, Writes};
 use crate::stores::redis::Info;
 
 /// Percentage of connections or memory in use at which a server is close to its limit.
@@ -72,7 +72,13 @@ impl Detail {
     /// Why the service is degraded although it responds.
     pub fn problem(&self) -> Option<String> {
         match self {
-            Self::Postgres(server) if server.in_recovery => Some("The server is a standby and accepts no writes.".into()),
+            Self::Postgres(ServerState { writes: Writes::InRecovery, .. }) => Some("The server is a standby and accepts no writes.".into()),
+            Self::Postgres(ServerState { writes: Writes::ReadOnly, .. }) => {
+                Some("The server accepts no writes: default_transaction_read_only is on.".into())
+            }
+            Self::Postgres(ServerState { writes: Writes::DiskFull, .. }) => {
+                Some("The disk of the server is full: a write failed in the last minute.".into())
+            }
             Self::Postgres(server) if server.connections * 100 >= server.connection_limit * NEAR_LIMIT as i64 => {
                 Some(format!("{} of {} connections are in use.", server.connections, server.connection_limit))
             }
@@ -104,10 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn a_standby_is_degraded() {
-        let server = ServerState { in_recovery: false, connections: 89, connection_limit: 100, oldest_transaction: Some(3.0), size: 1 };
+    fn a_server_that_accepts_no_writes_is_degraded() {
+        let server =
+            ServerState { writes: Writes::Accepted, connections: 89, connection_limit: 100, oldest_transaction: Some(3.0), size: 1 };
         assert_eq!(Detail::Postgres(server.clone()).problem(), None);
-        assert!(Detail::Postgres(ServerState { in_recovery: true, ..server.clone() }).problem().unwrap().contains("standby"));
+        for (writes, named) in [(Writes::InRecovery, "standby"), (Writes::ReadOnly, "read_only"), (Writes::DiskFull, "disk")] {
+            assert!(Detail::Postgres(ServerState { writes, ..server.clone() }).problem().unwrap().contains(named));
+        }
         assert!(Detail::Postgres(ServerState { connections: 90, ..server }).problem().unwrap().contains("90 of 100"));
     }
 }

@@ -98,7 +98,7 @@ async fn watch(ctx: Context, service: Service) {
         ctx.health.enter(service, number, outcome);
         if !is_good {
             until_inspection = 0;
-        } else if until_inspection > 0 {
+        } else if until_inspection > 0 && !probe.postgres.has_changed() {
             until_inspection -= 1;
         } else {
             let found = inspect(&ctx, service, &mut probe, nonce).await;
@@ -162,7 +162,7 @@ async fn with_timeout_and_reset<T>(
 /// Returns the version, if the server reports it.
 async fn check_service(ctx: &Context, service: Service, probe: &mut Probe) -> Result<String, CheckError> {
     Ok(match service {
-        Service::Postgres => probe.postgres.check(ctx.db.url()).await?,
+        Service::Postgres => probe.postgres.check(&ctx.db).await?,
         Service::Redis => probe.redis.check(&ctx.config.redis).await?,
         Service::S3 => ctx.s3.check(bucket(ctx)).await?.server,
         Service::Qdrant => {
@@ -197,7 +197,7 @@ pub(super) fn gateway(config: &Config) -> Result<LiteLlm, CheckError> {
 
 async fn inspect_service(ctx: &Context, service: Service, probe: &mut Probe, nonce: Uuid) -> Result<Detail, CheckError> {
     Ok(match service {
-        Service::Postgres => Detail::Postgres(probe.postgres.server_state(ctx.db.url()).await?),
+        Service::Postgres => Detail::Postgres(probe.postgres.server_state(&ctx.db).await?),
         Service::Redis => {
             let info = probe.redis.info(&ctx.config.redis).await?;
             Detail::Redis(info.as_ref().map(RedisDetail::of).unwrap_or_default())

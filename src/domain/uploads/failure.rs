@@ -5,7 +5,7 @@ use crate::domain::audit::{Action, Outcome};
 use crate::domain::files::FileState;
 use crate::domain::s3_sentences;
 use crate::domain::transfer_counters::UploadOutcome;
-use crate::stores::s3;
+use crate::stores::{postgres, s3};
 
 /// As recorded on the row.
 #[derive(Clone, Debug)]
@@ -42,6 +42,7 @@ impl Failure {
 pub(super) fn sentence(error: &Error) -> String {
     match error {
         Error::S3(error) => s3_sentences::of_upload(error).into(),
+        Error::Postgres(postgres::Error::Unavailable { reason, .. }) => format!("{} Try again later.", reason.sentence()),
         Error::Postgres(_) => "The database did not respond in time. Try again.".into(),
         other => other.to_string(),
     }

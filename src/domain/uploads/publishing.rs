@@ -18,7 +18,6 @@ use crate::domain::faults::crash_point;
 use crate::domain::files::{FileState, OWNER};
 use crate::domain::secrets::hex;
 use crate::domain::{Error, Result};
-use crate::stores::postgres;
 use crate::stores::s3::{self, PartReceipt, PutOptions, StoredObject};
 use commit::{StoredFile, commit, is_committed};
 
@@ -139,9 +138,7 @@ async fn commit_all(files: Vec<StoredFile>, is_batch: bool) -> Vec<Result<File>>
 
 /// Reports one database error for every file of a batch.
 pub(super) fn repeat_error(error: Error, count: usize) -> Vec<Result<File>> {
-    let why = error.to_string();
-    let again = std::iter::repeat_with(|| Error::from(postgres::Error::Unreachable(why.clone())));
-    std::iter::once(error).chain(again).take(count).map(Err).collect()
+    std::iter::repeat_with(|| Err(error.clone())).take(count).collect()
 }
 
 /// Undoes or releases an attempt whose file was not stored, and returns the error for its sender. If the object may

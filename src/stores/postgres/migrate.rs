@@ -1,17 +1,20 @@
 //! Schema migrations: embedded in the binary, run by one process at a time; a newer schema is accepted.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
-use diesel::sql_types::{BigInt, Bool, Text};
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
+use diesel::sql_types::{Bool, Text};
+use diesel_async::{AnsiTransactionManager, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, TransactionManager};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::Error;
 use super::connect::{Purpose, open};
+use super::connection::Connection;
+use super::server::Server;
+use super::sqlstate::{self, INSUFFICIENT_PRIVILEGE, Meaning};
 use crate::config::Secret;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -32,10 +35,14 @@ struct Version {
     version: String,
 }
 
-/// Runs pending migrations and returns their names. Safe if several processes start at the same time.
+/// Runs pending migrations and returns their names. Safe if several processes start at the same time. If none is pending,
+/// nothing is written: the user may not be permitted to change the schema, and the server may be read-only.
 pub async fn migrate(url: &Secret) -> Result<Vec<String>, Error> {
-    let harness = lock(url).await?;
-    run_blocking(harness, |harness| {
+    let mut connection = connection(url).await?;
+    if connection.run(async |connection| state(connection).await).await?.1 == 0 {
+        return Ok(Vec::new());
+    }
+    run_locked(connection, |harness| {
         let versions = harness.run_pending_migrations(MIGRATIONS).map_err(|error| error.to_string())?;
         Ok(versions.iter().map(ToString::to_string).collect())
     })
@@ -44,8 +51,7 @@ pub async fn migrate(url: &Secret) -> Result<Vec<String>, Error> {
 
 /// Reverts the last `count` migrations and returns their names, newest first.
 pub async fn revert(url: &Secret, count: u32) -> Result<Vec<String>, Error> {
-    let harness = lock(url).await?;
-    run_blocking(harness, move |harness| {
+    run_locked(connection(url).await?, move |harness| {
         let mut reverted = Vec::new();
         for _ in 0..count {
             let any = !harness.applied_migrations().map_err(|error| error.to_string())?.is_empty();
@@ -59,16 +65,19 @@ pub async fn revert(url: &Secret, count: u32) -> Result<Vec<String>, Error> {
     .await
 }
 
-/// Number of migrations applied to the database, and number of ours that are pending. Read-only: Diesel would create
-/// its table, which the user may not be permitted to do.
+/// Number of migrations applied to the database, and number of ours that are pending.
 pub async fn applied(url: &Secret) -> Result<(usize, usize), Error> {
-    let mut connection = connection(url).await?;
-    let applied: Vec<Version> = if query_bool(&mut connection, "to_regclass('__diesel_schema_migrations') IS NOT NULL").await? {
-        diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(&mut connection).await?
+    connection(url).await?.run(async |connection| state(connection).await).await
+}
+
+/// Read-only: Diesel would create its table, which the user may not be permitted to do.
+async fn state(connection: &mut AsyncPgConnection) -> Result<(usize, usize), Error> {
+    let applied: Vec<Version> = if query_bool(connection, "to_regclass('__diesel_schema_migrations') IS NOT NULL").await? {
+        diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(connection).await?
     } else {
         Vec::new()
     };
-    let ours = MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(|error| Error::Unreachable(error.to_string()))?;
+    let ours = MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(|error| Error::Migration(error.to_string()))?;
     let versions = ours.iter().map(|migration| migration.name().version().to_string());
     let pending = versions.filter(|version| !applied.iter().any(|applied| applied.version == *version)).count();
     Ok((applied.len(), pending))
@@ -77,7 +86,7 @@ pub async fn applied(url: &Secret) -> Result<(usize, usize), Error> {
 /// Whether the database user may change the schema.
 pub async fn may_migrate(url: &Secret) -> Result<bool, Error> {
     let may = "has_database_privilege(current_database(), 'CREATE') AND coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)";
-    query_bool(&mut connection(url).await?, may).await
+    connection(url).await?.run(async |connection| query_bool(connection, may).await).await
 }
 
 async fn query_bool(connection: &mut AsyncPgConnection, what: &str) -> Result<bool, Error> {
@@ -91,35 +100,60 @@ pub fn known_migrations() -> usize {
     *KNOWN
 }
 
-async fn connection(url: &Secret) -> Result<AsyncPgConnection, Error> {
-    open(url.reveal().to_owned(), Purpose::Migration).await.map_err(|failed| Error::Unreachable(failed.detail))
+async fn connection(url: &Secret) -> Result<Connection, Error> {
+    Ok(open(&Server::new(url), Purpose::Migration).await?)
 }
 
-/// A connection that holds the lock until it is closed. It polls instead of blocking, so that a waiting process holds
-/// no snapshot that could block an index build.
-async fn lock(url: &Secret) -> Result<AsyncMigrationHarness<AsyncPgConnection>, Error> {
-    let mut connection = connection(url).await?;
+/// Takes the lock of all migrating processes: that of the session, or behind a pooler that of one transaction, which then
+/// contains all migrations. It polls instead of blocking, so that a waiting process holds no snapshot that could block an
+/// index build.
+async fn lock(connection: &mut Connection) -> Result<(), Error> {
     let deadline = tokio::time::Instant::now() + LOCK_TIMEOUT;
+    let function = if connection.is_behind_pooler() { "pg_try_advisory_xact_lock" } else { "pg_try_advisory_lock" };
     loop {
-        let query = diesel::sql_query("SELECT pg_try_advisory_lock($1) AS yes").bind::<BigInt, _>(LOCK);
-        if query.get_result::<BoolRow>(&mut connection).await?.yes {
-            return Ok(AsyncMigrationHarness::new(connection));
+        if connection.is_behind_pooler() {
+            connection.begin().await?;
+        }
+        if query_bool(connection, &format!("{function}({LOCK})")).await? {
+            return Ok(());
+        }
+        if connection.is_behind_pooler() {
+            connection.rollback().await?;
         }
         if tokio::time::Instant::now() > deadline {
-            return Err(Error::Unreachable(format!("another process has been migrating for {} s", LOCK_TIMEOUT.as_secs())));
+            return Err(Error::Migration(format!("another process has been migrating for {} s", LOCK_TIMEOUT.as_secs())));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// Runs on a blocking thread, because Diesel's harness blocks.
-async fn run_blocking<T: Send + 'static>(
-    mut harness: AsyncMigrationHarness<AsyncPgConnection>,
+/// Runs under the lock, which ends with the connection, and on a blocking thread, because Diesel's harness blocks.
+async fn run_locked<T: Send + 'static>(
+    mut connection: Connection,
     work: impl FnOnce(&mut AsyncMigrationHarness<AsyncPgConnection>) -> Result<T, String> + Send + 'static,
 ) -> Result<T, Error> {
-    let joined = tokio::task::spawn_blocking(move || work(&mut harness)).await;
-    match joined {
-        Ok(outcome) => outcome.map_err(|why| Error::Query(Arc::new(diesel::result::Error::QueryBuilderError(why.into())))),
-        Err(error) => Err(Error::Unreachable(error.to_string())),
+    lock(&mut connection).await?;
+    let in_transaction = connection.is_behind_pooler();
+    let (connection, _driver) = connection.into_parts();
+    let mut harness = AsyncMigrationHarness::new(connection);
+    let joined = tokio::task::spawn_blocking(move || work(&mut harness).map(|done| (done, harness.into_inner()))).await;
+    let (done, mut connection) = joined.map_err(|error| Error::Unreachable(error.to_string()))?.map_err(failed)?;
+    if in_transaction {
+        AnsiTransactionManager::commit_transaction(&mut connection).await?;
+    }
+    Ok(done)
+}
+
+/// Diesel's harness returns texts.
+fn failed(why: String) -> Error {
+    match sqlstate::code_within(&why).map(|code| (code, sqlstate::meaning(code))) {
+        Some((INSUFFICIENT_PRIVILEGE, _)) => Error::Migration(format!(
+            "Larder's database user is not permitted to change the schema ({why}). Let it own the database, or run `larder migrate` as \
+             the owner: see deploy/postgres/roles.sql"
+        )),
+        Some((_, Meaning::Unavailable(reason))) => Error::Unavailable { reason, detail: why },
+        Some((_, Meaning::Unreachable)) => Error::Unreachable(why),
+        Some((_, Meaning::Timeout)) => Error::Timeout,
+        Some((_, Meaning::Rejected)) | None => Error::Migration(why),
     }
 }

@@ -25,7 +25,7 @@ impl From<Problem> for Error {
                 Self::TooManyRequests { why: format!("{why} Try again in {seconds} seconds."), retry_after }
             }
             Problem::NoSpace => Self::NoSpace,
-            Problem::Unavailable { service, cause } => Self::Unavailable { service, cause },
+            Problem::Unavailable { service, reason, cause } => Self::Unavailable { service, reason, cause },
             Problem::Internal(why) => Self::Internal(why),
         }
     }

@@ -38,6 +38,7 @@ impl Error {
             Self::Unprocessable(why) => message("Not accepted", "Request not accepted", why),
             Self::TooManyRequests { why, .. } => message("Too many requests", "Too many requests", why),
             Self::Busy { why, .. } => message("Service unavailable", "Larder is busy", why),
+            Self::Unavailable { service, reason: Some(reason), .. } => rejected(*service, reason, may_retry),
             Self::Unavailable { service, .. } => unavailable(*service, since, may_retry),
             Self::NoSpace => message(
                 "Service unavailable",
@@ -53,12 +54,34 @@ impl Error {
     }
 }
 
-fn unavailable(service: Service, since: Option<DateTime<Utc>>, may_retry: bool) -> Message {
-    let (subject, name) = match service {
+/// The service responds, but did not do what the request needs.
+fn rejected(service: Service, reason: &str, may_retry: bool) -> Message {
+    let retry = if may_retry {
+        "Larder retries every 5 seconds and opens this page when the problem is solved."
+    } else {
+        "Nothing was saved. Try again later; the health page shows when the problem is solved."
+    };
+    Message {
+        status: "Service unavailable",
+        headline: format!("{} cannot be used now", subject(service).0),
+        sentence: reason.to_owned(),
+        notes: vec![("check", FILES_ARE_SAFE.to_owned()), ("retry", retry.to_owned())],
+    }
+}
+
+const FILES_ARE_SAFE: &str = "Your files are safe. Every file that was confirmed as uploaded is stored.";
+
+/// At the beginning and inside of a sentence.
+fn subject(service: Service) -> (&'static str, &'static str) {
+    match service {
         Service::Postgres => ("The database", "the database"),
         Service::S3 => ("The object store", "the object store"),
         other => (other.name(), "it"),
-    };
+    }
+}
+
+fn unavailable(service: Service, since: Option<DateTime<Utc>>, may_retry: bool) -> Message {
+    let (subject, name) = subject(service);
     let since_text = match since {
         Some(since) => format!("has not responded since {}, {}", since.format("%H:%M"), units::ago_text(since, clock::now())),
         None => "did not respond in time".to_owned(),
@@ -68,7 +91,7 @@ fn unavailable(service: Service, since: Option<DateTime<Utc>>, may_retry: bool) 
         headline: format!("{subject} is not responding"),
         sentence: format!("Larder could not open this page because {} {since_text}.", service.name()),
         notes: vec![
-            ("check", "Your files are safe. Every file that was confirmed as uploaded is stored.".to_owned()),
+            ("check", FILES_ARE_SAFE.to_owned()),
             if may_retry {
                 ("retry", format!("Larder retries every 5 seconds. This page opens automatically when {name} responds."))
             } else {
@@ -84,9 +107,13 @@ mod tests {
 
     #[test]
     fn a_failed_write_is_reported_as_possibly_done() {
-        let error = Error::Unavailable { service: Service::Postgres, cause: String::new() };
+        let error = Error::Unavailable { service: Service::Postgres, reason: None, cause: String::new() };
         let sent: String = error.message(None, false).notes.into_iter().map(|(_, note)| note).collect();
         assert!(sent.contains("may or may not have been saved") && sent.contains("check before you send it again"), "{sent}");
         assert!(!error.message(None, true).notes.iter().any(|(_, note)| note.contains("send")));
+        let rejected = Error::Unavailable { service: Service::Postgres, reason: Some("Postgres is read-only."), cause: String::new() };
+        let message = rejected.message(None, false);
+        assert_eq!(message.sentence, "Postgres is read-only.");
+        assert!(message.notes.iter().any(|(_, note)| note.starts_with("Nothing was saved.")));
     }
 }
