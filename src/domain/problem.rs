@@ -33,6 +33,12 @@ pub enum Problem {
         reason: Option<&'static str>,
         cause: String,
     },
+    /// The service responds, but cannot process requests now; `why` says the reason. `cause` is for the log.
+    NotUsable {
+        service: Service,
+        why: String,
+        cause: String,
+    },
     /// For the log.
     Internal(String),
 }
@@ -109,8 +115,19 @@ impl From<redis::Error> for Problem {
             redis::Error::OutOfMemory => {
                 Self::Conflict("Redis is out of memory. Delete single keys, clear a namespace or raise maxmemory first.".to_owned())
             }
-            redis::Error::ReadOnly => Self::Conflict("This Redis server is a read-only replica. Nothing was changed.".to_owned()),
-            error => Self::Unavailable { service: Service::Redis, reason: None, cause: error.to_string() },
+            redis::Error::Unreachable(_) | redis::Error::Timeout => {
+                Self::Unavailable { service: Service::Redis, reason: None, cause: error.to_string() }
+            }
+            redis::Error::ReadOnly => not_usable(
+                "The server is a replica and accepts no writes, so nothing was changed. After a failover, try again: Larder connects to \
+                 the new primary.",
+                &error,
+            ),
+            error => not_usable(error.sentence().unwrap_or("The server returned an unexpected error, which was logged."), &error),
         }
     }
+}
+
+fn not_usable(why: &str, error: &redis::Error) -> Problem {
+    Problem::NotUsable { service: Service::Redis, why: why.to_owned(), cause: error.to_string() }
 }

@@ -4,11 +4,13 @@
 mod browse;
 mod commands;
 mod error;
+mod greeting;
 mod info;
 mod keyspace;
 mod manager;
 mod pool;
 mod probe;
+mod replaced;
 mod script;
 mod server;
 mod value;
@@ -20,8 +22,9 @@ use tokio::runtime::Handle;
 
 use crate::config::RedisConfig;
 use crate::stores::pool_usage::PoolUsage;
-use manager::ConnectionOptions;
+use greeting::ConnectionOptions;
 use pool::Pool;
+use replaced::ReplacedConnections;
 
 pub use browse::{BrowseCommands, Cost};
 pub use commands::Commands;
@@ -51,9 +54,10 @@ impl Redis {
         let work = ConnectionOptions { name: "larder", no_touch: false };
         let browse = ConnectionOptions { name: "larder-browse", no_touch: true };
         let browse_url = config.browse_url.as_ref().unwrap_or(&config.url);
+        let replaced = ReplacedConnections::default();
         Ok(Self {
-            work: Pool::new(&config.url, config.pool_size, config.timeout, work, runtime)?,
-            browse: Pool::new(browse_url, BROWSE_POOL_SIZE, config.timeout, browse, runtime)?,
+            work: Pool::new(&config.url, config.pool_size, config.timeout, work, runtime, &replaced)?,
+            browse: Pool::new(browse_url, BROWSE_POOL_SIZE, config.timeout, browse, runtime, &replaced)?,
             prefix: config.prefix.as_str().into(),
             browse_user: manager::user(browse_url)?.into(),
             timeout: config.timeout,

@@ -21,6 +21,7 @@ mod overview;
 mod programs;
 mod read_only;
 mod reading;
+mod redis_roles;
 mod resumable;
 mod roles;
 mod settings;

@@ -14,6 +14,7 @@ mod postgres;
 mod postgres_errors;
 mod qdrant;
 mod redis;
+mod redis_roles;
 mod s3;
 mod tls;
 

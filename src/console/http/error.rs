@@ -50,6 +50,8 @@ pub enum Error {
     Busy { why: String, retry_after: Duration },
     #[error("{} is not available: {cause}", service.name())]
     Unavailable { service: Service, reason: Option<&'static str>, cause: String },
+    #[error("{} cannot process requests: {cause}", service.name())]
+    NotUsable { service: Service, why: String, cause: String },
     #[error("the object store has no space left")]
     NoSpace,
     #[error("{0}")]
@@ -94,7 +96,7 @@ impl Error {
     pub fn page(&self, reference: &str, theme: Theme, since: Option<DateTime<Utc>>, may_retry: bool) -> HttpResponse {
         let status = self.status_code();
         let mut answer = self.start();
-        if may_retry && matches!(self, Self::Unavailable { .. }) {
+        if may_retry && matches!(self, Self::Unavailable { .. } | Self::NotUsable { .. }) {
             answer.insert_header((REFRESH, "5"));
         }
         if let Self::SignIn { next } = self {
@@ -109,7 +111,7 @@ impl Error {
             at: clock::now(),
             reference,
             retry: may_retry && (status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS),
-            unavailable: matches!(self, Self::Unavailable { .. }),
+            unavailable: matches!(self, Self::Unavailable { .. } | Self::NotUsable { .. }),
             icon: if status.is_server_error() { "down" } else { "error" },
         };
         match page.render() {
@@ -124,7 +126,7 @@ impl Error {
     fn start(&self) -> HttpResponseBuilder {
         let mut answer = HttpResponse::build(self.status_code());
         match self {
-            Self::Unavailable { .. } => {
+            Self::Unavailable { .. } | Self::NotUsable { .. } => {
                 answer.insert_header((RETRY_AFTER, "5"));
             }
             Self::NoSpace => {
@@ -155,7 +157,7 @@ impl ResponseError for Error {
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unavailable { .. } | Self::NoSpace => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable { .. } | Self::NotUsable { .. } | Self::NoSpace => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

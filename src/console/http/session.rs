@@ -153,7 +153,7 @@ async fn signed_in(req: HttpRequest, needed: Role) -> Result<SignedIn> {
         )));
     }
     let actor = actor_of(&session, &req, &ctx.config);
-    let frame = Frame::of(&req, &ctx.config, ctx.health.down());
+    let frame = Frame::of(&req, &ctx.config, &ctx.health);
     Ok(SignedIn { session, actor, frame })
 }
 
@@ -210,7 +210,7 @@ impl FromRequest for Visitor {
                 Some(session) => actor_of(session, &req, &ctx.config),
                 None => Actor::anonymous("visitor", address, &request::id(&req)),
             };
-            Ok(Self { session, actor, token, frame: Frame::of(&req, &ctx.config, ctx.health.down()) })
+            Ok(Self { session, actor, token, frame: Frame::of(&req, &ctx.config, &ctx.health) })
         })
     }
 }

@@ -61,6 +61,7 @@ pub fn layout(title: &str, role: Option<Role>) -> Layout {
         flash: Some(Flash::warn(HOSTILE)),
         current_url: "/".into(),
         down: vec![(Service::S3, Some(noon()))],
+        limited: vec![(Service::Redis, "The server is a replica and accepts no writes.")],
         host: "halden.example".into(),
         environment: "Production",
         https: true,

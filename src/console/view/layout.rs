@@ -8,7 +8,7 @@ use super::breadcrumbs::Crumb;
 use super::flash::{Flash, flash_name};
 use super::theme::Theme;
 use crate::config::{Config, Environment};
-use crate::domain::health::Service;
+use crate::domain::health::{Board, Service};
 use crate::domain::sessions::Session;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub struct Frame {
     /// Path and query that the theme form returns to.
     pub current_url: String,
     pub down: Vec<DownService>,
+    /// With what they cannot do.
+    pub limited: Vec<(Service, &'static str)>,
     pub host: String,
     pub environment: &'static str,
     pub https: bool,
@@ -80,7 +82,7 @@ impl Frame {
         flash.cookie(self.flash_name.clone(), self.https)
     }
 
-    pub fn of(req: &HttpRequest, config: &Config, down: Vec<DownService>) -> Self {
+    pub fn of(req: &HttpRequest, config: &Config, health: &Board) -> Self {
         let host = match config.public_url.as_deref() {
             Some(url) => url.split_once("://").map_or(url, |(_, host)| host).to_owned(),
             None => config.bind.to_string(),
@@ -90,7 +92,8 @@ impl Frame {
             theme: Theme::of(req),
             flash: Flash::of(req, config),
             current_url: current_url.to_owned(),
-            down,
+            down: health.down(),
+            limited: health.limited(),
             host,
             environment: match config.environment {
                 Environment::Development => "Development",
@@ -155,13 +158,21 @@ impl Layout {
 
     /// The unavailable services that the pages of this section need.
     pub fn unavailable_services(&self) -> impl Iterator<Item = &DownService> {
-        let needed: &[Service] = match self.section {
+        self.frame.down.iter().filter(|(service, _)| self.needed_services().contains(service))
+    }
+
+    /// The services that the pages of this section need and that cannot do everything.
+    pub fn limited_services(&self) -> impl Iterator<Item = &(Service, &'static str)> {
+        self.frame.limited.iter().filter(|(service, _)| self.needed_services().contains(service))
+    }
+
+    fn needed_services(&self) -> &'static [Service] {
+        match self.section {
             Section::Buckets | Section::Uploads => &[Service::S3, Service::Postgres],
             Section::Cache => &[Service::Redis],
             Section::Users | Section::Audit => &[Service::Postgres],
             Section::Overview | Section::Health | Section::None => &[],
-        };
-        self.frame.down.iter().filter(|(service, _)| needed.contains(service))
+        }
     }
 
     pub fn themes(&self) -> [Theme; 3] {

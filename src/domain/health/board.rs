@@ -148,6 +148,11 @@ impl Board {
         down.map(|service| (service, self.entry(service).read().since())).collect()
     }
 
+    /// Services that respond but cannot do everything in their current role, with a sentence.
+    pub fn limited(&self) -> Vec<(Service, &'static str)> {
+        Service::ALL.into_iter().filter_map(|service| Some((service, self.entry(service).read().limitation()?))).collect()
+    }
+
     /// Number of checks of a service by result: `ok` or an error class.
     pub fn counts(&self, service: Service) -> Vec<(&'static str, u64)> {
         self.entry(service).read().counts().collect()

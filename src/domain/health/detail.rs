@@ -57,7 +57,7 @@ impl RedisDetail {
             limit: info.number("maxmemory").filter(|limit| *limit > 0),
             evicts: info.text("maxmemory_policy").is_some_and(|policy| policy != "noeviction"),
             clients: info.number("connected_clients"),
-            is_replica: info.is("role", "slave"),
+            is_replica: info.is_replica(),
             last_save_failed: info.is("rdb_last_bgsave_status", "err") || info.is("aof_last_write_status", "err"),
         }
     }
@@ -69,23 +69,30 @@ impl RedisDetail {
 }
 
 impl Detail {
+    /// What the service cannot do in its current role. Pages that need the service show it.
+    pub fn limitation(&self) -> Option<&'static str> {
+        match self {
+            Self::Postgres(server) => match server.writes {
+                Writes::InRecovery => Some("The server is a standby and accepts no writes."),
+                Writes::ReadOnly => Some("The server accepts no writes: default_transaction_read_only is on."),
+                Writes::DiskFull => Some("The disk of the server is full: a write failed in the last minute."),
+                Writes::Accepted => None,
+            },
+            Self::Redis(redis) if redis.is_replica => Some("The server is a replica and accepts no writes."),
+            _ => None,
+        }
+    }
+
     /// Why the service is degraded although it responds.
     pub fn problem(&self) -> Option<String> {
         match self {
-            Self::Postgres(ServerState { writes: Writes::InRecovery, .. }) => Some("The server is a standby and accepts no writes.".into()),
-            Self::Postgres(ServerState { writes: Writes::ReadOnly, .. }) => {
-                Some("The server accepts no writes: default_transaction_read_only is on.".into())
-            }
-            Self::Postgres(ServerState { writes: Writes::DiskFull, .. }) => {
-                Some("The disk of the server is full: a write failed in the last minute.".into())
-            }
+            _ if self.limitation().is_some() => self.limitation().map(str::to_owned),
             Self::Postgres(server) if server.connections * 100 >= server.connection_limit * NEAR_LIMIT as i64 => {
                 Some(format!("{} of {} connections are in use.", server.connections, server.connection_limit))
             }
             Self::Postgres(server) if server.oldest_transaction.is_some_and(|age| age > LONG_TRANSACTION) => {
                 Some("A transaction has been open for over an hour, so Postgres cannot vacuum.".into())
             }
-            Self::Redis(redis) if redis.is_replica => Some("The server is a replica and accepts no writes.".into()),
             Self::Redis(redis) if redis.last_save_failed => Some("The last attempt to save data to disk failed.".into()),
             Self::Redis(redis) if !redis.evicts && redis.memory_percent().is_some_and(|memory_percent| memory_percent >= NEAR_LIMIT) => {
                 Some(format!("{} % of memory is used. Eviction is off; writes fail when memory is full.", redis.memory_percent()?))

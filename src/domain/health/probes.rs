@@ -98,7 +98,7 @@ async fn watch(ctx: Context, service: Service) {
         ctx.health.enter(service, number, outcome);
         if !is_good {
             until_inspection = 0;
-        } else if until_inspection > 0 && !probe.postgres.has_changed() {
+        } else if until_inspection > 0 && !probe.postgres.has_changed() && !probe.redis.role_changed() {
             until_inspection -= 1;
         } else {
             let found = inspect(&ctx, service, &mut probe, nonce).await;
@@ -200,7 +200,8 @@ async fn inspect_service(ctx: &Context, service: Service, probe: &mut Probe, non
         Service::Postgres => Detail::Postgres(probe.postgres.server_state(&ctx.db).await?),
         Service::Redis => {
             let info = probe.redis.info(&ctx.config.redis).await?;
-            Detail::Redis(info.as_ref().map(RedisDetail::of).unwrap_or_default())
+            let detail = info.as_ref().map(RedisDetail::of).unwrap_or_default();
+            Detail::Redis(RedisDetail { is_replica: detail.is_replica || probe.redis.is_replica(), ..detail })
         }
         Service::S3 => {
             let bucket = bucket(ctx);

@@ -202,6 +202,12 @@ impl Record {
         self.since
     }
 
+    /// Only while the service responds.
+    pub fn limitation(&self) -> Option<&'static str> {
+        let detail = self.inspected.as_ref()?.as_ref().ok()?;
+        detail.limitation().filter(|_| self.state == Some(State::Up))
+    }
+
     fn problem(&self) -> Option<CheckError> {
         match self.inspected.as_ref()? {
             Ok(detail) => detail.problem().map(CheckError::degraded),

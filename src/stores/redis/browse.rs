@@ -58,7 +58,9 @@ impl<'a> BrowseCommands<'a> {
         let (count, began) = (commands.len(), Instant::now());
         let answers = self.pool.execute(&CommandRequest::retryable(commands), TIMEOUT, true).await;
         self.count(count, began);
-        answers
+        let answers: Vec<Value> = answers?;
+        self.pool.examine(&answers);
+        Ok(answers)
     }
 
     fn count(&self, commands: usize, began: Instant) {

@@ -1,6 +1,6 @@
 //! Why a command failed.
 
-use deadpool_redis::PoolError;
+use deadpool::managed::PoolError;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,8 +15,14 @@ pub enum Error {
     Loading,
     #[error("Redis is out of memory")]
     OutOfMemory,
-    #[error("Redis is read-only")]
+    #[error("Redis is a replica and accepts no writes")]
     ReadOnly,
+    #[error("Redis is a replica without a connection to its primary")]
+    PrimaryDown,
+    #[error("Redis runs in cluster mode, which Larder does not support")]
+    ClusterMode,
+    #[error("the address is that of a Redis Sentinel, which stores no data")]
+    Sentinel,
     #[error("the key has a different type")]
     WrongType,
     /// The ACL forbids it, or a managed server has disabled the command.
@@ -31,6 +37,31 @@ impl Error {
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Timeout)
     }
+
+    /// A sentence about the state of the server that users may see; `None` if the error has no more specific one.
+    pub fn sentence(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Auth => "The server rejected Larder's user name or password.",
+            Self::Loading => "The server is still loading its data.",
+            Self::OutOfMemory => "The server is out of memory.",
+            Self::ReadOnly => "The server is a replica and accepts no writes.",
+            Self::PrimaryDown => "The server is a replica without a connection to its primary.",
+            Self::ClusterMode => {
+                "This Redis runs in cluster mode, which Larder does not support. Set REDIS_URL to a server without cluster mode."
+            }
+            Self::Sentinel => {
+                "REDIS_URL is the address of a Redis Sentinel, which Larder does not support. Set it to an address that leads to the \
+                 primary."
+            }
+            Self::Unreachable(_) | Self::Timeout | Self::WrongType | Self::NotPermitted | Self::Other(_) => return None,
+        })
+    }
+
+    /// Whether the server refused the command because of its role or state. After a failover, a new connection to the same
+    /// address may reach a server that accepts it.
+    pub(super) fn is_refusal_of_role(&self) -> bool {
+        matches!(self, Self::ReadOnly | Self::PrimaryDown | Self::Loading)
+    }
 }
 
 impl From<RedisError> for Error {
@@ -42,6 +73,10 @@ impl From<RedisError> for Error {
             ErrorKind::AuthenticationFailed => Self::Auth,
             ErrorKind::Server(ServerErrorKind::BusyLoading) => Self::Loading,
             ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::ReadOnly,
+            ErrorKind::Server(ServerErrorKind::MasterDown) => Self::PrimaryDown,
+            ErrorKind::Server(
+                ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot | ServerErrorKind::ClusterDown,
+            ) => Self::ClusterMode,
             ErrorKind::Server(ServerErrorKind::NoPerm) => Self::NotPermitted,
             _ if error.is_io_error() || error.is_connection_dropped() => Self::Unreachable(error.to_string()),
             _ => match error.code() {
@@ -61,11 +96,11 @@ fn is_unknown(detail: &str) -> bool {
     detail.starts_with("unknown command") || detail.starts_with("unknown subcommand") || detail.contains("command not allowed")
 }
 
-impl From<PoolError> for Error {
-    fn from(error: PoolError) -> Self {
+impl From<PoolError<Self>> for Error {
+    fn from(error: PoolError<Self>) -> Self {
         match error {
             PoolError::Timeout(_) => Self::Timeout,
-            PoolError::Backend(error) => error.into(),
+            PoolError::Backend(error) => error,
             other => Self::Unreachable(other.to_string()),
         }
     }

@@ -32,6 +32,10 @@ impl Info {
         self.text(field) == Some(value)
     }
 
+    pub fn is_replica(&self) -> bool {
+        self.is("role", "slave") || self.is("role", "replica")
+    }
+
     /// One item of a value that is a list itself: `db0:keys=1,expires=0,avg_ttl=0`.
     pub fn part(&self, field: &str, part: &str) -> Option<&str> {
         parts(self.text(field)?).find(|(name, _)| *name == part).map(|(_, value)| value)

@@ -3,25 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool::managed::{self, RecycleResult};
+use deadpool::managed::{self, RecycleError, RecycleResult};
 use deadpool_redis::Metrics;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates};
 use tokio::runtime::Handle;
 
 use super::Error;
+use super::greeting::{self, ConnectionOptions};
+use super::replaced::ReplacedConnections;
 use crate::config::Secret;
 
 /// Connections that were idle for longer receive a PING before they are used.
 const IDLE_CHECK_AFTER: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-
-/// The name shown by `CLIENT LIST`, and whether reads leave a key's last access time unchanged.
-#[derive(Clone, Copy)]
-pub(super) struct ConnectionOptions {
-    pub name: &'static str,
-    pub no_touch: bool,
-}
 
 /// [`deadpool_redis::Manager`] with a different check of reused connections. Its own check sends UNWATCH and PING at each
 /// checkout, a round trip for each command, and fails for the user of the cache pages, who may not run UNWATCH
@@ -30,47 +25,47 @@ pub(super) struct Manager {
     inner: Arc<deadpool_redis::Manager>,
     options: ConnectionOptions,
     runtime: Handle,
+    replaced: ReplacedConnections,
 }
 
 impl Manager {
-    pub fn new(url: &Secret, config: AsyncConnectionConfig, options: ConnectionOptions, runtime: &Handle) -> Result<Self, Error> {
+    pub fn new(
+        url: &Secret,
+        config: AsyncConnectionConfig,
+        options: ConnectionOptions,
+        runtime: &Handle,
+        replaced: ReplacedConnections,
+    ) -> Result<Self, Error> {
         let inner = deadpool_redis::Manager::new_with_config(connection_info(url)?, config)?;
-        Ok(Self { inner: Arc::new(inner), options, runtime: runtime.clone() })
+        Ok(Self { inner: Arc::new(inner), options, runtime: runtime.clone(), replaced })
     }
 }
 
 impl managed::Manager for Manager {
     type Type = MultiplexedConnection;
-    type Error = RedisError;
+    type Error = Error;
 
-    /// Runs on the main runtime, so that a connection outlives the thread that requested it.
-    async fn create(&self) -> Result<MultiplexedConnection, RedisError> {
+    /// Runs on the main runtime, so that a connection outlives the thread that requested it. Fails for a server that Larder
+    /// does not support.
+    async fn create(&self) -> Result<MultiplexedConnection, Error> {
         let (inner, options) = (self.inner.clone(), self.options);
         let connecting = self.runtime.spawn(async move {
             let mut connection = managed::Manager::create(&*inner).await?;
-            introduce(&mut connection, options).await;
+            greeting::exchange(&mut connection, options).await?;
             Ok(connection)
         });
-        connecting.await.unwrap_or_else(|error| Err(RedisError::from(std::io::Error::other(error))))
+        connecting.await.unwrap_or_else(|error| Err(RedisError::from(std::io::Error::other(error)).into()))
     }
 
-    async fn recycle(&self, connection: &mut MultiplexedConnection, metrics: &Metrics) -> RecycleResult<RedisError> {
+    async fn recycle(&self, connection: &mut MultiplexedConnection, metrics: &Metrics) -> RecycleResult<Error> {
+        if self.replaced.includes(metrics.created) {
+            return Err(RecycleError::message("the server was a replica"));
+        }
         if metrics.last_used() > IDLE_CHECK_AFTER {
-            redis::cmd("PING").query_async::<()>(connection).await?;
+            redis::cmd("PING").query_async::<()>(connection).await.map_err(Error::from)?;
         }
         Ok(())
     }
-}
-
-// Best effort: older servers lack these commands, and the ACL may forbid them.
-pub(super) async fn introduce(connection: &mut MultiplexedConnection, options: ConnectionOptions) {
-    let mut pipeline = redis::pipe();
-    pipeline.ignore_errors().cmd("CLIENT").arg("SETNAME").arg(options.name);
-    if options.no_touch {
-        // Redis 7.2 and later: reading a key does not protect it from eviction.
-        pipeline.cmd("CLIENT").arg("NO-TOUCH").arg("ON");
-    }
-    let _: Result<redis::Value, RedisError> = pipeline.query_async(connection).await;
 }
 
 /// `?ssl_ca_certs=FILE`, as in redis-py, names the certificate authority of a private server's certificate.

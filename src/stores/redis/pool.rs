@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use deadpool::managed::{self, Object};
 use deadpool_redis::Runtime;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, FromRedisValue, RedisError};
+use redis::{AsyncConnectionConfig, FromRedisValue, RedisError, Value};
 use tokio::runtime::Handle;
 
 use super::Error;
-use super::manager::{ConnectionOptions, Manager};
+use super::greeting::ConnectionOptions;
+use super::manager::Manager;
+use super::replaced::ReplacedConnections;
 use crate::config::Secret;
 use crate::stores::pool_usage::PoolUsage;
 
@@ -24,6 +26,7 @@ const BREAKER_OPEN: Duration = Duration::from_secs(2);
 pub(super) struct Pool {
     pool: managed::Pool<Manager>,
     breaker: Arc<Breaker>,
+    replaced: ReplacedConnections,
 }
 
 struct Breaker {
@@ -65,14 +68,23 @@ pub(super) trait Request {
     type Response: Send + 'static;
     /// Whether it is safe to send again if the connection breaks before a response arrives.
     fn is_retryable(&self) -> bool;
+    /// Whether a refusal by the server means that nothing was executed, as for a single command.
+    fn is_single(&self) -> bool;
     fn execute(&self, connection: &mut MultiplexedConnection) -> impl Future<Output = Result<Self::Response, RedisError>> + Send;
 }
 
 impl Pool {
-    pub fn new(url: &Secret, size: usize, timeout: Duration, options: ConnectionOptions, runtime: &Handle) -> Result<Self, Error> {
+    pub fn new(
+        url: &Secret,
+        size: usize,
+        timeout: Duration,
+        options: ConnectionOptions,
+        runtime: &Handle,
+        replaced: &ReplacedConnections,
+    ) -> Result<Self, Error> {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT.min(timeout))).set_response_timeout(Some(timeout));
-        let manager = Manager::new(url, config, options, runtime)?;
+        let manager = Manager::new(url, config, options, runtime, replaced.clone())?;
         let pool = managed::Pool::builder(manager)
             .max_size(size)
             .wait_timeout(Some(timeout))
@@ -81,7 +93,8 @@ impl Pool {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| Error::Other(error.to_string()))?;
-        Ok(Self { pool, breaker: Arc::new(Breaker { started: Instant::now(), open_until: AtomicU64::new(0) }) })
+        let breaker = Arc::new(Breaker { started: Instant::now(), open_until: AtomicU64::new(0) });
+        Ok(Self { pool, breaker, replaced: replaced.clone() })
     }
 
     /// Waits at most `limit`. With `breaks`, fails immediately while the circuit breaker is open.
@@ -103,21 +116,42 @@ impl Pool {
         outcome
     }
 
-    /// After a restart of the server every pooled connection is dead: the first caller that notices drops them all
-    /// and retries.
+    /// After a restart of the server every pooled connection is dead, and after a failover it may lead to a replica: the
+    /// first caller that notices drops them all and retries.
     async fn execute_with_retry<Q: Request + Sync>(&self, request: &Q, used: &mut Option<Object<Manager>>) -> Result<Q::Response, Error> {
         let connection = used.insert(self.pool.get().await?);
-        let was_used = Object::metrics(connection).recycle_count > 0;
-        match request.execute(connection).await {
-            Err(error) if error.is_connection_dropped() || error.is_io_error() && !error.is_timeout() => {
-                drop(used.take().map(Object::take));
-                self.pool.retain(|_, _| false);
-                if !was_used || !request.is_retryable() {
-                    return Err(error.into());
-                }
-                Ok(request.execute(used.insert(self.pool.get().await?)).await?)
+        let metrics = *Object::metrics(connection);
+        let error = match request.execute(connection).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        if error.is_connection_dropped() || error.is_io_error() && !error.is_timeout() {
+            drop(used.take().map(Object::take));
+            self.pool.retain(|_, _| false);
+            if metrics.recycle_count == 0 || !request.is_retryable() {
+                return Err(error.into());
             }
-            outcome => Ok(outcome?),
+        } else {
+            let error = Error::from(error);
+            if !error.is_refusal_of_role() || !self.replaced.replace(metrics.created) {
+                return Err(error);
+            }
+            drop(used.take().map(Object::take));
+            if !request.is_single() && !request.is_retryable() {
+                return Err(error);
+            }
+        }
+        Ok(request.execute(used.insert(self.pool.get().await?)).await?)
+    }
+
+    /// For pipelines that return the error of each command as part of their response.
+    pub fn examine(&self, answers: &[Value]) {
+        let refused = |answer: &Value| match answer {
+            Value::ServerError(error) => Error::from(RedisError::from(error.clone())).is_refusal_of_role(),
+            _ => false,
+        };
+        if answers.iter().any(refused) {
+            self.replaced.replace(Instant::now());
         }
     }
 
@@ -133,6 +167,10 @@ impl<T: FromRedisValue + Send + 'static> Request for CommandRequest<redis::Cmd, 
         self.retryable
     }
 
+    fn is_single(&self) -> bool {
+        true
+    }
+
     async fn execute(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {
         self.what.query_async(connection).await
     }
@@ -143,6 +181,10 @@ impl<T: FromRedisValue + Send + 'static> Request for CommandRequest<redis::Pipel
 
     fn is_retryable(&self) -> bool {
         self.retryable
+    }
+
+    fn is_single(&self) -> bool {
+        false
     }
 
     async fn execute(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {

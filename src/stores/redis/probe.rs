@@ -1,9 +1,10 @@
 //! Health checks of Redis, on a dedicated connection.
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError};
+use redis::{AsyncConnectionConfig, Client, RedisError, Value};
 
-use super::manager::{self, ConnectionOptions};
+use super::greeting::{self, ConnectionOptions};
+use super::manager;
 use super::{Error, Info};
 use crate::config::RedisConfig;
 use crate::stores::connect_error::{ConnectError, ErrorClass};
@@ -14,19 +15,30 @@ pub struct Probe {
     connection: Option<MultiplexedConnection>,
     /// Of the server behind this connection.
     version: String,
+    /// At the last check; `None`: the server does not report it.
+    is_replica: Option<bool>,
+    /// `is_replica` at the last inspection.
+    inspected: Option<bool>,
 }
 
 impl Probe {
     /// Returns the server's version. The caller sets the deadline and drops the probe when it passes.
     pub async fn check(&mut self, config: &RedisConfig) -> Result<String, ConnectError> {
         let (mut connection, is_new) = self.connection(config).await?;
-        redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(failed)?;
+        let mut request = redis::pipe();
+        request.ignore_errors().cmd("PING").cmd("HELLO");
+        let (ping, hello): (Value, Value) = request.query_async(&mut connection).await.map_err(failed)?;
+        if let Value::ServerError(error) = ping {
+            return Err(failed(error.into()));
+        }
+        self.is_replica = greeting::is_replica(hello);
         if is_new {
             // Best effort: the ACL may forbid INFO.
             let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.unwrap_or_default();
             self.version = Info::parse(&info).text("redis_version").unwrap_or_default().to_owned();
         }
-        self.connection = Some(connection);
+        // After a failover, a new connection reaches the new primary.
+        self.connection = Some(connection).filter(|_| self.is_replica != Some(true));
         Ok(self.version.clone())
     }
 
@@ -34,14 +46,30 @@ impl Probe {
     pub async fn info(&mut self, config: &RedisConfig) -> Result<Option<Info>, ConnectError> {
         let (mut connection, _) = self.connection(config).await?;
         let response = redis::cmd("INFO").query_async::<String>(&mut connection).await;
-        self.connection = Some(connection);
+        self.inspected = self.is_replica;
         match response {
-            Ok(text) => Ok(Some(Info::parse(&text))),
+            Ok(text) => {
+                let info = Info::parse(&text);
+                self.connection = Some(connection).filter(|_| !info.is_replica());
+                Ok(Some(info))
+            }
             Err(error) => match Error::from(error) {
-                Error::NotPermitted => Ok(None),
+                Error::NotPermitted => {
+                    self.connection = Some(connection);
+                    Ok(None)
+                }
                 error => Err(of(&error)),
             },
         }
+    }
+
+    pub fn is_replica(&self) -> bool {
+        self.is_replica == Some(true)
+    }
+
+    /// Whether the server's role has changed since the last inspection.
+    pub fn role_changed(&self) -> bool {
+        self.is_replica != self.inspected
     }
 
     async fn connection(&mut self, config: &RedisConfig) -> Result<(MultiplexedConnection, bool), ConnectError> {
@@ -53,7 +81,8 @@ impl Probe {
         // Only the caller's deadline applies.
         let no_timeouts = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let mut connection = client.get_multiplexed_async_connection_with_config(&no_timeouts).await.map_err(failed)?;
-        manager::introduce(&mut connection, ConnectionOptions { name: "larder-probe", no_touch: false }).await;
+        let options = ConnectionOptions { name: "larder-probe", no_touch: false };
+        greeting::exchange(&mut connection, options).await.map_err(|error| of(&error))?;
         Ok((connection, true))
     }
 }
@@ -67,18 +96,16 @@ fn failed(error: RedisError) -> ConnectError {
 }
 
 fn of(error: &Error) -> ConnectError {
-    let (class, message) = match error {
-        Error::Unreachable(_) => (ErrorClass::Connect, None),
-        Error::Timeout => (ErrorClass::Timeout, None),
-        Error::Auth => (ErrorClass::Auth, Some("The server rejected Larder's user name or password.")),
-        Error::NotPermitted => (ErrorClass::Auth, Some("The server's ACL forbids the check for Larder's user.")),
-        Error::Loading => (ErrorClass::Degraded, Some("The server is still loading its data.")),
-        Error::OutOfMemory => (ErrorClass::Degraded, Some("The server is out of memory.")),
-        Error::ReadOnly => (ErrorClass::Degraded, Some("The server is a read-only replica.")),
-        Error::Other(detail) if detail.contains("MASTERDOWN") => {
-            (ErrorClass::Degraded, Some("The server is a replica without a connection to its primary."))
-        }
-        Error::WrongType | Error::Other(_) => (ErrorClass::Protocol, None),
+    let class = match error {
+        Error::Unreachable(_) => ErrorClass::Connect,
+        Error::Timeout => ErrorClass::Timeout,
+        Error::Auth | Error::NotPermitted => ErrorClass::Auth,
+        Error::Loading | Error::OutOfMemory | Error::ReadOnly | Error::PrimaryDown => ErrorClass::Degraded,
+        Error::ClusterMode | Error::Sentinel | Error::WrongType | Error::Other(_) => ErrorClass::Protocol,
+    };
+    let message = match error {
+        Error::NotPermitted => Some("The server's ACL forbids the check for Larder's user."),
+        error => error.sentence(),
     };
     ConnectError { class, message, detail: error.to_string() }
 }

@@ -28,6 +28,11 @@ impl<T: FromRedisValue + Send + 'static> Request for Invocation<'_, T> {
         false
     }
 
+    /// A replica refuses the first write of a script, before any other took effect.
+    fn is_single(&self) -> bool {
+        true
+    }
+
     /// Sent by digest; the full script is sent only if the server does not know it.
     async fn execute(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {
         let mut invocation = self.script.prepare_invoke();

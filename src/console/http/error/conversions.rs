@@ -26,6 +26,7 @@ impl From<Problem> for Error {
             }
             Problem::NoSpace => Self::NoSpace,
             Problem::Unavailable { service, reason, cause } => Self::Unavailable { service, reason, cause },
+            Problem::NotUsable { service, why, cause } => Self::NotUsable { service, why, cause },
             Problem::Internal(why) => Self::Internal(why),
         }
     }

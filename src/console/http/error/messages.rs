@@ -40,6 +40,9 @@ impl Error {
             Self::Busy { why, .. } => message("Service unavailable", "Larder is busy", why),
             Self::Unavailable { service, reason: Some(reason), .. } => rejected(*service, reason, may_retry),
             Self::Unavailable { service, .. } => unavailable(*service, since, may_retry),
+            Self::NotUsable { service, why, .. } => {
+                message("Service unavailable", &format!("{} cannot process this request", service.name()), why)
+            }
             Self::NoSpace => message(
                 "Service unavailable",
                 "The object store is full",
