@@ -72,7 +72,7 @@ impl ConnectError {
         let text = full_text(error);
         // "no such file" is the error of a missing Unix socket.
         let refused = class == ErrorClass::Connect && (text.contains("refused") || text.contains("no such file"));
-        Self { class, message: refused.then_some("The connection was refused: no server listens at this address."), detail }
+        Self { class, message: refused.then_some("The connection was refused: nothing listens at this address."), detail }
     }
 
     pub fn new(class: ErrorClass, message: &'static str) -> Self {

@@ -262,6 +262,6 @@ async fn the_result_of_a_single_file_is_in_the_singular() {
         let page = editor.get(sent.location()).await.expect_status(200);
         (page.text_of("h1"), page.text_of(".page-head .context"))
     };
-    assert_eq!(result("1").await, ("1 file stored".into(), "The file was stored completely and its SHA-256 was recorded.".into()));
+    assert_eq!(result("1").await, ("1 file stored".into(), "The file was stored completely and its SHA-256 checksum was recorded.".into()));
     assert_eq!(result("2").await, ("The file was not stored".into(), "See the reason below.".into()));
 }
