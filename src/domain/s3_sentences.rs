@@ -11,7 +11,7 @@ pub(super) fn bucket_not_found(bucket: &BucketName) -> Error {
 
 /// Why a file was not stored.
 pub(super) fn of_upload(error: &s3::Error) -> &'static str {
-    if let Some(sentence) = error.of_store() {
+    if let Some(sentence) = error.sentence() {
         return sentence;
     }
     match error {

@@ -182,8 +182,7 @@ async fn one_hostile_person_neither_exhausts_memory_nor_slows_others() {
     // The allocator keeps memory of the first rounds. A leak grows in every round.
     for round in 0..either(2, 5) {
         let name = format!("slow forms without a session, round {}", round + 1);
-        let name = name.as_str();
-        under(name, &child, &bystander, async {
+        under(&name, &child, &bystander, async {
         let head = |path: &str, more: &str| {
             format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Type: application/x-www-form-urlencoded\r\n{more}\r\n\r\n")
         };

@@ -14,6 +14,13 @@ async fn pool_of(set: &Set, database: &str) -> Pool {
     Pool::new(&Secret::new(set.database_url(database)), &tokio::runtime::Handle::current())
 }
 
+/// The URL of the database for a user without any privilege.
+async fn url_of_new_user(set: &Set, database: &str, user: &str) -> Secret {
+    let create = format!("DO $$ BEGIN CREATE ROLE {user} LOGIN; EXCEPTION WHEN duplicate_object THEN END $$");
+    set.connect("postgres").await.batch_execute(&create).await.unwrap();
+    Secret::new(set.database_url(database).replace("user=larder", &format!("user={user}")))
+}
+
 /// An error as a server with German messages sends it.
 async fn raised(pool: &Pool, code: &str) -> Error {
     let raise = format!("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'Abbruch: Zeitüberschreitung'; END $$");
@@ -96,14 +103,9 @@ async fn a_connection_to_a_read_only_server_is_not_used_again() {
 async fn a_server_without_free_connections_is_reported_with_the_reason() {
     let set = Set::shared().await;
     let database = set.new_database().await;
-    set.connect("postgres")
-        .await
-        .batch_execute("DO $$ BEGIN CREATE ROLE limited LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
-        .await
-        .unwrap();
+    let url = url_of_new_user(&set, &database, "limited").await;
     set.connect("postgres").await.batch_execute("ALTER ROLE limited CONNECTION LIMIT 0").await.unwrap();
-    let url = set.database_url(&database).replace("user=larder", "user=limited");
-    let pool = Pool::new(&Secret::new(url), &tokio::runtime::Handle::current());
+    let pool = Pool::new(&url, &tokio::runtime::Handle::current());
     let error = execute(&pool, "SELECT 1").await;
     assert!(matches!(&error, Err(Error::Unavailable { reason: Reason::TooManyConnections, .. })), "{error:?}");
 }
@@ -112,12 +114,7 @@ async fn a_server_without_free_connections_is_reported_with_the_reason() {
 async fn a_user_who_may_not_create_tables_is_told_so() {
     let set = Set::shared().await;
     let database = set.empty_database().await;
-    set.connect("postgres")
-        .await
-        .batch_execute("DO $$ BEGIN CREATE ROLE reader LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
-        .await
-        .unwrap();
-    let url = Secret::new(set.database_url(&database).replace("user=larder", "user=reader"));
+    let url = url_of_new_user(&set, &database, "reader").await;
     let error = larder::stores::postgres::migrate(&url).await.unwrap_err().to_string();
     assert!(error.contains("not permitted to change the schema") && error.contains("roles.sql"), "{error}");
     // Nothing is pending, so nothing is written.

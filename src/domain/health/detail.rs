@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::text::Names;
 use crate::stores::postgres::probe::{ServerState, Writes};
-use crate::stores::redis::Info;
+use crate::stores::redis::{self, Info};
 
 /// Percentage of connections or memory in use at which a server is close to its limit.
 const NEAR_LIMIT: u64 = 90;
@@ -78,7 +78,7 @@ impl Detail {
                 Writes::DiskFull => Some("The disk of the server is full: a write failed in the last minute."),
                 Writes::Accepted => None,
             },
-            Self::Redis(redis) if redis.is_replica => Some("The server is a replica and accepts no writes."),
+            Self::Redis(detail) if detail.is_replica => redis::Error::ReadOnly.sentence(),
             _ => None,
         }
     }

@@ -51,12 +51,12 @@ impl Connection {
     }
 
     pub async fn begin(&mut self) -> Result<(), DieselError> {
-        let begun = match &self.per_transaction {
+        let started = match &self.per_transaction {
             Some(session) => AnsiTransactionManager::begin_transaction_sql(&mut self.inner, &session.begin()).await,
             None => AnsiTransactionManager::begin_transaction(&mut self.inner).await,
         };
-        self.is_broken |= begun.is_err();
-        begun
+        self.is_broken |= started.is_err();
+        started
     }
 
     pub async fn commit(&mut self) -> Result<(), DieselError> {

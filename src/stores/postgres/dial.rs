@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -174,9 +174,8 @@ impl<F: FnOnce(Transport) -> S, S: TlsStream + Unpin> TlsConnect<Transport> for 
 
 /// A missing socket is reported with its path, which the operator of a local server recognizes.
 pub(super) fn described(endpoint: &Endpoint) -> String {
-    let path = |path: &Path| path.display().to_string();
     match endpoint {
         Endpoint::Tcp { address, .. } => address.to_string(),
-        Endpoint::Unix(socket) => path(socket),
+        Endpoint::Unix(socket) => socket.display().to_string(),
     }
 }

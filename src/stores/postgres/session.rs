@@ -56,7 +56,7 @@ impl Session {
     pub fn options(&self) -> String {
         let settings = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let settings = settings.chain([(MARKER, "1")]).map(|(name, value)| format!("-c {name}={}", escaped(value)));
-        settings.chain(self.others.iter().map(|other| escaped(other))).collect::<Vec<_>>().join(" ")
+        settings.chain(self.options_without_settings()).collect::<Vec<_>>().join(" ")
     }
 
     /// Returns no row or an empty value if the options were ignored.

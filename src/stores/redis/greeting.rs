@@ -6,6 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
 
 use super::Error;
+use super::info::is_replica_role;
 
 /// The name shown by `CLIENT LIST`, and whether reads leave a key's last access time unchanged.
 #[derive(Clone, Copy)]
@@ -35,7 +36,7 @@ pub(super) async fn exchange(connection: &mut MultiplexedConnection, options: Co
 
 /// Whether the server is a replica, from its response to HELLO. `None`: the server does not report it.
 pub(super) fn is_replica(hello: Value) -> Option<bool> {
-    property(hello, "role").map(|role| role == "replica" || role == "slave")
+    property(hello, "role").map(|role| is_replica_role(&role))
 }
 
 /// `None` also for an error response: HELLO without arguments requires Redis 6.2.

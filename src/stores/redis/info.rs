@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub struct Info(BTreeMap<String, String>);
 
+/// `slave` is the name in INFO, `replica` that in HELLO of some servers.
+pub(super) fn is_replica_role(role: &str) -> bool {
+    role == "slave" || role == "replica"
+}
+
 impl Info {
     pub fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -33,7 +38,7 @@ impl Info {
     }
 
     pub fn is_replica(&self) -> bool {
-        self.is("role", "slave") || self.is("role", "replica")
+        self.text("role").is_some_and(is_replica_role)
     }
 
     /// One item of a value that is a list itself: `db0:keys=1,expires=0,avg_ttl=0`.

@@ -49,8 +49,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// What is wrong with the store as a whole, for users. `None`: the error concerns one request.
-    pub fn of_store(&self) -> Option<&'static str> {
+    /// A sentence about the state of the store that users may see; `None` if the error concerns one request.
+    pub fn sentence(&self) -> Option<&'static str> {
         match self {
             Self::NoSpace => Some("The store has no space left."),
             Self::SlowDown => Some("The store is receiving too many requests. Try again in a moment."),

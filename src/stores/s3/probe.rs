@@ -127,7 +127,7 @@ fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError
     let error = error::from_sdk(error);
     let (class, message) = match &error {
         Error::AccessDenied => (ErrorClass::Auth, Some("The store rejected Larder's access key or its permissions.")),
-        Error::SlowDown | Error::NoSpace => (ErrorClass::Degraded, error.of_store()),
+        Error::SlowDown | Error::NoSpace => (ErrorClass::Degraded, error.sentence()),
         Error::Unreachable(_) => (ErrorClass::Connect, None),
         _ => (ErrorClass::Protocol, None),
     };

@@ -180,8 +180,10 @@ fn persistence(info: &Info) -> Tile {
 }
 
 fn replication(info: &Info) -> Tile {
-    let Some(role) = info.text("role") else { return Tile::not_available("Replication") };
-    let tile = if role == "slave" {
+    if info.text("role").is_none() {
+        return Tile::not_available("Replication");
+    }
+    let tile = if info.is_replica() {
         let link = info.text("master_link_status").unwrap_or("unknown");
         let ago = info.number("master_last_io_seconds_ago").unwrap_or(0);
         let lag =
