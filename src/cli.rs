@@ -126,8 +126,8 @@ async fn with_stores(embedded: bool, work: impl AsyncFnOnce(Config) -> anyhow::R
 
 async fn migrate(config: &Config, revert: Option<u32>) -> anyhow::Result<()> {
     let (done, names) = match revert {
-        None => ("Ran", postgres::migrate(&config.database_url).await?),
-        Some(count) => ("Reverted", postgres::revert(&config.database_url, count).await?),
+        None => ("Ran", postgres::migrate(config.migration_url()).await?),
+        Some(count) => ("Reverted", postgres::revert(config.migration_url(), count).await?),
     };
     for name in &names {
         print_line(&format!("{done} {name}"));

@@ -122,6 +122,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     pub data_dir: PathBuf,
     pub database_url: Secret,
+    /// For changes of the schema: a direct connection if `database_url` leads to a pooler, and the owner of the tables.
+    pub database_migration_url: Option<Secret>,
     pub redis: RedisConfig,
     pub s3: S3Config,
     pub upload: UploadConfig,
@@ -231,6 +233,7 @@ impl Config {
             Stores::FromEnvironment => None,
         };
         let database_url = read.database_url(embedded);
+        let database_migration_url = read.database_migration_url(embedded);
         let redis = read.redis(embedded);
         let s3 = read.s3(embedded);
         let public_url = read.public_url(environment);
@@ -243,6 +246,7 @@ impl Config {
             trusted_proxies: read.addresses("TRUSTED_PROXIES"),
             data_dir: PathBuf::from(read.text(&["DATA_DIR"]).unwrap_or_else(|| "./data".into())),
             database_url,
+            database_migration_url,
             redis,
             s3,
             upload: read.upload(),
@@ -269,6 +273,11 @@ impl Config {
             probe_period: PROBE_PERIOD,
         };
         read.finish(config)
+    }
+
+    /// The connection that migrates the database.
+    pub fn migration_url(&self) -> &Secret {
+        self.database_migration_url.as_ref().unwrap_or(&self.database_url)
     }
 
     /// Whether browsers use https to reach Larder, according to `PUBLIC_URL`.

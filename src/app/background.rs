@@ -74,7 +74,7 @@ async fn prepare_database(ctx: &Context, ready: &Ready, setup: &SetupLink, addre
 
 async fn prepare_once(ctx: &Context, address: SocketAddr) -> anyhow::Result<Option<String>> {
     if ctx.config.migrate_on_start {
-        for name in postgres::migrate(&ctx.config.database_url).await? {
+        for name in postgres::migrate(ctx.config.migration_url()).await? {
             log::info!("migrated the database: {name}");
         }
     }

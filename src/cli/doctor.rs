@@ -84,17 +84,16 @@ async fn check_services(config: Config) -> anyhow::Result<()> {
 
 /// Checks the schema and returns the number of problems.
 async fn schema(config: &Config) -> u32 {
-    const OWNER: &str = "Larder's database user must own the database or have the CREATE privilege on it";
+    const OWNER: &str =
+        "the user of DATABASE_MIGRATION_URL, or else of DATABASE_URL, must own the database or have the CREATE privilege on it";
     let found = match postgres::applied(&config.database_url).await {
         Ok((applied, 0)) => Ok(format!("ok     Schema, {applied} migrations")),
         Ok((_, pending)) if !config.migrate_on_start => {
             Err(format!("{pending} pending migrations, and MIGRATE_ON_START is false. Run: larder migrate"))
         }
-        Ok((_, pending)) => match postgres::may_migrate(&config.database_url).await {
+        Ok((_, pending)) => match postgres::may_migrate(config.migration_url()).await {
             Ok(true) => Ok(format!("note   Schema: {pending} pending migrations, run at the next start")),
-            Ok(false) => {
-                Err(format!("{pending} pending migrations. {OWNER}, or another user must run them: see deploy/postgres/roles.sql"))
-            }
+            Ok(false) => Err(format!("{pending} pending migrations, but {OWNER}: see deploy/postgres/roles.sql")),
             Err(error) => Err(error.to_string()),
         },
         Err(error) => Err(error.to_string()),

@@ -9,7 +9,7 @@ use larder::domain::sign_in::{self, SignIn};
 use crate::support::{PASSWORD, TestApp};
 
 /// The program with only these environment variables.
-fn larder(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
+pub fn larder(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
         .args(arguments)
         .env_clear()
@@ -24,7 +24,7 @@ fn larder(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Outp
     child.wait_with_output().unwrap()
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

@@ -9,6 +9,7 @@ mod command_line;
 mod health;
 mod metrics;
 mod observatory;
+mod pooler;
 
 use support::TestApp;
 

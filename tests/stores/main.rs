@@ -10,6 +10,7 @@ mod http;
 mod litellm;
 mod migrations;
 mod open;
+mod pooler;
 mod postgres;
 mod postgres_errors;
 mod qdrant;

@@ -58,6 +58,25 @@ async fn the_code_decides_what_an_error_means() {
     assert_eq!(violated.unique_violation(), Some("tenants_pkey"));
 }
 
+/// Needs the locale on this machine: `localedef -i de_DE -f UTF-8 de_DE.UTF-8`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_german_messages_is_understood() {
+    let set = Set::shared().await;
+    let database = set.new_database().await;
+    if set.connect(&database).await.batch_execute("SET lc_messages = 'de_DE.UTF-8'").await.is_err() {
+        eprintln!("SKIPPED: the locale de_DE.UTF-8 does not exist on this machine");
+        return;
+    }
+    let options = "&options=-c%20lc_messages%3Dde_DE.UTF-8%20-c%20statement_timeout%3D100ms";
+    let pool = Pool::new(&Secret::new(set.database_url(&database) + options), &tokio::runtime::Handle::current());
+    let error = execute(&pool, "SELECT 1 / 0").await.unwrap_err();
+    assert!(error.to_string().contains("22012: Division durch Null"), "{error}");
+    let error = execute(&pool, "SELECT pg_sleep(3)").await;
+    assert!(matches!(error, Err(Error::Timeout)), "{error:?}");
+    let error = execute(&pool, "SELECT pg_terminate_backend(pg_backend_pid())").await;
+    assert!(matches!(error, Err(Error::Unreachable(_))), "{error:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ended_session_is_replaced_without_an_error() {
     let set = Set::shared().await;
@@ -116,7 +135,7 @@ async fn a_user_who_may_not_create_tables_is_told_so() {
     let database = set.empty_database().await;
     let url = url_of_new_user(&set, &database, "reader").await;
     let error = larder::stores::postgres::migrate(&url).await.unwrap_err().to_string();
-    assert!(error.contains("not permitted to change the schema") && error.contains("roles.sql"), "{error}");
+    assert!(error.contains("not permitted to change the schema") && error.contains("DATABASE_MIGRATION_URL"), "{error}");
     // Nothing is pending, so nothing is written.
     larder::stores::postgres::migrate(&Secret::new(set.database_url(&database))).await.unwrap();
     let grant = "GRANT SELECT ON __diesel_schema_migrations TO reader";
@@ -138,4 +157,23 @@ async fn a_server_that_is_shutting_down_is_reported_with_the_reason() {
         matches!(answer, Err(Error::Unavailable { reason: Reason::StartingOrStopping, .. }))
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_are_tried_until_one_has_the_session_that_is_wanted() {
+    let set = Set::shared().await;
+    let database = set.new_database().await;
+    let url = set.database_url(&database);
+    let two = url.replace("?host=", "?host=%2Fmissing&host=");
+    let pool = |wanted: &str| {
+        let url = format!("{two}&target_session_attrs={wanted}");
+        Pool::new(&Secret::new(url), &tokio::runtime::Handle::current())
+    };
+    execute(&pool("read-write"), "UPDATE tenants SET name = 'Changed'").await.unwrap();
+    assert!(execute(&pool("read-only"), "SELECT 1").await.is_err());
+    let admin = set.connect(&database).await;
+    admin.batch_execute(&format!("ALTER DATABASE {database} SET default_transaction_read_only = on")).await.unwrap();
+    let error = execute(&pool("read-write"), "SELECT 1").await;
+    assert!(matches!(&error, Err(Error::Unavailable { reason: Reason::ReadOnly, .. })), "{error:?}");
+    execute(&pool("read-only"), "SELECT 1").await.unwrap();
 }

@@ -4,7 +4,7 @@ use larder::config::{RedisConfig, Secret};
 use larder::stores::postgres::{Error, Pool};
 use larder::stores::redis::{self, Redis};
 
-use crate::support::{Set, certificates, tls_front};
+use crate::support::{Set, SlowLink, certificates, tls_front};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_is_reached_over_tls_only_with_a_trusted_certificate() {
@@ -22,6 +22,23 @@ async fn postgres_is_reached_over_tls_only_with_a_trusted_certificate() {
     assert!(matches!(&unknown, Error::Unreachable(why) if why.contains("certificate")), "{unknown}");
     let misnamed = ask(url("127.0.0.1", &format!("sslmode=require&sslrootcert={authority}"))).await.unwrap_err();
     assert!(matches!(&misnamed, Error::Unreachable(why) if why.contains("certificate")), "{misnamed}");
+    let port = tls_front(certified.path(), set.postgres_socket(), false).await;
+    let direct = format!("?sslmode=require&sslnegotiation=direct&sslrootcert={authority}");
+    ask(Secret::new(set.database_url_through("localhost", port, &database, &direct))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_server_without_tls_is_used_only_if_the_url_permits_it() {
+    let set = Set::shared().await;
+    let database = set.new_database().await;
+    let link = SlowLink::to(&set.postgres_socket()).await;
+    let ask = async |query: &str| {
+        let url = Secret::new(set.database_url_through("127.0.0.1", link.port, &database, query));
+        Pool::new(&url, &tokio::runtime::Handle::current()).check_available().await
+    };
+    ask("?sslmode=prefer").await.unwrap();
+    let refused = ask("?sslmode=require").await.unwrap_err();
+    assert!(matches!(&refused, Error::Unreachable(why) if why.contains("does not support TLS")), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,6 +34,19 @@ impl Reader<'_> {
         Secret::new(url)
     }
 
+    pub fn database_migration_url(&mut self, embedded: Option<&EmbeddedUrls>) -> Option<Secret> {
+        let example = "DATABASE_MIGRATION_URL=postgres://larder_owner:password@127.0.0.1:5432/larder";
+        let url = self.text(&["DATABASE_MIGRATION_URL"]).filter(|_| embedded.is_none())?;
+        match PostgresUrl::parse(&url) {
+            Ok(parsed) if parsed.has_pooler => {
+                self.error("DATABASE_MIGRATION_URL", "contains pgbouncer=true, but must lead to the server directly", example);
+            }
+            Ok(_) => {}
+            Err(why) => self.error("DATABASE_MIGRATION_URL", &why, example),
+        }
+        Some(Secret::new(url))
+    }
+
     pub fn redis(&mut self, embedded: Option<&EmbeddedUrls>) -> RedisConfig {
         let example = "REDIS_URL=redis://127.0.0.1:6379/0";
         let url = match embedded {
@@ -125,6 +138,31 @@ impl Reader<'_> {
             secret_access_key: Secret::new(secret_access_key),
             health_writes: self.flag("S3_HEALTH_WRITES", true),
             session_token: if embedded.is_some() { None } else { self.text(&["AWS_SESSION_TOKEN"]).map(Secret::new) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Stores};
+
+    #[test]
+    fn migrations_use_their_own_url_or_that_of_the_database() {
+        let read = |own: Option<&'static str>| {
+            let lookup = move |name: &str| match name {
+                "DATABASE_URL" => Some("postgres://app@pooler/larder?pgbouncer=true".to_owned()),
+                "DATABASE_MIGRATION_URL" => own.map(str::to_owned),
+                "REDIS_URL" => Some("redis://cache/0".to_owned()),
+                "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("key".to_owned()),
+                _ => None,
+            };
+            Config::from_lookup(&lookup, Stores::FromEnvironment)
+        };
+        assert!(read(None).unwrap().migration_url().reveal().contains("app@pooler"));
+        assert_eq!(read(Some("postgres://owner@db/larder")).unwrap().migration_url().reveal(), "postgres://owner@db/larder");
+        for wrong in ["postgres://owner@pooler/larder?pgbouncer=true", "mysql://owner@db/larder"] {
+            let errors = read(Some(wrong)).unwrap_err().0;
+            assert!(errors.len() == 1 && errors[0].starts_with("DATABASE_MIGRATION_URL "), "{errors:?}");
         }
     }
 }

@@ -151,8 +151,13 @@ impl Target<'_> {
         if first_value(&client, "SHOW transaction_read_only").await?.as_deref() == Some(wanted) {
             return Ok((client, driver));
         }
-        let message = if wanted == "off" { Reason::ReadOnly.sentence() } else { "The server is not read-only." };
-        Err(ConnectError::new(ErrorClass::Degraded, message).into())
+        Err(match wanted {
+            "off" => Failure {
+                shown: ConnectError::new(ErrorClass::Degraded, Reason::ReadOnly.sentence()),
+                code: Some(SqlState::READ_ONLY_SQL_TRANSACTION),
+            },
+            _ => ConnectError::new(ErrorClass::Degraded, "The server is not read-only, as target_session_attrs requires.").into(),
+        })
     }
 }
 
@@ -166,7 +171,7 @@ fn failure(error: &tokio_postgres::Error) -> Failure {
         }
         (&SqlState::INSUFFICIENT_PRIVILEGE, _) => (ErrorClass::Auth, Some("Larder's user is not permitted to connect to the database.")),
         (&SqlState::INVALID_CATALOG_NAME, _) => {
-            (ErrorClass::Protocol, Some("The database named in DATABASE_URL does not exist on the server."))
+            (ErrorClass::Protocol, Some("The database that the URL names does not exist on the server."))
         }
         (_, Meaning::Unavailable(reason)) => (ErrorClass::Degraded, Some(reason.sentence())),
         _ => (ErrorClass::Protocol, None),

@@ -148,8 +148,8 @@ async fn run_locked<T: Send + 'static>(
 fn failed(why: String) -> Error {
     match sqlstate::code_within(&why).map(|code| (code, sqlstate::meaning(code))) {
         Some((INSUFFICIENT_PRIVILEGE, _)) => Error::Migration(format!(
-            "Larder's database user is not permitted to change the schema ({why}). Let it own the database, or run `larder migrate` as \
-             the owner: see deploy/postgres/roles.sql"
+            "Larder's database user is not permitted to change the schema ({why}). Let it own the database, or set \
+             DATABASE_MIGRATION_URL to the owner: see deploy/postgres/roles.sql"
         )),
         Some((_, Meaning::Unavailable(reason))) => Error::Unavailable { reason, detail: why },
         Some((_, Meaning::Unreachable)) => Error::Unreachable(why),
