@@ -44,6 +44,41 @@ async fn a_replica_is_reported_until_the_address_leads_to_the_primary() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_requests_resp3_leads_to_the_same_pages() {
+    let server = RedisServer::start(&["--slowlog-log-slower-than", "0"]).await;
+    for command in [
+        "SET v:string text",
+        "HSET v:hash field value",
+        "RPUSH v:list a b",
+        "SADD v:set a",
+        "ZADD v:zset 1.5 a 2 b",
+        "XADD v:stream 1-1 field value",
+        "XGROUP CREATE v:stream group 0",
+    ] {
+        let _: redis::Value = server.run(command).await;
+    }
+    let mut found = Vec::new();
+    for url in [server.url(), format!("{}?protocol=resp3", server.url())] {
+        let app = on(&url).await;
+        let admin = app.sign_in(Role::Admin).await;
+        let mut texts = Vec::new();
+        for path in ["/cache", "/cache/namespaces", "/cache/slowlog", "/cache/clients", "/cache/biggest"] {
+            let page = admin.get(path).await.expect_status(200);
+            assert!(path == "/cache" || path == "/cache/biggest" || page.has("tbody tr"), "{path}");
+        }
+        texts.push(admin.get("/cache/settings").await.expect_status(200).text_of("tbody"));
+        texts.push(admin.get("/cache/keys?match=v:*").await.expect_status(200).texts("tbody a").concat());
+        for key in ["string", "hash", "list", "set", "zset", "stream"] {
+            let page = admin.get(&key_url(format!("v:{key}").as_bytes())).await.expect_status(200);
+            texts.push(page.text_of("section[aria-label=Value]") + &page.text_of(".kv"));
+        }
+        found.push(texts);
+    }
+    assert_eq!(found[0], found[1]);
+    assert!(found[0][6].contains("1.5"), "{:?}", found[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unsupported_mode_is_named_on_the_pages() {
     for (options, sentence) in [
         (&["--cluster-enabled", "yes"][..], "This Redis runs in cluster mode, which Larder does not support."),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use deadpool::managed::{self, RecycleError, RecycleResult};
 use deadpool_redis::Metrics;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError, TlsCertificates};
 use tokio::runtime::Handle;
 
 use super::Error;
@@ -74,7 +74,9 @@ pub(super) fn connection_info(url: &Secret) -> Result<ConnectionInfo, Error> {
     let keep_alive = socket2::TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 6);
     let mut info = url.as_str().into_connection_info()?;
     let settings = info.tcp_settings().clone().set_nodelay(true).set_keepalive(keep_alive);
-    info = info.set_tcp_settings(settings);
+    // The responses of RESP3 have other shapes, and nothing here needs them: `?protocol=resp3` is accepted without effect.
+    let redis_settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+    info = info.set_tcp_settings(settings).set_redis_settings(redis_settings);
     let Some(path) = authority else { return Ok(info) };
     let root_cert = std::fs::read(&path).map_err(|error| Error::Other(format!("ssl_ca_certs={path} cannot be read: {error}")))?;
     // Only a client reads certificates; they are part of its connection info.
