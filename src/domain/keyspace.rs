@@ -16,7 +16,7 @@ pub use name::Name;
 pub use sample::{Group, LIVES, Sample, Sampling, sample, sample_again};
 pub use scan::{LargeKey, Scan, ScanKind, ScanState, discard, running, show, start, stop};
 pub use search::{KINDS, Progress, Row, Search, SearchPage, search, typed};
-pub use server::{Permitted, clients, settings};
+pub use server::{Permitted, Setting, SettingValue, clients, settings};
 pub use view::{Element, Viewed, element, piece, view};
 
 pub use crate::stores::redis::{BYTES, Cost, Described, Elements, Page, Pairs, Ttl, literal};

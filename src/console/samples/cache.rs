@@ -13,6 +13,7 @@ use crate::domain::keyspace::namespaces::Namespace;
 use crate::domain::keyspace::slowlog::Entry;
 use crate::domain::keyspace::{Cost, Described, Elements, Page, Ttl};
 use crate::domain::keyspace::{Group, LargeKey, Name, Progress, Row, Sample, Scan, ScanKind, ScanState, SearchPage, Viewed};
+use crate::domain::keyspace::{Setting, SettingValue};
 use crate::domain::redis_metrics::{Client, Info, PoolUsage};
 use crate::domain::redis_metrics::{Point, Range, RedisMetrics, Sums};
 
@@ -100,7 +101,7 @@ fn server_pages() -> Vec<(&'static str, String)> {
     };
     let clients =
         clients::ClientsPage { layout: admin("Clients"), tabs: tabs(Tab::Clients), result: Ok(vec![client]), count: 9, cost: COST };
-    let result = Ok(vec![(HOSTILE.to_owned(), HOSTILE.to_owned())]);
+    let result = Ok(vec![Setting { name: HOSTILE.to_owned(), value: SettingValue::Shown(HOSTILE.to_owned()) }]);
     let settings =
         settings::SettingsPage { layout: admin("Configuration"), tabs: tabs(Tab::Settings), result, query: HOSTILE.into(), cost: COST };
     vec![

@@ -37,6 +37,28 @@ impl Info {
         self.text(field) == Some(value)
     }
 
+    /// The name and version of the server program. Compatible servers report the Redis version that they are compatible with
+    /// in `redis_version`, and their own version in a field of their own.
+    pub fn program(&self) -> (&'static str, Option<&str>) {
+        const COMPATIBLE: [(&str, &str); 6] = [
+            ("valkey_version", "Valkey"),
+            ("dragonfly_version", "Dragonfly"),
+            ("redict_version", "Redict"),
+            ("garnet_version", "Garnet"),
+            ("kvrocks_version", "Kvrocks"),
+            ("keydb_version", "KeyDB"),
+        ];
+        let own = COMPATIBLE.iter().find_map(|(field, name)| Some((*name, self.text(field)?)));
+        let (name, version) = match own {
+            Some((name, version)) => (name, Some(version)),
+            // KeyDB reports its own version, but its name only here.
+            None if self.text("executable").is_some_and(|path| path.ends_with("keydb-server")) => ("KeyDB", self.text("redis_version")),
+            None => ("Redis", self.text("redis_version")),
+        };
+        // Dragonfly reports `df-v1.30.0`.
+        (name, version.map(|version| version.trim_start_matches("df-").trim_start_matches('v')))
+    }
+
     pub fn is_replica(&self) -> bool {
         self.text("role").is_some_and(is_replica_role)
     }
@@ -60,6 +82,19 @@ pub fn parts(value: &str) -> impl Iterator<Item = (&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_program_is_named_with_its_own_version() {
+        for (info, program) in [
+            ("redis_version:8.0.3\r\nexecutable:/usr/bin/redis-server\r\n", ("Redis", Some("8.0.3"))),
+            ("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\n", ("Valkey", Some("8.1.1"))),
+            ("redis_version:7.4.0\r\ndragonfly_version:df-v1.30.0\r\n", ("Dragonfly", Some("1.30.0"))),
+            ("redis_version:6.3.4\r\nexecutable:/usr/local/bin/keydb-server\r\n", ("KeyDB", Some("6.3.4"))),
+            ("", ("Redis", None)),
+        ] {
+            assert_eq!(Info::parse(info).program(), program);
+        }
+    }
 
     #[test]
     fn fields_are_parsed_and_headings_skipped() {

@@ -35,7 +35,10 @@ impl Probe {
         if is_new {
             // Best effort: the ACL may forbid INFO.
             let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.unwrap_or_default();
-            self.version = Info::parse(&info).text("redis_version").unwrap_or_default().to_owned();
+            self.version = match Info::parse(&info).program() {
+                ("Redis", version) => version.unwrap_or_default().to_owned(),
+                (name, version) => format!("{name} {}", version.unwrap_or_default()),
+            };
         }
         // After a failover, a new connection reaches the new primary.
         self.connection = Some(connection).filter(|_| self.is_replica != Some(true));

@@ -12,14 +12,14 @@ use crate::console::pages::ok;
 use crate::console::view::filters;
 use crate::console::view::layout::Layout;
 use crate::domain::Context;
-use crate::domain::keyspace::{self, Cost, Permitted};
+use crate::domain::keyspace::{self, Cost, Permitted, Setting, SettingValue};
 
 #[derive(Template)]
 #[template(path = "pages/cache/settings.html")]
 pub struct SettingsPage {
     pub layout: Layout,
     pub tabs: Tabs,
-    pub result: Permitted<Vec<(String, String)>>,
+    pub result: Permitted<Vec<Setting>>,
     pub query: String,
     pub cost: Cost,
 }
@@ -29,13 +29,11 @@ impl SettingsPage {
         cost_text(self.cost)
     }
 
-    /// Hides passwords.
-    fn value(&self, name: &str, value: &str) -> String {
-        let secret = ["pass", "masterauth", "masteruser"].iter().any(|part| name.contains(part));
-        match (secret, value) {
-            (_, "") => "–".to_owned(),
-            (true, _) => "set (hidden)".to_owned(),
-            (false, value) => value.to_owned(),
+    fn value(setting: &Setting) -> &str {
+        match &setting.value {
+            SettingValue::Empty => "–",
+            SettingValue::Shown(value) => value,
+            SettingValue::Hidden => "set (hidden)",
         }
     }
 }
@@ -52,7 +50,7 @@ pub async fn show(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result
     let mut result = keyspace::settings(&ctx, &browse).await?;
     if let Ok(settings) = &mut result {
         let wanted = query.trim().to_lowercase();
-        settings.retain(|(name, _)| name.contains(&wanted));
+        settings.retain(|setting| setting.name.contains(&wanted));
     }
     let (layout, tabs) = tab_layout(&admin, Tab::Settings);
     ok(&SettingsPage { layout, tabs, result, query, cost: browse.cost() })

@@ -84,9 +84,10 @@ impl Tile {
     }
 }
 
-/// "Redis 7.0.15 · up 41 days · append-only file on, last write ok".
+/// "Valkey 8.1.1 · up 41 days · append-only file on, last write ok".
 pub fn server(info: &Info) -> String {
-    let mut parts = vec![format!("Redis {}", info.text("redis_version").unwrap_or("(unknown version)"))];
+    let (name, version) = info.program();
+    let mut parts = vec![format!("{name} {}", version.unwrap_or("(unknown version)"))];
     if let Some(seconds) = info.signed("uptime_in_seconds") {
         parts.push(format!("up {}", duration_text(seconds)));
     }
