@@ -69,7 +69,7 @@ diesel::define_sql_function! {
 pub async fn sign_in(ctx: &Context, visitor: &Actor, email: &str, given: &str, previous: Option<&str>) -> Result<SignIn> {
     let attempt = Attempt::new(email, visitor.address);
     // Before Redis, so that a flood is refused without a wait.
-    let Some(waiting) = ctx.sign_ins.enqueue(&attempt.address, &attempt.network) else {
+    let Some(waiting) = ctx.sign_ins.enqueue(&attempt.address, &attempt.network, &attempt.email) else {
         return Ok(SignIn::Busy(Duration::from_secs(1)));
     };
     if let Some(wait) = wait_by_markers(ctx, &attempt).await? {

@@ -20,6 +20,8 @@ pub enum Holder {
     Address(IpAddr),
     /// All addresses of one client.
     Subject(String),
+    /// The account that a sign-in names, whether it exists or not.
+    Account(String),
 }
 
 /// The slots of one kind of work.
@@ -89,6 +91,7 @@ impl Shared {
         Err(busy(match holder {
             Holder::Person(_) => format!("{max} of your {what} are in progress, which is as many as one person may have."),
             Holder::Session(_) => format!("{max} {what} of this session are in progress, which is as many as one session may have."),
+            Holder::Account(_) => format!("{max} {what} for this account are in progress, which is as many as one account may have."),
             Holder::Address(_) | Holder::Subject(_) => {
                 format!("{max} {what} from your address are in progress, which is as many as one address may have.")
             }

@@ -19,6 +19,8 @@ const MAX_RUNNING: usize = 8;
 const MAX_QUEUED: usize = 96;
 /// The maximum from one network.
 const MAX_QUEUED_PER_NETWORK: usize = 32;
+/// The maximum for one account, so that the attempts beyond its limit of wrong passwords do not wait in the queue first.
+const MAX_QUEUED_PER_ACCOUNT: usize = 32;
 /// The maximum time to wait in a queue.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum number of known addresses.
@@ -67,12 +69,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Queue {
-    fn holders(network: &str) -> [(Holder, usize); 1] {
-        [(Holder::Subject(network.to_owned()), MAX_QUEUED_PER_NETWORK)]
-    }
-
-    fn enqueue(&self, network: &str) -> Option<Slot> {
-        self.entries.take(&Self::holders(network)).ok()
+    fn enqueue(&self, network: &str, email: &str) -> Option<Slot> {
+        let network = (Holder::Subject(network.to_owned()), MAX_QUEUED_PER_NETWORK);
+        let account = (Holder::Account(email.to_owned()), MAX_QUEUED_PER_ACCOUNT);
+        self.entries.take(&[network, account]).ok()
     }
 }
 
@@ -81,11 +81,11 @@ impl Admission {
         if is_known { &self.0.known } else { &self.0.unknown }
     }
 
-    /// `None`: too many sign-ins are waiting already.
-    pub(super) fn enqueue(&self, address: &str, network: &str) -> Option<Waiting> {
+    /// `email`: normalised. `None`: too many sign-ins are waiting already.
+    pub(super) fn enqueue(&self, address: &str, network: &str, email: &str) -> Option<Waiting> {
         let is_known = self.is_known(address);
         let queue = self.queue(is_known);
-        Some(Waiting { is_known, entry: queue.enqueue(network)?, permits: queue.permits.clone() })
+        Some(Waiting { is_known, entry: queue.enqueue(network, email)?, permits: queue.permits.clone() })
     }
 
     /// Whether this address has signed in, as far as this process knows.
@@ -134,19 +134,31 @@ mod tests {
     async fn a_flood_does_not_block_known_addresses_and_other_networks() {
         let admission = Admission::default();
         admission.remember("known");
-        let acquire = async |address, network| admission.enqueue(address, network).unwrap().permit().await.unwrap();
+        let acquire = async |address, network| admission.enqueue(address, network, "a@example.com").unwrap().permit().await.unwrap();
         let mut running = Vec::new();
         for _ in 0..MAX_RUNNING {
             running.push(acquire("stranger", "one").await);
         }
-        let waiting: Vec<Slot> = std::iter::from_fn(|| admission.0.unknown.enqueue("one")).collect();
+        let mut accounts = 0..;
+        let mut other_account = || format!("{}@example.com", accounts.next().unwrap());
+        let waiting: Vec<Slot> = std::iter::from_fn(|| admission.0.unknown.enqueue("one", &other_account())).collect();
         assert_eq!(running.len() + waiting.len(), MAX_QUEUED_PER_NETWORK);
-        assert!(admission.enqueue("stranger", "one").is_none());
-        assert!(admission.enqueue("stranger", "two").is_some());
+        assert!(admission.enqueue("stranger", "one", "a@example.com").is_none());
+        assert!(admission.enqueue("stranger", "two", "a@example.com").is_some());
         assert!(acquire("known", "one").await.is_known);
         running.pop();
         drop(waiting);
         assert!(!acquire("stranger", "two").await.is_known);
+    }
+
+    #[test]
+    fn one_account_does_not_fill_a_queue() {
+        let admission = Admission::default();
+        let mut networks = 0..;
+        let mut enqueue = |email| admission.enqueue("stranger", &networks.next().unwrap().to_string(), email);
+        let held: Vec<Waiting> = std::iter::from_fn(|| enqueue("a@example.com")).collect();
+        assert_eq!(held.len(), MAX_QUEUED_PER_ACCOUNT);
+        assert!(enqueue("b@example.com").is_some());
     }
 
     #[test]
