@@ -1,5 +1,6 @@
 //! One module per external server: connections, timeouts and thin operations. Contains no domain types.
 
+pub mod availability;
 pub mod connect_error;
 pub mod http;
 pub mod litellm;

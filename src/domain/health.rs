@@ -13,6 +13,7 @@ mod probes;
 mod record;
 mod service;
 mod text;
+mod trials;
 
 use std::sync::Arc;
 

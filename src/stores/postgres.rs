@@ -27,6 +27,7 @@ pub use sqlstate::Reason;
 pub(crate) use text_enum::text_enum;
 
 use crate::config::Secret;
+use crate::stores::availability::Availability;
 use crate::stores::pool_usage::PoolUsage;
 use manager::Manager;
 use server::Server;
@@ -54,6 +55,7 @@ impl From<PoolError<Error>> for Error {
 pub struct Pool {
     pool: managed::Pool<Manager>,
     server: Server,
+    availability: Availability,
 }
 
 impl Pool {
@@ -71,7 +73,7 @@ impl Pool {
             // Building fails only for a timeout without a runtime, and the runtime is set above.
             Err(error) => unreachable!("invalid pool settings: {error}"),
         };
-        Self { pool, server }
+        Self { pool, server, availability: Availability::default() }
     }
 
     /// Runs `work` on a connection that has just been checked. Fails after the deadline of an action.
@@ -80,7 +82,7 @@ impl Pool {
     /// changes before it.
     pub async fn run<T, E: From<Error>>(&self, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>) -> Result<T, E> {
         within_deadline(async {
-            let mut connection = self.pool.get().await.map_err(Error::from)?;
+            let mut connection = self.connection().await?;
             connection.run(work).await
         })
         .await
@@ -89,10 +91,17 @@ impl Pool {
     /// Like [`Self::run`], in a transaction that is rolled back if `work` fails.
     pub async fn transaction<T>(&self, work: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>) -> Result<T, Error> {
         within_deadline(async {
-            let mut connection = self.pool.get().await?;
+            let mut connection = self.connection().await?;
             connection.transaction(work).await
         })
         .await
+    }
+
+    async fn connection(&self) -> Result<managed::Object<Manager>, Error> {
+        if self.availability.is_down() {
+            return Err(Error::Unreachable(Availability::REASON.into()));
+        }
+        Ok(self.pool.get().await?)
     }
 
     /// Fails if Postgres is unreachable or read-only. Called before a change elsewhere that must be recorded.
@@ -107,6 +116,10 @@ impl Pool {
     /// Whether the server has just rejected a change because it is read-only.
     pub fn was_read_only(&self) -> bool {
         self.server.observed.read_only_at().is_some_and(|at| at.elapsed() < READ_ONLY_FOR)
+    }
+
+    pub fn availability(&self) -> &Availability {
+        &self.availability
     }
 
     pub fn usage(&self) -> PoolUsage {

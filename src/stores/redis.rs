@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::config::RedisConfig;
+use crate::stores::availability::Availability;
 use crate::stores::pool_usage::PoolUsage;
 use greeting::ConnectionOptions;
 use pool::Pool;
@@ -46,6 +47,7 @@ pub struct Redis {
     prefix: Arc<str>,
     browse_user: Arc<str>,
     timeout: Duration,
+    availability: Availability,
 }
 
 impl Redis {
@@ -55,12 +57,14 @@ impl Redis {
         let browse = ConnectionOptions { name: "larder-browse", no_touch: true };
         let browse_url = config.browse_url.as_ref().unwrap_or(&config.url);
         let replaced = ReplacedConnections::default();
+        let availability = Availability::default();
         Ok(Self {
-            work: Pool::new(&config.url, config.pool_size, config.timeout, work, runtime, &replaced)?,
-            browse: Pool::new(browse_url, BROWSE_POOL_SIZE, config.timeout, browse, runtime, &replaced)?,
+            work: Pool::new(&config.url, config.pool_size, config.timeout, work, runtime, &replaced, &availability)?,
+            browse: Pool::new(browse_url, BROWSE_POOL_SIZE, config.timeout, browse, runtime, &replaced, &availability)?,
             prefix: config.prefix.as_str().into(),
             browse_user: manager::user(browse_url)?.into(),
             timeout: config.timeout,
+            availability,
         })
     }
 
@@ -88,6 +92,10 @@ impl Redis {
     /// The ACL user that browses keys.
     pub fn browse_user(&self) -> &str {
         &self.browse_user
+    }
+
+    pub fn availability(&self) -> &Availability {
+        &self.availability
     }
 
     pub fn usage(&self) -> PoolUsage {

@@ -28,6 +28,7 @@ pub use open::{OpenMarker, OpenPart, OpenParts, OpenUpload, OpenUploads};
 pub use probe::BucketCheck;
 
 use crate::config::S3Config;
+use crate::stores::availability::Availability;
 
 /// A frozen store must result in a 503 within 5 s.
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -45,6 +46,7 @@ pub struct Store {
     /// `None` means AWS, which keeps all keys unchanged.
     endpoint: Option<String>,
     probed: abilities::Remembered,
+    availability: Availability,
 }
 
 impl Store {
@@ -65,7 +67,27 @@ impl Store {
             None if config.public_url.is_some() => self::client(config, public_endpoint),
             None => client.clone(),
         };
-        Self { client, public, region: config.region.clone(), endpoint: config.endpoint.clone(), probed: abilities::Remembered::default() }
+        Self {
+            client,
+            public,
+            region: config.region.clone(),
+            endpoint: config.endpoint.clone(),
+            probed: abilities::Remembered::default(),
+            availability: Availability::default(),
+        }
+    }
+
+    /// For requests that a page waits for. The parts of an upload in progress, its completion and the health checks use the
+    /// client directly: they have their own timeouts.
+    fn client(&self) -> Result<&Client, Error> {
+        if self.availability.is_down() {
+            return Err(Error::Unreachable(Availability::REASON.into()));
+        }
+        Ok(&self.client)
+    }
+
+    pub fn availability(&self) -> &Availability {
+        &self.availability
     }
 
     pub fn region(&self) -> &str {

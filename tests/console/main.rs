@@ -15,6 +15,7 @@ mod cache_server;
 mod faults;
 mod health;
 mod hostile;
+mod known_down;
 mod lifecycle;
 mod limits;
 mod overview;

@@ -9,7 +9,7 @@ use super::detail::{Detail, RedisDetail};
 use super::error::CheckError;
 use super::record::Outcome;
 use super::text::Names;
-use super::{Board, Service};
+use super::{Board, Service, State, trials};
 use crate::config::Config;
 use crate::domain::Context;
 use crate::domain::faults::crash_point;
@@ -27,6 +27,8 @@ const MAX_COLLECTIONS: usize = 50;
 const OPTIONAL_TIMEOUT: Duration = Duration::from_millis(300);
 /// Minimum interval between two manual checks of a service.
 pub(super) const MANUAL_INTERVAL: Duration = Duration::from_secs(5);
+/// Maximum interval between the first success after an outage and the next check.
+const RECOVERY_PERIOD: Duration = Duration::from_millis(500);
 /// How long a manual check waits for its result.
 const MANUAL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -41,7 +43,7 @@ fn check_timeout(service: Service) -> Duration {
 
 /// Dedicated connections, so that a busy pool is not reported as an outage.
 #[derive(Default)]
-struct Probe {
+pub(super) struct Probe {
     postgres: postgres::probe::Probe,
     redis: redis::Probe,
     /// With the version, once requested.
@@ -93,9 +95,12 @@ async fn watch(ctx: Context, service: Service) {
             log::error!("the check task of {} is suspended: {stuck}", service.name());
             std::future::pending::<()>().await;
         }
-        let outcome = check(&ctx, service, &mut probe).await;
+        let outcome = check(&ctx, service, &mut probe, check_timeout(service)).await;
         let is_good = outcome.is_ok();
+        let error = outcome.as_ref().err().cloned();
         ctx.health.enter(service, number, outcome);
+        let is_down = ctx.health.state(service) == State::Down;
+        trials::apply(&ctx, service, error.as_ref(), is_down);
         if !is_good {
             until_inspection = 0;
         } else if until_inspection > 0 && !probe.postgres.has_changed() && !probe.redis.role_changed() {
@@ -109,11 +114,14 @@ async fn watch(ctx: Context, service: Service) {
             had_problem = has_problem;
             ctx.health.inspect(service, found);
         }
-        let next = began + jittered(ctx.config.probe_period);
+        // Confirms a recovery soon.
+        let period = if is_good && is_down { RECOVERY_PERIOD } else { ctx.config.probe_period };
+        let next = began + jittered(period);
         ctx.health.next_check(service, next.saturating_duration_since(tokio::time::Instant::now()));
         tokio::select! {
             () = tokio::time::sleep_until(next) => {}
             () = ctx.health.wanted(service) => until_inspection = 0,
+            () = trials::wait_for_return(&ctx, service) => until_inspection = 0,
         }
     }
 }
@@ -126,7 +134,7 @@ fn jittered(period: Duration) -> Duration {
 
 /// Checks one service now, on a new connection; returns latency and version, or an error.
 pub async fn check_once(ctx: &Context, service: Service) -> Outcome {
-    check(ctx, service, &mut Probe::default()).await
+    check(ctx, service, &mut Probe::default(), check_timeout(service)).await
 }
 
 /// Inspects one service, on a new connection.
@@ -134,8 +142,8 @@ pub async fn inspect_once(ctx: &Context, service: Service) -> Result<Detail, Che
     inspect(ctx, service, &mut Probe::default(), Uuid::now_v7()).await
 }
 
-async fn check(ctx: &Context, service: Service, probe: &mut Probe) -> Outcome {
-    let (limit, began) = (check_timeout(service), Instant::now());
+pub(super) async fn check(ctx: &Context, service: Service, probe: &mut Probe, limit: Duration) -> Outcome {
+    let began = Instant::now();
     match with_timeout_and_reset(limit, probe, async |probe| check_service(ctx, service, probe).await).await {
         Ok(version) => Ok((began.elapsed(), version)),
         Err(error) => Err(error),

@@ -16,6 +16,7 @@ use super::greeting::ConnectionOptions;
 use super::manager::Manager;
 use super::replaced::ReplacedConnections;
 use crate::config::Secret;
+use crate::stores::availability::Availability;
 use crate::stores::pool_usage::PoolUsage;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,6 +28,7 @@ pub(super) struct Pool {
     pool: managed::Pool<Manager>,
     breaker: Arc<Breaker>,
     replaced: ReplacedConnections,
+    availability: Availability,
 }
 
 struct Breaker {
@@ -81,6 +83,7 @@ impl Pool {
         options: ConnectionOptions,
         runtime: &Handle,
         replaced: &ReplacedConnections,
+        availability: &Availability,
     ) -> Result<Self, Error> {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT.min(timeout))).set_response_timeout(Some(timeout));
@@ -94,11 +97,14 @@ impl Pool {
             .build()
             .map_err(|error| Error::Other(error.to_string()))?;
         let breaker = Arc::new(Breaker { started: Instant::now(), open_until: AtomicU64::new(0) });
-        Ok(Self { pool, breaker, replaced: replaced.clone() })
+        Ok(Self { pool, breaker, replaced: replaced.clone(), availability: availability.clone() })
     }
 
     /// Waits at most `limit`. With `breaks`, fails immediately while the circuit breaker is open.
     pub async fn execute<Q: Request + Sync>(&self, request: &Q, limit: Duration, breaks: bool) -> Result<Q::Response, Error> {
+        if self.availability.is_down() {
+            return Err(Error::Unreachable(Availability::REASON.into()));
+        }
         if breaks && self.breaker.refuses() {
             return Err(Error::Unreachable("the last request timed out or lost its connection".into()));
         }

@@ -100,7 +100,7 @@ impl Store {
     /// One page of a listing. `delimiter`: whether to group keys by the next slash.
     pub async fn list(&self, bucket: &str, prefix: &str, delimiter: bool, cursor: Option<&str>, limit: i32) -> Result<Listing, Error> {
         let response = self
-            .client
+            .client()?
             .list_objects_v2()
             .bucket(bucket)
             .prefix(prefix)
@@ -127,7 +127,7 @@ impl Store {
     }
 
     pub async fn head(&self, bucket: &str, key: &str, version: Option<&str>) -> Result<Head, Error> {
-        let request = self.client.head_object().bucket(bucket).key(key).set_version_id(version.map(str::to_owned));
+        let request = self.client()?.head_object().bucket(bucket).key(key).set_version_id(version.map(str::to_owned));
         let response = request.send().await.map_err(error::from_sdk)?;
         let mut metadata: Vec<(String, String)> =
             response.metadata().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -146,7 +146,7 @@ impl Store {
     pub async fn get(&self, bucket: &str, key: &str, version: Option<&str>, conditions: &Conditions) -> Result<GetResponse, Error> {
         let time = |value: &Option<String>| value.as_deref().and_then(|value| SmithyTime::from_str(value, DateTimeFormat::HttpDate).ok());
         let response = self
-            .client
+            .client()?
             .get_object()
             .bucket(bucket)
             .key(key)
@@ -199,7 +199,7 @@ impl Store {
             return Err(Error::PreconditionFailed);
         }
         let quoted = format!("\"{etag}\"");
-        self.client.delete_object().bucket(bucket).key(key).if_match(quoted).send().await.map(|_| ()).map_err(error::from_sdk)
+        self.client()?.delete_object().bucket(bucket).key(key).if_match(quoted).send().await.map(|_| ()).map_err(error::from_sdk)
     }
 
     /// A link that downloads the object as an attachment until `ttl` has passed.

@@ -1,0 +1,53 @@
+//! While a server is unreachable, requests to it fail at once. A trial every half second notices its return.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Service;
+use super::error::{CheckError, ErrorClass};
+use super::probes::{Probe, check};
+use crate::domain::Context;
+use crate::stores::availability::Availability;
+
+/// The interval between two trials, and the timeout of each.
+const INTERVAL: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// `None`: no page waits for this service.
+fn availability(ctx: &Context, service: Service) -> Option<&Availability> {
+    match service {
+        Service::Postgres => Some(ctx.db.availability()),
+        Service::Redis => Some(ctx.redis.availability()),
+        Service::S3 => Some(ctx.s3.availability()),
+        Service::Qdrant | Service::LiteLlm => None,
+    }
+}
+
+/// Whether requests would wait in vain. A server that responds, even with an error, gives the reason itself.
+fn is_unreachable(error: &CheckError) -> bool {
+    matches!(error.class, ErrorClass::Connect | ErrorClass::Timeout | ErrorClass::Dns)
+}
+
+/// Applies the result of a check to the requests of the service. `is_down`: whether it counts as down.
+pub(super) fn apply(ctx: &Context, service: Service, error: Option<&CheckError>, is_down: bool) {
+    if let Some(availability) = availability(ctx, service) {
+        availability.set_down(is_down && error.is_some_and(is_unreachable));
+    }
+}
+
+/// Waits until a trial succeeds, if requests to the service are refused; otherwise forever.
+pub(super) async fn wait_for_return(ctx: &Context, service: Service) {
+    let Some(availability) = availability(ctx, service).filter(|availability| availability.is_down()) else {
+        return std::future::pending().await;
+    };
+    loop {
+        let next = Instant::now() + INTERVAL;
+        let failed = check(ctx, service, &mut Probe::default(), TIMEOUT).await.err();
+        if !failed.as_ref().is_some_and(is_unreachable) {
+            availability.set_down(false);
+            return;
+        }
+        tokio::time::sleep_until(next).await;
+    }
+}
