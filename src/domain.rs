@@ -7,6 +7,7 @@ pub mod audit;
 pub mod buckets;
 pub mod cache;
 pub mod deny;
+mod email;
 pub mod fair_pool;
 pub(crate) mod faults;
 pub(crate) mod files;

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use unicode_normalization::UnicodeNormalization;
 
 use super::{Error, Result};
 
@@ -39,6 +40,7 @@ static DUMMY_HASH: LazyLock<String> = LazyLock::new(|| {
 
 /// The rule that a new password violates, as a sentence; `None` if it is acceptable.
 pub fn violated_rule(password: &str) -> Option<&'static str> {
+    let password = &composed(password);
     if password.chars().count() < MIN_CHARS {
         return Some("The password must have at least 12 characters.");
     }
@@ -68,8 +70,24 @@ const COMMON: [&str; 12] = [
     "letmeinletmein",
 ];
 
+/// The form that is hashed (NFC, as RFC 8265 recommends): systems differ in how a keyboard composes `é`.
+fn composed(password: &str) -> String {
+    password.nfc().collect()
+}
+
+/// The forms of which earlier versions may have stored a hash, the current one first. ASCII passwords have one form.
+fn forms(password: &str) -> Vec<String> {
+    let mut forms = vec![composed(password)];
+    for form in [password.to_owned(), password.nfd().collect()] {
+        if !forms.contains(&form) {
+            forms.push(form);
+        }
+    }
+    forms
+}
+
 pub async fn hash(password: &str) -> Result<String> {
-    let password = password.to_owned();
+    let password = composed(password);
     let hashed = run_blocking(&SLOTS.known, move || argon2id::hash(password.as_bytes())).await?;
     hashed.ok_or_else(|| Error::Internal("the password could not be hashed".into()))
 }
@@ -78,11 +96,11 @@ pub async fn hash(password: &str) -> Result<String> {
 /// caller's address has signed in before.
 pub async fn verify(password: &str, hash: Option<String>, is_known: bool) -> Result<bool> {
     let known = hash.is_some();
-    let password = password.to_owned();
+    let forms = forms(password);
     let slots = if is_known { &SLOTS.known } else { &SLOTS.unknown };
     let matches = run_blocking(slots, move || {
         let hash = hash.unwrap_or_else(|| DUMMY_HASH.clone());
-        argon2id::verify(password.as_bytes(), &hash)
+        forms.iter().any(|form| argon2id::verify(form.as_bytes(), &hash))
     })
     .await?;
     Ok(known && matches)
@@ -113,6 +131,16 @@ mod tests {
         assert!(verify("correct horse battery", Some(hashed.clone()), true).await.unwrap());
         assert!(!verify("correct horse batterz", Some(hashed), false).await.unwrap());
         assert!(!verify("", None, false).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_password_is_the_same_however_its_characters_are_composed() {
+        let (nfc, nfd) = ("caf\u{e9} correct horse", "cafe\u{301} correct horse");
+        for (stored, typed) in [(nfc, nfd), (nfd, nfc)] {
+            assert!(verify(typed, Some(hash(stored).await.unwrap()), true).await.unwrap());
+            // Hashed before passwords were normalised.
+            assert!(verify(typed, argon2id::hash(stored.as_bytes()), true).await.unwrap());
+        }
     }
 
     #[test]

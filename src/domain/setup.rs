@@ -58,7 +58,7 @@ pub async fn complete(ctx: &Context, visitor: &Actor, token: &str, first: FirstU
     let (email, name) = people::validate(first.email, first.name, first.password)?;
     let hash = password::hash(first.password).await?;
     let actor = Actor { label: name.to_owned(), ..visitor.clone() };
-    match create(ctx, &actor, Some(token), email, name, hash).await? {
+    match create(ctx, &actor, Some(token), &email, name, hash).await? {
         Attempt::Created => Ok(()),
         Attempt::AlreadyDone => Err(Error::NotFound("Larder is already set up.".into())),
         Attempt::WrongToken => Err(wrong_token()),
@@ -128,6 +128,6 @@ pub async fn from_environment(ctx: &Context) -> Result<bool> {
     let name = first.email.split('@').next().unwrap_or("Admin");
     let (email, name) = people::validate(&first.email, name, first.password.reveal())?;
     let hash = password::hash(first.password.reveal()).await?;
-    let created = create(ctx, &Actor::system("Environment"), None, email, name, hash).await?;
+    let created = create(ctx, &Actor::system("Environment"), None, &email, name, hash).await?;
     Ok(matches!(created, Attempt::Created))
 }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::actor::{Actor, Role, UserStatus};
 use super::audit::{self, Action, Outcome};
+use super::email::{self, fold_email};
 use super::names::storable;
-use super::sign_in::{fold, fold_email};
 use super::{Context, Error, Result, password, sessions};
 use crate::schema::users;
 use crate::stores::postgres;
@@ -97,7 +97,7 @@ pub async fn find_by_email(ctx: &Context, actor: &Actor, email: &str) -> Result<
         .run(async |conn| {
             let row: Option<Row> = users::table
                 .filter(users::tenant_id.eq(actor.tenant))
-                .filter(fold_email(users::email).eq(fold(&storable(email.trim()))))
+                .filter(fold_email(users::email).eq_any(email::forms(&storable(email))))
                 .select(Row::as_select())
                 .first(conn)
                 .await
@@ -107,9 +107,9 @@ pub async fn find_by_email(ctx: &Context, actor: &Actor, email: &str) -> Result<
         .await
 }
 
-/// Validates a new user's e-mail, name and password.
-pub(super) fn validate<'a>(email: &'a str, name: &'a str, password: &str) -> Result<(&'a str, &'a str)> {
-    let (email, name) = (email.trim(), name.trim());
+/// Validates a new user's e-mail, name and password; returns the first two as they are stored.
+pub(super) fn validate<'a>(email: &str, name: &'a str, password: &str) -> Result<(String, &'a str)> {
+    let (email, name) = (email::canonical(email), name.trim());
     let well_formed = email.split_once('@').is_some_and(|(local, host)| !local.is_empty() && host.len() > 1 && !host.contains('@'));
     if !well_formed || email.chars().count() > 254 || email.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(Error::refused("email", "Enter an e-mail address, such as mara@example.com."));
@@ -126,16 +126,24 @@ pub(super) fn validate<'a>(email: &'a str, name: &'a str, password: &str) -> Res
 /// Refused{"email" | "name" | "password"}.
 pub async fn create(ctx: &Context, actor: &Actor, new: NewUser<'_>) -> Result<User> {
     let (email, name) = validate(new.email, new.name, new.password)?;
+    // Accounts of earlier versions may be stored in another form, which the unique index does not recognize.
+    if find_by_email(ctx, actor, &email).await.is_ok() {
+        return Err(email_taken());
+    }
     let hash = password::hash(new.password).await?;
-    let created = ctx.db.transaction(async |conn| insert(conn, actor, actor.tenant, email, name, new.role, hash).await).await;
+    let created = ctx.db.transaction(async |conn| insert(conn, actor, actor.tenant, &email, name, new.role, hash).await).await;
     created.map(User::from).map_err(email_taken_or_error)
 }
 
 pub(super) fn email_taken_or_error(error: postgres::Error) -> Error {
     match error.unique_violation() {
-        Some(_) => Error::refused("email", "A user with this e-mail already exists."),
+        Some(_) => email_taken(),
         None => error.into(),
     }
+}
+
+fn email_taken() -> Error {
+    Error::refused("email", "A user with this e-mail already exists.")
 }
 
 async fn insert(

@@ -102,6 +102,28 @@ async fn every_spelling_of_an_e_mail_address_counts_for_its_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn international_addresses_and_passwords_are_found_in_every_form() {
+    let app = TestApp::start().await;
+    let admin = Actor::system("Test");
+    let composed = ("j\u{f6}rg@b\u{fc}cher.example", "caf\u{e9} correct horse");
+    let new = |email| users::NewUser { email, name: "J\u{f6}rg", role: Role::Viewer, password: composed.1 };
+    users::create(&app.ctx, &admin, new(composed.0)).await.unwrap();
+    // As browsers send the domain, and as macOS composes characters.
+    for email in [composed.0, "j\u{f6}rg@xn--bcher-kva.example", "jo\u{308}rg@bu\u{308}cher.example"] {
+        for password in [composed.1, "cafe\u{301} correct horse"] {
+            let outcome = try_in(&app.ctx, "192.0.2.1", email, password).await;
+            assert!(matches!(outcome, SignIn::Success { .. }), "{email:?} {password:?}");
+        }
+        assert!(users::create(&app.ctx, &admin, new(email)).await.is_err(), "{email:?} is taken");
+    }
+    // An account of an earlier version, which stored the address as the browser sent it.
+    let sql = app.sql().await;
+    sql.execute("UPDATE users SET email = 'j\u{f6}rg@xn--bcher-kva.example' WHERE email = $1", &[&composed.0]).await.unwrap();
+    assert!(matches!(try_in(&app.ctx, "192.0.2.1", composed.0, composed.1).await, SignIn::Success { .. }));
+    assert!(users::create(&app.ctx, &admin, new(composed.0)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn simultaneous_correct_passwords_all_succeed_and_are_not_counted() {
     let app = TestApp::start().await;
     let email = app.new_user(Role::Editor).await;

@@ -20,7 +20,7 @@ const MAX_QUEUED: usize = 96;
 /// The maximum from one network.
 const MAX_QUEUED_PER_NETWORK: usize = 32;
 /// The maximum for one account, so that the attempts beyond its limit of wrong passwords do not wait in the queue first.
-const MAX_QUEUED_PER_ACCOUNT: usize = 16;
+const MAX_QUEUED_PER_ACCOUNT: usize = 26;
 /// The maximum time to wait in a queue.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum number of known addresses.

@@ -10,9 +10,10 @@ use diesel::sql_types::{BigInt, Bool, Bytea, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use super::{TRIES, TRIES_FROM_ANYWHERE, TRIES_FROM_NETWORK, WINDOW, fold};
+use super::{TRIES, TRIES_FROM_ANYWHERE, TRIES_FROM_NETWORK, WINDOW};
 use crate::clock;
 use crate::domain::address::{network, subject};
+use crate::domain::email;
 use crate::domain::secrets::{hex, sha256};
 use crate::domain::{Context, Error, Result};
 use crate::schema::sign_in_failures;
@@ -69,6 +70,8 @@ struct KnownAddress {
 pub(super) struct Attempt {
     pub id: Uuid,
     pub email: String,
+    /// Under which the account may be stored.
+    pub forms: Vec<String>,
     pub email_hash: Vec<u8>,
     /// The addresses of one holder.
     pub address: String,
@@ -97,11 +100,13 @@ pub(super) enum Entry {
 impl Attempt {
     pub fn new(email: &str, address: Option<IpAddr>) -> Self {
         // Truncated, because no e-mail address is longer.
-        let email: String = fold(email.trim()).chars().filter(|c| *c != '\0').take(254).collect();
+        let email: String = email.trim().chars().filter(|c| *c != '\0').take(254).collect();
+        let forms = email::forms(&email);
+        let email = forms[0].clone();
         let email_hash = sha256(email.as_bytes());
         let unknown = || "unknown".to_owned();
         let (address, network) = (address.map_or_else(unknown, subject), address.map_or_else(unknown, network));
-        Self { id: Uuid::now_v7(), email, email_hash, address, network }
+        Self { id: Uuid::now_v7(), email, forms, email_hash, address, network }
     }
 
     /// The Redis keys of the markers that make this attempt wait, widest scope last.
