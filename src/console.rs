@@ -53,8 +53,9 @@ routes! {
     "/cache/keys/deletions" { POST Admin cache::scans::delete; }
     "/cache/key" { GET Admin cache::key::show; }
     "/cache/key/download" { GET Admin cache::download::show; }
-    "/cache/key/expiry" { POST Admin cache::key::expire; }
-    "/cache/key/deletion" { POST Admin cache::key::delete; }
+    "/cache/key/expiry" { POST Admin cache::key_expiry::create; }
+    "/cache/key/expiry/removal" { POST Admin cache::key_expiry::delete; }
+    "/cache/key/deletion" { POST Admin cache::key_deletion::delete; }
     "/cache/biggest" { GET Admin cache::scans::index; POST Admin cache::scans::create; }
     "/cache/scans/{id}" { GET Admin cache::scans::show; }
     "/cache/scans/{id}/stop" { POST Admin cache::scans::stop; }

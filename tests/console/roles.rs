@@ -6,7 +6,7 @@ use reqwest::Method;
 
 use crate::support::TestApp;
 
-const REVIEWED: [(&str, &str, Access); 61] = [
+const REVIEWED: [(&str, &str, Access); 62] = [
     ("GET", "/", Access::Viewer),
     ("GET", "/setup", Access::Public),
     ("POST", "/setup", Access::Public),
@@ -51,6 +51,7 @@ const REVIEWED: [(&str, &str, Access); 61] = [
     ("GET", "/cache/key", Access::Admin),
     ("GET", "/cache/key/download", Access::Admin),
     ("POST", "/cache/key/expiry", Access::Admin),
+    ("POST", "/cache/key/expiry/removal", Access::Admin),
     ("POST", "/cache/key/deletion", Access::Admin),
     ("GET", "/cache/biggest", Access::Admin),
     ("POST", "/cache/biggest", Access::Admin),

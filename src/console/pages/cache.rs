@@ -2,7 +2,10 @@
 
 pub mod clients;
 pub mod download;
+mod elements;
 pub mod key;
+pub mod key_deletion;
+pub mod key_expiry;
 pub mod keys;
 pub mod metrics;
 pub mod namespaces;

@@ -6,7 +6,7 @@ use askama::Template;
 use uuid::Uuid;
 
 use super::data::{HOSTILE, layout, noon, refusal};
-use crate::console::pages::cache::{Tab, Tabs, clients, key, keys, metrics, namespaces, scans, settings, slowlog};
+use crate::console::pages::cache::{Tab, Tabs, clients, key, key_deletion, keys, metrics, namespaces, scans, settings, slowlog};
 use crate::domain::actor::Role;
 use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::Namespace;
@@ -148,7 +148,7 @@ pub fn pages() -> Vec<(&'static str, String)> {
         ("cache-key-zset", one_key(Elements::SortedSet(vec![(hostile(), HOSTILE.into())]))),
         ("cache-key-stream", one_key(Elements::Stream(vec![(HOSTILE.into(), pair())]))),
         ("cache-key-large", one_key(Elements::TooLarge(99))),
-        ("cache-key-delete", key::ConfirmPage { layout: admin("Delete?"), viewed }.render().unwrap()),
+        ("cache-key-delete", key_deletion::ConfirmPage { layout: admin("Delete?"), viewed }.render().unwrap()),
         ("cache-scan-count", scan(ScanKind::Count, ScanState::Done)),
         ("cache-scan-delete", scan(ScanKind::Delete, ScanState::Failed(HOSTILE.into()))),
         ("cache-scan-biggest", scan(ScanKind::Biggest, ScanState::Running)),

@@ -71,6 +71,9 @@ fn markup(name: &str) -> String {
 
 /// Bytes that are mostly text. Invalid UTF-8 is shown as chips.
 pub fn bytes_html(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "<i class=\"muted\">(empty)</i>".to_owned();
+    }
     let mut html = String::new();
     for chunk in bytes.utf8_chunks() {
         html.push_str(&markup(chunk.valid()));
@@ -83,7 +86,10 @@ pub fn bytes_html(bytes: &[u8]) -> String {
 
 /// Like [`truncated_html`], for bytes.
 pub fn bytes_truncated_html(bytes: &[u8]) -> String {
-    std::str::from_utf8(bytes).map_or_else(|_| bytes_html(bytes), truncated_html)
+    match std::str::from_utf8(bytes) {
+        Ok(name) if !name.is_empty() => truncated_html(name),
+        _ => bytes_html(bytes),
+    }
 }
 
 pub fn html(name: &str) -> String {

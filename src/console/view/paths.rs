@@ -143,13 +143,23 @@ pub fn cache_keys(parameters: &[(&str, &str)]) -> String {
 
 /// One key and the position in its value; `parameters` are added to `k`.
 pub fn cache_key(name: &[u8], parameters: &[(&str, &str)]) -> String {
-    let field = bytes_field(name);
-    with("/cache/key", &[&[("k", field.as_str())], parameters].concat())
+    // Also for the empty name, which `with` would omit.
+    let parameters: String = with("", parameters).replacen('?', "&", 1);
+    format!("/cache/key?k={}{parameters}", bytes_field(name))
 }
 
-pub fn cache_key_download(name: &[u8], parameters: &[(&str, &str)]) -> String {
-    let field = bytes_field(name);
-    with("/cache/key/download", &[&[("k", field.as_str())], parameters].concat())
+pub fn cache_key_download(name: &[u8]) -> String {
+    format!("/cache/key/download?k={}", bytes_field(name))
+}
+
+/// One field of a hash, whose name may be empty.
+pub fn cache_field_download(name: &[u8], field: &[u8]) -> String {
+    format!("{}&field={}", cache_key_download(name), bytes_field(field))
+}
+
+/// One element of a list.
+pub fn cache_index_download(name: &[u8], index: u64) -> String {
+    format!("{}&index={index}", cache_key_download(name))
 }
 
 pub fn cache_scan(id: Uuid) -> String {

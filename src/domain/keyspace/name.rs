@@ -9,16 +9,14 @@ use crate::stores::redis::Redis;
 const OWN: [&str; 2] = ["larder:", "blacklist:token:"];
 /// Redis accepts up to 512 MiB, but a page URL cannot hold that.
 const MAX_BYTES: usize = 8 << 10;
+const EMPTY: &str = "(empty)";
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Vec<u8>);
 
 impl Name {
-    /// Refused if empty or longer than 8 KiB.
+    /// Refused if longer than 8 KiB. A key may have an empty name.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
-        if bytes.is_empty() {
-            return Err(Error::refused("match", "Enter the name of a key."));
-        }
         if bytes.len() > MAX_BYTES {
             return Err(Error::refused("match", "The name is longer than 8 KiB, the longest that this page supports."));
         }
@@ -36,7 +34,7 @@ impl Name {
 
     /// Whether a page URL can contain it.
     pub fn fits_in_url(&self) -> bool {
-        self.0.len() <= MAX_BYTES && !self.0.is_empty()
+        self.0.len() <= MAX_BYTES
     }
 
     /// NotFound for Larder's own keys, so that their existence is not revealed.
@@ -55,9 +53,14 @@ pub(super) fn is_own(redis: &Redis, name: &[u8]) -> bool {
 }
 
 /// Bytes that are not text, or that a form would change, are written as `\xff`, like redis-cli does; backslashes are
-/// doubled, so that different names are never displayed alike.
+/// doubled, so that different names are never displayed alike. The empty name is displayed as `(empty)`.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            b"" => return f.write_str(EMPTY),
+            name if name == EMPTY.as_bytes() => return write!(f, "\\x28{}", &EMPTY[1..]),
+            _ => {}
+        }
         let blank = |byte: &u8| *byte == b' ';
         let start = self.0.iter().take_while(|byte| blank(byte)).count();
         let end = self.0.len() - self.0.iter().rev().take_while(|byte| blank(byte)).count();
@@ -96,11 +99,12 @@ mod tests {
         assert_eq!(shown(br"scan\xff"), r"scan\\xff");
         assert_eq!(shown(b" a b \r\n\0 "), r"\x20a b \x0d\x0a\x00\x20");
         assert_eq!(shown("grün:😀".as_bytes()), "grün:😀");
+        assert_eq!((shown(b"").as_str(), shown(b"(empty)").as_str()), ("(empty)", r"\x28empty)"));
     }
 
     #[test]
     fn a_name_must_fit_into_a_url() {
-        assert!(Name::parse(Vec::new()).is_err() && Name::parse(vec![b'a'; MAX_BYTES + 1]).is_err());
-        assert!(Name::parse(vec![0xff, b'\r', b'\n']).is_ok());
+        assert!(Name::parse(vec![b'a'; MAX_BYTES + 1]).is_err());
+        assert!(Name::parse(vec![0xff, b'\r', b'\n']).is_ok() && Name::parse(Vec::new()).is_ok());
     }
 }

@@ -19,30 +19,29 @@ const CHUNK: u64 = 1 << 20;
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct DownloadQuery {
-    k: String,
-    field: String,
-    index: String,
+    k: Option<String>,
+    field: Option<String>,
+    index: Option<u64>,
 }
 
 /// The raw bytes: a string in chunks, or one element of a hash or a list.
 pub async fn show(_admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     let query: DownloadQuery = query.read()?;
-    let name = name(&query.k)?;
+    let name = name(query.k.as_deref())?;
     let mut answer = HttpResponse::Ok();
     answer
         .insert_header((CONTENT_TYPE, "application/octet-stream"))
         .insert_header((CONTENT_DISPOSITION, disposition(&file_name(&name))))
         .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
-    if query.field.is_empty() && query.index.is_empty() {
-        let first = keyspace::piece(&ctx, &name, 0, CHUNK).await?;
-        return Ok(answer.streaming(pieces(ctx.into_inner(), name, first)));
-    }
-    let element = if query.index.is_empty() {
-        Element::Field(
-            paths::bytes_from_field(&query.field).ok_or_else(|| Error::BadRequest("The address contains an invalid field.".to_owned()))?,
-        )
-    } else {
-        Element::Index(query.index.parse().map_err(|_| Error::BadRequest("The address contains an invalid index.".to_owned()))?)
+    let element = match (query.field, query.index) {
+        (None, None) => {
+            let first = keyspace::piece(&ctx, &name, 0, CHUNK).await?;
+            return Ok(answer.streaming(pieces(ctx.into_inner(), name, first)));
+        }
+        (Some(field), _) => Element::Field(
+            paths::bytes_from_field(&field).ok_or_else(|| Error::BadRequest("The address contains an invalid field.".to_owned()))?,
+        ),
+        (None, Some(index)) => Element::Index(index),
     };
     Ok(answer.body(keyspace::element(&ctx, &name, &element).await?))
 }

@@ -1,25 +1,22 @@
-//! `/cache/key`: one key with its paginated value, its expiry and its deletion.
-
-use std::time::Duration;
+//! `/cache/key`: one key with its paginated value.
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use super::elements::{self, Listed};
 use super::keys::ttl_text;
-use super::value::{Cell, Format, formatted};
+use super::value::{Format, formatted};
 use super::{cost_text, parents};
-use crate::console::http::body::BULK;
 use crate::console::http::error::{Error, Result};
-use crate::console::http::query::{Form, Query};
+use crate::console::http::query::Query;
 use crate::console::http::session::{Admin, SignedIn};
 use crate::console::pages::refused_page;
-use crate::console::pages::{Refusal, ok, unprocessable};
-use crate::console::view::flash::Flash;
+use crate::console::pages::{Refusal, ok};
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::{filters, paths};
 use crate::domain::keyspace::{self, Name, Viewed};
-use crate::domain::keyspace::{BYTES, Cost, Elements, Pairs, Ttl};
+use crate::domain::keyspace::{BYTES, Cost, Elements, Ttl};
 use crate::domain::{self, Context};
 
 #[derive(Template)]
@@ -38,24 +35,13 @@ refused_page!(ShowPage);
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ShowQuery {
-    pub k: String,
+    /// Empty for the key with an empty name.
+    pub k: Option<String>,
     /// The position in the value where this page starts.
     pub from: String,
     /// `text`, `json` or `hex`.
     #[serde(rename = "as")]
     pub shape: String,
-}
-
-/// A table of elements.
-pub struct Listed {
-    pub head: Vec<&'static str>,
-    pub rows: Vec<Listing>,
-}
-
-pub struct Listing {
-    pub cells: Vec<Cell>,
-    /// Downloads the whole element if it is truncated.
-    pub download: Option<String>,
 }
 
 impl ShowPage {
@@ -99,7 +85,7 @@ impl ShowPage {
     }
 
     fn download_url(&self) -> Option<String> {
-        self.viewed.is_string().then(|| paths::cache_key_download(self.name(), &[]))
+        self.viewed.is_string().then(|| paths::cache_key_download(self.name()))
     }
 
     /// The string on this page, in the selected format.
@@ -115,36 +101,7 @@ impl ShowPage {
     }
 
     fn listed(&self) -> Option<Listed> {
-        let row = |cells: Vec<&[u8]>| Listing { cells: cells.into_iter().map(Cell::of).collect(), download: None };
-        let (head, rows) = match &self.viewed.page.elements {
-            Elements::Hash(fields) => {
-                let whole = |field: &[u8]| paths::cache_key_download(self.name(), &[("field", &paths::bytes_field(field))]);
-                let row = |(field, value): &(Vec<u8>, Vec<u8>)| Listing { download: Some(whole(field)), ..row(vec![field, value]) };
-                (vec!["Field", "Value"], fields.iter().map(row).collect())
-            }
-            Elements::List(values) => {
-                let start: u64 = self.query.from.parse().unwrap_or(0);
-                let whole = |index: &str| paths::cache_key_download(self.name(), &[("index", index)]);
-                let row = |(at, value): (usize, &Vec<u8>)| {
-                    let index = (start + at as u64).to_string();
-                    Listing { download: Some(whole(&index)), ..row(vec![index.as_bytes(), value]) }
-                };
-                (vec!["Index", "Value"], values.iter().enumerate().map(row).collect())
-            }
-            Elements::Set(members) => (vec!["Member"], members.iter().map(|member| row(vec![member])).collect()),
-            Elements::SortedSet(members) => {
-                (vec!["Score", "Member"], members.iter().map(|(member, score)| row(vec![score.as_bytes(), member])).collect())
-            }
-            Elements::Stream(entries) => {
-                let of = |(id, fields): &(String, Pairs)| {
-                    let text: Vec<u8> = fields.iter().flat_map(|(field, value)| [field, &b": "[..], value, &b"  "[..]].concat()).collect();
-                    row(vec![id.as_bytes(), text.trim_ascii_end()])
-                };
-                (vec!["ID", "Fields"], entries.iter().map(of).collect())
-            }
-            Elements::Bytes(_) | Elements::TooLarge(_) | Elements::Unknown => return None,
-        };
-        Some(Listed { head, rows })
+        elements::listed(&self.viewed, &self.query.from)
     }
 
     /// The reason why the value is not shown.
@@ -182,116 +139,29 @@ impl ShowPage {
     }
 }
 
-pub(super) fn name(field: &str) -> Result<Name> {
+pub(super) fn name(field: Option<&str>) -> Result<Name> {
+    let field = field.ok_or_else(|| Error::BadRequest("The address contains no key.".to_owned()))?;
     let bytes = paths::bytes_from_field(field)
         .ok_or_else(|| Error::BadRequest("The address contains an invalid key: base64url is expected.".to_owned()))?;
-    Name::parse(bytes).map_err(|_| Error::BadRequest("The key in the address is empty or longer than 8 KiB.".to_owned()))
+    Name::parse(bytes).map_err(|_| Error::BadRequest("The key in the address is longer than 8 KiB.".to_owned()))
 }
 
-async fn page(admin: &SignedIn, ctx: &Context, query: ShowQuery) -> Result<ShowPage> {
-    let name = name(&query.k)?;
+/// The expiry form contains the current TTL.
+pub(super) async fn page(admin: &SignedIn, ctx: &Context, query: ShowQuery) -> Result<ShowPage> {
+    let name = name(query.k.as_deref())?;
     let browse = ctx.redis.browse();
     let viewed = match keyspace::view(ctx, &browse, name, &query.from).await {
         Err(domain::Error::Refused { field: "position", why }) => return Err(Error::BadRequest(why)),
         viewed => viewed?,
     };
     let layout = admin.layout(viewed.name.to_string(), Section::Cache).with_parents(parents("Keys", "/cache/keys"));
-    Ok(ShowPage { layout, viewed, query, refusal: Refusal::default(), typed: (String::new(), "seconds".into()), cost: browse.cost() })
+    let ttl = match viewed.described.ttl {
+        Ttl::Remaining(left) => left.as_secs().max(1).to_string(),
+        Ttl::None | Ttl::Missing => String::new(),
+    };
+    Ok(ShowPage { layout, viewed, query, refusal: Refusal::default(), typed: (ttl, "seconds".into()), cost: browse.cost() })
 }
 
 pub async fn show(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {
     ok(&page(&admin, &ctx, query.read()?).await?)
-}
-
-#[derive(Deserialize)]
-pub struct ExpiryForm {
-    k: String,
-    /// Empty: no expiry.
-    ttl: String,
-    #[serde(default)]
-    unit: String,
-}
-
-impl ExpiryForm {
-    fn ttl(&self) -> std::result::Result<Option<Duration>, Refusal> {
-        let refused = |why: &str| Refusal { field: "ttl", why: why.to_owned() };
-        let seconds = match self.unit.as_str() {
-            "" | "seconds" => 1,
-            "minutes" => 60,
-            "hours" => 3600,
-            "days" => 86_400,
-            _ => return Err(refused("Choose a unit from the list.")),
-        };
-        if self.ttl.trim().is_empty() {
-            return Ok(None);
-        }
-        let number: u64 = self.ttl.trim().parse().map_err(|_| refused("Enter a whole number, or leave the field empty for no expiry."))?;
-        Ok(Some(Duration::from_secs(number.saturating_mul(seconds))))
-    }
-}
-
-pub async fn expire(admin: Admin, ctx: web::Data<Context>, form: Form<ExpiryForm, BULK>) -> Result<HttpResponse> {
-    let form = form.read().await?;
-    let name = name(&form.k)?;
-    let outcome = match form.ttl() {
-        Ok(ttl) => match keyspace::set_ttl(&ctx, &admin.actor, &name, ttl).await {
-            Ok(()) => Ok(ttl),
-            Err(domain::Error::Refused { field, why }) => Err(Refusal { field, why }),
-            Err(error) => return Err(error.into()),
-        },
-        Err(refusal) => Err(refusal),
-    };
-    match outcome {
-        Ok(life) => {
-            let message = match life {
-                Some(life) => format!("{name} expires in {}.", ttl_text(Ttl::Remaining(life))),
-                None => format!("{name} no longer expires."),
-            };
-            Ok(admin.redirect(&paths::cache_key(name.as_bytes(), &[]), Flash::done(message)))
-        }
-        Err(refusal) => {
-            let again = page(&admin, &ctx, ShowQuery { k: form.k.clone(), ..ShowQuery::default() }).await?;
-            unprocessable(&ShowPage { refusal, typed: (form.ttl, form.unit), ..again })
-        }
-    }
-}
-
-#[derive(Deserialize)]
-pub struct DeleteForm {
-    k: String,
-    #[serde(default)]
-    confirm: String,
-}
-
-#[derive(Template)]
-#[template(path = "pages/cache/key_delete.html")]
-pub struct ConfirmPage {
-    pub layout: Layout,
-    pub viewed: Viewed,
-}
-
-impl ConfirmPage {
-    fn field(&self) -> String {
-        paths::bytes_field(self.viewed.name.as_bytes())
-    }
-
-    fn back_url(&self) -> String {
-        paths::cache_key(self.viewed.name.as_bytes(), &[])
-    }
-}
-
-pub async fn delete(admin: Admin, ctx: web::Data<Context>, form: Form<DeleteForm, BULK>) -> Result<HttpResponse> {
-    let form = form.read().await?;
-    let name = name(&form.k)?;
-    if form.confirm != "1" {
-        let viewed = keyspace::view(&ctx, &ctx.redis.browse(), name, "").await?;
-        let layout = admin.layout("Delete key?", Section::Cache).with_parents(parents("Keys", "/cache/keys"));
-        return ok(&ConfirmPage { layout, viewed });
-    }
-    let message = if keyspace::delete(&ctx, &admin.actor, &name).await? {
-        Flash::done(format!("{name} deleted."))
-    } else {
-        Flash::warn(format!("{name} had already been deleted."))
-    };
-    Ok(admin.redirect("/cache/keys", message))
 }

@@ -16,7 +16,7 @@ use crate::console::view::badge::Badge;
 use crate::console::view::flash::Flash;
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::{filters, paths};
-use crate::domain::keyspace::{self, LargeKey, Scan, ScanKind, ScanState, typed};
+use crate::domain::keyspace::{self, LargeKey, Name, Scan, ScanKind, ScanState, typed};
 use crate::domain::{self, Context};
 
 #[derive(Template)]
@@ -87,8 +87,9 @@ impl ShowPage {
         own == kind
     }
 
-    fn big_url(large_key: &LargeKey) -> String {
-        paths::cache_key(&large_key.name, &[])
+    /// `None` if the name is too long for a URL.
+    fn big_url(large_key: &LargeKey) -> Option<String> {
+        Name::parse(large_key.name.clone()).ok().map(|name| paths::cache_key(name.as_bytes(), &[]))
     }
 
     fn unit(large_key: &LargeKey) -> &'static str {

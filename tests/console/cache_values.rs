@@ -1,0 +1,96 @@
+//! The page of a key: its value and its expiry.
+
+use larder::domain::actor::Role;
+use redis::AsyncCommands;
+
+use crate::cache::{field, key_url, own};
+use crate::support::TestApp;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_each_type_are_paginated() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    let name = |name: &str| own(&app, name);
+    let mut fill = redis::pipe();
+    fill.set(name("json"), "{\"b\":1,\"a\":[2]}").set(name("raw"), &b"\xff\0\x01"[..]).set(name("empty"), "");
+    fill.set(name("long"), "x".repeat(100_000));
+    for at in 0..250 {
+        fill.hset(name("hash"), format!("field-{at}"), if at == 7 { "<b>\u{1b}".repeat(2_000) } else { at.to_string() }).ignore();
+        fill.rpush(name("list"), at).ignore().sadd(name("set"), at).ignore().zadd(name("zset"), format!("m{at}"), at).ignore();
+        fill.cmd("XADD").arg(name("stream")).arg("*").arg("n").arg(at).ignore();
+    }
+    let _: () = fill.query_async(&mut redis).await.unwrap();
+    let show = async |at: &str, rest: &str| admin.get(&format!("{}{rest}", key_url(&name(at)))).await.expect_status(200);
+    assert!(show("json", "").await.text_of("pre").contains("\"b\": 1,"));
+    assert_eq!(show("json", "&as=text").await.text_of("pre"), "{\"b\":1,\"a\":[2]}");
+    assert!(show("raw", "").await.text_of("pre").contains("ff 00 01"));
+    assert!(show("empty", "").await.text_of("main").contains("This string is empty"));
+    let long = show("long", "").await;
+    assert_eq!(long.text_of("pre").len(), 64 << 10);
+    assert_eq!(admin.get(long.attribute("a[rel=next]", "href").as_str()).await.text_of("pre").len(), 100_000 - (64 << 10));
+    let downloaded = admin.get(&format!("/cache/key/download?k={}", field(&name("long")))).await.expect_status(200);
+    assert_eq!(downloaded.body.len(), 100_000);
+    assert!(downloaded.header("content-disposition").unwrap().starts_with("attachment"));
+    for (kind, last) in [("list", "249"), ("zset", "m249"), ("stream", "n: 249"), ("hash", "249"), ("set", "249")] {
+        let (mut page, mut rows, mut whole) = (show(kind, "").await, Vec::new(), Vec::new());
+        loop {
+            rows.extend(page.texts("tbody tr"));
+            whole.extend(page.attributes("tbody a[href*='&field=']", "href"));
+            match page.attributes("a[rel=next]", "href").first() {
+                Some(next) => page = admin.get(next).await.expect_status(200),
+                None => break,
+            }
+        }
+        assert!(rows.len() >= 250 && rows.iter().any(|row| row.contains(last)), "{kind}: {} rows", rows.len());
+        assert!(page.text_of("main").contains("250"), "{kind}");
+        assert_eq!(whole.len(), usize::from(kind == "hash"), "truncated elements can be downloaded");
+    }
+    let cut = admin.get(&format!("/cache/key/download?k={}&field={}", field(&name("hash")), field(b"field-7"))).await.expect_status(200);
+    assert_eq!(cut.body.len(), "<b>\u{1b}".len() * 2_000);
+    for bad in ["&from=x", "&from=-1"] {
+        admin.get(&format!("{}{bad}", key_url(&name("list")))).await.expect_status(400);
+    }
+    for bad in ["/cache/key", "/cache/key?k=%2B%2B", "/cache/key/download?k=YQ&index=x"] {
+        admin.get(bad).await.expect_status(400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expiry_is_set_changed_and_removed() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    let name = own(&app, "lives");
+    let _: () = redis.set(&name, "1").await.unwrap();
+    let set = async |ttl: &str, unit: &str| admin.post("/cache/key/expiry", &[("k", &field(&name)), ("ttl", ttl), ("unit", unit)]).await;
+    set("90", "").await.expect_status(303);
+    assert!((85..=90).contains(&redis.ttl::<_, i64>(&name).await.unwrap()));
+    set("2", "days").await.expect_status(303);
+    assert!(redis.ttl::<_, i64>(&name).await.unwrap() > 172_000);
+    assert!(admin.get(&key_url(&name)).await.text_of("main").contains("47 hours"));
+    for (bad, words) in [
+        ("-1", "whole number"),
+        ("0", "at least one second"),
+        ("99999999999999999999", "whole number"),
+        ("9999999999999", "100 years"),
+        ("x", "whole number"),
+        ("", "whole number"),
+    ] {
+        let page = set(bad, "seconds").await.expect_status(422);
+        assert!(page.text_of("#ttl-why").contains(words) && page.attribute("#ttl", "value") == bad, "{bad}");
+    }
+    assert!(redis.ttl::<_, i64>(&name).await.unwrap() > 172_000, "a refused expiry changes nothing");
+    let page = admin.get(&key_url(&name)).await;
+    assert!(page.attribute("#ttl", "value").parse::<i64>().unwrap() > 172_000, "the field contains the current TTL");
+    let remove = async || admin.post("/cache/key/expiry/removal", &[("k", &field(&name))]).await;
+    assert!(page.has("form[action='/cache/key/expiry/removal']"));
+    remove().await.expect_status(303);
+    assert_eq!(redis.ttl::<_, i64>(&name).await.unwrap(), -1);
+    assert!(!admin.get(&key_url(&name)).await.has("form[action='/cache/key/expiry/removal']"));
+    remove().await.expect_status(303);
+    let _: () = redis.del(&name).await.unwrap();
+    set("5", "").await.expect_status(404);
+    remove().await.expect_status(404);
+    assert_eq!(admin.get("/audit?action=key.expire").await.count("tbody tr"), 3);
+}
