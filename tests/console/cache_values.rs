@@ -94,3 +94,55 @@ async fn an_expiry_is_set_changed_and_removed() {
     remove().await.expect_status(404);
     assert_eq!(admin.get("/audit?action=key.expire").await.count("tbody tr"), 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_stays_text_on_every_page_without_losing_a_byte() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    for (at, start) in ["", "a", "ab", "abc"].into_iter().enumerate() {
+        let name = own(&app, format!("text {at}"));
+        let text = format!("{start}{}", "\u{1f600}".repeat(50_000));
+        let _: () = redis.set(&name, &text).await.unwrap();
+        let (mut page, mut read) = (admin.get(&key_url(&name)).await.expect_status(200), String::new());
+        loop {
+            assert_eq!(page.text_of(".switch [aria-current]"), "Text");
+            read += &page.text_of("pre");
+            match page.attributes("a[rel=next]", "href").first() {
+                Some(next) => page = admin.get(next).await.expect_status(200),
+                None => break,
+            }
+        }
+        assert!(read == text, "{at}: {} of {} bytes", read.len(), text.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collections_that_redis_returns_whole_are_paginated() {
+    let app = TestApp::with_own_servers().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    app.redis(&["CONFIG", "SET", "hash-max-listpack-entries", "5000"]).await;
+    app.redis(&["CONFIG", "SET", "set-max-intset-entries", "5000"]).await;
+    let mut fill = redis::pipe();
+    for at in 0..3_000 {
+        fill.hset("hash", at, at).ignore().sadd("set", at).ignore();
+    }
+    let _: () = fill.query_async(&mut redis).await.unwrap();
+    for (key, encoding) in [("hash", "listpack"), ("set", "intset")] {
+        let (mut page, mut rows) = (admin.get(&key_url(key.as_bytes())).await.expect_status(200), Vec::new());
+        assert!(page.text_of(".kv").contains(encoding), "{}", page.text_of(".kv"));
+        loop {
+            assert!(page.count("tbody tr") <= 200, "{key}: {} rows", page.count("tbody tr"));
+            rows.extend(page.texts("tbody td:first-child"));
+            match page.attributes("a[rel=next]", "href").first() {
+                Some(next) => page = admin.get(next).await.expect_status(200),
+                None => break,
+            }
+        }
+        let mut numbers: Vec<u32> = rows.iter().map(|row| row.parse().unwrap()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..3_000).collect::<Vec<_>>(), "{key}");
+    }
+    admin.get(&format!("{}&from=0.x", key_url(b"hash"))).await.expect_status(400);
+}

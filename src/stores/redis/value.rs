@@ -14,8 +14,6 @@ const PAGE_BYTES: u64 = 4 << 20;
 /// Larger elements (on average) are not read, since each would have to be transferred whole.
 pub const LARGEST: u64 = 16 << 20;
 const FALLBACK_COUNT: u64 = 10;
-/// Redis returns small collections whole, whatever COUNT says.
-const MAX_SCANNED: usize = 1000;
 
 /// Fields and their values.
 pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -69,8 +67,8 @@ impl BrowseCommands<'_> {
         let reader = PageReader { browse: self, key, from, total, count };
         match kind {
             "string" => reader.string().await,
-            "hash" => reader.by_cursor("HSCAN", |pairs| Elements::Hash(pairs_of(pairs))).await,
-            "set" => reader.by_cursor("SSCAN", Elements::Set).await,
+            "hash" => reader.by_cursor("HSCAN", 2, |pairs| Elements::Hash(pairs_of(pairs))).await,
+            "set" => reader.by_cursor("SSCAN", 1, Elements::Set).await,
             "list" => reader.list().await,
             "zset" => reader.sorted_set().await,
             "stream" => reader.stream().await,
@@ -134,16 +132,21 @@ impl PageReader<'_, '_> {
 
     async fn string(&self) -> Result<Page, Error> {
         let offset = self.offset()?;
-        let bytes = self.browse.bytes(self.key, offset, BYTES).await?;
+        let mut bytes = self.browse.bytes(self.key, offset, BYTES).await?;
+        if self.next_offset(offset, bytes.len()).is_some() {
+            bytes.truncate(complete_characters(&bytes));
+        }
         let next = self.next_offset(offset, bytes.len());
         Ok(self.page(Elements::Bytes(bytes), next))
     }
 
-    async fn by_cursor(&self, command: &str, elements: impl Fn(Vec<Vec<u8>>) -> Elements) -> Result<Page, Error> {
-        let cursor = self.offset()?.to_string();
-        let (next, mut found): (u64, Vec<Vec<u8>>) = self.execute(command, &[&cursor, "COUNT", &self.count.to_string()]).await?;
-        found.truncate(2 * MAX_SCANNED);
-        Ok(self.page(elements(found), (next != 0).then(|| next.to_string())))
+    /// `width`: strings per element.
+    async fn by_cursor(&self, command: &str, width: usize, elements: impl Fn(Vec<Vec<u8>>) -> Elements) -> Result<Page, Error> {
+        let position = ScanPosition::parse(self.from)?;
+        let count = self.count.to_string();
+        let (cursor, found): (u64, Vec<Vec<u8>>) = self.execute(command, &[&position.cursor.to_string(), "COUNT", &count]).await?;
+        let (found, next) = position.page(found, cursor, usize::try_from(self.count).unwrap_or(1), width);
+        Ok(self.page(elements(found), next))
     }
 
     async fn list(&self) -> Result<Page, Error> {
@@ -176,7 +179,86 @@ impl PageReader<'_, '_> {
     }
 }
 
+/// A position in a hash or a set: a cursor, and the elements of its response that earlier pages contain. Redis returns
+/// listpacks and intsets whole, whatever COUNT says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct ScanPosition {
+    cursor: u64,
+    skip: usize,
+}
+
+impl ScanPosition {
+    /// `<cursor>` or `<cursor>.<skip>`.
+    fn parse(from: &str) -> Result<Self, Error> {
+        if from.is_empty() {
+            return Ok(Self::default());
+        }
+        let (cursor, skip) = from.split_once('.').unwrap_or((from, "0"));
+        match (cursor.parse(), skip.parse()) {
+            (Ok(cursor), Ok(skip)) => Ok(Self { cursor, skip }),
+            _ => Err(Error::Other("invalid position in the value".into())),
+        }
+    }
+
+    /// The elements of one page and the position of the next page. A response of up to twice `count` elements is one page.
+    fn page(&self, mut found: Vec<Vec<u8>>, next: u64, count: usize, width: usize) -> (Vec<Vec<u8>>, Option<String>) {
+        let total = found.len() / width;
+        found.drain(..self.skip.min(total) * width);
+        let is_split = total > 2 * count;
+        let end = self.skip.saturating_add(count);
+        if is_split && end < total {
+            found.truncate(count * width);
+            return (found, Some(format!("{}.{end}", self.cursor)));
+        }
+        (found, (next != 0).then(|| next.to_string()))
+    }
+}
+
+/// The number of bytes before an incomplete UTF-8 character at the end; all bytes if they are not text.
+fn complete_characters(bytes: &[u8]) -> usize {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
+        _ => bytes.len(),
+    }
+}
+
 fn pairs_of(flat: Vec<Vec<u8>>) -> Pairs {
     let mut flat = flat.into_iter();
     std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_larger_than_a_page_is_split_without_losing_elements() {
+        let response = |elements: usize| -> Vec<Vec<u8>> { (0..elements * 2).map(|at| at.to_string().into_bytes()).collect() };
+        for total in [0, 1, 199, 200, 201, 300, 1_000, 3_007] {
+            let (mut read, mut from, mut pages) = (Vec::new(), String::new(), 0);
+            loop {
+                let (found, next) = ScanPosition::parse(&from).unwrap().page(response(total), 0, 100, 2);
+                assert!(found.len() <= 400, "at most 200 elements");
+                read.extend(found);
+                pages += 1;
+                let Some(next) = next else { break };
+                from = next;
+            }
+            assert!(read == response(total) && pages <= total / 100 + 1, "{total}");
+        }
+        let position = ScanPosition::parse("18446744073709551615.7").unwrap();
+        assert_eq!(position, ScanPosition { cursor: u64::MAX, skip: 7 });
+        assert_eq!(position.page(Vec::new(), 3, 100, 1), (Vec::new(), Some("3".into())), "the collection shrank meanwhile");
+        for bad in ["x", "1.", ".1", "1.x", "-1"] {
+            assert!(ScanPosition::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_text_ends_with_a_complete_character() {
+        assert_eq!(complete_characters("aü".as_bytes()), 3);
+        assert_eq!(complete_characters(&"aü".as_bytes()[..2]), 1);
+        assert_eq!(complete_characters(&"a😀".as_bytes()[..4]), 1);
+        assert_eq!(complete_characters(b"a\xff\xc3"), 3, "not text");
+    }
 }

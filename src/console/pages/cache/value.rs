@@ -16,7 +16,14 @@ pub struct Cell {
 
 impl Cell {
     pub fn of(bytes: &[u8]) -> Self {
-        let shown = &bytes[..bytes.len().min(MAX_ELEMENT_BYTES)];
+        let mut shown = &bytes[..bytes.len().min(MAX_ELEMENT_BYTES)];
+        if shown.len() < bytes.len()
+            && let Err(error) = std::str::from_utf8(shown)
+            && error.error_len().is_none()
+        {
+            // Not within a character.
+            shown = &shown[..error.valid_up_to()];
+        }
         Self { shown: shown.to_vec(), full_length: (shown.len() < bytes.len()).then_some(bytes.len()) }
     }
 }
@@ -61,13 +68,9 @@ pub fn formatted(bytes: &[u8], requested: &str, whole: bool, offset: u64) -> (Fo
     }
 }
 
-/// UTF-8 without control characters. A page may end within a character.
+/// UTF-8 without control characters.
 fn text(bytes: &[u8]) -> Option<&str> {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) if error.error_len().is_none() => std::str::from_utf8(&bytes[..error.valid_up_to()]).ok()?,
-        Err(_) => return None,
-    };
+    let text = std::str::from_utf8(bytes).ok()?;
     let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     (!text.chars().any(is_odd)).then_some(text)
 }
@@ -105,7 +108,15 @@ mod tests {
         assert_eq!(formatted(b"{\"a\":1}", "", false, 0).0, Format::Text, "part of a value is not JSON");
         assert_eq!(formatted(b"\xff\0", "", true, 0).0, Format::Hex);
         assert_eq!(formatted("gr\u{fc}".as_bytes(), "", true, 0).0, Format::Text);
-        assert_eq!(formatted(b"a\xc3", "", false, 0).1, "a", "truncated within a character");
+        assert_eq!(formatted(b"a\xc3", "", true, 0).0, Format::Hex, "no byte is omitted");
+    }
+
+    #[test]
+    fn an_element_is_not_truncated_within_a_character() {
+        let cell = Cell::of("aü".repeat(1_000).as_bytes());
+        assert_eq!((cell.shown.len(), cell.full_length), (2_047, Some(3_000)));
+        let cell = Cell::of(&b"\xff".repeat(3_000));
+        assert_eq!((cell.shown.len(), cell.full_length), (MAX_ELEMENT_BYTES, Some(3_000)));
     }
 
     #[test]
