@@ -1,4 +1,4 @@
-// Enhancements for every page: copy buttons, closing menus and row selection. Every page also works without scripts.
+// Enhancements for every page: copy buttons, closing menus, forms that are sent once, and row selection. Every page also works without scripts.
 
 document.documentElement.classList.add("has-script");
 
@@ -40,6 +40,22 @@ for (const menu of menus) {
     if (menu.open && document.activeElement === menu.querySelector("summary")) menu.querySelector("input:not([type=hidden], [hidden])")?.focus();
   });
 }
+
+// A second click on a submit button does not send the form again. After a while it may: the browser may have given up.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.getAttribute("method")?.toLowerCase() !== "post") return;
+  if (form.dataset.sent) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "1";
+  setTimeout(() => delete form.dataset.sent, 10000);
+});
+// The browser may show this page again without loading it.
+window.addEventListener("pageshow", () => {
+  for (const form of document.forms) delete form.dataset.sent;
+});
 
 /** Size in decimal units, formatted as on the server. */
 export function size(bytes) {

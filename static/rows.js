@@ -118,8 +118,8 @@ export class Rows {
     show("pause", state === "sending" || state === "waiting");
     show("resume", state === "paused");
     show("now", state === "sending" && item.waits === true);
-    show("cancel", state !== "stored" && state !== "cancelled" && !(failed && item.exists));
-    show("retry", (failed && !item.exists && !item.changed) || (state === "cancelled" && !item.kept));
+    show("cancel", state !== "stored" && state !== "cancelled" && !(failed && (item.exists || item.unusable)));
+    show("retry", ((failed && !item.exists && !item.changed) || (state === "cancelled" && !item.kept)) && !item.unusable);
     show("restart", failed && item.changed === true);
     show("keep", failed && item.exists === true);
     show("replace", failed && item.exists === true);
@@ -143,6 +143,7 @@ function stateText(item, share) {
     case "cancelled":
       return item.kept ? "Existing file kept" : "Cancelled";
     default:
+      if (item.unusable) return "Not uploaded";
       return item.exists ? "Not stored: the file already exists" : item.changed ? "Not stored: a different file is being uploaded to this name" : `Failed at ${percent}`;
   }
 }

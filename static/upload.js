@@ -56,9 +56,10 @@ function start(root) {
 
   function add(chosen) {
     const destination = currentDestination();
-    for (const { file, directory } of chosen) {
-      items.push({ file, directory, target: { ...destination }, state: "waiting", sent: 0, speed: 0, why: "" });
-      count.waiting += 1;
+    for (const { file, directory, why } of chosen) {
+      const state = why ? "failed" : "waiting";
+      items.push({ file, directory, target: { ...destination }, state, sent: 0, speed: 0, why: why ?? "", unusable: Boolean(why) });
+      count[state] += 1;
     }
     rows.items = items;
     find("queue").hidden = false;
@@ -154,7 +155,7 @@ function start(root) {
     return parts;
   }
 
-  const canRetry = (item) => item.state === "failed" && !item.exists && !item.changed;
+  const canRetry = (item) => item.state === "failed" && !item.exists && !item.changed && !item.unusable;
 
   /** Announces results to screen readers when a file ends, not with every progress event. */
   let announceTimer = 0;
@@ -198,11 +199,14 @@ function start(root) {
     if (folder) input.webkitdirectory = true;
     input.addEventListener("change", () => {
       add([...input.files].map((file) => ({ file, directory: file.webkitRelativePath.slice(0, -file.name.length) })));
+      input.value = "";
     });
-    input.click();
+    return input;
   };
-  find("choose").addEventListener("click", () => picker(false));
-  find("choose-folder").addEventListener("click", () => picker(true));
+  // Referenced as long as the page is open: a browser may collect an input whose dialog is open, and forget the choice.
+  const inputs = { files: picker(false), folder: picker(true) };
+  find("choose").addEventListener("click", () => inputs.files.click());
+  find("choose-folder").addEventListener("click", () => inputs.folder.click());
   // Automated browsers may still use the plain file input.
   root.querySelector("#upload-files").addEventListener("change", (event) => {
     add([...event.target.files].map((file) => ({ file, directory: "" })));

@@ -81,7 +81,7 @@ pub fn bytes_html(bytes: &[u8]) -> String {
             html.push_str(&format!("<span class=\"chip\">\\x{byte:02x}</span>"));
         }
     }
-    format!("<bdi>{html}</bdi>")
+    format!("<bdi translate=\"no\">{html}</bdi>")
 }
 
 /// Like [`truncated_html`], for bytes.
@@ -93,7 +93,7 @@ pub fn bytes_truncated_html(bytes: &[u8]) -> String {
 }
 
 pub fn html(name: &str) -> String {
-    format!("<bdi>{}</bdi>", markup(name))
+    format!("<bdi translate=\"no\">{}</bdi>", markup(name))
 }
 
 /// For attributes and titles: no markup, invisible characters escaped.
@@ -112,7 +112,7 @@ fn is_right_to_left(name: &str) -> bool {
 pub fn truncated_html(name: &str) -> String {
     let length = name.chars().count();
     if length <= MAX_LENGTH || is_right_to_left(name) || name.trim() != name {
-        return format!("<bdi class=\"name\">{}</bdi>", markup(name));
+        return format!("<bdi class=\"name\" translate=\"no\">{}</bdi>", markup(name));
     }
     // Do not cut next to a space: it would be shown as a leading or trailing space.
     let beside_space = |at: usize| name[..at].ends_with(char::is_whitespace) || name[at..].starts_with(char::is_whitespace);
@@ -120,7 +120,7 @@ pub fn truncated_html(name: &str) -> String {
     let title = escape(&plain(name));
     let (head, tail) = (markup(&name[..cut]), markup(&name[cut..]));
     format!(
-        "<bdi class=\"name name-long\" title=\"{title}\"><span class=\"name-head\">{head}</span><span class=\"name-tail\">{tail}</span></bdi>"
+        "<bdi class=\"name name-long\" translate=\"no\" title=\"{title}\"><span class=\"name-head\">{head}</span><span class=\"name-tail\">{tail}</span></bdi>"
     )
 }
 
@@ -147,12 +147,15 @@ mod tests {
 
     #[test]
     fn names_are_escaped_and_isolated() {
-        assert_eq!(html("<script>\n"), "<bdi>&lt;script&gt;<span class=\"chip\">\\n</span></bdi>");
+        assert_eq!(html("<script>\n"), "<bdi translate=\"no\">&lt;script&gt;<span class=\"chip\">\\n</span></bdi>");
     }
 
     #[test]
     fn invalid_utf8_is_shown() {
-        assert_eq!(bytes_html(b"scan\xff<\0"), r#"<bdi>scan<span class="chip">\xff</span>&lt;<span class="chip">\x00</span></bdi>"#);
+        assert_eq!(
+            bytes_html(b"scan\xff<\0"),
+            r#"<bdi translate="no">scan<span class="chip">\xff</span>&lt;<span class="chip">\x00</span></bdi>"#
+        );
     }
 
     #[test]
