@@ -221,7 +221,9 @@ fn every_template_renders_without_inline_script_or_style() {
 
 #[test]
 fn names_and_values_are_not_translated_by_the_browser() {
-    let values = scraper::Selector::parse("bdi, code, pre, .mono:not(input, textarea), .who, .person-name, .row-name, .queue-name, table.csv").unwrap();
+    let values =
+        scraper::Selector::parse("bdi, code, pre, .mono:not(input, textarea), .who, .person-name, .row-name, .queue-name, table.csv")
+            .unwrap();
     for (name, html) in all() {
         let document = scraper::Html::parse_document(&html);
         for element in document.select(&values) {
