@@ -12,7 +12,10 @@ async fn a_double_click_sends_a_form_once_and_going_back_sends_nothing() {
     let browser = signed_in(&app, Role::Admin, Settings::default()).await;
     let name = format!("twice-{}", &app.bucket[app.bucket.len() - 12..]);
     browser.goto(&format!("{}/buckets", app.base)).await;
-    let twice = "const form = document.querySelector('#bucket-name').form;
+    let twice = "window.addEventListener('submit', (event) => {
+          if (!event.defaultPrevented) sessionStorage.sent = Number(sessionStorage.sent ?? 0) + 1;
+        });
+        const form = document.querySelector('#bucket-name').form;
         form.querySelector('#bucket-name').value = arguments[0];
         const button = form.querySelector('button.primary, button:not([type=button])');
         button.click();
@@ -30,6 +33,8 @@ async fn a_double_click_sends_a_form_once_and_going_back_sends_nothing() {
         sql.query_one(count, &[&name]).await.unwrap().get::<_, i64>(0)
     };
     assert_eq!(created().await, 1);
+    let sent = browser.client.execute("return sessionStorage.sent", Vec::new()).await.unwrap();
+    assert_eq!(sent, "1");
     browser.client.back().await.unwrap();
     browser.find("#main").await;
     browser.client.forward().await.unwrap();
