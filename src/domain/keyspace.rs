@@ -4,6 +4,7 @@
 mod change;
 mod name;
 pub mod namespaces;
+mod pattern;
 mod sample;
 mod scan;
 mod search;
@@ -13,9 +14,10 @@ mod view;
 
 pub use change::{delete, set_ttl};
 pub use name::Name;
+pub use pattern::typed;
 pub use sample::{Group, LIVES, Sample, Sampling, sample, sample_again};
-pub use scan::{LargeKey, Scan, ScanKind, ScanState, discard, running, show, start, stop};
-pub use search::{KINDS, Progress, Row, Search, SearchPage, search, typed};
+pub use scan::{LargeKey, LiteralKey, Scan, ScanKind, ScanState, discard, running, show, start, stop};
+pub use search::{KINDS, Progress, Row, Search, SearchPage, search};
 pub use server::{Permitted, Setting, SettingValue, clients, settings};
 pub use view::{Element, Viewed, element, piece, view};
 

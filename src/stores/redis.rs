@@ -31,7 +31,7 @@ pub use browse::{BrowseCommands, Cost};
 pub use commands::Commands;
 pub use error::Error;
 pub use info::{Info, parts};
-pub use keyspace::{Described, Ttl, literal, without_wildcards};
+pub use keyspace::{Described, Ttl, literal, unescaped, without_wildcards};
 pub use probe::Probe;
 pub use redis::Script;
 pub use server::{Client, SlowCommand};

@@ -3,7 +3,7 @@
 use larder::domain::actor::Role;
 use redis::AsyncCommands;
 
-use crate::cache::{field, key_url, listed, own, search};
+use crate::cache::{ended, field, key_url, listed, own, search};
 use crate::support::TestApp;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,4 +86,47 @@ async fn a_key_and_a_field_with_an_empty_name_are_shown_downloaded_changed_and_d
         admin.get(bad).await.expect_status(400);
     }
     admin.post("/cache/key/deletion", &[("confirm", "1")]).await.expect_status(400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_name_looks_like_a_pattern_is_found_first_and_never_deleted_by_mistake() {
+    let app = TestApp::with_own_servers().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    for (entered, key, matched) in [
+        ("a:[1]", &b"a:[1]"[..], Some(&b"a:1"[..])),
+        ("b:*", b"b:*", Some(b"b:1")),
+        ("c:?", b"c:?", Some(b"c:1")),
+        (r"d\1", br"d\1", Some(b"d1")),
+        (r"e\\1", br"e\1", None),
+        (r"f\x2a", b"f*", None),
+        (r"g\[1]*", br"g\[1]*", Some(b"g[1]x")),
+        ("h\u{fc}*", "h\u{fc}*".as_bytes(), Some("h\u{fc}1".as_bytes())),
+    ] {
+        let _: () = redis.set(key, "literal").await.unwrap();
+        if let Some(matched) = matched {
+            let _: () = redis.set(matched, "matched").await.unwrap();
+        }
+        let page = search(&admin, entered).await;
+        let found = listed(&page);
+        let expected: Vec<Vec<u8>> = std::iter::once(key).chain(matched).map(<[u8]>::to_vec).collect();
+        let mut sorted = (found.clone(), expected.clone());
+        sorted.0.sort();
+        sorted.1.sort();
+        assert_eq!(sorted.0, sorted.1, "{entered}: {}", page.text_of("main"));
+        if page.text_of(".scan-head").contains("exact name") {
+            assert_eq!(found[0], key, "{entered}: named first");
+        }
+    }
+    let counting = admin.post("/cache/keys/deletions", &[("match", "a:[1]")]).await.expect_status(303).location().to_owned();
+    let counted = ended(&admin, &counting).await;
+    assert!(counted.text_of(".kv").contains("a:[1] the pattern does not match it: it is not deleted"), "{}", counted.text_of("main"));
+    assert_eq!(counted.texts(".confirm-list li"), ["a:1"]);
+    let form = [("counted", counting.rsplit('/').next().unwrap()), ("confirm", "a:[1]")];
+    ended(&admin, admin.post("/cache/keys/deletions", &form).await.expect_status(303).location()).await;
+    assert!(redis.exists::<_, bool>("a:[1]").await.unwrap() && !redis.exists::<_, bool>("a:1").await.unwrap());
+    let counting = admin.post("/cache/keys/deletions", &[("match", "b:*")]).await.expect_status(303).location().to_owned();
+    let counted = ended(&admin, &counting).await;
+    assert!(counted.text_of(".kv").contains("b:* the pattern matches it too"), "{}", counted.text_of("main"));
+    assert_eq!(counted.count(".confirm-list li"), 2);
 }

@@ -12,7 +12,7 @@ use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::Namespace;
 use crate::domain::keyspace::slowlog::Entry;
 use crate::domain::keyspace::{Cost, Described, Elements, Page, Ttl};
-use crate::domain::keyspace::{Group, LargeKey, Name, Progress, Row, Sample, Scan, ScanKind, ScanState, SearchPage, Viewed};
+use crate::domain::keyspace::{Group, LargeKey, LiteralKey, Name, Progress, Row, Sample, Scan, ScanKind, ScanState, SearchPage, Viewed};
 use crate::domain::keyspace::{Setting, SettingValue};
 use crate::domain::redis_metrics::{Client, Info, PoolUsage};
 use crate::domain::redis_metrics::{Point, Range, RedisMetrics, Sums};
@@ -39,7 +39,7 @@ fn described() -> Described {
 fn search(rows: usize, next: Option<u64>, exact: bool) -> String {
     let row = || Row { name: Name::parse(hostile()).unwrap(), described: described() };
     let progress = Progress { examined: 20_000, calls: 40, time: Duration::from_millis(44) };
-    let found = SearchPage { rows: (0..rows).map(|_| row()).collect(), progress, total: 10_000_000, next, exact };
+    let found = SearchPage { literal: vec![row()], rows: (0..rows).map(|_| row()).collect(), progress, total: 10_000_000, next, exact };
     let query = keys::IndexQuery { pattern: HOSTILE.into(), cursor: "7".into(), ..keys::IndexQuery::default() };
     let page =
         keys::IndexPage { layout: admin("Keys"), tabs: tabs(Tab::Keys), query, refusal: refusal("match"), found: Some(found), cost: COST };
@@ -68,6 +68,8 @@ fn scan(kind: ScanKind, state: ScanState) -> String {
         seen_at: noon(),
         by: HOSTILE.into(),
         biggest: vec![large_key],
+        literal: [true, false].map(|is_matched| LiteralKey { name: hostile(), is_matched }).into(),
+        examples: vec![hostile()],
     };
     scans::ShowPage { layout: admin("Scan"), scan, typed: HOSTILE.into(), refusal: refusal("confirm") }.render().unwrap()
 }

@@ -143,7 +143,7 @@ async fn take(ctx: &Context, browse: &BrowseCommands<'_>) -> Result<Sample> {
 async fn all(browse: &BrowseCommands<'_>) -> Result<Vec<Vec<u8>>> {
     let (mut names, mut cursor) = (Vec::new(), 0);
     loop {
-        let (next, found) = browse.scan(cursor, None, None, BATCH).await?;
+        let (next, found) = browse.scan(cursor, None, BATCH).await?;
         names.extend(found);
         cursor = next;
         // It may grow meanwhile.

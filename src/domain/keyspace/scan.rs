@@ -13,7 +13,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::change::resource;
-use super::search::as_typed;
+use super::name::Name;
+use super::pattern::{as_typed, literal_keys};
 use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{self, Action};
@@ -25,6 +26,8 @@ pub use biggest::LargeKey;
 const LOCK: &str = "larder:lock:scan";
 const LOCK_TTL: Duration = Duration::from_secs(20);
 const RESULT_TTL: Duration = Duration::from_secs(86_400);
+/// Matches that the confirmation of a deletion names.
+const MAX_EXAMPLES: usize = 20;
 /// A scan without an update for this long has ended.
 const EXPIRED_AFTER: TimeDelta = TimeDelta::seconds(20);
 
@@ -63,6 +66,20 @@ pub struct Scan {
     pub by: String,
     /// For each type, largest first.
     pub biggest: Vec<LargeKey>,
+    /// Of a count: existing keys whose names are the pattern itself.
+    #[serde(default)]
+    pub literal: Vec<LiteralKey>,
+    /// Of a count: the first matches.
+    #[serde(default)]
+    pub examples: Vec<Vec<u8>>,
+}
+
+/// A key whose name is the pattern, with its wildcards as ordinary characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiteralKey {
+    pub name: Vec<u8>,
+    /// Whether the pattern matches it, as far as keys have been scanned.
+    pub is_matched: bool,
 }
 
 impl Scan {
@@ -72,6 +89,18 @@ impl Scan {
 
     pub fn is_running(&self) -> bool {
         self.state == ScanState::Running
+    }
+
+    fn add_matches(&mut self, names: Vec<Vec<u8>>) {
+        self.matched += names.len() as u64;
+        for name in names {
+            if let Some(literal) = self.literal.iter_mut().find(|literal| literal.name == name) {
+                literal.is_matched = true;
+            }
+            if self.examples.len() < MAX_EXAMPLES && !self.examples.contains(&name) && Name::parse(name.clone()).is_ok() {
+                self.examples.push(name);
+            }
+        }
     }
 }
 
@@ -88,7 +117,9 @@ pub async fn start(ctx: &Context, actor: &Actor, kind: ScanKind, pattern: Vec<u8
     if kind != ScanKind::Biggest && pattern.is_empty() {
         return Err(Error::refused("match", "Enter a pattern. A single * matches all keys."));
     }
-    let total = ctx.redis.browse().count_keys().await?;
+    let browse = ctx.redis.browse();
+    let total = browse.count_keys().await?;
+    let literal = if kind == ScanKind::Count { literal_keys(ctx, &browse, &pattern).await? } else { Vec::new() };
     let id = Uuid::now_v7();
     if !ctx.redis.required().set_if_absent(LOCK, &id.to_string(), LOCK_TTL).await? {
         return Err(Error::Conflict("Another key scan is running. Wait until it ends, or stop it.".into()));
@@ -106,6 +137,8 @@ pub async fn start(ctx: &Context, actor: &Actor, kind: ScanKind, pattern: Vec<u8
         seen_at: now,
         by: actor.label.clone(),
         biggest: Vec::new(),
+        literal: literal.into_iter().map(|name| LiteralKey { name: name.as_bytes().to_vec(), is_matched: false }).collect(),
+        examples: Vec::new(),
     };
     if kind == ScanKind::Delete
         && let Err(error) = record(ctx, actor, &scan, "started").await

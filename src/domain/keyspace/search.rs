@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::name::{Name, is_own};
+use super::pattern::{literal_names, typed};
 use crate::domain::{Context, Error, Result};
 use crate::stores::redis::{self, BrowseCommands, Described};
 
-/// A page ends at whichever of these limits is reached first.
+/// A page ends at whichever of these limits is reached first; it may contain a few more rows.
 const MAX_EXAMINED: u64 = 20_000;
 const TIME_LIMIT: Duration = Duration::from_millis(250);
 const ROWS: usize = 100;
 /// Keys examined per SCAN call: more would make single calls slow, fewer would need more calls.
 const BATCH: usize = 500;
-/// If most keys match, the first call already fills the page.
+/// Shows how many keys match: if most do, the first call already fills the page.
 const FIRST_BATCH: usize = 100;
 /// The types of a server without modules.
 pub const KINDS: [&str; 6] = ["string", "hash", "list", "set", "zset", "stream"];
@@ -43,13 +44,16 @@ pub struct Progress {
 }
 
 pub struct SearchPage {
+    /// Keys whose names are the pattern itself, with its wildcards as ordinary characters; on the first page only.
+    pub literal: Vec<Row>,
+    /// Other keys that match the pattern.
     pub rows: Vec<Row>,
     pub progress: Progress,
     /// Keys in the database.
     pub total: u64,
     /// `None`: the search is complete.
     pub next: Option<u64>,
-    /// A single name was requested, and only that key was examined.
+    /// The pattern contains no wildcards, and only the literal names were examined.
     pub exact: bool,
 }
 
@@ -64,87 +68,60 @@ impl Search {
     }
 }
 
-/// Parses user input, in which `\xff` stands for a byte that cannot be typed.
-pub fn typed(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        let escaped = rest.strip_prefix(br"\x").and_then(|hex| {
-            let digits = std::str::from_utf8(hex.get(..2)?).ok()?;
-            u8::from_str_radix(digits, 16).ok()
-        });
-        match escaped {
-            Some(escaped) => {
-                if b"*?[]\\".contains(&escaped) {
-                    bytes.push(b'\\');
-                }
-                bytes.push(escaped);
-                rest = &rest[4..];
-            }
-            None if rest.starts_with(br"\\") => {
-                bytes.extend_from_slice(br"\\");
-                rest = &rest[2..];
-            }
-            None => {
-                bytes.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    bytes
-}
-
-/// The inverse of [`typed`]. Escapes control characters and leading or trailing blanks, which forms do not preserve.
-pub(super) fn as_typed(pattern: &[u8]) -> String {
-    let blanks = |bytes: &mut dyn Iterator<Item = &u8>| bytes.take_while(|byte| **byte == b' ').count();
-    let (start, end) = (blanks(&mut pattern.iter()), pattern.len() - blanks(&mut pattern.iter().rev()));
-    let mut text = String::with_capacity(pattern.len());
-    let mut at = 0;
-    for chunk in pattern.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c.is_control() || (c.is_whitespace() && (c != ' ' || at < start || at >= end)) {
-                text.extend(c.encode_utf8(&mut [0; 4]).bytes().map(escaped));
-            } else {
-                text.push(c);
-            }
-            at += c.len_utf8();
-        }
-        text.extend(chunk.invalid().iter().copied().map(escaped));
-        at += chunk.invalid().len();
-    }
-    text
-}
-
-fn escaped(byte: u8) -> String {
-    format!("\\x{byte:02x}")
-}
-
-/// Takes at most 250 ms, or examines 20,000 keys.
+/// Takes at most about 250 ms, or examines 20,000 keys.
 pub async fn search(ctx: &Context, browse: &BrowseCommands<'_>, search: &Search) -> Result<SearchPage> {
     let total = browse.count_keys().await?;
-    if let Some(name) = redis::without_wildcards(&search.pattern).filter(|name| !name.is_empty()) {
-        return exact(ctx, browse, name, search.kind.as_deref(), total).await;
+    let literal_names = if search.pattern.is_empty() { BTreeSet::new() } else { literal_names(ctx, &search.pattern) };
+    if redis::without_wildcards(&search.pattern).is_some_and(|name| !name.is_empty()) {
+        // Refused if the name is too long.
+        Name::parse(redis::unescaped(&search.pattern))?;
+        return exact(browse, literal_names, search.kind.as_deref(), total).await;
     }
+    let literal = if search.cursor == 0 { literal_names.iter().cloned().collect() } else { Vec::new() };
+    let literal = of_kind(describe(browse, literal).await?, search.kind.as_deref());
     let began = Instant::now();
     let (mut progress, mut cursor) = (Progress::default(), search.cursor);
     let mut names = BTreeSet::new();
     let pattern = (!search.pattern.is_empty() && search.pattern != b"*").then_some(search.pattern.as_slice());
     loop {
-        let step = if progress.calls == 0 && pattern.is_none() { FIRST_BATCH } else { BATCH };
-        let (next, found) = browse.scan(cursor, pattern, search.kind.as_deref(), step).await?;
+        let step = next_step(&progress, names.len());
+        let (next, mut found) = browse.scan(cursor, pattern, step).await?;
         progress.calls += 1;
-        progress.examined += step as u64;
+        let returned = found.len() as u64;
         // Hidden keys are not even counted: patterns refined letter by letter would otherwise reveal them.
-        names.extend(found.into_iter().filter(|name| !is_own(&ctx.redis, name)).map(Name::found));
+        found.retain(|name| !is_own(&ctx.redis, name));
+        progress.examined += if pattern.is_none() { returned } else { (step as u64).max(found.len() as u64) };
+        names.extend(matching_kind(browse, found, search.kind.as_deref()).await?.into_iter().map(Name::found));
         cursor = next;
         if cursor == 0 || names.len() >= ROWS || progress.examined >= MAX_EXAMINED || began.elapsed() >= TIME_LIMIT {
             break;
         }
     }
+    names.retain(|name| !literal_names.contains(name));
     progress.time = began.elapsed();
     progress.examined = progress.examined.min(total);
     let rows = describe(browse, names.into_iter().collect()).await?;
-    Ok(SearchPage { rows, progress, total, next: (cursor != 0).then_some(cursor), exact: false })
+    Ok(SearchPage { literal, rows, progress, total, next: (cursor != 0).then_some(cursor), exact: false })
+}
+
+/// The number of keys to examine next, so that the page is filled but hardly more: as many as the keys examined so far
+/// suggest. Redis examines a few more than requested.
+fn next_step(progress: &Progress, found: usize) -> usize {
+    let examined = usize::try_from(progress.examined).unwrap_or(BATCH);
+    let missing = ROWS.saturating_sub(found);
+    let step = match found {
+        0 => (2 * examined).max(FIRST_BATCH),
+        _ => (missing * examined).div_ceil(found),
+    };
+    step.clamp(1, BATCH)
+}
+
+async fn matching_kind(browse: &BrowseCommands<'_>, names: Vec<Vec<u8>>, kind: Option<&str>) -> Result<Vec<Vec<u8>>> {
+    if kind.is_none() {
+        return Ok(names);
+    }
+    let kinds = browse.kinds(&names).await?;
+    Ok(names.into_iter().zip(kinds).filter(|(_, found)| found.as_deref() == kind).map(|(name, _)| name).collect())
 }
 
 /// Omits keys that expired since they were found.
@@ -158,13 +135,16 @@ async fn describe(browse: &BrowseCommands<'_>, names: Vec<Name>) -> Result<Vec<R
     Ok(rows.filter(|row| row.described.kind.is_some()).collect())
 }
 
-async fn exact(ctx: &Context, browse: &BrowseCommands<'_>, name: Vec<u8>, kind: Option<&str>, total: u64) -> Result<SearchPage> {
-    let name = Name::parse(name)?;
-    let (began, own) = (Instant::now(), is_own(&ctx.redis, name.as_bytes()));
-    let mut rows = if own { Vec::new() } else { describe(browse, vec![name]).await? };
+fn of_kind(mut rows: Vec<Row>, kind: Option<&str>) -> Vec<Row> {
     rows.retain(|row| kind.is_none() || row.described.kind.as_deref() == kind);
+    rows
+}
+
+async fn exact(browse: &BrowseCommands<'_>, names: BTreeSet<Name>, kind: Option<&str>, total: u64) -> Result<SearchPage> {
+    let began = Instant::now();
+    let literal = of_kind(describe(browse, names.into_iter().collect()).await?, kind);
     let progress = Progress { examined: 1, calls: 1, time: began.elapsed() };
-    Ok(SearchPage { rows, progress, total, next: None, exact: true })
+    Ok(SearchPage { literal, rows: Vec::new(), progress, total, next: None, exact: true })
 }
 
 #[cfg(test)]
@@ -172,34 +152,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn untypable_bytes_are_entered_as_escapes() {
-        assert_eq!(typed(r"scan\xff*"), b"scan\xff*");
-        assert_eq!(typed(r"a\x2ab"), br"a\*b", "an escaped star is not a wildcard");
-        assert_eq!(typed(r"a\*b\\c\xzz"), br"a\*b\\c\xzz");
-        assert_eq!(typed("grün"), "grün".as_bytes());
-    }
-
-    #[test]
-    fn a_pattern_is_displayed_as_it_was_typed() {
-        for pattern in [r"scan\xff*", r"a\*b\\c", "grün?"] {
-            assert_eq!(as_typed(&typed(pattern)), pattern);
-        }
-    }
-
-    #[test]
-    fn a_pattern_survives_a_form_unchanged() {
-        for pattern in [&b"a\nb\r\n\0*"[..], b" a b* ", b"  ", "\u{a0}a\u{3000}*\u{2003}".as_bytes(), b"\xff\t*", br"a\*b\\x41"] {
-            let text = as_typed(pattern);
-            assert_eq!(typed(text.trim()), pattern, "{text}");
-            assert!(!text.contains(char::is_control), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_displayed_name_finds_its_key() {
-        for name in [&b"scan\xff\xfe"[..], br"back\slash", b"plain"] {
-            let shown = Name::found(name.to_vec()).to_string();
-            assert_eq!(redis::without_wildcards(&typed(&shown)).as_deref(), Some(name));
-        }
+    fn a_step_examines_as_many_keys_as_fill_the_page() {
+        let progress = |examined| Progress { examined, ..Progress::default() };
+        assert_eq!(next_step(&progress(0), 0), 100);
+        assert_eq!(next_step(&progress(100), 0), 200);
+        assert_eq!(next_step(&progress(1_000), 0), 500);
+        assert_eq!(next_step(&progress(103), 97), 4);
+        assert_eq!(next_step(&progress(200), 50), 200);
+        assert_eq!(next_step(&progress(19_000), 1), 500);
     }
 }

@@ -48,29 +48,38 @@ pub fn literal(bytes: &[u8]) -> Vec<u8> {
 
 /// The name that a pattern without wildcards matches.
 pub fn without_wildcards(pattern: &[u8]) -> Option<Vec<u8>> {
-    let mut name = Vec::with_capacity(pattern.len());
     let mut bytes = pattern.iter();
     while let Some(byte) = bytes.next() {
         match byte {
             b'*' | b'?' | b'[' => return None,
+            b'\\' => drop(bytes.next()),
+            _ => {}
+        }
+    }
+    Some(unescaped(pattern))
+}
+
+/// The pattern with `\*` replaced by `*`, and so on.
+pub fn unescaped(pattern: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(pattern.len());
+    let mut bytes = pattern.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
             b'\\' => name.push(*bytes.next().unwrap_or(&b'\\')),
             byte => name.push(*byte),
         }
     }
-    Some(name)
+    name
 }
 
 impl BrowseCommands<'_> {
     /// One SCAN step. The server examines about `count` keys and returns those that match: any number, including
     /// none, and possibly duplicates. The cursor is 0 at the start and at the end.
-    pub async fn scan(&self, cursor: u64, pattern: Option<&[u8]>, kind: Option<&str>, count: usize) -> Result<(u64, Vec<Vec<u8>>), Error> {
+    pub async fn scan(&self, cursor: u64, pattern: Option<&[u8]>, count: usize) -> Result<(u64, Vec<Vec<u8>>), Error> {
         let mut command = redis::cmd("SCAN");
         command.arg(cursor).arg("COUNT").arg(count);
         if let Some(pattern) = pattern {
             command.arg("MATCH").arg(pattern);
-        }
-        if let Some(kind) = kind {
-            command.arg("TYPE").arg(kind);
         }
         self.run(command).await
     }

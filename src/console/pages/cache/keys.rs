@@ -75,6 +75,15 @@ impl IndexPage {
         further.then(|| paths::cache_keys(&[("match", &self.query.pattern), ("type", &self.query.kind)]))
     }
 
+    /// Each row, and whether the key has exactly the name that was entered, although it contains wildcards.
+    fn rows(found: &SearchPage) -> impl Iterator<Item = (&Row, bool)> {
+        found.literal.iter().map(|row| (row, !found.exact)).chain(found.rows.iter().map(|row| (row, false)))
+    }
+
+    fn is_empty(found: &SearchPage) -> bool {
+        found.literal.is_empty() && found.rows.is_empty()
+    }
+
     fn key_url(row: &Row) -> Option<String> {
         row.name.fits_in_url().then(|| paths::cache_key(row.name.as_bytes(), &[]))
     }

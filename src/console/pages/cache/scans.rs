@@ -92,6 +92,10 @@ impl ShowPage {
         Name::parse(large_key.name.clone()).ok().map(|name| paths::cache_key(name.as_bytes(), &[]))
     }
 
+    fn name_url(name: &[u8]) -> String {
+        paths::cache_key(name, &[])
+    }
+
     fn unit(large_key: &LargeKey) -> &'static str {
         match large_key.kind.as_str() {
             "string" => "bytes",

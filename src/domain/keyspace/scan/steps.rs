@@ -87,10 +87,10 @@ async fn step(
     cursor: u64,
     pattern: Option<&[u8]>,
 ) -> Result<u64, Error> {
-    let (next, mut names) = browse.scan(cursor, pattern, None, BATCH).await?;
+    let (next, mut names) = browse.scan(cursor, pattern, BATCH).await?;
     names.retain(|name| !is_own(&ctx.redis, name));
     match scan.kind {
-        ScanKind::Count => scan.matched += names.len() as u64,
+        ScanKind::Count => scan.add_matches(names),
         ScanKind::Delete => {
             for some in names.chunks(BATCH) {
                 scan.matched += browse.unlink(some).await?;
