@@ -3,6 +3,7 @@
 
 mod history;
 mod minutes;
+mod page_lookups;
 mod sample;
 mod sampler;
 

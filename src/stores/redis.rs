@@ -7,6 +7,7 @@ mod error;
 mod greeting;
 mod info;
 mod keyspace;
+mod lookups;
 mod manager;
 mod pool;
 mod probe;
@@ -24,6 +25,7 @@ use crate::config::RedisConfig;
 use crate::stores::availability::Availability;
 use crate::stores::pool_usage::PoolUsage;
 use greeting::ConnectionOptions;
+use lookups::LookupCounter;
 use pool::Pool;
 use replaced::ReplacedConnections;
 
@@ -32,6 +34,7 @@ pub use commands::Commands;
 pub use error::Error;
 pub use info::{Info, parts};
 pub use keyspace::{Described, Ttl, literal, unescaped, without_wildcards};
+pub use lookups::Lookups;
 pub use probe::Probe;
 pub use redis::Script;
 pub use server::{Client, SlowCommand};
@@ -44,6 +47,7 @@ const BROWSE_POOL_SIZE: usize = 4;
 pub struct Redis {
     work: Pool,
     browse: Pool,
+    lookups: LookupCounter,
     prefix: Arc<str>,
     browse_user: Arc<str>,
     timeout: Duration,
@@ -61,6 +65,8 @@ impl Redis {
         Ok(Self {
             work: Pool::new(&config.url, config.pool_size, config.timeout, work, runtime, &replaced, &availability)?,
             browse: Pool::new(browse_url, BROWSE_POOL_SIZE, config.timeout, browse, runtime, &replaced, &availability)?,
+            lookups: LookupCounter::default(),
+>>>>>>> b2390b3 (Subtract the lookups of the cache pages from the hit ratio)
             prefix: config.prefix.as_str().into(),
             browse_user: manager::user(browse_url)?.into(),
             timeout: config.timeout,
@@ -81,7 +87,17 @@ impl Redis {
 
     /// For pages that show the server and its keys.
     pub fn browse(&self) -> BrowseCommands<'_> {
-        BrowseCommands::new(&self.browse)
+        BrowseCommands::new(&self.browse, &self.lookups)
+    }
+
+    /// The lookups by pages of this process since the last call.
+    pub fn take_page_lookups(&self) -> Lookups {
+        self.lookups.take()
+    }
+
+    /// Returns lookups that could not be reported.
+    pub fn return_page_lookups(&self, lookups: Lookups) {
+        self.lookups.add(lookups);
     }
 
     /// Prepended to every key that Larder itself uses.

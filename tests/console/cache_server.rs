@@ -43,6 +43,56 @@ async fn the_metrics_reflect_the_traffic() {
     assert!(!page.has("a[href='/cache/keys']") && admin.get("/cache").await.has("a[href='/cache/keys']"));
 }
 
+/// Every page that reads keys, against what the server counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn lookups_by_pages_are_not_part_of_the_hit_ratio() {
+    let app = TestApp::with_own_servers().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    let mut fill = redis::pipe();
+    for at in 0..2_000 {
+        fill.set(format!("many:{at}"), "x").ignore();
+    }
+    for at in 0..300 {
+        fill.hset("hash", at, at).ignore().sadd("set", at).ignore().rpush("list", at).ignore().zadd("zset", at, at).ignore();
+        fill.cmd("XADD").arg("stream").arg("*").arg("n").arg(at).ignore();
+    }
+    let _: () = fill.query_async(&mut redis).await.unwrap();
+    let served = async || {
+        let text = app.redis(&["INFO", "stats"]).await;
+        let number = |name: &str| -> u64 { text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap() };
+        (number("keyspace_hits:"), number("keyspace_misses:"))
+    };
+    let before = served().await;
+    let browse = app.ctx.redis.browse();
+    app.ctx.redis.take_page_lookups();
+    let name = |key: &str| larder::domain::keyspace::Name::parse(key.into()).unwrap();
+    larder::domain::keyspace::sample_again(&app.ctx, &browse).await.unwrap();
+    for (pattern, kind) in [("", ""), ("many:*", "string"), ("many:1", ""), ("missing", ""), ("a:[1]", "")] {
+        let search = larder::domain::keyspace::Search::new(pattern, kind, 0).unwrap();
+        larder::domain::keyspace::search(&app.ctx, &browse, &search).await.unwrap();
+    }
+    for key in ["many:1", "hash", "set", "list", "zset", "stream"] {
+        larder::domain::keyspace::view(&app.ctx, &browse, name(key), "").await.unwrap();
+    }
+    larder::domain::keyspace::view(&app.ctx, &browse, name("missing"), "").await.err().unwrap();
+    let (pages, after) = (app.ctx.redis.take_page_lookups(), served().await);
+    let others = (after.0 - before.0).checked_sub(pages.hits).zip((after.1 - before.1).checked_sub(pages.misses)).unwrap();
+    // Larder's own lookups in the background.
+    assert!(pages.hits > 4_000 && pages.misses >= 3 && others.0 < 100 && others.1 < 100, "{pages:?}, others {others:?}");
+
+    app.ctx.redis.return_page_lookups(pages);
+    let samples = format!("{}larder:samples", app.ctx.redis.prefix());
+    let count: usize = redis.zcard(&samples).await.unwrap();
+    eventually("samples are taken", async || redis.clone().zcard::<_, usize>(&samples).await.unwrap() >= count + 2).await;
+    let page = admin.get("/cache").await.expect_status(200);
+    let tile = page.texts(".tile-note").remove(0);
+    let lookups: u64 = tile.split_whitespace().nth(1).unwrap().replace(',', "").parse().unwrap();
+    assert!(lookups < 2_000 && tile.contains("without those by these pages"), "{tile}");
+    let value = page.texts(".figure").remove(0).replace(' ', "");
+    assert_eq!(page.texts(".chart-head b")[0].replace(|c: char| c.is_whitespace() || c == '\u{2009}', ""), format!("{value}in5minutes"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_slow_commands_are_hidden_until_requested() {
     let app = TestApp::with_own_servers().await;

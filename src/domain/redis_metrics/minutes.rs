@@ -134,7 +134,7 @@ pub(super) struct MetricStep {
 impl MetricStep {
     pub fn sums(&self) -> Sums {
         let counts = [self.hits, self.misses, self.evicted, self.expired, self.commands, self.rejected, self.errors];
-        Sums { seconds: self.seconds, counts: counts.map(|count| u64::try_from(count).unwrap_or(0)) }
+        Sums { seconds: self.seconds, counts: counts.map(|count| u64::try_from(count).unwrap_or(0)), pages: [0; 2] }
     }
 }
 

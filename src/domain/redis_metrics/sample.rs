@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::stores::redis::Info;
+use crate::stores::redis::{Info, Lookups};
 
 /// A longer interval between samples is a gap: its events cannot be assigned to a minute.
 const GAP: TimeDelta = TimeDelta::seconds(30);
@@ -64,11 +64,14 @@ pub struct Sample {
     counters: [u64; Counter::ALL.len()],
     #[serde(rename = "g")]
     gauges: [u64; Gauge::COUNT],
+    /// Hits and misses of the lookups by pages, which the counters include; `None` if unknown.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pages: Option<[u64; 2]>,
 }
 
 impl Sample {
     /// Counters that the server does not report are always 0.
-    pub fn of(info: &Info, at: DateTime<Utc>, latency: std::time::Duration) -> Self {
+    pub fn of(info: &Info, at: DateTime<Utc>, latency: std::time::Duration, pages: Option<Lookups>) -> Self {
         let keys = info.with_prefix("db").filter_map(|(db, _)| info.part(&format!("db{db}"), "keys")?.parse::<u64>().ok()).sum();
         Self {
             at,
@@ -80,6 +83,7 @@ impl Sample {
                 keys,
                 u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
             ],
+            pages: pages.map(|pages| [pages.hits, pages.misses]),
         }
     }
 
@@ -97,7 +101,13 @@ impl Sample {
         for (count, (now, then)) in counts.iter_mut().zip(self.counters.iter().zip(before.counters)) {
             *count = now.checked_sub(then)?;
         }
-        Some(Sums { seconds: interval.num_milliseconds() as f64 / 1000.0, counts })
+        let mut pages = [0; 2];
+        if let (Some(now), Some(then)) = (self.pages, before.pages) {
+            for (count, (now, then)) in pages.iter_mut().zip(now.iter().zip(then)) {
+                *count = now.checked_sub(then)?;
+            }
+        }
+        Some(Sums { seconds: interval.num_milliseconds() as f64 / 1000.0, counts, pages })
     }
 }
 
@@ -116,6 +126,8 @@ pub(super) fn since_with_preceding(samples: &[Sample], from: DateTime<Utc>) -> &
 pub struct Sums {
     pub seconds: f64,
     pub(super) counts: [u64; Counter::ALL.len()],
+    /// Hits and misses of the lookups by pages, included in `counts`.
+    pub(super) pages: [u64; 2],
 }
 
 impl Sums {
@@ -128,11 +140,20 @@ impl Sums {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count = count.saturating_add(more);
         }
+        for (count, more) in self.pages.iter_mut().zip(other.pages) {
+            *count = count.saturating_add(more);
+        }
         self
     }
 
+    /// Hits and misses are those of applications, without the lookups by pages.
     pub fn get(&self, counter: Counter) -> u64 {
-        self.counts[counter as usize]
+        let pages = match counter {
+            Counter::Hits => self.pages[0],
+            Counter::Misses => self.pages[1],
+            _ => 0,
+        };
+        self.counts[counter as usize].saturating_sub(pages)
     }
 
     /// Per second; `None` without sampled seconds.
@@ -162,7 +183,19 @@ mod tests {
             run: run.into(),
             counters: [hits, misses, 0, 0, hits + misses, 0, 0],
             gauges: [0; Gauge::COUNT],
+            pages: None,
         }
+    }
+
+    #[test]
+    fn lookups_by_pages_are_subtracted_once_over_the_whole_time() {
+        let of = |second, hits, misses, pages| Sample { pages: Some(pages), ..sample(second, "a", hits, misses) };
+        // Another replica reports the 1,000 hits of the first interval in the second one.
+        let samples = [of(0, 0, 0, [0, 0]), of(5, 1_030, 60, [0, 50]), of(10, 1_040, 60, [1_000, 50])];
+        let sums = Sums::of(&samples);
+        assert_eq!((sums.get(Counter::Hits), sums.get(Counter::Misses), sums.lookups()), (40, 10, 50));
+        let lost = [of(0, 0, 0, [500, 0]), of(5, 100, 0, [3, 0]), of(10, 110, 0, [3, 0])];
+        assert_eq!(Sums::of(&lost).get(Counter::Hits), 10, "the interval in which the totals were deleted is skipped");
     }
 
     #[test]
@@ -187,7 +220,8 @@ mod tests {
         let info = Info::parse(
             "run_id:0123456789abcdef\r\nkeyspace_hits:1204331\r\nused_memory:1728724337\r\ndb0:keys=3,expires=1\r\ndb3:keys=4,expires=0\r\n",
         );
-        let sample = Sample::of(&info, DateTime::from_timestamp_millis(1_800_000_000_123).unwrap(), std::time::Duration::from_micros(300));
+        let sample =
+            Sample::of(&info, DateTime::from_timestamp_millis(1_800_000_000_123).unwrap(), std::time::Duration::from_micros(300), None);
         assert_eq!(sample.gauge(Gauge::Keys), 7);
         let text = serde_json::to_string(&sample).unwrap();
         assert!(text.len() < 120, "{text}");

@@ -7,6 +7,7 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::minutes::Minutes;
+use super::page_lookups;
 use super::{RETENTION, SAMPLES, Sample};
 use crate::clock;
 use crate::domain::Context;
@@ -44,11 +45,13 @@ pub async fn run(ctx: Context) {
 async fn sample(ctx: &Context, own: &str) -> Result<Option<Sample>, Error> {
     let redis = ctx.redis.best_effort(PERIOD / 5);
     if !redis.acquire(LOCK, own, LOCK_TTL).await? {
+        page_lookups::report(ctx, &redis).await;
         return Ok(None);
     }
     let browse = ctx.redis.browse();
     let latency = browse.ping().await?;
-    let sample = Sample::of(&browse.info("default").await?, clock::now(), latency);
+    let pages = page_lookups::report(ctx, &redis).await;
+    let sample = Sample::of(&browse.info("default").await?, clock::now(), latency, pages);
     let member = serde_json::to_string(&sample).map_err(|error| Error::Other(error.to_string()))?;
     let oldest = (sample.at - RETENTION).timestamp_millis();
     let ttl = RETENTION.to_std().unwrap_or(PERIOD);

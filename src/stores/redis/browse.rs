@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, FromRedisValue, Pipeline, Value};
 
+use super::lookups::LookupCounter;
 use super::pool::{CommandRequest, Pool};
 use super::{Error, Info};
 
@@ -22,12 +23,13 @@ pub struct Cost {
 
 pub struct BrowseCommands<'a> {
     pool: &'a Pool,
+    lookups: &'a LookupCounter,
     cost: Mutex<Cost>,
 }
 
 impl<'a> BrowseCommands<'a> {
-    pub(super) fn new(pool: &'a Pool) -> Self {
-        Self { pool, cost: Mutex::new(Cost::default()) }
+    pub(super) fn new(pool: &'a Pool, lookups: &'a LookupCounter) -> Self {
+        Self { pool, lookups, cost: Mutex::new(Cost::default()) }
     }
 
     pub fn cost(&self) -> Cost {
@@ -36,9 +38,10 @@ impl<'a> BrowseCommands<'a> {
 
     pub(super) async fn run<T: FromRedisValue + Send + 'static>(&self, command: Cmd) -> Result<T, Error> {
         let began = Instant::now();
-        let answer = self.pool.execute(&CommandRequest::retryable(command), TIMEOUT, true).await;
+        let result: Result<Value, Error> = self.pool.execute(&CommandRequest::retryable(command.clone()), TIMEOUT, true).await;
         self.count(1, began);
-        answer
+        self.lookups.record(&command, result.as_ref());
+        answer(result?)
     }
 
     /// Not retried after a broken connection: the second response would differ from the first.
@@ -56,9 +59,12 @@ impl<'a> BrowseCommands<'a> {
         }
         commands.ignore_errors();
         let (count, began) = (commands.len(), Instant::now());
-        let answers = self.pool.execute(&CommandRequest::retryable(commands), TIMEOUT, true).await;
+        let answers = self.pool.execute(&CommandRequest::retryable(commands.clone()), TIMEOUT, true).await;
         self.count(count, began);
         let answers: Vec<Value> = answers?;
+        for (command, answer) in commands.cmd_iter().zip(&answers) {
+            self.lookups.record(command, Ok(answer));
+        }
         self.pool.examine(&answers);
         Ok(answers)
     }

@@ -155,6 +155,17 @@ impl Commands<'_> {
         self.pool.execute::<CommandRequest<_, ()>>(&CommandRequest::once(pipeline), self.limit, self.breaks).await
     }
 
+    /// Adds to numbers in a hash, and returns the sums in the order of `numbers`. Unlike a read command, it is not counted
+    /// as a lookup by the server.
+    pub async fn add_and_read(&self, key: &str, numbers: &[(&str, u64)]) -> Result<Vec<u64>, Error> {
+        let key = self.key(key);
+        let mut pipeline = redis::pipe();
+        for (field, by) in numbers {
+            pipeline.hincr(&key, field, *by);
+        }
+        self.pool.execute(&CommandRequest::once(pipeline), self.limit, self.breaks).await
+    }
+
     /// Fields and numbers of each hash, in the order of `keys`; empty for a missing hash.
     pub async fn fields_of(&self, keys: &[String]) -> Result<Vec<Vec<(String, u64)>>, Error> {
         let mut pipeline = redis::pipe();

@@ -88,6 +88,7 @@ fn charts(metrics: &RedisMetrics, points: &[Point]) -> Vec<Chart> {
     };
     let ratios: Vec<Option<f64>> = points.iter().map(|point| point.hit_ratio).collect();
     let lowest = ratios.iter().copied().flatten().fold(f64::INFINITY, f64::min);
+    let five_minutes = metrics.five_minutes.hit_ratio().map_or_else(|| "no lookups".to_owned(), percent);
     let ratio_note = if lowest.is_finite() { format!("lowest {}", percent(lowest)) } else { "no lookups".to_owned() };
     // A high hit ratio is drawn on a scale from 80 %, so that changes are visible.
     let floor = if lowest >= 80.0 && lowest.is_finite() { 80.0 } else { 0.0 };
@@ -99,7 +100,8 @@ fn charts(metrics: &RedisMetrics, points: &[Point]) -> Vec<Chart> {
     let memory_text = |bytes: f64| units::memory_text(bytes as u64);
     let operations_text = |rate: f64| units::count_text(rate.round() as u64);
     vec![
-        chart("Hit ratio", ratios, floor, 100.0, &percent, ratio_note),
+        // The same value as in the tile: the last step of the chart covers another time.
+        Chart { now: format!("{five_minutes} in 5 minutes"), ..chart("Hit ratio", ratios, floor, 100.0, &percent, ratio_note) },
         chart("Memory", memory, 0.0, limit.unwrap_or(1024) as f64, &memory_text, memory_note),
         chart("Operations per second", operations, 0.0, 1.0, &operations_text, format!("highest {}", operations_text(peak))),
     ]

@@ -130,7 +130,8 @@ fn hit_ratio(metrics: &RedisMetrics) -> Tile {
         Some(ratio) if ratio < 75.0 => Tone::Note,
         _ => Tone::Ok,
     };
-    let tile = Tile::new("Hit ratio", value, unit).line(format!("of {} lookups in 5 minutes", count_text(now.lookups())));
+    let tile = Tile::new("Hit ratio", value, unit)
+        .line(format!("of {} lookups in 5 minutes, without those by these pages", count_text(now.lookups())));
     let tile = tile.line(of_lookups(&metrics.hour, "hour"));
     let tile = match &metrics.day {
         Some(day) => tile.line(of_lookups(day, "24 hours")),
@@ -138,10 +139,11 @@ fn hit_ratio(metrics: &RedisMetrics) -> Tile {
     };
     let life = lifetime(&metrics.info);
     tile.line(life).with_status(tone, "Low").with_explanation(
-        "100 × hits ÷ (hits + misses), from the difference between two samples",
+        "100 × hits ÷ (hits + misses), from the difference between two samples, without the lookups by these pages",
         "keyspace_hits, keyspace_misses",
         "Many misses mean that the requested keys were never stored, have expired or were evicted. Check the namespaces, evictions and \
-         TTLs. The thresholds of 75 and 50 % are Larder's own. All clients and databases are included.",
+         TTLs. The thresholds of 75 and 50 % are Larder's own. All clients and databases are \
+         included, also Larder's cache and sessions; the lookups by these pages are counted separately and subtracted.",
     )
 }
 
@@ -151,7 +153,7 @@ fn lifetime(info: &Info) -> String {
     let up = info.signed("uptime_in_seconds").map_or_else(String::new, |seconds| format!(" ({})", duration_text(seconds)));
     match hits + misses {
         0 => format!("since startup{up} no lookups"),
-        all => format!("since startup{up} {}", percent(100.0 * hits as f64 / all as f64)),
+        all => format!("since startup{up} {}, including these pages", percent(100.0 * hits as f64 / all as f64)),
     }
 }
 
