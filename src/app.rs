@@ -76,6 +76,7 @@ pub fn context(config: Config) -> anyhow::Result<domain::Context> {
         open_bodies: domain::objects::OpenBodies::default(),
         read_log: domain::objects::ReadLog::default(),
         cache: domain::cache::Cache::new(domain::cache_namespaces()),
+        last_counts: domain::buckets::LastCounts::default(),
         health,
         session_cache: domain::sessions::SessionCache::default(),
         rate_counts: domain::limits::LocalCounts::default(),

@@ -60,6 +60,7 @@ pub struct Context {
     pub open_bodies: objects::OpenBodies,
     pub read_log: objects::ReadLog,
     pub cache: cache::Cache,
+    pub last_counts: buckets::LastCounts,
     pub s3: s3::Store,
     pub health: health::Board,
     pub session_cache: sessions::SessionCache,

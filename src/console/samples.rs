@@ -134,7 +134,7 @@ fn deletion_pages() -> Vec<(&'static str, String)> {
 
 fn other_pages() -> Vec<(&'static str, String)> {
     let overview = |events| Overview {
-        stored: Some(Stored { objects: 78_081, bytes: 367_600_000_000, counted: 7, buckets: 8 }),
+        stored: Some(Stored { objects: 78_081, bytes: 367_600_000_000, counted: 7, counted_at: noon(), buckets: 8 }),
         uploads_today: 1284,
         bytes_today: 6_200_000_000,
         failed_today: 1,

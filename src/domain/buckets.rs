@@ -1,6 +1,7 @@
 //! Buckets: list, create, delete, and their object counts.
 
 mod count;
+mod last_counts;
 pub(super) mod totals;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub use crate::stores::s3::Versioning;
 
 pub(super) use count::CACHE;
 pub use count::{BucketStats, count_again, count_unknown};
+pub use last_counts::LastCounts;
 pub use totals::{Stored, stored};
 
 #[derive(Clone, Debug)]

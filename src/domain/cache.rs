@@ -179,19 +179,23 @@ pub async fn get<T: DeserializeOwned>(ctx: &Context, namespace: &Namespace<T>, k
     read.ok().flatten()
 }
 
-/// Like [`get`], in the order of `keys` and in one round trip.
-pub async fn get_many<T: DeserializeOwned>(ctx: &Context, namespace: &Namespace<T>, keys: &[Key]) -> Vec<Option<CachedValue<T>>> {
+/// Like [`get`], in the order of `keys` and in one round trip. Fails if Redis is unavailable.
+pub async fn get_many<T: DeserializeOwned>(
+    ctx: &Context,
+    namespace: &Namespace<T>,
+    keys: &[Key],
+) -> Result<Vec<Option<CachedValue<T>>>, redis::Error> {
     let began = Instant::now();
     let names: Vec<String> = keys.iter().map(|key| Names::of(&namespace.spec, key).value).collect();
     let answer = ctx.redis.best_effort(REDIS_TIMEOUT).get_many(&names).await;
     let errors = if answer.is_err() { keys.len() as u64 } else { 0 };
-    let texts = answer.unwrap_or_default();
+    let texts = answer.as_deref().unwrap_or_default();
     let found: Vec<Option<CachedValue<T>>> =
         (0..keys.len()).map(|at| Entry::read(&ctx.signer, &names[at], texts.get(at)?.as_deref()?)).collect();
     let hits = found.iter().flatten().count() as u64;
     let misses = keys.len() as u64 - hits - errors;
     ctx.cache.0.stats.of(namespace.spec.name).looked_up_many(hits, misses, errors, began.elapsed());
-    found
+    answer.map(|_| found)
 }
 
 /// Returns whether the value is now cached. A computation in progress does not overwrite it.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use larder::domain::actor::{Actor, Role};
-use larder::domain::users;
+use larder::domain::names::BucketName;
+use larder::domain::{buckets, users};
 use reqwest::Method;
 
 use crate::support::{PASSWORD, Page, TestApp, eventually, eventually_within};
@@ -164,4 +165,25 @@ async fn replicas_count_all_allowed_requests() {
         standing.remaining == 40
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_remain_visible_with_their_age_without_redis() {
+    let app = TestApp::with_own_servers().await;
+    let admin = Person::sign_in(&app, Role::Admin).await;
+    admin.upload("one.txt").await;
+    let name = BucketName::parse(&app.bucket).unwrap();
+    eventually("the bucket is counted", async || {
+        buckets::count_again(&app.ctx).await.unwrap();
+        buckets::find(&app.ctx, &name).await.unwrap().stats.is_some_and(|stats| stats.objects == 1)
+    })
+    .await;
+    eventually("the overview contains the count", async || buckets::stored(&app.ctx).await.is_some_and(|stored| stored.objects == 1)).await;
+    app.servers().redis().stop();
+    let list = admin.request(Method::GET, "/buckets").await.expect_status(200).text_of("main");
+    assert!(list.contains("1 object") && list.contains("Counted") && !list.contains("not counted"), "{list}");
+    let overview = admin.overview().await.expect_status(200).text_of("main");
+    assert!(overview.contains("1 object in 1 of 1 buckets, counted"), "{overview}");
+    let settings = admin.request(Method::GET, &format!("/buckets/{}/settings", app.bucket)).await.expect_status(200).text_of("main");
+    assert!(settings.contains("counted") && !settings.contains("not counted"), "{settings}");
 }

@@ -218,7 +218,9 @@ async fn clearing_affects_one_namespace_and_can_be_stopped() {
     let cleared = cache::clear(&app.ctx, &A.spec, |_| true).await.unwrap();
     assert!(cleared.is_complete && cleared.values == 1200 - stopped.values, "{cleared:?}");
     assert_eq!((count(&A.spec).await, count(&AB.spec).await), (0, 5));
-    assert!(cache::get_many(&app.ctx, &AB, &keys[..6]).await.iter().take(5).all(|found| found.as_ref().is_some_and(|f| f.value == 2)));
+    assert!(
+        cache::get_many(&app.ctx, &AB, &keys[..6]).await.unwrap().iter().take(5).all(|found| found.as_ref().is_some_and(|f| f.value == 2))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

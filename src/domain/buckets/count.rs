@@ -37,13 +37,21 @@ fn key(bucket: &str) -> Key {
     Key::of(&[&bucket])
 }
 
-/// The cached counts, in the order of `names`.
+/// The cached counts, in the order of `names`; without Redis, the last ones that this process has read.
 pub(super) async fn known(ctx: &Context, names: &[&str]) -> Vec<Option<BucketStats>> {
     let keys: Vec<Key> = names.iter().map(|name| key(name)).collect();
-    cache::get_many(ctx, &CACHE, &keys).await.into_iter().map(|found| Some(found?.value)).collect()
+    let Ok(found) = cache::get_many(ctx, &CACHE, &keys).await else {
+        return names.iter().map(|name| ctx.last_counts.get(name)).collect();
+    };
+    let stats: Vec<Option<BucketStats>> = found.into_iter().map(|found| Some(found?.value)).collect();
+    for (name, stats) in names.iter().zip(&stats) {
+        ctx.last_counts.replace(name, stats.as_ref());
+    }
+    stats
 }
 
 pub(super) async fn forget(ctx: &Context, bucket: &BucketName) {
+    ctx.last_counts.replace(bucket.as_str(), None);
     cache::invalidate(ctx, &CACHE, &key(bucket.as_str())).await;
 }
 

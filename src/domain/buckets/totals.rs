@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::cache::{self, Key, Namespace};
 use crate::domain::{Context, Result};
 
@@ -14,6 +16,8 @@ pub struct Stored {
     pub objects: u64,
     pub bytes: u64,
     pub counted: usize,
+    /// The time of the oldest count.
+    pub counted_at: DateTime<Utc>,
     pub buckets: usize,
 }
 
@@ -37,13 +41,12 @@ fn key() -> Key {
 async fn sum(ctx: &Context) -> Result<Option<Stored>> {
     let list = super::list(ctx).await?;
     let counted: Vec<_> = list.buckets.iter().filter_map(|bucket| bucket.stats.as_ref()).collect();
-    if counted.is_empty() {
-        return Ok(None);
-    }
+    let Some(counted_at) = counted.iter().map(|stats| stats.counted_at).min() else { return Ok(None) };
     Ok(Some(Stored {
         objects: counted.iter().map(|stats| stats.objects).sum(),
         bytes: counted.iter().map(|stats| stats.bytes).sum(),
         counted: counted.len(),
+        counted_at,
         buckets: list.buckets.len(),
     }))
 }
