@@ -127,6 +127,21 @@ async fn check_page(browser: &Browser, app: &TestApp, name: &str, path: &str, se
     assert_eq!(violations, Vec::<String>::new(), "{name}, {theme}, {}", settings.width);
     let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
     assert_eq!(browser.client.execute(overflow, Vec::new()).await.unwrap(), 0, "{name} is wider than {}", settings.width);
+    // Controls that the reader can see, without those that stay in place while the page scrolls.
+    let overlaps = "
+        const fixed = element => element && (['sticky', 'fixed'].includes(getComputedStyle(element).position) || fixed(element.parentElement));
+        const controls = [...document.querySelectorAll('main :is(a.button, button, select, .switch, .icon-button, input:not([type=hidden]))')]
+            .filter(control => control.checkVisibility() && control.getBoundingClientRect().width > 1 && !fixed(control));
+        const found = [];
+        for (const [at, one] of controls.entries()) for (const other of controls.slice(at + 1)) {
+            if (one.contains(other) || other.contains(one)) continue;
+            const [a, b] = [one.getBoundingClientRect(), other.getBoundingClientRect()];
+            const width = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+            const height = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+            if (width > 1 && height > 1) found.push(`${one.outerHTML.slice(0, 90)} and ${other.outerHTML.slice(0, 90)}`);
+        }
+        return found";
+    assert_eq!(browser.client.execute(overlaps, Vec::new()).await.unwrap(), serde_json::json!([]), "{name}, {}", settings.width);
     assert_eq!(browser.unexpected_errors().await, Vec::<String>::new(), "{name}");
 }
 
