@@ -15,7 +15,7 @@ use super::actor::Actor;
 use super::audit::{self, Action, Outcome};
 use super::names::{BucketName, ObjectKey};
 use super::s3_sentences::bucket_not_found;
-use super::{Context, Error, Result, files};
+use super::{Context, Error, Result, files, s3_sentences};
 use crate::clock;
 use crate::stores::s3;
 
@@ -38,6 +38,11 @@ pub struct Object {
     pub content_type: Option<String>,
     pub version_id: Option<String>,
     pub metadata: Vec<(String, String)>,
+    /// `None` for the store's standard class.
+    pub storage_class: Option<String>,
+    pub restore: Option<String>,
+    /// Why the content cannot be read, as a sentence.
+    pub unreadable: Option<String>,
     pub origin: Origin,
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -83,9 +88,26 @@ pub async fn find(ctx: &Context, bucket: &BucketName, key: &ObjectKey, version: 
         content_type: head.content_type,
         version_id: head.version_id,
         metadata: head.metadata,
+        storage_class: head.storage_class,
+        restore: head.restore.as_deref().map(restore_state),
+        unreadable: head.unreadable.as_ref().map(unreadable),
         origin,
         expires_at,
     })
+}
+
+fn unreadable(error: &s3::Error) -> String {
+    s3_sentences::of_reading(error).unwrap_or_else(|| "The content of this object cannot be read.".to_owned())
+}
+
+/// The header `x-amz-restore` as a short text: `ongoing-request="false", expiry-date="Fri, 27 Nov 2026 00:00:00 GMT"`.
+fn restore_state(header: &str) -> String {
+    let until = header.split_once("expiry-date=\"").and_then(|(_, rest)| rest.split_once('"')).map(|(date, _)| date);
+    match until {
+        Some(date) => format!("readable until {date}"),
+        None if header.contains("ongoing-request=\"true\"") => "in progress".to_owned(),
+        None => header.to_owned(),
+    }
 }
 
 /// Creates the marker object `prefix/name/` and returns its key. Refused{"name"}, Conflict.
@@ -138,7 +160,13 @@ pub async fn share(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Obje
         return Err(Error::refused("expires", "A link can be valid for 5 minutes to 7 days."));
     }
     check_key(ctx, key)?;
-    ctx.s3.head(bucket.as_str(), key.as_str(), None).await.map_err(|error| not_found(error, bucket, key))?;
+    let head = ctx.s3.head(bucket.as_str(), key.as_str(), None).await.map_err(|error| not_found(error, bucket, key))?;
+    if let Some(error) = head.unreadable {
+        return Err(error.into());
+    }
+    if head.storage_class.is_some() {
+        ctx.s3.check_readable(bucket.as_str(), key.as_str()).await?;
+    }
     let ttl = Duration::from_secs(u64::from(expires));
     let url = ctx.s3.presign(bucket.as_str(), key.as_str(), &disposition(key.name()), ttl).await?;
     let until = clock::now() + TimeDelta::seconds(i64::from(expires));

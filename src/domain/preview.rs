@@ -3,8 +3,8 @@
 mod text;
 
 use super::names::{BucketName, ObjectKey};
-use super::objects::{check_key, not_found};
-use super::{Context, Error, Result};
+use super::objects::{Object, check_key, not_found};
+use super::{Context, Error, Result, s3_sentences};
 use crate::stores::s3::Conditions;
 
 pub use text::json;
@@ -85,12 +85,20 @@ pub fn sniff(head: &[u8]) -> Option<(MediaKind, &'static str)> {
     ALLOWED.into_iter().find(|(media, _)| *media == found).map(|(media, kind)| (kind, media))
 }
 
-/// Reads the first bytes of the object (up to 1 MiB for text).
-pub async fn of(ctx: &Context, bucket: &BucketName, key: &ObjectKey, size: u64) -> Result<Preview> {
+/// Reads the first bytes of the object (up to 256 KiB for text). If the store refuses them, the preview is the reason.
+pub async fn of(ctx: &Context, object: &Object) -> Result<Preview> {
+    let size = object.size;
+    if let Some(why) = &object.unreadable {
+        return Ok(Preview::None(why.clone()));
+    }
     if size == 0 {
         return Ok(Preview::Empty);
     }
-    let Beginning { head, whole, .. } = read(ctx, bucket, key, is_enough).await?;
+    let Beginning { head, whole, .. } = match read(ctx, &object.bucket, &object.key, is_enough).await {
+        Ok(beginning) => beginning,
+        Err(Error::S3(error)) => return s3_sentences::of_reading(&error).map(Preview::None).ok_or(Error::S3(error)),
+        Err(error) => return Err(error),
+    };
     if let Some((kind, media)) = sniff(&head) {
         return Ok(match dimensions(kind, whole.as_deref().unwrap_or(&head)) {
             Ok(dimensions) => Preview::Media { kind, media, dimensions },

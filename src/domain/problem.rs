@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Error;
 use super::health::Service;
+use super::s3_sentences;
 use crate::stores::{postgres, redis, s3};
 
 /// An error without the types of the stores. Layer 3 turns each kind into a status.
@@ -89,6 +90,9 @@ impl From<s3::Error> for Problem {
             }
             s3::Error::BucketNotEmpty => Self::Conflict("The bucket is not empty. Delete its objects first.".to_owned()),
             s3::Error::BucketExists => Self::Conflict("A bucket with this name already exists.".to_owned()),
+            s3::Error::Archived(_) | s3::Error::CustomerKey | s3::Error::NotDecrypted(_) => {
+                Self::Conflict(s3_sentences::of_reading(&error).unwrap_or_else(|| error.to_string()))
+            }
             s3::Error::InvalidKey(why) => Self::Unprocessable(why),
             s3::Error::InvalidRequest(_) => {
                 Self::BadRequest("The store rejected this request. The link may be outdated: go back and open the page again.".to_owned())

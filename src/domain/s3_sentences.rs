@@ -25,6 +25,34 @@ pub(super) fn of_upload(error: &s3::Error) -> &'static str {
     }
 }
 
+/// Why the content of an object cannot be read, although the object exists; `None` if that may change soon.
+pub(super) fn of_reading(error: &s3::Error) -> Option<String> {
+    Some(match error {
+        s3::Error::Archived(class) => {
+            let class = class.as_deref().map(|class| format!(" in {class}")).unwrap_or_default();
+            format!("This object is archived{class}. Restore it in the store first.")
+        }
+        s3::Error::CustomerKey => {
+            "This object is encrypted with a customer key (SSE-C), which Larder does not have. Read it with the program that stored it."
+                .to_owned()
+        }
+        s3::Error::NotDecrypted(_) => {
+            "The store could not decrypt this object: its encryption key is disabled or deleted, or Larder's access \
+             key may not use it. The operator of the store can permit kms:Decrypt."
+                .to_owned()
+        }
+        s3::Error::AccessDenied => {
+            "The store does not permit Larder's access key to read this object. The operator of the store can grant \
+             s3:GetObject."
+                .to_owned()
+        }
+        s3::Error::InvalidKey(_) | s3::Error::InvalidRequest(_) | s3::Error::NotSupported | s3::Error::Other(_) => {
+            "The store returned an error when Larder read this object.".to_owned()
+        }
+        _ => return None,
+    })
+}
+
 /// Why an object was not deleted.
 pub(super) fn of_deletion(error: &s3::Error) -> &'static str {
     match error {

@@ -66,7 +66,6 @@ impl Redis {
             work: Pool::new(&config.url, config.pool_size, config.timeout, work, runtime, &replaced, &availability)?,
             browse: Pool::new(browse_url, BROWSE_POOL_SIZE, config.timeout, browse, runtime, &replaced, &availability)?,
             lookups: LookupCounter::default(),
->>>>>>> b2390b3 (Subtract the lookups of the cache pages from the hit ratio)
             prefix: config.prefix.as_str().into(),
             browse_user: manager::user(browse_url)?.into(),
             timeout: config.timeout,

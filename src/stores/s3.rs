@@ -3,6 +3,8 @@
 mod abilities;
 mod buckets;
 mod error;
+mod head;
+mod headers;
 mod keys;
 mod multipart;
 mod objects;
@@ -21,9 +23,10 @@ use aws_sdk_s3::config::{
 pub use abilities::{Abilities, Ability, Probed};
 pub use buckets::{BucketEntry, Versioning};
 pub use error::Error;
+pub use head::Head;
 pub use keys::KeyRules;
 pub use multipart::{Part, PartReceipt, StoredObject};
-pub use objects::{Body, Conditions, GetResponse, Head, Listing, ObjectEntry, PutOptions};
+pub use objects::{Body, Conditions, GetResponse, Listing, ObjectEntry, PutOptions};
 pub use open::{OpenMarker, OpenPart, OpenParts, OpenUpload, OpenUploads};
 pub use probe::BucketCheck;
 
@@ -115,6 +118,7 @@ fn client(config: &S3Config, endpoint: Option<&str>) -> Client {
     let mut builder = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .credentials_provider(credentials)
+        .interceptor(headers::ReadableHeaders)
         .region(Region::new(config.region.clone()))
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(100)))

@@ -32,6 +32,7 @@ mod slow_readers;
 mod streams;
 mod transfers;
 mod unfinished;
+mod unreadable;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_signs_in_and_sees_the_overview() {

@@ -152,7 +152,7 @@ async fn page_and_slot(
 ) -> Result<(ShowPage, Option<Slot>)> {
     let object = objects::find(ctx, bucket, key, version).await?;
     let (preview, slot) = match ctx.previews.take_for(&person.actor, preview::MAX_PER_PERSON) {
-        Ok(slot) => (audited(person, ctx, &object, preview::of(ctx, bucket, key, object.size).await?).await?, Some(slot)),
+        Ok(slot) => (audited(person, ctx, &object, preview::of(ctx, &object).await?).await?, Some(slot)),
         Err(busy) => (Preview::None(busy.to_string()), None),
     };
     let resource = format!("s3://{bucket}/{key}");

@@ -182,6 +182,7 @@ pub fn entry(name: &str, origin: Origin, unreachable: Option<String>) -> Entry {
         size: 46_900,
         etag: "7d79".into(),
         modified: Some(noon()),
+        storage_class: Some(HOSTILE.into()),
         origin,
         unreachable,
     }

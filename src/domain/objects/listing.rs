@@ -35,6 +35,8 @@ pub struct Entry {
     /// Without quotes.
     pub etag: String,
     pub modified: Option<DateTime<Utc>>,
+    /// `None` for the store's standard class.
+    pub storage_class: Option<String>,
     pub origin: Origin,
     /// The store would apply an action on this key to a different object, so no link acts on it. The reason, as a
     /// sentence.
@@ -72,6 +74,7 @@ pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Resu
                 size: object.size,
                 etag: object.etag.clone(),
                 modified: object.modified,
+                storage_class: object.storage_class.clone(),
                 origin: known.get(object.key.as_str()).map_or(Origin::Outside, |file| file.origin(&object.etag)),
                 unreachable: rules.mangled(&object.key).map(str::to_owned),
             })

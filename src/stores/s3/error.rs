@@ -37,6 +37,15 @@ pub enum Error {
     ChecksumMismatch,
     #[error("The multipart upload does not exist")]
     NoSuchUpload,
+    /// The content of the object is archived, in this storage class if the store names it.
+    #[error("The object is archived")]
+    Archived(Option<String>),
+    /// Encrypted with a key that only the client has (SSE-C).
+    #[error("The object is encrypted with a customer key")]
+    CustomerKey,
+    /// The key management service refused or failed to decrypt the object.
+    #[error("The object cannot be decrypted: {0}")]
+    NotDecrypted(String),
     #[error("The store does not support this")]
     NotSupported,
     #[error("The store is receiving too many requests")]
@@ -75,6 +84,9 @@ pub(super) fn from_sdk<E: ProvideErrorMetadata + std::error::Error + 'static>(er
                 Error::Unreachable("an unreadable response".into())
             };
         }
+        SdkError::ServiceError(service) if service.err().code() == Some("InvalidObjectState") => {
+            return Error::Archived(service.raw().body().bytes().and_then(|body| element(body, "StorageClass")));
+        }
         SdkError::ServiceError(service) => {
             (service.raw().status().as_u16(), service.err().code().unwrap_or_default(), service.err().message().unwrap_or_default())
         }
@@ -92,10 +104,22 @@ fn cause_of(error: &aws_sdk_s3::error::ConnectorError) -> String {
     cause.to_string()
 }
 
+/// The text of an element of an error response.
+fn element(body: &[u8], name: &str) -> Option<String> {
+    let (_, rest) = std::str::from_utf8(body).ok()?.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once('<')?;
+    let is_word = !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    is_word.then(|| text.to_owned())
+}
+
 /// By error code, or by status if the response has no body (HEAD).
 fn classify(status: u16, code: &str, message: &str) -> Error {
     let is_full = ["no free volumes", "No space left", "no writable volumes"].iter().any(|part| message.contains(part));
     match code {
+        // AWS, MinIO and SeaweedFS use the codes of invalid requests.
+        _ if status == 400 && message.contains("Server Side Encryption") => Error::CustomerKey,
+        _ if code.contains("KMS") || message.contains("kms:") => Error::NotDecrypted(format!("{status} {code}")),
+        "InvalidObjectState" => Error::Archived(None),
         "NoSuchBucket" => Error::NoSuchBucket,
         "NoSuchKey" | "NoSuchVersion" => Error::NoSuchKey,
         "NoSuchUpload" => Error::NoSuchUpload,
@@ -137,6 +161,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_a_plain_word_is_read_from_an_error_response() {
+        let body = b"<Error><Code>InvalidObjectState</Code><StorageClass>DEEP_ARCHIVE</StorageClass></Error>";
+        assert_eq!(element(body, "StorageClass").as_deref(), Some("DEEP_ARCHIVE"));
+        assert_eq!(element(body, "Region"), None);
+        assert_eq!(element(b"<Region>eu &amp; west</Region>", "Region"), None);
+    }
+
+    #[test]
     fn responses_are_classified_by_code_or_else_by_status() {
         assert_eq!(classify(404, "NoSuchBucket", ""), Error::NoSuchBucket);
         assert_eq!(classify(404, "", ""), Error::NoSuchKey);
@@ -145,6 +177,11 @@ mod tests {
         assert_eq!(classify(500, "InternalError", "assign volume: no free volumes left"), Error::NoSpace);
         assert_eq!(classify(503, "SlowDown", ""), Error::SlowDown);
         assert_eq!(classify(501, "NotImplemented", ""), Error::NotSupported);
+        let customer_key = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided.";
+        assert_eq!(classify(400, "InvalidRequest", customer_key), Error::CustomerKey);
+        let decrypt = "User: arn:aws:iam::1:user/larder is not authorized to perform: kms:Decrypt on this resource";
+        assert_eq!(classify(403, "AccessDenied", decrypt), Error::NotDecrypted("403 AccessDenied".into()));
+        assert_eq!(classify(400, "KMS.DisabledException", ""), Error::NotDecrypted("400 KMS.DisabledException".into()));
         assert_eq!(classify(400, "InvalidPart", ""), Error::ChecksumMismatch);
         assert_eq!(classify(500, "InternalError", "boom"), Error::Other("500 InternalError".into()));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::{ByteStream, DateTime as SmithyTime, DateTimeFormat};
-use aws_sdk_s3::types::EncodingType;
+use aws_sdk_s3::types::{EncodingType, ObjectStorageClass};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -19,6 +19,8 @@ pub struct ObjectEntry {
     /// Without quotes.
     pub etag: String,
     pub modified: Option<DateTime<Utc>>,
+    /// `None` for the store's standard class.
+    pub storage_class: Option<String>,
 }
 
 pub struct Listing {
@@ -26,17 +28,6 @@ pub struct Listing {
     pub prefixes: Vec<String>,
     pub objects: Vec<ObjectEntry>,
     pub next: Option<String>,
-}
-
-/// The result of HEAD.
-#[derive(Clone, Debug)]
-pub struct Head {
-    pub size: u64,
-    pub etag: String,
-    pub modified: Option<DateTime<Utc>>,
-    pub content_type: Option<String>,
-    pub version_id: Option<String>,
-    pub metadata: Vec<(String, String)>,
 }
 
 /// Conditional and Range headers, as received.
@@ -90,6 +81,11 @@ pub(super) fn unquoted(etag: Option<&str>) -> String {
     etag.unwrap_or_default().trim_matches('"').to_owned()
 }
 
+/// A storage class other than the standard one.
+pub(super) fn special_class(class: Option<&str>) -> Option<String> {
+    class.filter(|class| !class.is_empty() && *class != "STANDARD").map(str::to_owned)
+}
+
 /// Listed keys are form-encoded (`encoding-type=url`): a plus sign is a space.
 pub(super) fn decoded(key: &str) -> String {
     let spaced = key.replace('+', " ");
@@ -117,28 +113,13 @@ impl Store {
                 size: u64::try_from(object.size().unwrap_or_default()).unwrap_or_default(),
                 etag: unquoted(object.e_tag()),
                 modified: object.last_modified().and_then(to_chrono),
+                storage_class: special_class(object.storage_class().map(ObjectStorageClass::as_str)),
             })
         });
         Ok(Listing {
             prefixes: response.common_prefixes().iter().filter_map(|folder| folder.prefix().map(decoded)).collect(),
             objects: objects.collect(),
             next: response.next_continuation_token().filter(|_| response.is_truncated().unwrap_or_default()).map(str::to_owned),
-        })
-    }
-
-    pub async fn head(&self, bucket: &str, key: &str, version: Option<&str>) -> Result<Head, Error> {
-        let request = self.client()?.head_object().bucket(bucket).key(key).set_version_id(version.map(str::to_owned));
-        let response = request.send().await.map_err(error::from_sdk)?;
-        let mut metadata: Vec<(String, String)> =
-            response.metadata().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
-        metadata.sort();
-        Ok(Head {
-            size: u64::try_from(response.content_length().unwrap_or_default()).unwrap_or_default(),
-            etag: unquoted(response.e_tag()),
-            modified: response.last_modified().and_then(to_chrono),
-            content_type: response.content_type().map(str::to_owned),
-            version_id: response.version_id().filter(|version| *version != "null").map(str::to_owned),
-            metadata,
         })
     }
 
