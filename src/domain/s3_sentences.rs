@@ -10,11 +10,12 @@ pub(super) fn bucket_not_found(bucket: &BucketName) -> Error {
 }
 
 /// Why a file was not stored.
-pub(super) fn of_upload(error: &s3::Error) -> &'static str {
+pub(super) fn of_upload(error: &s3::Error) -> String {
     if let Some(sentence) = error.sentence() {
-        return sentence;
+        return sentence.to_owned();
     }
-    match error {
+    let sentence = match error {
+        s3::Error::WrongRegion(_) => return error.to_string(),
         s3::Error::AccessDenied => "The store denied access: Larder's key may not write here.",
         s3::Error::NoSuchBucket | s3::Error::NoSuchKey => "The bucket no longer exists.",
         s3::Error::ChecksumMismatch => "The data received by the store did not match its checksum. Try again.",
@@ -22,7 +23,8 @@ pub(super) fn of_upload(error: &s3::Error) -> &'static str {
         s3::Error::InvalidKey(_) => "The store does not accept this name.",
         s3::Error::Other(_) => "The store returned an internal error. Try again, or contact its operator.",
         _ => "The store did not respond in time. Try again.",
-    }
+    };
+    sentence.to_owned()
 }
 
 /// Why the content of an object cannot be read, although the object exists; `None` if that may change soon.

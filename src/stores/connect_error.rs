@@ -1,5 +1,6 @@
 //! Why a connection or a check failed, in a few classes that an operator can act on.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 
@@ -60,7 +61,7 @@ impl ErrorClass {
 pub struct ConnectError {
     pub class: ErrorClass,
     /// A sentence without host names and secrets, where the class alone is not specific enough.
-    pub message: Option<&'static str>,
+    pub message: Option<Cow<'static, str>>,
     /// The original error text, for logs.
     pub detail: String,
 }
@@ -72,11 +73,11 @@ impl ConnectError {
         let text = full_text(error);
         // "no such file" is the error of a missing Unix socket.
         let refused = class == ErrorClass::Connect && (text.contains("refused") || text.contains("no such file"));
-        Self { class, message: refused.then_some("The connection was refused: nothing listens at this address."), detail }
+        Self { class, message: refused.then_some("The connection was refused: nothing listens at this address.".into()), detail }
     }
 
     pub fn new(class: ErrorClass, message: &'static str) -> Self {
-        Self { class, message: Some(message), detail: message.to_owned() }
+        Self { class, message: Some(message.into()), detail: message.to_owned() }
     }
 }
 

@@ -118,7 +118,7 @@ fn client(config: &S3Config, endpoint: Option<&str>) -> Client {
     let mut builder = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .credentials_provider(credentials)
-        .interceptor(headers::ReadableHeaders)
+        .interceptor(headers::ReadableHeaders { region: config.region.clone() })
         .region(Region::new(config.region.clone()))
         .timeout_config(timeouts())
         .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(100)))

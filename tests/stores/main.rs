@@ -17,6 +17,7 @@ mod qdrant;
 mod redis;
 mod redis_roles;
 mod s3;
+mod s3_responses;
 mod tls;
 
 use support::Set;

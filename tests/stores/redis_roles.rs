@@ -91,6 +91,6 @@ async fn servers_in_an_unsupported_mode_are_named() {
         assert_eq!(redis.browse().count_keys().await, Err(error.clone()));
         let failed = Probe::default().check(&config).await.unwrap_err();
         let message = failed.message.unwrap();
-        assert!(message.contains(words) && message.contains("does not support") && error.sentence() == Some(message), "{message}");
+        assert!(message.contains(words) && message.contains("does not support") && error.sentence() == Some(&*message), "{message}");
     }
 }

@@ -40,7 +40,7 @@ impl From<ConnectError> for CheckError {
             ErrorClass::Protocol => "The server returned an error or an unexpected response.",
             ErrorClass::Degraded => "The server reports that it is not ready.",
         };
-        Self { raw: failed.detail, ..Self::new(failed.class, failed.message.unwrap_or(why)) }
+        Self { raw: failed.detail, ..Self::new(failed.class, failed.message.unwrap_or(why.into())) }
     }
 }
 

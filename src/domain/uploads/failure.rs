@@ -41,7 +41,7 @@ impl Failure {
 /// The reason for users, on the row and in the response.
 pub(super) fn sentence(error: &Error) -> String {
     match error {
-        Error::S3(error) => s3_sentences::of_upload(error).into(),
+        Error::S3(error) => s3_sentences::of_upload(error),
         Error::Postgres(postgres::Error::Unavailable { reason, .. }) => format!("{} Try again later.", reason.sentence()),
         Error::Postgres(_) => "The database did not respond in time. Try again.".into(),
         other => other.to_string(),

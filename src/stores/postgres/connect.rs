@@ -176,5 +176,5 @@ fn failure(error: &tokio_postgres::Error) -> Failure {
         (_, Meaning::Unavailable(reason)) => (ErrorClass::Degraded, Some(reason.sentence())),
         _ => (ErrorClass::Protocol, None),
     };
-    Failure { shown: ConnectError { class, message, detail }, code: Some(state.clone()) }
+    Failure { shown: ConnectError { class, message: message.map(Into::into), detail }, code: Some(state.clone()) }
 }

@@ -149,5 +149,5 @@ fn failed(error: Error) -> ConnectError {
         Error::Unavailable { reason, .. } => (ErrorClass::Degraded, Some(reason.sentence())),
         Error::Query(_) | Error::Migration(_) => (ErrorClass::Protocol, None),
     };
-    ConnectError { class, message, detail }
+    ConnectError { class, message: message.map(Into::into), detail }
 }

@@ -110,5 +110,5 @@ fn of(error: &Error) -> ConnectError {
         Error::NotPermitted => Some("The server's ACL forbids the check for Larder's user."),
         error => error.sentence(),
     };
-    ConnectError { class, message, detail: error.to_string() }
+    ConnectError { class, message: message.map(Into::into), detail: error.to_string() }
 }

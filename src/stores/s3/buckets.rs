@@ -39,6 +39,8 @@ impl Store {
         match self.client()?.head_bucket().bucket(bucket).send().await.map_err(error::from_sdk) {
             Ok(_) => Ok(()),
             Err(Error::NoSuchKey) => Err(Error::NoSuchBucket),
+            // The response to HEAD has no body; that to a listing says what is wrong.
+            Err(error @ Error::InvalidKey(_)) => Err(self.list(bucket, "", false, None, 1).await.err().unwrap_or(error)),
             Err(error) => Err(error),
         }
     }

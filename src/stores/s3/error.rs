@@ -46,6 +46,9 @@ pub enum Error {
     /// The key management service refused or failed to decrypt the object.
     #[error("The object cannot be decrypted: {0}")]
     NotDecrypted(String),
+    /// The bucket or the store is in another region than the configured one; the region that the store reported.
+    #[error("{}", wrong_region(.0.as_deref()))]
+    WrongRegion(Option<String>),
     #[error("The store does not support this")]
     NotSupported,
     #[error("The store is receiving too many requests")]
@@ -87,6 +90,11 @@ pub(super) fn from_sdk<E: ProvideErrorMetadata + std::error::Error + 'static>(er
         SdkError::ServiceError(service) if service.err().code() == Some("InvalidObjectState") => {
             return Error::Archived(service.raw().body().bytes().and_then(|body| element(body, "StorageClass")));
         }
+        // The response to HEAD has no code. The header is removed from responses if it has the configured region.
+        SdkError::ServiceError(service) if is_wrong_region(service.raw(), service.err().code()) => {
+            let region = service.raw().headers().get("x-amz-bucket-region").map(str::to_owned);
+            return Error::WrongRegion(region.or_else(|| service.raw().body().bytes().and_then(|body| element(body, "Region"))));
+        }
         SdkError::ServiceError(service) => {
             (service.raw().status().as_u16(), service.err().code().unwrap_or_default(), service.err().message().unwrap_or_default())
         }
@@ -102,6 +110,25 @@ fn cause_of(error: &aws_sdk_s3::error::ConnectorError) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+fn is_wrong_region(response: &HttpResponse, code: Option<&str>) -> bool {
+    match code {
+        Some("AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException") => true,
+        _ if matches!(response.status().as_u16(), 301 | 307) => true,
+        None | Some("" | "BadRequest") => response.status().as_u16() == 400 && response.headers().contains_key("x-amz-bucket-region"),
+        Some(_) => false,
+    }
+}
+
+fn wrong_region(reported: Option<&str>) -> String {
+    match reported {
+        Some(region) => {
+            format!("The bucket is in the region {region}, which AWS_REGION does not name. Set AWS_REGION={region} and restart Larder.")
+        }
+        None => "The bucket is in a different region than AWS_REGION names. Set AWS_REGION to the region of the bucket and restart Larder."
+            .to_owned(),
+    }
 }
 
 /// The text of an element of an error response.

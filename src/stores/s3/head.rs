@@ -55,7 +55,11 @@ impl Store {
 
     /// The entry of the listing with exactly this key, which is the first with this prefix; `refused` if there is none.
     async fn listed(&self, bucket: &str, key: &str, refused: Error) -> Result<Head, Error> {
-        let Ok(listing) = self.list(bucket, key, false, None, 1).await else { return Err(refused) };
+        let listing = match self.list(bucket, key, false, None, 1).await {
+            Ok(listing) => listing,
+            Err(error @ Error::WrongRegion(_)) => return Err(error),
+            Err(_) => return Err(refused),
+        };
         let Some(entry) = listing.objects.into_iter().find(|entry| entry.key == key) else { return Err(refused) };
         let unreadable = match self.check_readable(bucket, key).await {
             Err(Error::InvalidKey(_)) | Ok(()) => refused,

@@ -9,9 +9,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// Makes every header of a response readable: bytes that are not UTF-8 are escaped, repeated headers are joined, and
-/// optional headers with invalid values are removed.
+/// optional headers with invalid values are removed. So is `x-amz-bucket-region` if it has the configured region:
+/// otherwise it is the reason of an error.
 #[derive(Debug)]
-pub(super) struct ReadableHeaders;
+pub(super) struct ReadableHeaders {
+    pub region: String,
+}
 
 impl Intercept for ReadableHeaders {
     fn name(&self) -> &'static str {
@@ -32,7 +35,7 @@ impl Intercept for ReadableHeaders {
             let values: Vec<&[u8]> = headers.get_all_bytes(&name).collect();
             let is_text = matches!(values.as_slice(), [one] if std::str::from_utf8(one).is_ok());
             let joined = values.iter().map(|value| escaped(value)).collect::<Vec<_>>().join(", ");
-            if !is_valid(&name, &joined) {
+            if !is_valid(&name, &joined) || (name == "x-amz-bucket-region" && joined == self.region) {
                 headers.remove(&name);
             } else if !is_text {
                 headers.try_insert(name, joined)?;

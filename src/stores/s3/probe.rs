@@ -57,6 +57,11 @@ impl Store {
             Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => {
                 Ok(BucketCheck { server, bucket_is_missing: true })
             }
+            // The response to HEAD has no body; that to a listing names the region.
+            Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 400) => {
+                let listed = self.client.list_objects_v2().bucket(bucket).max_keys(1).customize().config_override(once()).send().await;
+                Err(listed.err().map_or_else(|| failed(error), failed))
+            }
             Err(error) => Err(failed(error)),
         }
     }
@@ -119,15 +124,13 @@ fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError
                 return ConnectError::of(cause);
             }
         }
-        SdkError::ServiceError(response) if response.raw().status().as_u16() == 301 => {
-            return ConnectError::new(ErrorClass::Protocol, "The bucket is in a different region than AWS_REGION specifies.");
-        }
         _ => {}
     }
     let error = error::from_sdk(error);
     let (class, message) = match &error {
-        Error::AccessDenied => (ErrorClass::Auth, Some("The store rejected Larder's access key or its permissions.")),
-        Error::SlowDown | Error::NoSpace => (ErrorClass::Degraded, error.sentence()),
+        Error::AccessDenied => (ErrorClass::Auth, Some("The store rejected Larder's access key or its permissions.".into())),
+        Error::WrongRegion(_) => (ErrorClass::Protocol, Some(error.to_string().into())),
+        Error::SlowDown | Error::NoSpace => (ErrorClass::Degraded, error.sentence().map(Into::into)),
         Error::Unreachable(_) => (ErrorClass::Connect, None),
         _ => (ErrorClass::Protocol, None),
     };
