@@ -38,6 +38,7 @@ fn object(preview: Preview, origin: Origin) -> String {
         etag: "7d79".into(),
         modified: Some(noon()),
         content_type: Some("text/html".into()),
+        content_encoding: Some(HOSTILE.into()),
         version_id: Some("v1".into()),
         storage_class: Some(HOSTILE.into()),
         restore: Some(HOSTILE.into()),

@@ -36,6 +36,8 @@ pub struct Object {
     pub modified: Option<DateTime<Utc>>,
     /// As claimed by the uploader.
     pub content_type: Option<String>,
+    /// How the stored bytes are compressed. Downloads and links pass it on, so that programs decompress them.
+    pub content_encoding: Option<String>,
     pub version_id: Option<String>,
     pub metadata: Vec<(String, String)>,
     /// `None` for the store's standard class.
@@ -86,6 +88,7 @@ pub async fn find(ctx: &Context, bucket: &BucketName, key: &ObjectKey, version: 
         etag: head.etag,
         modified: head.modified,
         content_type: head.content_type,
+        content_encoding: head.content_encoding,
         version_id: head.version_id,
         metadata: head.metadata,
         storage_class: head.storage_class,

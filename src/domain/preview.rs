@@ -1,5 +1,6 @@
 //! The preview of an object, determined by an allow-list on its bytes, never by its name.
 
+mod encoding;
 mod text;
 
 use super::names::{BucketName, ObjectKey};
@@ -87,15 +88,15 @@ pub fn sniff(head: &[u8]) -> Option<(MediaKind, &'static str)> {
 
 /// Reads the first bytes of the object (up to 256 KiB for text). If the store refuses them, the preview is the reason.
 pub async fn of(ctx: &Context, object: &Object) -> Result<Preview> {
-    let size = object.size;
     if let Some(why) = &object.unreadable {
         return Ok(Preview::None(why.clone()));
     }
-    if size == 0 {
+    if object.size == 0 {
         return Ok(Preview::Empty);
     }
-    let Beginning { head, whole, .. } = match read(ctx, &object.bucket, &object.key, is_enough).await {
+    let Beginning { head, whole, is_cut, .. } = match read(ctx, &object.bucket, &object.key, is_enough).await {
         Ok(beginning) => beginning,
+        Err(Error::Refused { field: "key", why }) => return Ok(Preview::None(why)),
         Err(Error::S3(error)) => return s3_sentences::of_reading(&error).map(Preview::None).ok_or(Error::S3(error)),
         Err(error) => return Err(error),
     };
@@ -108,7 +109,7 @@ pub async fn of(ctx: &Context, object: &Object) -> Result<Preview> {
     let Some(bytes) = whole else {
         return Ok(Preview::None("This file type has no preview. Download the file to open it.".into()));
     };
-    let worked = tokio::task::spawn_blocking(move || text_preview(&bytes, size)).await;
+    let worked = tokio::task::spawn_blocking(move || text_preview(&bytes, is_cut)).await;
     worked.map_err(|error| Error::Internal(format!("the preview was aborted: {error}")))
 }
 
@@ -122,7 +123,7 @@ pub struct Media {
 
 /// Rejected if the object has no preview.
 pub async fn media_of(ctx: &Context, bucket: &BucketName, key: &ObjectKey) -> Result<Media> {
-    let Beginning { head, whole, etag } = read(ctx, bucket, key, |head| sniff(head).is_none() || is_enough(head)).await?;
+    let Beginning { head, whole, etag, .. } = read(ctx, bucket, key, |head| sniff(head).is_none() || is_enough(head)).await?;
     let rejected = |why: String| Error::refused("key", why);
     let (kind, media) = sniff(&head).ok_or_else(|| rejected("This file type has no preview. Download the file to open it.".into()))?;
     dimensions(kind, whole.as_deref().unwrap_or(&head)).map_err(rejected)?;
@@ -161,6 +162,8 @@ struct Beginning {
     head: Vec<u8>,
     /// Up to `TEXT_LIMIT`, unless the head is enough.
     whole: Option<Vec<u8>>,
+    /// Whether the object is longer.
+    is_cut: bool,
     /// Of these bytes, without quotes.
     etag: Option<String>,
 }
@@ -172,11 +175,13 @@ async fn read(ctx: &Context, bucket: &BucketName, key: &ObjectKey, enough: impl 
         Ok(opened) => opened,
         // An empty object has no range.
         Err(crate::stores::s3::Error::InvalidRange) => {
-            return Ok(Beginning { head: Vec::new(), whole: Some(Vec::new()), etag: None });
+            return Ok(Beginning { head: Vec::new(), whole: Some(Vec::new()), is_cut: false, etag: None });
         }
         Err(error) => return Err(not_found(error, bucket, key)),
     };
     let etag = opened.etag.take();
+    let encoding = opened.content_encoding.take();
+    let size = opened.content_range.as_deref().and_then(|range| range.rsplit_once('/')?.1.parse().ok()).unwrap_or(opened.length);
     let mut bytes = Vec::new();
     let reading = async {
         while bytes.len() < HEAD {
@@ -184,16 +189,36 @@ async fn read(ctx: &Context, bucket: &BucketName, key: &ObjectKey, enough: impl 
             bytes.extend_from_slice(&chunk?);
         }
         let head = bytes[..bytes.len().min(HEAD)].to_vec();
-        if enough(&head) {
-            return Ok(Beginning { head, whole: None, etag });
+        if encoding.is_none() && enough(&head) {
+            return Ok(Beginning { head, whole: None, is_cut: true, etag });
         }
         while let Some(chunk) = opened.body.next().await {
             bytes.extend_from_slice(&chunk?);
         }
-        Ok(Beginning { head, whole: Some(std::mem::take(&mut bytes)), etag })
+        let is_cut = size > bytes.len() as u64;
+        match encoding.as_deref() {
+            None => Ok(Beginning { head, whole: Some(std::mem::take(&mut bytes)), is_cut, etag }),
+            Some(encoding) => decoded(encoding, std::mem::take(&mut bytes), is_cut, enough, etag).await,
+        }
     };
     let silent = || Error::from(crate::stores::s3::Error::Unreachable("it stopped sending".into()));
     tokio::time::timeout(std::time::Duration::from_secs(4), reading).await.map_err(|_| silent())?
+}
+
+/// The start of an object that is stored compressed. Rejected if its encoding is unknown.
+async fn decoded(encoding: &str, bytes: Vec<u8>, is_cut: bool, enough: impl Fn(&[u8]) -> bool, etag: Option<String>) -> Result<Beginning> {
+    let name = encoding.to_owned();
+    let worked = tokio::task::spawn_blocking(move || encoding::decoded(&name, &bytes, TEXT_LIMIT)).await;
+    let decoded = worked.map_err(|error| Error::Internal(format!("the decompression was aborted: {error}")))?;
+    let (bytes, ended) = decoded.ok_or_else(|| {
+        let why = format!(
+            "This object cannot be decompressed (Content-Encoding: {encoding}), so there is no preview. Download the file to open it."
+        );
+        Error::refused("key", why)
+    })?;
+    let head = bytes[..bytes.len().min(HEAD)].to_vec();
+    let whole = (!enough(&head)).then_some(bytes);
+    Ok(Beginning { head, whole, is_cut: is_cut || !ended, etag })
 }
 
 #[cfg(test)]
@@ -201,7 +226,7 @@ mod tests {
     use super::*;
 
     fn preview(text: &str) -> Preview {
-        text_preview(text.as_bytes(), text.len() as u64)
+        text_preview(text.as_bytes(), false)
     }
 
     #[test]
@@ -238,8 +263,8 @@ mod tests {
             preview("a;b\n1;2\n"),
             Preview::Csv { head: vec!["a".into(), "b".into()], rows: vec![vec!["1".into(), "2".into()]], cut: false }
         );
-        assert!(matches!(text_preview(b"\xff\xfe\x00a", 4), Preview::None(_)));
-        assert_eq!(text_preview("é".as_bytes().split_at(1).0, 2), Preview::Text { text: String::new(), cut: true });
+        assert!(matches!(text_preview(b"\xff\xfe\x00a", false), Preview::None(_)));
+        assert_eq!(text_preview("é".as_bytes().split_at(1).0, true), Preview::Text { text: String::new(), cut: true });
     }
 
     #[test]

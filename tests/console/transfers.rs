@@ -225,3 +225,55 @@ async fn previews_are_audited_once_for_each_session_and_state_of_the_object() {
     viewer.get(&path(&app, "object", "note.txt")).await.expect_status(200);
     assert_eq!(reads(&app).await, ["object.preview bytes=0-", "object.preview all", "object.preview all"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_stored_compressed_is_the_same_file_by_every_way() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let text = "compressed text\n".repeat(40_000);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+    let stored = encoder.finish().unwrap();
+    let client = crate::support::s3_client(&app.ctx.config.s3);
+    for (key, encoding) in [("page.txt", "gzip"), ("other.txt", "br")] {
+        let put = client.put_object().bucket(&app.bucket).key(key).content_encoding(encoding).content_type("text/plain");
+        put.body(stored.clone().into()).send().await.unwrap();
+        let download = get(&editor, &path(&app, "download", key), &[]).await.expect_status(200);
+        assert_eq!(download.header("content-encoding"), Some(encoding));
+        assert!(download.body == stored);
+        let fields = [("k", larder::console::view::paths::field(key)), ("expires", "300".to_owned())];
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let link = editor.post(&format!("/buckets/{}/links", app.bucket), &fields).await.expect_status(200).text_of(".code pre");
+        let linked = reqwest::Client::builder().no_proxy().build().unwrap().get(link).send().await.unwrap();
+        assert_eq!(linked.headers().get("content-encoding").unwrap(), encoding);
+        assert!(linked.bytes().await.unwrap() == stored);
+    }
+    let page = editor.get(&path(&app, "object", "page.txt")).await.expect_status(200);
+    assert!(page.text_of(".preview pre").starts_with("compressed text compressed text"));
+    assert!(page.text_of(".preview").contains("The first"), "the preview is limited");
+    assert!(page.texts(".kv div").iter().any(|row| row.starts_with("Encodinggzip")), "{:?}", page.texts(".kv div"));
+    let page = editor.get(&path(&app, "object", "other.txt")).await.expect_status(200);
+    assert!(page.text_of(".preview").contains("Content-Encoding: br"), "{}", page.text_of(".preview"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_ways_of_uploading_keep_the_character_set_of_the_media_type() {
+    let app = TestApp::start().await;
+    let editor = app.sign_in(Role::Editor).await;
+    let media = "text/html; charset=windows-1251";
+    let file = reqwest::multipart::Part::bytes(b"<p>".to_vec()).file_name("form.html").mime_str(media).unwrap();
+    let form = reqwest::multipart::Form::new().part("file", file);
+    editor.post_files(&format!("/buckets/{}/uploads", app.bucket), form).await.expect_status(303);
+    let resumable = format!("/buckets/{}/uploads/resumable", app.bucket);
+    let fields = [("name", "parts.html"), ("type", media), ("length", "3"), ("fingerprint", "f")];
+    let id = editor.post(&resumable, &fields).await.expect_status(200).json()["id"].as_str().unwrap().to_owned();
+    let upload = format!("/buckets/{}/uploads/{id}", app.bucket);
+    crate::resumable::part(&editor, &upload, "1", b"<p>", None).await.expect_status(200);
+    editor.post(&format!("{upload}/completion"), &[]).await.expect_status(200);
+    for key in ["form.html", "parts.html"] {
+        let head = app.ctx.s3.head(&app.bucket, key, None).await.unwrap();
+        assert_eq!(head.content_type.as_deref(), Some(media), "{key}");
+        let page = editor.get(&path(&app, "object", key)).await.expect_status(200);
+        assert!(page.text_of("main").contains(media));
+    }
+}

@@ -97,6 +97,9 @@ fn start_response(body: &DownloadBody) -> HttpResponseBuilder {
     answer.insert_header((header::ACCEPT_RANGES, "bytes"));
     // Browsers may cache the object but must revalidate it, which also checks the permission.
     answer.insert_header((header::CACHE_CONTROL, "private, no-cache"));
+    if let Some(encoding) = &body.content_encoding {
+        answer.insert_header((header::CONTENT_ENCODING, encoding.as_str()));
+    }
     if let Some(range) = &body.content_range {
         answer.insert_header((header::CONTENT_RANGE, range.as_str()));
     }

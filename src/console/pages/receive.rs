@@ -2,7 +2,6 @@
 
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_LENGTH;
-use actix_web::mime::Mime;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -141,7 +140,7 @@ impl FilesReader {
     }
 
     async fn receive_file(&mut self, form: &mut FormReader, head: &PartHead, name: &str, first: Option<web::Bytes>) -> Result<()> {
-        let media = head.content_type.as_ref().map(Mime::essence_str);
+        let media = head.content_type.as_ref().map(AsRef::as_ref);
         let Some(mut upload) = self.intake.begin(name, media, self.length).await else { return self.skip(form).await };
         let mut next = first;
         while let Some(chunk) = next {

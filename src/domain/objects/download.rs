@@ -55,6 +55,8 @@ pub struct DownloadBody {
     pub etag: Option<String>,
     pub last_modified: Option<DateTime<Utc>>,
     pub content_type: Option<String>,
+    /// How the bytes are compressed.
+    pub content_encoding: Option<String>,
 }
 
 /// What is requested.
@@ -165,6 +167,7 @@ pub async fn download(ctx: &Context, actor: &Actor, session: Uuid, request: &Dow
         etag: opened.etag,
         last_modified: opened.modified,
         content_type: opened.content_type,
+        content_encoding: opened.content_encoding,
     }))
 }
 

@@ -23,8 +23,7 @@ pub(super) fn as_text(bytes: &[u8]) -> Option<&str> {
     }
 }
 
-pub(super) fn text_preview(bytes: &[u8], size: u64) -> Preview {
-    let cut = size > bytes.len() as u64;
+pub(super) fn text_preview(bytes: &[u8], cut: bool) -> Preview {
     let Some(text) = as_text(bytes) else {
         return Preview::None("This file is not UTF-8 text and its type has no preview.".into());
     };

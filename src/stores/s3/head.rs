@@ -4,7 +4,7 @@ use aws_sdk_s3::types::StorageClass;
 use chrono::{DateTime, Utc};
 
 use super::headers::decoded_words;
-use super::objects::{special_class, to_chrono, unquoted};
+use super::objects::{special_class, stored_encoding, to_chrono, unquoted};
 use super::{Conditions, Error, Store, error};
 
 /// The result of HEAD.
@@ -14,6 +14,8 @@ pub struct Head {
     pub etag: String,
     pub modified: Option<DateTime<Utc>>,
     pub content_type: Option<String>,
+    /// How the stored bytes are compressed, for example `gzip`.
+    pub content_encoding: Option<String>,
     pub version_id: Option<String>,
     pub metadata: Vec<(String, String)>,
     /// `None` for the store's standard class.
@@ -45,6 +47,7 @@ impl Store {
             etag: unquoted(response.e_tag()),
             modified: response.last_modified().and_then(to_chrono),
             content_type: response.content_type().map(str::to_owned),
+            content_encoding: stored_encoding(response.content_encoding()),
             version_id: response.version_id().filter(|version| *version != "null").map(str::to_owned),
             metadata,
             storage_class: special_class(response.storage_class().map(StorageClass::as_str)),
@@ -70,6 +73,7 @@ impl Store {
             etag: entry.etag,
             modified: entry.modified,
             content_type: None,
+            content_encoding: None,
             version_id: None,
             metadata: Vec::new(),
             storage_class: entry.storage_class,

@@ -58,6 +58,7 @@ pub struct GetResponse {
     pub etag: Option<String>,
     pub modified: Option<DateTime<Utc>>,
     pub content_type: Option<String>,
+    pub content_encoding: Option<String>,
 }
 
 pub struct PutOptions<'a> {
@@ -84,6 +85,14 @@ pub(super) fn unquoted(etag: Option<&str>) -> String {
 /// A storage class other than the standard one.
 pub(super) fn special_class(class: Option<&str>) -> Option<String> {
     class.filter(|class| !class.is_empty() && *class != "STANDARD").map(str::to_owned)
+}
+
+/// `Content-Encoding` without the values that do not concern the stored bytes: some stores keep `aws-chunked`, the
+/// encoding of the request that stored the object.
+pub(super) fn stored_encoding(header: Option<&str>) -> Option<String> {
+    let codings: Vec<&str> =
+        header?.split(',').map(str::trim).filter(|coding| !matches!(*coding, "" | "aws-chunked" | "identity")).collect();
+    (!codings.is_empty()).then(|| codings.join(", "))
 }
 
 /// Listed keys are form-encoded (`encoding-type=url`): a plus sign is a space.
@@ -146,6 +155,7 @@ impl Store {
             etag: response.e_tag().map(|etag| unquoted(Some(etag))),
             modified: response.last_modified().and_then(to_chrono),
             content_type: response.content_type().map(str::to_owned),
+            content_encoding: stored_encoding(response.content_encoding()),
             body: Body(response.body),
         })
     }
@@ -194,5 +204,20 @@ impl Store {
             .response_content_disposition(disposition)
             .response_content_type("application/octet-stream");
         Ok(request.presigned(config).await.map_err(error::from_sdk)?.uri().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stored_encoding;
+
+    #[test]
+    fn the_encoding_of_the_request_is_not_that_of_the_object() {
+        for (header, encoding) in
+            [("aws-chunked", None), ("identity", None), ("aws-chunked, gzip", Some("gzip")), ("gzip,br", Some("gzip, br"))]
+        {
+            assert_eq!(stored_encoding(Some(header)).as_deref(), encoding, "{header}");
+        }
+        assert_eq!(stored_encoding(None), None);
     }
 }
