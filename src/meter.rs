@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 
-pub use recent::Load;
 use recent::Recent;
+pub use recent::{Bound, Load};
 
 /// In seconds: from a page served from memory to an upload of an hour.
 const BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0, 3600.0];
@@ -76,14 +76,14 @@ impl Meter {
     }
 
     /// `route` is the matched template, not the path, which would allow clients to create any number of series.
-    pub fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
+    pub fn answered(&self, method: &str, route: &str, status: u16, took: Duration, is_page: bool) {
         // Clients may send any method name.
         let method = if matches!(method, "GET" | "HEAD" | "POST") { method } else { "other" };
         self.requests.with_label_values(&[method, route, &status.to_string()]).inc();
         self.durations.with_label_values(&[method, route]).observe(took.as_secs_f64());
         // Health endpoints that report an outage are not errors of Larder.
         let failed = status >= 500 && !route.starts_with("/health") && route != "/readyz";
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).answered(Instant::now(), failed, took);
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).answered(Instant::now(), failed, is_page.then_some(took));
     }
 
     pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {

@@ -98,7 +98,7 @@ impl Pool {
     }
 
     async fn connection(&self) -> Result<managed::Object<Manager>, Error> {
-        if self.availability.is_down() {
+        if !self.availability.admits().await {
             return Err(Error::Unreachable(Availability::REASON.into()));
         }
         Ok(self.pool.get().await?)

@@ -82,11 +82,8 @@ impl Store {
 
     /// For requests that a page waits for. The parts of an upload in progress, its completion and the health checks use the
     /// client directly: they have their own timeouts.
-    fn client(&self) -> Result<&Client, Error> {
-        if self.availability.is_down() {
-            return Err(Error::Unreachable(Availability::REASON.into()));
-        }
-        Ok(&self.client)
+    async fn client(&self) -> Result<&Client, Error> {
+        if self.availability.admits().await { Ok(&self.client) } else { Err(Error::Unreachable(Availability::REASON.into())) }
     }
 
     pub fn availability(&self) -> &Availability {

@@ -167,9 +167,15 @@ async fn the_health_check_of_the_container_checks_readiness() {
     assert!(!ask("nonsense".into()).status.success());
 }
 
-/// Started like in the container, with the Redis server of this machine.
 #[test]
-fn redis_starts_with_both_users() {
+fn redis_starts_with_both_users_and_any_password() {
+    for password in ["p4ss", r#"a/b&c" d'e#f%g\h$i"#] {
+        redis_starts_with(password);
+    }
+}
+
+/// Started like in the container, with the Redis server of this machine.
+fn redis_starts_with(password: &str) {
     let compose = compose();
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("compose-redis-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
@@ -182,13 +188,13 @@ fn redis_starts_with_both_users() {
         .replace("--dir /data", &format!("--dir {} --port 0 --unixsocket {}/s", directory.display(), directory.display()));
     let mut server = std::process::Command::new("sh")
         .args(["-c", &script])
-        .env("REDIS_PASSWORD", "p4ss")
+        .env("REDIS_PASSWORD", password)
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
     let ask = |user: &str, words: &[&str]| {
         let mut cli = std::process::Command::new("redis-cli");
-        cli.arg("-s").arg(directory.join("s")).args(["--user", user, "--pass", "p4ss", "--no-auth-warning"]).args(words);
+        cli.arg("-s").arg(directory.join("s")).args(["--user", user, "--pass", password, "--no-auth-warning"]).args(words);
         String::from_utf8_lossy(&cli.output().unwrap().stdout).trim().to_owned()
     };
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);

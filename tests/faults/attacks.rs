@@ -1,9 +1,9 @@
 //! One impatient or hostile person against everyone else: memory, a bystander's pages, errors, and the time until
 //! everything is back to normal.
 
-use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+mod measure;
+mod sign_ins;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use super::either;
 use super::raw::Upload;
 use super::sender::Sender;
 use crate::support::{PASSWORD, Set};
+use measure::{check, resident, under};
 
 const MIB: usize = 1 << 20;
 /// Of the instance under attack.
@@ -26,103 +27,6 @@ const ENVIRONMENT: [(&str, &str); 3] = [("UPLOAD_MEMORY", "32MiB"), ("TRUSTED_PR
 /// Downloads of one person that are never read, and how many one person may have.
 const READERS: usize = 450;
 const READERS_ALLOWED: usize = 128;
-
-/// The longest time of a page of a bystander.
-const PAGE: Duration = Duration::from_millis(300);
-/// The time after an attack until everything is back to normal.
-const RECOVERY: Duration = Duration::from_secs(10);
-/// Memory that the process may keep after an attack. The allocator returns it to the system only in part, and reuses it
-/// for the next requests.
-const KEPT: usize = 64 * MIB + UPLOAD_MEMORY;
-
-/// Limits that did not hold. All attacks run, so that one run measures everything.
-static VIOLATIONS: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-fn check(holds: bool, violation: impl FnOnce() -> String) {
-    if !holds {
-        let violation = violation();
-        eprintln!("VIOLATED: {violation}");
-        VIOLATIONS.lock().unwrap().push(violation);
-    }
-}
-
-/// What was measured while an attack ran.
-struct Measured {
-    idle: usize,
-    peak: usize,
-    /// Slowest of a hundred pages of a bystander, and how many failed.
-    p99: Duration,
-    errors: usize,
-}
-
-fn resident(child: &Child) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
-}
-
-fn p99(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[(times.len() * 99).div_ceil(100) - 1]
-}
-
-async fn pages(bystander: &Sender, until: &AtomicBool) -> (Vec<Duration>, usize) {
-    let (mut times, mut errors) = (Vec::new(), 0);
-    while !until.load(Ordering::Relaxed) || times.len() < 20 {
-        let (status, took) = bystander.look("/buckets").await;
-        errors += usize::from(status != 200);
-        times.push(took);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    (times, errors)
-}
-
-/// Runs an attack beside a bystander and a meter, then checks what must hold for all of them. The limits are absolute in the long
-/// form, which runs alone.
-async fn under<T>(name: &str, child: &Child, bystander: &Sender, attack: impl Future<Output = T>) -> T {
-    let quiet = p99(pages(bystander, &AtomicBool::new(true)).await.0);
-    let (idle, descriptors) = (resident(child), child.descriptors());
-    let (over, peak) = (Arc::new(AtomicBool::new(false)), AtomicUsize::new(idle));
-    let meter = async {
-        while !over.load(Ordering::Relaxed) {
-            peak.fetch_max(resident(child), Ordering::Relaxed);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let attacking = async {
-        let outcome = attack.await;
-        over.store(true, Ordering::Relaxed);
-        outcome
-    };
-    let (outcome, (times, errors), ()) = tokio::join!(attacking, pages(bystander, &over), meter);
-    let measured = Measured { idle, peak: peak.into_inner(), p99: p99(times), errors };
-    let grown = (measured.peak - measured.idle) / MIB;
-    eprintln!("{name}: +{grown} MiB, page p99 {:?} (quiet {quiet:?}), {} errors", measured.p99, measured.errors);
-    check(measured.peak <= measured.idle + 64 * MIB + UPLOAD_MEMORY, || format!("{name}: {grown} MiB more than at rest"));
-    // The short form runs beside other tests.
-    let allowed = either(Duration::from_secs(1), PAGE);
-    check(measured.p99 <= allowed, || format!("{name}: a page took {:?} instead of {quiet:?}", measured.p99));
-    check(measured.errors == 0, || format!("{name}: {} errors", measured.errors));
-    let ended = Instant::now();
-    let is_normal = loop {
-        let (status, took) = bystander.look("/buckets").await;
-        // The clients here keep some connections of their own.
-        let is_closed = child.descriptors() <= descriptors + 60;
-        if status == 200 && took <= allowed && is_closed && resident(child) <= idle + KEPT {
-            break true;
-        }
-        if ended.elapsed() > RECOVERY {
-            break false;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    let (kept, open) = (resident(child).saturating_sub(idle) / MIB, child.descriptors().saturating_sub(descriptors));
-    let state = format!("+{kept} MiB and +{open} descriptors after {:?}", ended.elapsed());
-    eprintln!("{name}: {state}");
-    check(is_normal, || format!("{name}: not back to normal: {state}"));
-    assert!(!child.log().contains(" 500 "), "{name}: an answer of 500:\n{}", child.end_of_log());
-    outcome
-}
 
 /// The median time of three uploads.
 async fn uploads(sender: &Sender, name: &str, content: &Bytes) -> Duration {
@@ -256,57 +160,7 @@ async fn one_hostile_person_neither_exhausts_memory_nor_slows_others() {
     let allowed = quiet_upload * 2 + either(Duration::from_secs(2), Duration::ZERO);
     check(attacked_upload <= allowed, || format!("an upload took {attacked_upload:?} instead of {quiet_upload:?}"));
 
-    under("wrong sign-ins from many addresses", &child, &bystander, async {
-        // Each in a task of its own, so that the attack does not delay the bystander in this process.
-        let attempts = join_all((0..either(200, 700)).map(|at: usize| {
-            let body = "email=nobody@example.com&password=wrong";
-            let request = format!(
-                "POST /session HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nX-Forwarded-For: 198.{}.{}.9\r\nAccept: text/html\r\n\
-                 Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
-                18 + at / 250,
-                at % 250,
-                body.len()
-            );
-            let host = host.clone();
-            let attempt = tokio::spawn(async move {
-                let began = Instant::now();
-                let mut socket = TcpStream::connect(host).await.unwrap();
-                socket.write_all(request.as_bytes()).await.unwrap();
-                (status(&mut socket).await, began.elapsed())
-            });
-            async { attempt.await.unwrap() }
-        }));
-        // The owner of a known address signs in meanwhile.
-        let owner = async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            let began = Instant::now();
-            let body = form_urlencoded::Serializer::new(String::new())
-                .append_pair("email", "faults@example.com")
-                .append_pair("password", PASSWORD)
-                .finish();
-            let client =
-                reqwest::Client::builder().no_proxy().tls_certs_only([]).redirect(reqwest::redirect::Policy::none()).build().unwrap();
-            let request = client.post(format!("{}/session", child.base)).header("origin", &child.base);
-            let answer = request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.unwrap();
-            (answer.status().as_u16(), began.elapsed())
-        };
-        let (attempts, (owned, took)) = tokio::join!(attempts, owner);
-        eprintln!("the owner signed in within {took:?}");
-        assert_eq!(owned, 303);
-        assert!(
-            attempts.iter().all(|(status, _)| matches!(status, 422 | 429)),
-            "{:?}",
-            attempts.iter().map(|(status, _)| status).collect::<Vec<_>>()
-        );
-        let refused: Vec<Duration> = attempts.iter().filter(|(status, _)| *status == 429).map(|(_, took)| *took).collect();
-        let slowest = refused.iter().max().copied().unwrap_or_default();
-        let waited = attempts.iter().filter(|(status, _)| *status == 422).map(|(_, took)| *took).max().unwrap_or_default();
-        eprintln!("{} of {} sign-ins were refused within {slowest:?}, the others took {waited:?}", refused.len(), attempts.len());
-        assert!(refused.len() > attempts.len() / 4, "{} were refused", refused.len());
-        let allowed = either(Duration::from_secs(5), Duration::from_secs(1));
-        check(slowest <= allowed, || format!("a sign-in was refused after {slowest:?}"));
-    })
-    .await;
+    under("wrong sign-ins from many addresses", &child, &bystander, sign_ins::flood(&child)).await;
 
     let commands = commands_of(&world).await;
     under("samples of the keys", &child, &bystander, async {
@@ -332,6 +186,5 @@ async fn one_hostile_person_neither_exhausts_memory_nor_slows_others() {
         drop(idle);
     })
     .await;
-    let violations = VIOLATIONS.lock().unwrap();
-    assert!(violations.is_empty(), "{violations:#?}");
+    measure::assert_all_held();
 }

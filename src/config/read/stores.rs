@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Reader;
-use crate::config::postgres_url::PostgresUrl;
+use crate::config::postgres_url::{self, PostgresUrl};
 use crate::config::{EmbeddedUrls, LinkKey, RedisConfig, S3Config, Secret, bucket_rules, redis_url};
 
 impl Reader<'_> {
@@ -31,7 +31,9 @@ impl Reader<'_> {
         {
             self.error("DATABASE_URL", &why, example);
         }
-        Secret::new(url)
+        // As for programs that use libpq.
+        let password = self.text(&["PGPASSWORD"]);
+        Secret::new(postgres_url::with_password(&url, password.as_deref()))
     }
 
     pub fn database_migration_url(&mut self, embedded: Option<&EmbeddedUrls>) -> Option<Secret> {
@@ -74,6 +76,8 @@ impl Reader<'_> {
         if let Some(Err(why)) = browse_url.as_deref().map(redis_url::check) {
             self.error("REDIS_BROWSE_URL", &why, "REDIS_BROWSE_URL=redis://larder-browse:PASSWORD@127.0.0.1:6379/0");
         }
+        let browse_password = self.text(&["REDIS_BROWSE_PASSWORD"]).filter(|_| embedded.is_none());
+        let browse_url = browse_url.map(|url| redis_url::with_password(&url, browse_password.as_deref()));
         RedisConfig {
             url: Secret::new(url),
             browse_url: browse_url.map(Secret::new),

@@ -2,6 +2,7 @@
 
 use super::{embedded, error, read, with};
 use crate::config::Stores;
+use crate::config::postgres_url::PostgresUrl;
 
 #[test]
 fn postgres_urls_are_checked() {
@@ -45,6 +46,27 @@ fn the_redis_password_is_added_to_a_url_without_one() {
     assert_eq!(url("redis://:own@h", "other"), "redis://:own@h");
     assert_eq!(url("unix:///run/redis.sock", "word"), "unix:///run/redis.sock?pass=word");
     assert_eq!(url("unix:///run/redis.sock?db=1", "word"), "unix:///run/redis.sock?db=1&pass=word");
+}
+
+#[test]
+fn passwords_outside_the_urls_may_contain_any_character() {
+    let password = r#"a/b&c" d'e#f%g\h$i?j=k@l:m"#;
+    let outside = [
+        ("DATABASE_URL", "postgres://larder@h:5432/larder?sslmode=require"),
+        ("PGPASSWORD", password),
+        ("REDIS_BROWSE_URL", "redis://larder-browse@h:6379/0"),
+        ("REDIS_BROWSE_PASSWORD", password),
+    ];
+    let config = with(&outside).unwrap();
+    let parsed = PostgresUrl::parse(config.database_url.reveal()).unwrap();
+    assert_eq!(parsed.config.get_password(), Some(password.as_bytes()));
+    assert_eq!(parsed.config.get_dbname(), Some("larder"));
+    let browse = url::Url::parse(config.redis.browse_url.unwrap().reveal()).unwrap();
+    let decoded = percent_encoding::percent_decode_str(browse.password().unwrap()).decode_utf8().unwrap();
+    assert_eq!((browse.username(), &*decoded), ("larder-browse", password));
+    // The password of the URL wins.
+    let own = with(&[("DATABASE_URL", "postgres://larder:own@h/larder"), ("PGPASSWORD", "other")]).unwrap();
+    assert_eq!(own.database_url.reveal(), "postgres://larder:own@h/larder");
 }
 
 #[test]

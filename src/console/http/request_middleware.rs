@@ -78,8 +78,10 @@ pub async fn request_middleware(
         Ok(response) => (response.status(), response.headers_mut()),
         Err((response, _)) => (response.status(), response.headers_mut()),
     };
+    let is_html = headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
+    let is_page = is_html && method == actix_web::http::Method::GET;
     if let Some(meter) = &meter {
-        meter.answered(method.as_str(), route.as_deref().unwrap_or("none"), status.as_u16(), started.elapsed());
+        meter.answered(method.as_str(), route.as_deref().unwrap_or("none"), status.as_u16(), started.elapsed(), is_page);
     }
     set_security_headers(headers, &id.0, hsts, ResponseKind::of(&path, status));
     log::info!(

@@ -16,7 +16,7 @@ use crate::domain::health::{
     Service, Snapshot, State, Uptime, Writes,
 };
 use crate::domain::redis_metrics::Range;
-use crate::meter::Load;
+use crate::meter::{Bound, Load};
 
 fn failure() -> CheckError {
     CheckError::new(ErrorClass::Timeout, HOSTILE)
@@ -106,7 +106,7 @@ fn process() -> ProcessStats {
         memory: Some(29_780_000),
         connections: 41,
         uploads: 3,
-        load: Load { per_second: 18.2, p95: Some(7.5), requests: 412_806, errors: 3 },
+        load: Load { per_second: 18.2, page_p95: Some(Bound::AtMost(7.5)), requests: 412_806, errors: 3 },
         consoles: Some(2),
         migrations: Some((9, 9)),
         warnings: vec![HOSTILE.into()],

@@ -1,4 +1,5 @@
-//! While a server is unreachable, requests to it fail at once. A trial every half second notices its return.
+//! While a server is unreachable, requests to it fail at once. Trials notice its return: every half second, or when a request
+//! comes.
 
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use super::probes::{Probe, check};
 use crate::domain::Context;
 use crate::stores::availability::Availability;
 
-/// The interval between two trials, and the timeout of each.
+/// The interval between two trials without and with requests, and the timeout of each.
 const INTERVAL: Duration = Duration::from_millis(500);
+const MIN_INTERVAL: Duration = Duration::from_millis(200);
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// `None`: no page waits for this service.
@@ -42,12 +44,13 @@ pub(super) async fn wait_for_return(ctx: &Context, service: Service) {
         return std::future::pending().await;
     };
     loop {
-        let next = Instant::now() + INTERVAL;
+        let began = Instant::now();
         let failed = check(ctx, service, &mut Probe::default(), TIMEOUT).await.err();
         if !failed.as_ref().is_some_and(is_unreachable) {
             availability.set_down(false);
             return;
         }
-        tokio::time::sleep_until(next).await;
+        tokio::time::sleep_until(began + MIN_INTERVAL).await;
+        let _ = tokio::time::timeout_at(began + INTERVAL, availability.wanted()).await;
     }
 }

@@ -20,6 +20,7 @@ use crate::stores::availability::Availability;
 use crate::stores::pool_usage::PoolUsage;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const SHORT_LIMIT: Duration = Duration::from_secs(1);
 /// How long best-effort calls fail immediately after a timeout or a lost connection.
 const BREAKER_OPEN: Duration = Duration::from_secs(2);
 
@@ -102,7 +103,9 @@ impl Pool {
 
     /// Waits at most `limit`. With `breaks`, fails immediately while the circuit breaker is open.
     pub async fn execute<Q: Request + Sync>(&self, request: &Q, limit: Duration, breaks: bool) -> Result<Q::Response, Error> {
-        if self.availability.is_down() {
+        // Callers with a short limit work without Redis and do not wait.
+        let is_admitted = if limit < SHORT_LIMIT { !self.availability.is_down() } else { self.availability.admits().await };
+        if !is_admitted {
             return Err(Error::Unreachable(Availability::REASON.into()));
         }
         if breaks && self.breaker.refuses() {

@@ -22,7 +22,7 @@ impl Store {
     /// All buckets visible to Larder's key, sorted by name.
     pub async fn list_buckets(&self) -> Result<Vec<BucketEntry>, Error> {
         let mut buckets = Vec::new();
-        let mut pages = self.client()?.list_buckets().into_paginator().send();
+        let mut pages = self.client().await?.list_buckets().into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(error::from_sdk)?;
             buckets.extend(page.buckets().iter().filter_map(|bucket| {
@@ -36,7 +36,7 @@ impl Store {
 
     /// `NoSuchBucket` if it does not exist, `AccessDenied` if another account owns it.
     pub async fn head_bucket(&self, bucket: &str) -> Result<(), Error> {
-        match self.client()?.head_bucket().bucket(bucket).send().await.map_err(error::from_sdk) {
+        match self.client().await?.head_bucket().bucket(bucket).send().await.map_err(error::from_sdk) {
             Ok(_) => Ok(()),
             Err(Error::NoSuchKey) => Err(Error::NoSuchBucket),
             // The response to HEAD has no body; that to a listing says what is wrong.
@@ -46,7 +46,7 @@ impl Store {
     }
 
     pub async fn create_bucket(&self, bucket: &str) -> Result<(), Error> {
-        let mut request = self.client()?.create_bucket().bucket(bucket);
+        let mut request = self.client().await?.create_bucket().bucket(bucket);
         // AWS requires the region to be named, except for us-east-1.
         if self.region != "us-east-1" {
             let constraint = BucketLocationConstraint::from(self.region.as_str());
@@ -58,20 +58,20 @@ impl Store {
     /// Fails with `BucketNotEmpty` if it contains anything. Checked here because some stores delete the contents as
     /// well.
     pub async fn delete_bucket(&self, bucket: &str) -> Result<(), Error> {
-        let found = self.client()?.list_objects_v2().bucket(bucket).max_keys(1).send().await.map_err(error::from_sdk)?;
+        let found = self.client().await?.list_objects_v2().bucket(bucket).max_keys(1).send().await.map_err(error::from_sdk)?;
         if found.key_count().unwrap_or_default() > 0 || !found.contents().is_empty() {
             return Err(Error::BucketNotEmpty);
         }
-        match self.client()?.list_object_versions().bucket(bucket).max_keys(1).send().await {
+        match self.client().await?.list_object_versions().bucket(bucket).max_keys(1).send().await {
             Ok(found) if !found.versions().is_empty() || !found.delete_markers().is_empty() => return Err(Error::BucketNotEmpty),
             // A store without versioning has no hidden versions.
             Ok(_) | Err(_) => {}
         }
-        self.client()?.delete_bucket().bucket(bucket).send().await.map(|_| ()).map_err(error::from_sdk)
+        self.client().await?.delete_bucket().bucket(bucket).send().await.map(|_| ()).map_err(error::from_sdk)
     }
 
     pub async fn versioning(&self, bucket: &str) -> Result<Versioning, Error> {
-        let response = self.client()?.get_bucket_versioning().bucket(bucket).send().await.map_err(error::from_sdk)?;
+        let response = self.client().await?.get_bucket_versioning().bucket(bucket).send().await.map_err(error::from_sdk)?;
         Ok(match response.status() {
             Some(BucketVersioningStatus::Enabled) => Versioning::On,
             Some(BucketVersioningStatus::Suspended) => Versioning::Suspended,

@@ -37,7 +37,7 @@ impl Store {
     }
 
     async fn head_only(&self, bucket: &str, key: &str, version: Option<&str>) -> Result<Head, Error> {
-        let request = self.client()?.head_object().bucket(bucket).key(key).set_version_id(version.map(str::to_owned));
+        let request = self.client().await?.head_object().bucket(bucket).key(key).set_version_id(version.map(str::to_owned));
         let response = request.send().await.map_err(error::from_sdk)?;
         let mut metadata: Vec<(String, String)> =
             response.metadata().into_iter().flatten().map(|(name, value)| (name.clone(), decoded_words(value))).collect();

@@ -33,7 +33,8 @@ impl Store {
     /// Returns the ID of the new multipart upload.
     pub async fn create_multipart(&self, bucket: &str, key: &str, options: &PutOptions<'_>) -> Result<String, Error> {
         let mut request = self
-            .client()?
+            .client()
+            .await?
             .create_multipart_upload()
             .bucket(bucket)
             .key(key)

@@ -105,7 +105,8 @@ impl Store {
     /// One page of a listing. `delimiter`: whether to group keys by the next slash.
     pub async fn list(&self, bucket: &str, prefix: &str, delimiter: bool, cursor: Option<&str>, limit: i32) -> Result<Listing, Error> {
         let response = self
-            .client()?
+            .client()
+            .await?
             .list_objects_v2()
             .bucket(bucket)
             .prefix(prefix)
@@ -136,7 +137,8 @@ impl Store {
     pub async fn get(&self, bucket: &str, key: &str, version: Option<&str>, conditions: &Conditions) -> Result<GetResponse, Error> {
         let time = |value: &Option<String>| value.as_deref().and_then(|value| SmithyTime::from_str(value, DateTimeFormat::HttpDate).ok());
         let response = self
-            .client()?
+            .client()
+            .await?
             .get_object()
             .bucket(bucket)
             .key(key)
@@ -190,7 +192,7 @@ impl Store {
             return Err(Error::PreconditionFailed);
         }
         let quoted = format!("\"{etag}\"");
-        self.client()?.delete_object().bucket(bucket).key(key).if_match(quoted).send().await.map(|_| ()).map_err(error::from_sdk)
+        self.client().await?.delete_object().bucket(bucket).key(key).if_match(quoted).send().await.map(|_| ()).map_err(error::from_sdk)
     }
 
     /// A link that downloads the object as an attachment until `ttl` has passed.

@@ -51,7 +51,8 @@ impl Store {
         limit: i32,
     ) -> Result<OpenUploads, Error> {
         let response = self
-            .client()?
+            .client()
+            .await?
             .list_multipart_uploads()
             .bucket(bucket)
             .set_prefix(prefix.map(str::to_owned))
@@ -98,7 +99,7 @@ impl Store {
 
     /// One page of the received parts after part number `marker`. `NoSuchUpload` if the upload no longer exists.
     pub async fn list_parts(&self, bucket: &str, key: &str, upload: &str, marker: Option<i32>, limit: i32) -> Result<OpenParts, Error> {
-        let request = self.client()?.list_parts().bucket(bucket).key(key).upload_id(upload).max_parts(limit);
+        let request = self.client().await?.list_parts().bucket(bucket).key(key).upload_id(upload).max_parts(limit);
         let request = request.set_part_number_marker(marker.map(|number| number.to_string()));
         let response = request.send().await.map_err(error::from_sdk)?;
         let parts: Vec<OpenPart> = response

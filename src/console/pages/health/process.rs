@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::clock;
 use crate::console::view::units;
 use crate::domain::Context;
-use crate::meter::{self, Load, Meter};
+use crate::meter::{self, Bound, Load, Meter};
 
 #[derive(Clone, Debug)]
 pub struct ProcessStats {
@@ -47,8 +47,13 @@ impl ProcessStats {
         if self.load.per_second < 10.0 { format!("{:.1}", self.load.per_second) } else { format!("{:.0}", self.load.per_second) }
     }
 
-    pub fn p95(&self) -> String {
-        self.load.p95.map_or_else(|| "–".to_owned(), |ms| if ms < 10.0 { format!("{ms}") } else { format!("{ms:.0}") })
+    /// In milliseconds.
+    pub fn page_p95(&self) -> String {
+        match self.load.page_p95 {
+            None => "–".to_owned(),
+            Some(Bound::AtMost(ms)) => format!("≤ {ms}"),
+            Some(Bound::MoreThan(ms)) => format!("> {ms}"),
+        }
     }
 
     pub fn migrations(&self) -> String {
