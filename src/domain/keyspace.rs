@@ -2,6 +2,7 @@
 //! and hides Larder's own.
 
 mod change;
+mod decode;
 mod name;
 pub mod namespaces;
 mod pattern;
@@ -13,6 +14,7 @@ pub mod slowlog;
 mod view;
 
 pub use change::{delete, set_ttl};
+pub use decode::{Decoded, decode, decode_element};
 pub use name::Name;
 pub use pattern::typed;
 pub use sample::{Group, LIVES, Sample, Sampling, sample, sample_again};
@@ -21,4 +23,4 @@ pub use search::{KINDS, Progress, Row, Search, SearchPage, search};
 pub use server::{Permitted, Setting, SettingValue, clients, settings};
 pub use view::{Element, Viewed, element, piece, view};
 
-pub use crate::stores::redis::{BYTES, Cost, Described, Elements, Page, Pairs, Ttl, literal};
+pub use crate::stores::redis::{BYTES, Cost, Described, Elements, Page, Pairs, PendingEntry, StreamGroup, Ttl, literal};

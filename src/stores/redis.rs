@@ -4,16 +4,19 @@
 mod browse;
 mod commands;
 mod error;
+mod field_ttl;
 mod greeting;
 mod info;
 mod keyspace;
 mod lookups;
 mod manager;
+mod module_value;
 mod pool;
 mod probe;
 mod replaced;
 mod script;
 mod server;
+mod stream;
 mod value;
 
 use std::sync::Arc;
@@ -38,6 +41,7 @@ pub use lookups::Lookups;
 pub use probe::Probe;
 pub use redis::Script;
 pub use server::{Client, SlowCommand};
+pub use stream::{PendingEntry, StreamGroup};
 pub use value::{BYTES, Elements, LARGEST, Page, Pairs};
 
 /// Connections shared by all pages that browse keys, however many people open them.

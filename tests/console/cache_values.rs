@@ -1,5 +1,9 @@
 //! The page of a key: its value and its expiry.
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use larder::domain::actor::Role;
 use redis::AsyncCommands;
 
@@ -145,4 +149,91 @@ async fn collections_that_redis_returns_whole_are_paginated() {
         assert_eq!(numbers, (0..3_000).collect::<Vec<_>>(), "{key}");
     }
     admin.get(&format!("{}&from=0.x", key_url(b"hash"))).await.expect_status(400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn encoded_values_are_decoded_or_named() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    let packed = b"\x81\xa4name\xa5M\xc3\xbc\xc3\xbc";
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(b"{\"a\":[1,2]}").unwrap();
+    let gzipped = encoder.finish().unwrap();
+    let java = b"\xac\xed\0\x05sr\0\x11java.util.HashMap\x05\x07\xda\xc1";
+    let show = async |value: &[u8], rest: &str| {
+        let name = own(&app, "encoded");
+        let _: () = redis.clone().set(&name, value).await.unwrap();
+        admin.get(&format!("{}{rest}", key_url(&name))).await.expect_status(200)
+    };
+    let page = show(packed, "").await;
+    assert!(
+        page.text_of("pre").contains("\"name\": \"M\u{fc}\u{fc}\"") && page.text_of(".kv").contains("MessagePack"),
+        "{}",
+        page.text_of("main")
+    );
+    assert!(show(packed, "&as=hex").await.text_of("pre").contains("81 a4 6e 61"));
+    let page = show(&gzipped, "").await;
+    assert!(page.text_of(".switch [aria-current]") == "Decoded" && page.text_of(".kv").contains("gzip"), "{}", page.text_of("main"));
+    let page = show(java, "").await;
+    assert!(page.text_of(".kv").contains("Java serialization, class java.util.HashMap") && page.text_of("pre").contains("ac ed 00 05"));
+    assert!(show(b"a:1:{i:0;b:1;}", "").await.text_of(".kv").contains("PHP serialization, array of 1"));
+    assert!(!show(b"plain", "").await.text_of(".kv").contains("Format"));
+
+    let hash = own(&app, "hash");
+    let _: () = redis
+        .hset_multiple(&hash, &[("json", &b"{\"a\":{\"b\":1}}"[..]), ("packed", packed), ("java", java), ("text", b"x")])
+        .await
+        .unwrap();
+    let errors = async || -> String { redis::cmd("INFO").arg("errorstats").query_async(&mut redis.clone()).await.unwrap() };
+    let before = errors().await.matches("errorstat_ERR").count();
+    let page = admin.get(&key_url(&hash)).await.expect_status(200);
+    assert_eq!(errors().await.matches("errorstat_ERR").count(), before, "the server knows every command of the page");
+    assert_eq!(page.count(".decoded"), 2, "{}", page.text_of("tbody"));
+    assert!(page.texts(".decoded pre").iter().any(|text| text.contains("\"b\": 1")));
+    assert!(page.text_of("tbody").contains("Java serialization"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consumer_groups_are_shown_with_their_lag_and_pending_entries() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    let key = own(&app, "stream");
+    let mut fill = redis::pipe();
+    for at in 1..=20 {
+        fill.cmd("XADD").arg(&key).arg(format!("{at}-0")).arg("n").arg(at).ignore();
+    }
+    fill.cmd("XGROUP").arg("CREATE").arg(&key).arg("mailers").arg("0").ignore();
+    fill.cmd("XGROUP").arg("CREATE").arg(&key).arg(&b"\xff"[..]).arg("$").ignore();
+    fill.cmd("XREADGROUP").arg("GROUP").arg("mailers").arg("web-1").arg("COUNT").arg(12).arg("STREAMS").arg(&key).arg(">").ignore();
+    fill.cmd("XACK").arg(&key).arg("mailers").arg("1-0").ignore();
+    let _: () = fill.query_async(&mut redis).await.unwrap();
+    let page = admin.get(&key_url(&key)).await.expect_status(200);
+    let groups = page.texts("[aria-label='Consumer groups'] tbody tr");
+    assert_eq!(groups, ["mailers 1 11 8 12-0".replace(' ', ""), r"\xff00020-0".to_owned()], "spaces between cells are not text");
+    let pending = page.texts("[aria-label='Pending entries'] tbody tr");
+    assert!(pending.len() == 10 && pending[0].starts_with("mailers2-0web-1"), "{pending:?}");
+}
+
+/// Redis 7.4 and Valkey 9.0 have TTLs of fields, Redis 8 has vector sets; the pages work on all servers.
+#[tokio::test(flavor = "multi_thread")]
+async fn field_ttls_and_vector_sets_are_shown_if_the_server_supports_them() {
+    let app = TestApp::start().await;
+    let admin = app.sign_in(Role::Admin).await;
+    let mut redis = app.redis_connection().await;
+    let (hash, vectors) = (own(&app, "hash"), own(&app, "vectors"));
+    let _: () = redis.hset_multiple(&hash, &[("kept", "1"), ("expires", "2")]).await.unwrap();
+    let expires = redis::cmd("HEXPIRE").arg(&hash).arg(7_300).arg("FIELDS").arg(1).arg("expires").query_async::<Vec<i64>>(&mut redis).await;
+    let page = admin.get(&key_url(&hash)).await.expect_status(200);
+    let rows = page.texts("tbody tr");
+    match expires {
+        Ok(_) => assert!(rows.contains(&"expires22 hours".to_owned()) && rows.contains(&"kept1no expiry".to_owned()), "{rows:?}"),
+        Err(_) => assert!(rows.contains(&"expires2".to_owned()) && page.count("th") == 2, "{rows:?}"),
+    }
+    let add = redis::cmd("VADD").arg(&vectors).arg("VALUES").arg(2).arg(1).arg(2).arg("element").query_async::<i64>(&mut redis).await;
+    if add.is_ok() {
+        let page = admin.get(&key_url(&vectors)).await.expect_status(200);
+        assert!(page.text_of("tbody").contains("vector-dim2") && page.text_of(".kv").contains("vector set"), "{}", page.text_of("main"));
+    }
 }

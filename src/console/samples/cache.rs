@@ -11,7 +11,7 @@ use crate::domain::actor::Role;
 use crate::domain::cache::Cleared;
 use crate::domain::keyspace::namespaces::Namespace;
 use crate::domain::keyspace::slowlog::Entry;
-use crate::domain::keyspace::{Cost, Described, Elements, Page, Ttl};
+use crate::domain::keyspace::{Cost, Decoded, Described, Elements, Page, PendingEntry, StreamGroup, Ttl};
 use crate::domain::keyspace::{Group, LargeKey, LiteralKey, Name, Progress, Row, Sample, Scan, ScanKind, ScanState, SearchPage, Viewed};
 use crate::domain::keyspace::{Setting, SettingValue};
 use crate::domain::redis_metrics::{Client, Info, PoolUsage};
@@ -47,11 +47,22 @@ fn search(rows: usize, next: Option<u64>, exact: bool) -> String {
 }
 
 fn one_key(elements: Elements) -> String {
-    let page = Page { elements, total: 2, next: Some("100".into()) };
-    let viewed = Viewed { name: Name::parse(hostile()).unwrap(), described: described(), encoding: Some(HOSTILE.into()), page };
+    let groups = vec![StreamGroup { name: hostile(), consumers: 1, pending: 2, last_delivered: HOSTILE.into(), lag: None }];
+    let pending = PendingEntry { group: hostile(), id: HOSTILE.into(), consumer: hostile(), idle: Duration::from_secs(90), deliveries: 2 };
+    let field_ttls = Some(vec![Ttl::Remaining(Duration::from_secs(90))]);
+    let page = Page { field_ttls, ..Page::new(elements, 2, Some("100".into())) };
+    let viewed = Viewed {
+        name: Name::parse(hostile()).unwrap(),
+        described: described(),
+        encoding: Some(HOSTILE.into()),
+        page,
+        groups,
+        pending: vec![pending],
+    };
     let query = key::ShowQuery { from: "1".into(), ..key::ShowQuery::default() };
     let typed = (HOSTILE.to_owned(), "days".to_owned());
-    key::ShowPage { layout: admin(HOSTILE), viewed, query, refusal: refusal("ttl"), typed, cost: COST }.render().unwrap()
+    let decoded = Some(Decoded { format: HOSTILE.into(), text: Some(HOSTILE.into()), note: Some(HOSTILE.into()) });
+    key::ShowPage { layout: admin(HOSTILE), viewed, decoded, query, refusal: refusal("ttl"), typed, cost: COST }.render().unwrap()
 }
 
 fn scan(kind: ScanKind, state: ScanState) -> String {
@@ -137,7 +148,9 @@ pub fn pages() -> Vec<(&'static str, String)> {
         name: Name::parse(hostile()).unwrap(),
         described: described(),
         encoding: None,
-        page: Page { elements: Elements::Unknown, total: 0, next: None },
+        page: Page::new(Elements::Unknown, 0, None),
+        groups: Vec::new(),
+        pending: Vec::new(),
     };
     let mut pages = vec![
         ("cache-keys", search(2, Some(u64::MAX), false)),
@@ -149,6 +162,10 @@ pub fn pages() -> Vec<(&'static str, String)> {
         ("cache-key-set", one_key(Elements::Set(Vec::new()))),
         ("cache-key-zset", one_key(Elements::SortedSet(vec![(hostile(), HOSTILE.into())]))),
         ("cache-key-stream", one_key(Elements::Stream(vec![(HOSTILE.into(), pair())]))),
+        ("cache-key-document", one_key(Elements::Document(HOSTILE.into()))),
+        ("cache-key-facts", one_key(Elements::Facts("time series", vec![(HOSTILE.into(), HOSTILE.into())]))),
+        ("cache-key-unknown", one_key(Elements::Unknown)),
+        ("cache-key-json-field", one_key(Elements::Hash(vec![(hostile(), b"{\"<b>\":1}".to_vec()), (hostile(), b"HYLL".to_vec())]))),
         ("cache-key-large", one_key(Elements::TooLarge(99))),
         ("cache-key-delete", key_deletion::ConfirmPage { layout: admin("Delete?"), viewed }.render().unwrap()),
         ("cache-scan-count", scan(ScanKind::Count, ScanState::Done)),

@@ -2,7 +2,11 @@
 
 use super::Name;
 use crate::domain::{Context, Error, Result};
-use crate::stores::redis::{self, BrowseCommands, Described, Elements, LARGEST, Page};
+use crate::stores::redis::{self, BrowseCommands, Described, Elements, LARGEST, Page, PendingEntry, StreamGroup};
+
+/// Consumer groups of a stream that are shown, and pending entries of each.
+const MAX_GROUPS: usize = 50;
+const MAX_PENDING: usize = 10;
 
 pub struct Viewed {
     pub name: Name,
@@ -10,6 +14,10 @@ pub struct Viewed {
     /// Redis' internal representation: `listpack`, `hashtable`.
     pub encoding: Option<String>,
     pub page: Page,
+    /// Of a stream, on its first page.
+    pub groups: Vec<StreamGroup>,
+    /// The oldest ones of each group.
+    pub pending: Vec<PendingEntry>,
 }
 
 /// One complete element of a key.
@@ -37,7 +45,13 @@ pub async fn view(ctx: &Context, browse: &BrowseCommands<'_>, name: Name, from: 
         }
         page => page?,
     };
-    Ok(Viewed { name, described, encoding: encoding.ok().flatten(), page })
+    let (mut groups, mut pending) = (Vec::new(), Vec::new());
+    if kind == "stream" && from.is_empty() {
+        // The ACL may not permit it.
+        groups = browse.stream_groups(name.as_bytes(), MAX_GROUPS).await.unwrap_or_default();
+        pending = browse.pending_entries(name.as_bytes(), &groups, MAX_PENDING).await.unwrap_or_default();
+    }
+    Ok(Viewed { name, described, encoding: encoding.ok().flatten(), page, groups, pending })
 }
 
 impl Viewed {

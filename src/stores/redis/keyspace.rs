@@ -26,7 +26,7 @@ pub enum Ttl {
 }
 
 impl Ttl {
-    fn of(pttl: i64) -> Self {
+    pub(super) fn of(pttl: i64) -> Self {
         match pttl {
             -1 => Self::None,
             left => u64::try_from(left).map_or(Self::Missing, |left| Self::Remaining(Duration::from_millis(left))),
@@ -157,7 +157,7 @@ impl BrowseCommands<'_> {
 }
 
 /// All of these run in constant time.
-fn length_command(kind: &str) -> Option<&'static str> {
+pub(super) fn length_command(kind: &str) -> Option<&'static str> {
     match kind {
         "string" => Some("STRLEN"),
         "hash" => Some("HLEN"),

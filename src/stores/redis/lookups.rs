@@ -39,7 +39,7 @@ impl LookupCounter {
             Err(Error::WrongType) => Some(true),
             Err(_) => None,
         };
-        if let Some(found) = found.filter(|_| is_counted(command)) {
+        if let Some(found) = found.filter(|_| COUNTED.contains(&name(command))) {
             self.add(Lookups { hits: u64::from(found), misses: u64::from(!found) });
         }
     }
@@ -52,34 +52,34 @@ fn name(command: &Cmd) -> &[u8] {
     }
 }
 
-/// Commands that look up one key, as measured with Redis 7.0. MEMORY USAGE, SCAN without TYPE, RANDOMKEY and commands
-/// that write are not counted by the server.
-fn is_counted(command: &Cmd) -> bool {
-    const COUNTED: [&[u8]; 21] = [
-        b"TYPE",
-        b"PTTL",
-        b"EXISTS",
-        b"STRLEN",
-        b"HLEN",
-        b"LLEN",
-        b"SCARD",
-        b"ZCARD",
-        b"XLEN",
-        b"OBJECT",
-        b"GETRANGE",
-        b"HSCAN",
-        b"SSCAN",
-        b"LRANGE",
-        b"ZRANGE",
-        b"ZRANGEBYSCORE",
-        b"XRANGE",
-        b"HSTRLEN",
-        b"HGET",
-        b"LINDEX",
-        b"XINFO",
-    ];
-    COUNTED.contains(&name(command))
-}
+/// Commands that look up one key, as measured with Redis 7.0 and 8.2. MEMORY USAGE, SCAN without TYPE, RANDOMKEY and
+/// commands that write are not counted by the server.
+const COUNTED: &[&[u8]] = &[
+    b"TYPE",
+    b"PTTL",
+    b"EXISTS",
+    b"OBJECT",
+    b"STRLEN",
+    b"GETRANGE",
+    b"HLEN",
+    b"HSCAN",
+    b"HSTRLEN",
+    b"HGET",
+    b"HPTTL",
+    b"LLEN",
+    b"LRANGE",
+    b"LINDEX",
+    b"SCARD",
+    b"SSCAN",
+    b"ZCARD",
+    b"ZRANGE",
+    b"ZRANGEBYSCORE",
+    b"XLEN",
+    b"XRANGE",
+    b"XINFO",
+    b"XPENDING",
+    b"VINFO",
+];
 
 /// Whether the response is that for a missing key.
 fn is_missing(command: &Cmd, answer: &Value) -> bool {

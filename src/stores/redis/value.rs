@@ -4,6 +4,7 @@ use redis::{FromRedisValue, Value};
 
 use super::Error;
 use super::browse::BrowseCommands;
+use super::keyspace::{Ttl, length_command};
 
 /// Elements per page.
 pub const ELEMENTS: u64 = 100;
@@ -25,6 +26,14 @@ pub struct Page {
     pub total: u64,
     /// Start of the next page; `None`: this is the last page.
     pub next: Option<String>,
+    /// Of hash fields, in their order; `None` for other types and servers without TTLs of fields.
+    pub field_ttls: Option<Vec<Ttl>>,
+}
+
+impl Page {
+    pub fn new(elements: Elements, total: u64, next: Option<String>) -> Self {
+        Self { elements, total, next, field_ttls: None }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +49,11 @@ pub enum Elements {
     Stream(Vec<(String, Pairs)>),
     /// The elements have about this many bytes each.
     TooLarge(u64),
-    /// A module's type.
+    /// A JSON document.
+    Document(String),
+    /// The type in words, and what the server reports about the value.
+    Facts(&'static str, Vec<(String, String)>),
+    /// Another module's type.
     Unknown,
 }
 
@@ -60,19 +73,26 @@ impl BrowseCommands<'_> {
         let total = self.lengths(&[(key.to_vec(), kind.to_owned())]).await?.into_iter().next().flatten().unwrap_or(0);
         // If the element size is unknown, read only a few.
         let each = bytes.map_or(PAGE_BYTES / FALLBACK_COUNT, |bytes| bytes / total.max(1));
-        if kind != "string" && each > LARGEST {
-            return Ok(Page { elements: Elements::TooLarge(each), total, next: None });
+        if length_command(kind).is_some() && kind != "string" && each > LARGEST {
+            return Ok(Page::new(Elements::TooLarge(each), total, None));
         }
         let count = (PAGE_BYTES / each.max(1)).clamp(1, ELEMENTS);
         let reader = PageReader { browse: self, key, from, total, count };
         match kind {
             "string" => reader.string().await,
-            "hash" => reader.by_cursor("HSCAN", 2, |pairs| Elements::Hash(pairs_of(pairs))).await,
+            "hash" => {
+                let mut page = reader.by_cursor("HSCAN", 2, |pairs| Elements::Hash(pairs_of(pairs))).await?;
+                if let Elements::Hash(pairs) = &page.elements {
+                    let fields: Vec<&[u8]> = pairs.iter().map(|(field, _)| field.as_slice()).collect();
+                    page.field_ttls = self.field_ttls(key, &fields).await?;
+                }
+                Ok(page)
+            }
             "set" => reader.by_cursor("SSCAN", 1, Elements::Set).await,
             "list" => reader.list().await,
             "zset" => reader.sorted_set().await,
             "stream" => reader.stream().await,
-            _ => Ok(Page { elements: Elements::Unknown, total, next: None }),
+            _ => Ok(Page::new(self.module_value(key, kind, bytes).await?, total, None)),
         }
     }
 
@@ -127,7 +147,7 @@ impl PageReader<'_, '_> {
     }
 
     fn page(&self, elements: Elements, next: Option<String>) -> Page {
-        Page { elements, total: self.total, next }
+        Page::new(elements, self.total, next)
     }
 
     async fn string(&self) -> Result<Page, Error> {

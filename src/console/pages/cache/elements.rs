@@ -1,8 +1,9 @@
 //! The table of a collection's elements.
 
+use super::keys::ttl_text;
 use super::value::Cell;
 use crate::console::view::paths;
-use crate::domain::keyspace::{Elements, Pairs, Viewed};
+use crate::domain::keyspace::{Elements, Pairs, Ttl, Viewed};
 
 /// A table of elements.
 pub struct Listed {
@@ -24,7 +25,16 @@ pub(super) fn listed(viewed: &Viewed, from: &str) -> Option<Listed> {
         Elements::Hash(fields) => {
             let whole = |field: &[u8]| paths::cache_field_download(name, field);
             let row = |(field, value): &(Vec<u8>, Vec<u8>)| Listing { download: Some(whole(field)), ..row(vec![field, value]) };
-            (vec!["Field", "Value"], fields.iter().map(row).collect())
+            let mut rows: Vec<Listing> = fields.iter().map(row).collect();
+            match viewed.page.field_ttls.as_deref().filter(|ttls| ttls.iter().any(|ttl| matches!(ttl, Ttl::Remaining(_)))) {
+                Some(ttls) => {
+                    for (row, ttl) in rows.iter_mut().zip(ttls) {
+                        row.cells.push(Cell::of(ttl_text(*ttl).as_bytes()));
+                    }
+                    (vec!["Field", "Value", "TTL"], rows)
+                }
+                None => (vec!["Field", "Value"], rows),
+            }
         }
         Elements::List(values) => {
             let start: u64 = from.parse().unwrap_or(0);
@@ -46,7 +56,10 @@ pub(super) fn listed(viewed: &Viewed, from: &str) -> Option<Listed> {
             };
             (vec!["ID", "Fields"], entries.iter().map(of).collect())
         }
-        Elements::Bytes(_) | Elements::TooLarge(_) | Elements::Unknown => return None,
+        Elements::Facts(_, facts) => {
+            (vec!["Property", "Value"], facts.iter().map(|(name, value)| row(vec![name.as_bytes(), value.as_bytes()])).collect())
+        }
+        Elements::Bytes(_) | Elements::Document(_) | Elements::TooLarge(_) | Elements::Unknown => return None,
     };
     Some(Listed { head, rows })
 }

@@ -16,7 +16,8 @@ use crate::console::pages::{Refusal, ok};
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::{filters, paths};
 use crate::domain::keyspace::{self, Name, Viewed};
-use crate::domain::keyspace::{BYTES, Cost, Elements, Ttl};
+use crate::domain::keyspace::{BYTES, Cost, Decoded, Elements, PendingEntry, Ttl};
+use crate::domain::preview;
 use crate::domain::{self, Context};
 
 #[derive(Template)]
@@ -27,6 +28,8 @@ pub struct ShowPage {
     pub query: ShowQuery,
     pub refusal: Refusal,
     pub typed: (String, String),
+    /// Of a string.
+    pub decoded: Option<Decoded>,
     pub cost: Cost,
 }
 
@@ -39,7 +42,7 @@ pub struct ShowQuery {
     pub k: Option<String>,
     /// The position in the value where this page starts.
     pub from: String,
-    /// `text`, `json` or `hex`.
+    /// `decoded`, `text`, `json` or `hex`.
     #[serde(rename = "as")]
     pub shape: String,
 }
@@ -90,14 +93,35 @@ impl ShowPage {
 
     /// The string on this page, in the selected format.
     fn text(&self) -> Option<(Format, String)> {
+        if let Elements::Document(text) = &self.viewed.page.elements {
+            return Some((Format::Json, preview::json(text).unwrap_or_else(|| text.clone())));
+        }
         let Elements::Bytes(bytes) = &self.viewed.page.elements else { return None };
+        if let Some(text) = self.decoded_text().filter(|_| matches!(self.query.shape.as_str(), "" | "decoded")) {
+            return Some((Format::Decoded, text.to_owned()));
+        }
         let offset = self.query.from.parse().unwrap_or(0);
         let whole = offset == 0 && self.viewed.page.next.is_none();
         Some(formatted(bytes, &self.query.shape, whole, offset))
     }
 
+    fn decoded_text(&self) -> Option<&str> {
+        self.decoded.as_ref()?.text.as_deref()
+    }
+
+    /// The format of a string, such as "gzip, 412 bytes decompressed".
+    fn format_text(&self) -> Option<String> {
+        let decoded = self.decoded.as_ref()?;
+        Some(decoded.note.as_ref().map_or_else(|| decoded.format.clone(), |note| format!("{}, {note}", decoded.format)))
+    }
+
+    fn idle(entry: &PendingEntry) -> String {
+        ttl_text(Ttl::Remaining(entry.idle))
+    }
+
     fn shapes(&self, open: &Format) -> Vec<(&'static str, String, bool)> {
-        Format::ALL.into_iter().map(|shape| (shape.label(), self.url(&self.query.from, shape.as_str()), shape == *open)).collect()
+        let offered = Format::ALL.into_iter().filter(|shape| *shape != Format::Decoded || self.decoded_text().is_some());
+        offered.map(|shape| (shape.label(), self.url(&self.query.from, shape.as_str()), shape == *open)).collect()
     }
 
     fn listed(&self) -> Option<Listed> {
@@ -112,7 +136,10 @@ impl ShowPage {
                  this page.",
                 crate::console::view::units::memory_text(bytes)
             )),
-            Elements::Unknown => Some("Values of this module type cannot be shown.".to_owned()),
+            Elements::Unknown => Some(format!(
+                "Larder cannot show values of the type {}, or its Redis user may not read them. Use a Redis client that supports this type.",
+                self.viewed.kind()
+            )),
             _ => None,
         }
     }
@@ -126,6 +153,12 @@ impl ShowPage {
             "stream" => ("entry", "entries"),
             _ => ("element", "elements"),
         };
+        match self.viewed.page.elements {
+            Elements::Document(_) => return "JSON document".to_owned(),
+            Elements::Facts(name, _) => return name.to_owned(),
+            Elements::Unknown => return "module type".to_owned(),
+            _ => {}
+        }
         let total = self.viewed.page.total;
         format!("{} {}", crate::console::view::units::count_text(total), if total == 1 { one } else { many })
     }
@@ -159,7 +192,11 @@ pub(super) async fn page(admin: &SignedIn, ctx: &Context, query: ShowQuery) -> R
         Ttl::Remaining(left) => left.as_secs().max(1).to_string(),
         Ttl::None | Ttl::Missing => String::new(),
     };
-    Ok(ShowPage { layout, viewed, query, refusal: Refusal::default(), typed: (ttl, "seconds".into()), cost: browse.cost() })
+    let decoded = match &viewed.page.elements {
+        Elements::Bytes(bytes) if query.from.is_empty() => keyspace::decode(bytes),
+        _ => None,
+    };
+    Ok(ShowPage { layout, viewed, query, decoded, refusal: Refusal::default(), typed: (ttl, "seconds".into()), cost: browse.cost() })
 }
 
 pub async fn show(admin: Admin, ctx: web::Data<Context>, query: Query) -> Result<HttpResponse> {

@@ -1,5 +1,6 @@
 //! Formatting of a key's value as text, JSON or hex, with long elements truncated.
 
+use crate::domain::keyspace::{Decoded, decode_element};
 use crate::domain::preview;
 
 /// Bytes shown of one element in a table.
@@ -12,6 +13,8 @@ pub struct Cell {
     pub shown: Vec<u8>,
     /// The full length, if the element is truncated.
     pub full_length: Option<usize>,
+    /// The whole element, decoded or with the name of its format.
+    pub decoded: Option<Decoded>,
 }
 
 impl Cell {
@@ -24,22 +27,25 @@ impl Cell {
             // Not within a character.
             shown = &shown[..error.valid_up_to()];
         }
-        Self { shown: shown.to_vec(), full_length: (shown.len() < bytes.len()).then_some(bytes.len()) }
+        Self { shown: shown.to_vec(), full_length: (shown.len() < bytes.len()).then_some(bytes.len()), decoded: decode_element(bytes) }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// Decompressed or deserialized.
+    Decoded,
     Text,
     Json,
     Hex,
 }
 
 impl Format {
-    pub const ALL: [Self; 3] = [Self::Text, Self::Json, Self::Hex];
+    pub const ALL: [Self; 4] = [Self::Decoded, Self::Text, Self::Json, Self::Hex];
 
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Decoded => "decoded",
             Self::Text => "text",
             Self::Json => "json",
             Self::Hex => "hex",
@@ -48,6 +54,7 @@ impl Format {
 
     pub fn label(self) -> &'static str {
         match self {
+            Self::Decoded => "Decoded",
             Self::Text => "Text",
             Self::Json => "JSON",
             Self::Hex => "Hex",
@@ -64,7 +71,7 @@ pub fn formatted(bytes: &[u8], requested: &str, whole: bool, offset: u64) -> (Fo
         (Some(Format::Hex), _) | (None, None) => (Format::Hex, hex(bytes, offset)),
         (Some(Format::Text), _) => (Format::Text, text.map_or_else(|| String::from_utf8_lossy(bytes).into_owned(), str::to_owned)),
         (_, Some(plain)) => json().map_or_else(|| (Format::Text, plain.to_owned()), |json| (Format::Json, json)),
-        (Some(Format::Json), None) => (Format::Hex, hex(bytes, offset)),
+        (Some(Format::Json | Format::Decoded), None) => (Format::Hex, hex(bytes, offset)),
     }
 }
 

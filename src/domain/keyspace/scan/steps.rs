@@ -89,6 +89,8 @@ async fn step(
 ) -> Result<u64, Error> {
     let (next, mut names) = browse.scan(cursor, pattern, BATCH).await?;
     names.retain(|name| !is_own(&ctx.redis, name));
+    // Redis may return more keys than requested.
+    let examined = names.len().max(BATCH) as u64;
     match scan.kind {
         ScanKind::Count => scan.add_matches(names),
         ScanKind::Delete => {
@@ -101,7 +103,7 @@ async fn step(
             largest.examine(browse, names).await?;
         }
     }
-    scan.examined = (scan.examined + BATCH as u64).min(scan.total);
+    scan.examined = (scan.examined + examined).min(scan.total);
     Ok(next)
 }
 
