@@ -104,16 +104,15 @@ pub async fn search(ctx: &Context, browse: &BrowseCommands<'_>, search: &Search)
     Ok(SearchPage { literal, rows, progress, total, next: (cursor != 0).then_some(cursor), exact: false })
 }
 
-/// The number of keys to examine next, so that the page is filled but hardly more: as many as the keys examined so far
-/// suggest. Redis examines a few more than requested.
+/// The number of keys to examine next, so that the page is filled but hardly more. The share of matching keys is taken from
+/// those examined so far, plus three standard deviations. Redis examines a few more than requested.
 fn next_step(progress: &Progress, found: usize) -> usize {
-    let examined = usize::try_from(progress.examined).unwrap_or(BATCH);
-    let missing = ROWS.saturating_sub(found);
-    let step = match found {
-        0 => (2 * examined).max(FIRST_BATCH),
-        _ => (missing * examined).div_ceil(found),
-    };
-    step.clamp(1, BATCH)
+    if progress.examined == 0 {
+        return FIRST_BATCH;
+    }
+    let (missing, found) = (ROWS.saturating_sub(found) as f64, found as f64);
+    let share = (found + 3.0 * (found + 1.0).sqrt() + 2.0) / progress.examined as f64;
+    ((missing / share).ceil() as usize).clamp(1, BATCH)
 }
 
 async fn matching_kind(browse: &BrowseCommands<'_>, names: Vec<Vec<u8>>, kind: Option<&str>) -> Result<Vec<Vec<u8>>> {
@@ -155,10 +154,9 @@ mod tests {
     fn a_step_examines_as_many_keys_as_fill_the_page() {
         let progress = |examined| Progress { examined, ..Progress::default() };
         assert_eq!(next_step(&progress(0), 0), 100);
-        assert_eq!(next_step(&progress(100), 0), 200);
-        assert_eq!(next_step(&progress(1_000), 0), 500);
-        assert_eq!(next_step(&progress(103), 97), 4);
-        assert_eq!(next_step(&progress(200), 50), 200);
+        assert_eq!(next_step(&progress(100), 0), 500);
+        assert_eq!(next_step(&progress(103), 97), 3);
+        assert_eq!(next_step(&progress(200), 50), 137);
         assert_eq!(next_step(&progress(19_000), 1), 500);
     }
 }
