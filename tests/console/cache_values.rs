@@ -219,7 +219,7 @@ async fn consumer_groups_are_shown_with_their_lag_and_pending_entries() {
 /// Redis 7.4 and Valkey 9.0 have TTLs of fields, Redis 8 has vector sets; the pages work on all servers.
 #[tokio::test(flavor = "multi_thread")]
 async fn field_ttls_and_vector_sets_are_shown_if_the_server_supports_them() {
-    let app = TestApp::start().await;
+    let app = TestApp::with_own_servers().await;
     let admin = app.sign_in(Role::Admin).await;
     let mut redis = app.redis_connection().await;
     let (hash, vectors) = (own(&app, "hash"), own(&app, "vectors"));
@@ -233,6 +233,9 @@ async fn field_ttls_and_vector_sets_are_shown_if_the_server_supports_them() {
     }
     let add = redis::cmd("VADD").arg(&vectors).arg("VALUES").arg(2).arg(1).arg(2).arg("element").query_async::<i64>(&mut redis).await;
     if add.is_ok() {
+        let page = admin.get(&key_url(&vectors)).await.expect_status(200);
+        assert!(page.text_of("main").contains("its Redis user may not read them"), "{}", page.text_of("main"));
+        app.redis(&["ACL", "SETUSER", "larder-browse", "+vinfo"]).await;
         let page = admin.get(&key_url(&vectors)).await.expect_status(200);
         assert!(page.text_of("tbody").contains("vector-dim2") && page.text_of(".kv").contains("vector set"), "{}", page.text_of("main"));
     }
