@@ -47,6 +47,15 @@ async fn fill_the_cache(app: &TestApp) {
     }
     fill.set([own("cache:object-meta:scan").as_slice(), b"\xff\0 41.tif"].concat(), &b"\xff\0\x01\x02 raw bytes"[..]).ignore();
     fill.set(own("cache:thumb:empty"), "").ignore();
+    fill.set(own("cache:profile:7"), &b"\x82\xa4name\xa3Ada\xa5roles\x92\xa5admin\xa6editor"[..]).ignore();
+    fill.hset(own("cache:object-meta:encoded"), "json", "{\"project\":{\"name\":\"hall-b\"}}").ignore();
+    fill.hset(own("cache:object-meta:encoded"), "java", &b"\xac\xed\0\x05sr\0\x11java.util.HashMap\x05\x07"[..]).ignore();
+    let stream = own("events");
+    for at in 1..=20 {
+        fill.cmd("XADD").arg(&stream).arg(format!("1764115200{at:03}-0")).arg("object").arg("contracts/2026/plan.pdf").ignore();
+    }
+    fill.cmd("XGROUP").arg("CREATE").arg(&stream).arg("mailers").arg("0").ignore();
+    fill.cmd("XREADGROUP").arg("GROUP").arg("mailers").arg("web-1").arg("COUNT").arg(12).arg("STREAMS").arg(&stream).arg(">").ignore();
     let _: () = fill.query_async(&mut app.redis_connection().await).await.unwrap();
 }
 
@@ -88,6 +97,9 @@ async fn pages(app: &TestApp, admin: &crate::support::Client) -> Vec<(&'static s
         ("cache-keys-none", "/cache/keys?match=nothing-like-this".into()),
         ("cache-key-hash", key_page(app, "cache:object-meta:site-plan")),
         ("cache-key-json", key_page(app, "cache:listing:sme-files:contracts/2026/quarter-1/site-plan-hall-B.png")),
+        ("cache-key-decoded", key_page(app, "cache:profile:7")),
+        ("cache-key-encoded-fields", key_page(app, "cache:object-meta:encoded")),
+        ("cache-key-stream", key_page(app, "events")),
         ("cache-biggest", "/cache/biggest".into()),
         ("cache-scan", scan),
         ("audit", "/audit".into()),
