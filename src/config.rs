@@ -69,6 +69,8 @@ pub struct S3Config {
     pub session_token: Option<Secret>,
     /// Signs temporary links instead of the key above: links show it, so it should only be able to read.
     pub link_key: Option<LinkKey>,
+    /// Certificate authorities of the store in PEM format, trusted in addition to those of the system.
+    pub ca_pem: Option<Vec<u8>>,
     /// Whether the health checks write, read and remove 16 bytes once a minute.
     pub health_writes: bool,
 }

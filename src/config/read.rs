@@ -148,6 +148,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The URL of an object store, without a path.
+    pub fn store_url(&mut self, names: &[&str], example: &str) -> Option<String> {
+        let value = self.text(names)?;
+        origin(value.trim_end_matches('/'))
+            .map_err(|what| {
+                let what = if what == HAS_PATH {
+                    "has a path, but S3 requests are signed for the root of a host: use a host name of its own"
+                } else {
+                    what
+                };
+                self.error(names[0], what, example);
+            })
+            .ok()
+    }
+
     pub fn public_url(&mut self, environment: Environment) -> Option<String> {
         let example = "PUBLIC_URL=https://larder.example.com";
         let Some(value) = self.text(&["PUBLIC_URL"]) else {
@@ -199,6 +214,8 @@ impl<'a> Reader<'a> {
     }
 }
 
+const HAS_PATH: &str = "has a path; Larder is served at the root of its host";
+
 /// The origin of a URL as browsers send it in `Origin`: lower case, without the default port, and the host in ASCII (punycode).
 ///
 /// # Errors
@@ -212,7 +229,7 @@ fn origin(value: &str) -> Result<String, &'static str> {
     }
     let url = url::Url::parse(value).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or(NOT_A_URL)?;
     if url.path() != "/" {
-        return Err("has a path; Larder is served at the root of its host");
+        return Err(HAS_PATH);
     }
     if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
         return Err("contains more than a scheme, a host and a port");

@@ -97,6 +97,9 @@ impl From<s3::Error> for Problem {
             s3::Error::InvalidRequest(_) => {
                 Self::BadRequest("The store rejected this request. The link may be outdated: go back and open the page again.".to_owned())
             }
+            s3::Error::QuotaExceeded(_) => {
+                Self::NotUsable { service: Service::S3, why: format!("{error}."), cause: "the quota is used up".to_owned() }
+            }
             s3::Error::WrongRegion(_) => {
                 Self::NotUsable { service: Service::S3, why: error.to_string(), cause: "the region is wrong".to_owned() }
             }

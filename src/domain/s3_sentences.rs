@@ -16,6 +16,7 @@ pub(super) fn of_upload(error: &s3::Error) -> String {
     }
     let sentence = match error {
         s3::Error::WrongRegion(_) => return error.to_string(),
+        s3::Error::QuotaExceeded(_) => return format!("{error}."),
         s3::Error::AccessDenied => "The store denied access: Larder's key may not write here.",
         s3::Error::NoSuchBucket | s3::Error::NoSuchKey => "The bucket no longer exists.",
         s3::Error::ChecksumMismatch => "The data received by the store did not match its checksum. Try again.",

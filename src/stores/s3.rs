@@ -10,6 +10,7 @@ mod multipart;
 mod objects;
 mod open;
 mod probe;
+mod tls;
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
+    StalledStreamProtectionConfig,
 };
 
 pub use abilities::{Abilities, Ability, Probed};
@@ -46,6 +48,8 @@ pub struct Store {
     /// Signs links with the address through which browsers reach the store, and with the key for links.
     public: Client,
     region: String,
+    /// For connections to a store with a private certificate authority.
+    http_client: Option<SharedHttpClient>,
     /// `None` means AWS, which keeps all keys unchanged.
     endpoint: Option<String>,
     probed: abilities::Remembered,
@@ -55,7 +59,8 @@ pub struct Store {
 impl Store {
     /// Opens no connection yet.
     pub fn new(config: &S3Config) -> Self {
-        let client = client(config, config.endpoint.as_deref());
+        let http_client = config.ca_pem.as_deref().and_then(tls::http_client);
+        let client = client(config, config.endpoint.as_deref(), http_client.clone());
         let public_endpoint = config.public_url.as_deref().or(config.endpoint.as_deref());
         let public = match &config.link_key {
             Some(key) => {
@@ -65,15 +70,16 @@ impl Store {
                     session_token: None,
                     ..config.clone()
                 };
-                self::client(&signing, public_endpoint)
+                self::client(&signing, public_endpoint, None)
             }
-            None if config.public_url.is_some() => self::client(config, public_endpoint),
+            None if config.public_url.is_some() => self::client(config, public_endpoint, None),
             None => client.clone(),
         };
         Self {
             client,
             public,
             region: config.region.clone(),
+            http_client,
             endpoint: config.endpoint.clone(),
             probed: abilities::Remembered::default(),
             availability: Availability::default(),
@@ -104,7 +110,7 @@ impl Store {
     }
 }
 
-fn client(config: &S3Config, endpoint: Option<&str>) -> Client {
+fn client(config: &S3Config, endpoint: Option<&str>, http_client: Option<SharedHttpClient>) -> Client {
     let credentials = Credentials::new(
         &config.access_key_id,
         config.secret_access_key.reveal(),
@@ -125,6 +131,9 @@ fn client(config: &S3Config, endpoint: Option<&str>) -> Client {
         // The SDK's default checksum trailers break some stores; Larder computes checksums of parts itself.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    if let Some(http_client) = http_client {
+        builder = builder.http_client(http_client);
+    }
     if let Some(endpoint) = endpoint {
         builder = builder.endpoint_url(endpoint).force_path_style(true);
     }

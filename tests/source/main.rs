@@ -133,9 +133,10 @@ fn pages_do_not_import_pages() {
 }
 
 /// Crate, and the only modules that may name it.
-const CRATES: [(&str, &[&str]); 12] = [
+const CRATES: [(&str, &[&str]); 13] = [
     ("aws_sdk_s3", &["stores/s3"]),
     ("aws_smithy_types", &["stores/s3"]),
+    ("aws_smithy_http_client", &["stores/s3"]),
     ("redis", &["stores/redis"]),
     ("deadpool_redis", &["stores/redis"]),
     ("deadpool", &["stores/redis", "stores/postgres", "stores/pool_usage"]),

@@ -3,7 +3,7 @@
 use larder::config::{Config, Stores};
 use larder::stores::s3::{Conditions, Error, Store};
 
-use crate::support::{HttpStub, ReceivedRequest, Reply, Set, s3_error};
+use crate::support::{HttpStub, ReceivedRequest, Reply, Set, certificates, s3_error, tls_front};
 
 async fn store_at(endpoint: &str) -> Store {
     let set = Set::shared().await;
@@ -72,4 +72,46 @@ async fn headers_that_are_not_text_or_have_the_wrong_type_do_not_hide_the_object
     assert_eq!(head.storage_class.as_deref(), Some("UNHEARD_OF"));
     let mut opened = store.get("bucket", "key", None, &Conditions::default()).await.unwrap();
     assert_eq!(opened.body.next().await.unwrap().unwrap(), "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_decoded_only_if_the_store_has_encoded_them() {
+    let keys = "<Contents><Key>a+b%2Fc</Key><Size>1</Size></Contents><CommonPrefixes><Prefix>d+e%2F/</Prefix></CommonPrefixes>";
+    let uploads = "<Upload><Key>a+b%2Fc</Key><UploadId>1</UploadId></Upload>";
+    for (encoding, key, folder) in [("<EncodingType>url</EncodingType>", "a b/c", "d e//"), ("", "a+b%2Fc", "d+e%2F/")] {
+        let (store, _stub) = store_answering(move |request| {
+            let body = if request.path.contains("uploads") {
+                format!("<ListMultipartUploadsResult>{encoding}{uploads}</ListMultipartUploadsResult>")
+            } else {
+                format!("<ListBucketResult>{encoding}{keys}</ListBucketResult>")
+            };
+            Reply::page(200, "content-type: application/xml\r\n", &body)
+        })
+        .await;
+        let listing = store.list("bucket", "", true, None, 10).await.unwrap();
+        assert_eq!((listing.objects[0].key.as_str(), listing.prefixes[0].as_str()), (key, folder));
+        assert_eq!(store.list_multipart("bucket", None, None, 10).await.unwrap().uploads[0].key, key);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_with_a_private_certificate_authority_is_trusted_by_its_file() {
+    let set = Set::shared().await;
+    let certified = tempfile::tempdir().unwrap();
+    certificates(certified.path());
+    let server = set.servers().urls().s3_endpoint.trim_start_matches("http://").to_owned();
+    let port = tls_front(certified.path(), server, false).await;
+    let mut config = Config::from_lookup(&|_| None, Stores::Embedded(set.servers().urls())).unwrap().s3;
+    config.endpoint = Some(format!("https://localhost:{port}"));
+    let untrusting = Store::new(&config);
+    let Err(Error::Unreachable(why)) = untrusting.list_buckets().await else { panic!("an unknown authority is not trusted") };
+    assert!(why.contains("S3_CA_FILE"), "{why}");
+    let failed = untrusting.check("bucket").await.unwrap_err();
+    assert!(failed.message.unwrap_or_default().contains("S3_CA_FILE"));
+    config.ca_pem = Some(std::fs::read(certified.path().join("ca.pem")).unwrap());
+    let trusting = Store::new(&config);
+    let bucket = format!("t-{}", uuid::Uuid::now_v7().simple());
+    trusting.create_bucket(&bucket).await.unwrap();
+    let abilities = trusting.probe(&bucket, uuid::Uuid::now_v7()).await.unwrap();
+    assert_eq!(abilities.presigned, larder::stores::s3::Ability::Yes);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 fn openssl(directory: &Path, arguments: &[&str]) {
     let output = Command::new("openssl").args(arguments).current_dir(directory).output().unwrap();
@@ -26,7 +26,7 @@ pub fn certificates(directory: &Path) {
     openssl(directory, &sign.split(' ').collect::<Vec<_>>());
 }
 
-/// Terminates TLS and forwards to a server's socket; returns the port. `asked`: whether clients request TLS first,
+/// Terminates TLS and forwards to a server's socket or `host:port`; returns the port. `asked`: whether clients request TLS first,
 /// with the SSLRequest of the Postgres protocol (8 bytes).
 pub async fn tls_front(directory: &Path, socket: String, asked: bool) -> u16 {
     let chain = vec![CertificateDer::from_pem_file(directory.join("server.pem")).unwrap()];
@@ -47,8 +47,11 @@ pub async fn tls_front(directory: &Path, socket: String, asked: bool) -> u16 {
                     client.write_all(b"S").await?;
                 }
                 let mut client = acceptor.accept(client).await?;
-                let mut server = UnixStream::connect(socket).await?;
-                tokio::io::copy_bidirectional(&mut client, &mut server).await
+                if socket.starts_with('/') {
+                    tokio::io::copy_bidirectional(&mut client, &mut UnixStream::connect(socket).await?).await
+                } else {
+                    tokio::io::copy_bidirectional(&mut client, &mut TcpStream::connect(socket).await?).await
+                }
             });
         }
     });

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use super::Reader;
 use crate::config::postgres_url::{self, PostgresUrl};
 use crate::config::{EmbeddedUrls, LinkKey, RedisConfig, S3Config, Secret, bucket_rules, redis_url};
@@ -87,11 +90,35 @@ impl Reader<'_> {
         }
     }
 
+    /// The content of a PEM file with at least one valid certificate.
+    fn certificates(&mut self, name: &'static str, example: &str) -> Option<Vec<u8>> {
+        let path = self.text(&[name])?;
+        let pem = match std::fs::read(&path) {
+            Ok(pem) => pem,
+            Err(error) => {
+                self.error(name, &format!("names {path:?}, which cannot be read: {error}"), example);
+                return None;
+            }
+        };
+        let found: Result<Vec<_>, String> = CertificateDer::pem_slice_iter(&pem)
+            .map(|certificate| {
+                let certificate = certificate.map_err(|error| error.to_string())?;
+                rustls::RootCertStore::empty().add(certificate).map_err(|error| error.to_string())
+            })
+            .collect();
+        match found {
+            Ok(found) if !found.is_empty() => return Some(pem),
+            Ok(_) => self.error(name, &format!("names {path:?}, which contains no certificate in PEM format"), example),
+            Err(error) => self.error(name, &format!("names {path:?}, which contains an invalid certificate: {error}"), example),
+        }
+        None
+    }
+
     pub fn s3(&mut self, embedded: Option<&EmbeddedUrls>) -> S3Config {
         let (endpoint, access_key_id, secret_access_key) = match embedded {
             Some(urls) => (Some(urls.s3_endpoint.clone()), urls.s3_access_key_id.clone(), urls.s3_secret_access_key.clone()),
             None => (
-                self.http_url(&["S3_ENDPOINT_URL", "MINIO_URL"], "S3_ENDPOINT_URL=http://127.0.0.1:9000"),
+                self.store_url(&["S3_ENDPOINT_URL", "MINIO_URL"], "S3_ENDPOINT_URL=http://127.0.0.1:9000"),
                 self.required(&["AWS_ACCESS_KEY_ID", "MINIO_ACCESS_KEY", "MINIO_ROOT_USER"], "AWS_ACCESS_KEY_ID=larder"),
                 self.required(
                     &["AWS_SECRET_ACCESS_KEY", "MINIO_SECRET_KEY", "MINIO_ROOT_PASSWORD"],
@@ -135,11 +162,12 @@ impl Reader<'_> {
         S3Config {
             link_key: link_key.filter(|_| embedded.is_none()),
             endpoint,
-            public_url: self.http_url(&["S3_PUBLIC_URL"], "S3_PUBLIC_URL=https://files.example.com"),
+            public_url: self.store_url(&["S3_PUBLIC_URL"], "S3_PUBLIC_URL=https://files.example.com"),
             buckets,
             region: self.text(&["AWS_REGION"]).unwrap_or_else(|| "us-east-1".into()),
             access_key_id,
             secret_access_key: Secret::new(secret_access_key),
+            ca_pem: if embedded.is_some() { None } else { self.certificates("S3_CA_FILE", "S3_CA_FILE=/etc/ssl/store-ca.pem") },
             health_writes: self.flag("S3_HEALTH_WRITES", true),
             session_token: if embedded.is_some() { None } else { self.text(&["AWS_SESSION_TOKEN"]).map(Secret::new) },
         }

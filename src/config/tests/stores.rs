@@ -79,3 +79,40 @@ fn store_variables_are_ignored_with_embedded_servers() {
     assert_eq!(config.s3.access_key_id, "embedded-key");
     assert_eq!(config.s3.secret_access_key.reveal(), "embedded-word");
 }
+
+#[test]
+fn the_url_of_a_store_has_no_path() {
+    let endpoint = |url| with(&[("S3_ENDPOINT_URL", url), ("S3_PUBLIC_URL", url)]).unwrap().s3;
+    for (url, read) in [
+        ("http://store:9000", "http://store:9000"),
+        ("https://store/", "https://store"),
+        ("https://store//", "https://store"),
+        ("http://127.0.0.1:9000/", "http://127.0.0.1:9000"),
+    ] {
+        assert_eq!((endpoint(url).endpoint.as_deref(), endpoint(url).public_url.as_deref()), (Some(read), Some(read)), "{url}");
+    }
+    for name in ["S3_ENDPOINT_URL", "S3_PUBLIC_URL"] {
+        for (bad, why) in [
+            ("https://store/s3", "has a path"),
+            ("https://store/s3/", "has a path"),
+            ("https://key:secret@store", "more than a scheme"),
+            ("https://store?x=1", "more than a scheme"),
+            ("store:9000", "is not an http"),
+        ] {
+            let error = error(&[(name, bad)]);
+            assert!(error.starts_with(&format!("{name} ")) && error.contains(why), "{bad}: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_file_of_certificate_authorities_is_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ca.pem").display().to_string();
+    let why = || error(&[("S3_CA_FILE", &path)]);
+    assert!(why().contains("cannot be read"));
+    std::fs::write(&path, "no certificate").unwrap();
+    assert!(why().contains("contains no certificate"));
+    std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    assert!(why().contains("invalid certificate"));
+}

@@ -62,7 +62,7 @@ pub fn code(error: &Error) -> &'static str {
         Error::TooLarge(_) => "too_large",
         Error::Cancelled(_) => "cancelled",
         Error::Busy { .. } | Error::TooMany { .. } => "busy",
-        Error::S3(s3::Error::NoSpace) => "no_space",
+        Error::S3(s3::Error::NoSpace | s3::Error::QuotaExceeded(_)) => "no_space",
         Error::S3(_) => "store",
         Error::Postgres(_) => "database",
         Error::NotFound(_) | Error::Forbidden(_) | Error::Redis(_) | Error::Internal(_) => "internal",
@@ -83,6 +83,7 @@ mod tests {
             (incomplete("The connection broke."), "incomplete", Outcome::Failed),
             (super::super::row::lease_lost(), "cancelled", Outcome::Failed),
             (Error::S3(s3::Error::NoSpace), "no_space", Outcome::Failed),
+            (Error::S3(s3::Error::QuotaExceeded(String::new())), "no_space", Outcome::Failed),
             (Error::S3(s3::Error::Unreachable(String::new())), "store", Outcome::Failed),
             (Error::Internal(String::new()), "internal", Outcome::Failed),
         ] {

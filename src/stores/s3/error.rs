@@ -3,6 +3,12 @@
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use crate::stores::connect_error::{ErrorClass, class_of};
+
+/// What to do about a certificate that is not trusted.
+pub(super) const UNTRUSTED: &str = "The certificate of the store is not trusted, or the store does not use TLS. Set S3_CA_FILE to the \
+                                    certificate of its authority if that is private.";
+
 /// Why a request to the store failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -21,6 +27,9 @@ pub enum Error {
     BucketExists,
     #[error("The store has no space left")]
     NoSpace,
+    /// The quota of the bucket is used up; the store's own sentence.
+    #[error("The store has no space left for this bucket: {0}")]
+    QuotaExceeded(String),
     /// A sentence for display.
     #[error("{0}")]
     InvalidKey(String),
@@ -75,8 +84,9 @@ pub(super) fn from_sdk<E: ProvideErrorMetadata + std::error::Error + 'static>(er
     let (status, code, message) = match &error {
         SdkError::TimeoutError(_) => return Error::Unreachable("no response in time".into()),
         SdkError::DispatchFailure(failure) => {
-            let cause = failure.as_connector_error().map_or_else(|| "the connection failed".to_owned(), cause_of);
-            return Error::Unreachable(cause);
+            let Some(error) = failure.as_connector_error() else { return Error::Unreachable("the connection failed".into()) };
+            let hint = if class_of(error) == ErrorClass::Tls { format!(". {UNTRUSTED}") } else { String::new() };
+            return Error::Unreachable(format!("{}{hint}", cause_of(error)));
         }
         SdkError::ConstructionFailure(_) => return Error::InvalidKey("The S3 protocol cannot represent this name.".into()),
         SdkError::ResponseError(response) => {
@@ -146,6 +156,11 @@ fn classify(status: u16, code: &str, message: &str) -> Error {
         // AWS, MinIO and SeaweedFS use the codes of invalid requests.
         _ if status == 400 && message.contains("Server Side Encryption") => Error::CustomerKey,
         _ if code.contains("KMS") || message.contains("kms:") => Error::NotDecrypted(format!("{status} {code}")),
+        // MinIO, and Ceph's gateway.
+        _ if code.contains("QuotaExceeded") => {
+            let words: String = message.chars().filter(|c| !c.is_control()).take(200).collect();
+            Error::QuotaExceeded(if words.is_empty() { code.to_owned() } else { words })
+        }
         "InvalidObjectState" => Error::Archived(None),
         "NoSuchBucket" => Error::NoSuchBucket,
         "NoSuchKey" | "NoSuchVersion" => Error::NoSuchKey,
@@ -209,6 +224,9 @@ mod tests {
         let decrypt = "User: arn:aws:iam::1:user/larder is not authorized to perform: kms:Decrypt on this resource";
         assert_eq!(classify(403, "AccessDenied", decrypt), Error::NotDecrypted("403 AccessDenied".into()));
         assert_eq!(classify(400, "KMS.DisabledException", ""), Error::NotDecrypted("400 KMS.DisabledException".into()));
+        let quota = classify(400, "XMinioAdminBucketQuotaExceeded", "Bucket quota exceeded");
+        assert_eq!(quota, Error::QuotaExceeded("Bucket quota exceeded".into()));
+        assert_eq!(classify(403, "QuotaExceeded", ""), Error::QuotaExceeded("QuotaExceeded".into()));
         assert_eq!(classify(400, "InvalidPart", ""), Error::ChecksumMismatch);
         assert_eq!(classify(500, "InternalError", "boom"), Error::Other("500 InternalError".into()));
     }

@@ -85,7 +85,14 @@ impl Store {
         let options = PutOptions { content_type: "text/plain", metadata: &[], only_if_absent: false };
         match self.put(bucket, key, Bytes::from_static(b"larder"), &options).await {
             Ok(_) => {}
-            Err(error @ (Error::Unreachable(_) | Error::SlowDown | Error::AccessDenied | Error::NoSuchBucket | Error::NoSpace)) => {
+            Err(
+                error @ (Error::Unreachable(_)
+                | Error::SlowDown
+                | Error::AccessDenied
+                | Error::NoSuchBucket
+                | Error::NoSpace
+                | Error::QuotaExceeded(_)),
+            ) => {
                 return Err(error);
             }
             Err(_) => return Ok(false),

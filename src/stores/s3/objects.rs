@@ -95,10 +95,15 @@ pub(super) fn stored_encoding(header: Option<&str>) -> Option<String> {
     (!codings.is_empty()).then(|| codings.join(", "))
 }
 
-/// Listed keys are form-encoded (`encoding-type=url`): a plus sign is a space.
+/// Encoded keys are form-encoded (`encoding-type=url`): a plus sign is a space.
 pub(super) fn decoded(key: &str) -> String {
     let spaced = key.replace('+', " ");
     percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+}
+
+/// A listed key. A store that does not support `encoding-type=url` omits EncodingType and lists keys as they are.
+pub(super) fn decoded_as(encoding: Option<&EncodingType>, key: &str) -> String {
+    if encoding == Some(&EncodingType::Url) { decoded(key) } else { key.to_owned() }
 }
 
 impl Store {
@@ -117,6 +122,7 @@ impl Store {
             .send()
             .await
             .map_err(error::from_sdk)?;
+        let decoded = |key: &str| decoded_as(response.encoding_type(), key);
         let objects = response.contents().iter().filter_map(|object| {
             Some(ObjectEntry {
                 key: decoded(object.key()?),

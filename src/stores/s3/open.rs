@@ -3,7 +3,7 @@
 use aws_sdk_s3::types::EncodingType;
 use chrono::{DateTime, Utc};
 
-use super::objects::{decoded, to_chrono, unquoted};
+use super::objects::{decoded_as, to_chrono, unquoted};
 use super::{Error, Store, error};
 
 /// A multipart upload that is neither completed nor aborted, created by Larder or by another application.
@@ -65,7 +65,7 @@ impl Store {
             .map_err(error::from_sdk)?;
         let raw = response.uploads().iter().filter_map(|upload| upload.key()).any(is_raw);
         let raw = raw || self.known(|abilities| abilities.raw_open_keys).unwrap_or_default();
-        let decode_key = |key: &str| if raw { key.to_owned() } else { decoded(key) };
+        let decode_key = |key: &str| if raw { key.to_owned() } else { decoded_as(response.encoding_type(), key) };
         let mut uploads: Vec<OpenUpload> = response
             .uploads()
             .iter()

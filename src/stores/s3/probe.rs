@@ -121,7 +121,9 @@ fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError
         }
         SdkError::DispatchFailure(failure) => {
             if let Some(cause) = failure.as_connector_error() {
-                return ConnectError::of(cause);
+                let failed = ConnectError::of(cause);
+                let message = if failed.class == ErrorClass::Tls { Some(error::UNTRUSTED.into()) } else { failed.message };
+                return ConnectError { message, ..failed };
             }
         }
         _ => {}
@@ -131,6 +133,7 @@ fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError
         Error::AccessDenied => (ErrorClass::Auth, Some("The store rejected Larder's access key or its permissions.".into())),
         Error::WrongRegion(_) => (ErrorClass::Protocol, Some(error.to_string().into())),
         Error::SlowDown | Error::NoSpace => (ErrorClass::Degraded, error.sentence().map(Into::into)),
+        Error::QuotaExceeded(_) => (ErrorClass::Degraded, Some(format!("{error}.").into())),
         Error::Unreachable(_) => (ErrorClass::Connect, None),
         _ => (ErrorClass::Protocol, None),
     };

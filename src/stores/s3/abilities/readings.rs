@@ -9,7 +9,7 @@ use crate::stores::s3::{Error, KeyRules, error};
 /// Classifies an error of a trial. If the store does not respond at all, the probe ends.
 pub(super) fn classify_error(error: Error) -> Trial {
     match error {
-        Error::Unreachable(_) | Error::SlowDown | Error::NoSpace | Error::NoSuchBucket => Err(error),
+        Error::Unreachable(_) | Error::SlowDown | Error::NoSpace | Error::QuotaExceeded(_) | Error::NoSuchBucket => Err(error),
         Error::AccessDenied => Ok(Ability::Unknown("Larder's key is not permitted to do this here.".into())),
         Error::NotSupported => Ok(Ability::No("The store does not support this request.".into())),
         error => {
