@@ -17,7 +17,7 @@ use super::view::fragment::Fragment;
 use crate::domain::actor::Role;
 use crate::domain::buckets::{Bucket, BucketList, BucketStats, Settings, Versioning};
 use crate::domain::names::BucketName;
-use crate::domain::objects::{DeleteOutcome, Listing, Object, ObjectToDelete, Origin, SharedLink};
+use crate::domain::objects::{DeleteOutcome, LaterFolders, Listing, Object, ObjectToDelete, Origin, SharedLink};
 use crate::domain::overview::{Overview, Stored};
 use crate::domain::preview::{MediaKind, Preview};
 use crate::domain::users::User;
@@ -46,7 +46,16 @@ fn object(preview: Preview, origin: Origin) -> String {
         expires_at: None,
     };
     let events = Some(super::view::events::EventSummary::all(&events()));
-    object::ShowPage { layout: layout(HOSTILE, Some(Role::Editor)), object, preview, events, refusal: refusal("expires") }.render().unwrap()
+    object::ShowPage {
+        layout: layout(HOSTILE, Some(Role::Editor)),
+        object,
+        preview,
+        events,
+        local_link_host: Some(HOSTILE.into()),
+        refusal: refusal("expires"),
+    }
+    .render()
+    .unwrap()
 }
 
 fn objects() -> Vec<(&'static str, String)> {
@@ -87,10 +96,11 @@ fn bucket_pages() -> Vec<(&'static str, String)> {
         endpoint: Some(HOSTILE.into()),
         key_rules: vec![HOSTILE.into()],
         probed,
+        keeps_objects: true,
     };
     let shown = |settings| settings::ShowPage { layout: admin(), settings, typed: HOSTILE.into(), refusal: refusal("name") };
     let place = |prefix: &str, offset| bucket::Location { prefix: prefix.into(), limit: 100, offset, ..bucket::Location::default() };
-    let empty = || Listing { folders: Vec::new(), objects: Vec::new(), next: None, marker: None };
+    let empty = || Listing { folders: Vec::new(), objects: Vec::new(), next: None, marker: None, later: LaterFolders::default() };
     let searched = bucket::Location {
         starts: HOSTILE.into(),
         cursor: "c".into(),
@@ -116,6 +126,7 @@ fn deletion_pages() -> Vec<(&'static str, String)> {
         bucket: bucket(),
         chosen: vec![chosen.clone(); count],
         typed: HOSTILE.into(),
+        versioning: None,
         refusal: refusal("name"),
     };
     let outcomes = vec![
@@ -130,9 +141,15 @@ fn deletion_pages() -> Vec<(&'static str, String)> {
         ("deletions-result", deletions::ResultPage::of(layout("Deleted", Some(Role::Editor)), bucket(), outcomes).render().unwrap()),
         (
             "links",
-            object::links::ShowPage { layout: layout("Link", Some(Role::Editor)), bucket: bucket(), key: key(HOSTILE), link }
-                .render()
-                .unwrap(),
+            object::links::ShowPage {
+                layout: layout("Link", Some(Role::Editor)),
+                bucket: bucket(),
+                key: key(HOSTILE),
+                link,
+                local_host: Some(HOSTILE.into()),
+            }
+            .render()
+            .unwrap(),
         ),
     ]
 }

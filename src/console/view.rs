@@ -17,6 +17,7 @@ pub mod name_markup;
 pub mod paths;
 pub mod ranges;
 pub mod service_status;
+pub mod shell;
 pub mod theme;
 pub mod units;
 pub mod upload_row;

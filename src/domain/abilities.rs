@@ -55,6 +55,11 @@ pub async fn probe(ctx: &Context, actor: &Actor, bucket: &BucketName) -> Result<
                     "Larder's key may not write and delete objects in {bucket}, so nothing was tested. Try another bucket."
                 )));
             }
+            Err(s3::Error::KeepsObjects) => {
+                return Err(Error::Conflict(format!(
+                    "{bucket} keeps every new object by its default retention, so nothing was written to it. Try another bucket."
+                )));
+            }
             Err(s3::Error::NoSuchBucket | s3::Error::NoSuchKey) => {
                 return Err(bucket_not_found(&bucket));
             }
@@ -68,8 +73,21 @@ pub async fn probe(ctx: &Context, actor: &Actor, bucket: &BucketName) -> Result<
     .await
 }
 
+/// [`ensure`] in the first bucket that does not keep what is written to it.
+pub(super) async fn ensure_in_any(ctx: &Context) -> Result<()> {
+    for bucket in &ctx.config.s3.buckets {
+        match ensure(ctx, bucket).await {
+            Err(Error::S3(s3::Error::KeepsObjects)) => {
+                log::info!("the store's abilities were not probed in {bucket}, which keeps every new object by its default retention");
+            }
+            done => return done,
+        }
+    }
+    Ok(())
+}
+
 /// At startup and every hour: uses the cached result, or probes again in `bucket` if it is too old.
-pub(super) async fn ensure(ctx: &Context, bucket: &str) -> Result<()> {
+async fn ensure(ctx: &Context, bucket: &str) -> Result<()> {
     let (task_ctx, bucket) = (ctx.clone(), bucket.to_owned());
     let trying = move || async move { Ok(try_in(&task_ctx, &bucket).await?) };
     match cache::get_or_compute(ctx, &CACHE, &key(ctx), trying).await {
@@ -92,9 +110,7 @@ pub(super) async fn ensure(ctx: &Context, bucket: &str) -> Result<()> {
 pub async fn keep_fresh(ctx: Context) {
     loop {
         tokio::time::sleep(EVERY).await;
-        if let Some(bucket) = ctx.config.s3.buckets.first()
-            && let Err(error) = ensure(&ctx, bucket).await
-        {
+        if let Err(error) = ensure_in_any(&ctx).await {
             log::info!("the store's abilities were not probed again: {error}");
         }
     }

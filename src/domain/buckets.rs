@@ -55,6 +55,8 @@ pub struct Settings {
     /// How the store treats unusual keys, as sentences; empty until it has been probed.
     pub key_rules: Vec<String>,
     pub probed: Option<Probed>,
+    /// New objects cannot be deleted for some time (object lock with a default retention).
+    pub keeps_objects: bool,
 }
 
 /// Sorted by name. Starts a background count of buckets whose counts are old or missing.
@@ -121,9 +123,15 @@ pub async fn find(ctx: &Context, name: &BucketName) -> Result<Bucket> {
     Ok(bucket)
 }
 
+/// `None` if the store does not report it.
+pub async fn versioning(ctx: &Context, name: &BucketName) -> Option<Versioning> {
+    ctx.s3.versioning(name.as_str()).await.ok()
+}
+
 /// Omits what the store does not report now; the abilities are the last known ones.
 pub async fn settings(ctx: &Context, name: &BucketName) -> Result<Settings> {
-    let (found, probed) = futures_util::join!(find(ctx, name), abilities::known(ctx));
+    let (found, probed, keeps_objects) =
+        futures_util::join!(find(ctx, name), abilities::known(ctx), ctx.s3.keeps_new_objects(name.as_str()));
     let bucket = match found {
         Ok(bucket) => Some(bucket),
         Err(Error::S3(s3::Error::Unreachable(_) | s3::Error::SlowDown)) => None,
@@ -136,6 +144,7 @@ pub async fn settings(ctx: &Context, name: &BucketName) -> Result<Settings> {
         endpoint: ctx.s3.endpoint().map(str::to_owned),
         key_rules: key_rules(ctx),
         probed,
+        keeps_objects: keeps_objects.unwrap_or_default(),
     })
 }
 
@@ -216,10 +225,7 @@ async fn ensure_once(ctx: &Context) -> Result<()> {
     for outcome in creating.collect::<Vec<_>>().await {
         outcome?;
     }
-    if let Some(bucket) = ctx.config.s3.buckets.first() {
-        abilities::ensure(ctx, bucket).await?;
-    }
-    Ok(())
+    abilities::ensure_in_any(ctx).await
 }
 
 async fn create_if_missing(ctx: &Context, name: &str) -> std::result::Result<(), s3::Error> {

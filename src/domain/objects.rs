@@ -25,7 +25,7 @@ pub use download::{
     Conditions, Download, DownloadBody, DownloadRequest, OpenBodies, Purpose, ReadLog, disposition, download, park_slow_downloads,
     record_preview,
 };
-pub use listing::{Entry, Folder, ListQuery, Listing, ResolvedPath, list, resolve_path};
+pub use listing::{Entry, Folder, LaterFolders, ListQuery, Listing, ResolvedPath, list, resolve_path};
 
 /// One object: the result of HEAD and Larder's record.
 pub struct Object {
@@ -154,6 +154,23 @@ pub struct SharedLink {
     pub until: DateTime<Utc>,
 }
 
+/// Host and port of temporary links, if the host is a loopback address: no other machine can reach it.
+pub fn local_link_host(ctx: &Context) -> Option<String> {
+    let config = &ctx.config.s3;
+    local_host(config.public_url.as_deref().or(config.endpoint.as_deref())?)
+}
+
+fn local_host(url: &str) -> Option<String> {
+    let url = url::Url::parse(url).ok()?;
+    let host = url.host()?;
+    let is_local = match &host {
+        url::Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
+        url::Host::Ipv4(address) => address.is_loopback() || address.is_unspecified(),
+        url::Host::Ipv6(address) => address.is_loopback() || address.is_unspecified(),
+    };
+    is_local.then(|| url.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}")))
+}
+
 /// Validity of a link in seconds: five minutes to seven days, the longest that S3 allows.
 pub const LINK_SECONDS: std::ops::RangeInclusive<u32> = 300..=604_800;
 
@@ -177,4 +194,33 @@ pub async fn share(ctx: &Context, actor: &Actor, bucket: &BucketName, key: &Obje
     // The link is returned only after the audit event is written.
     audit::record_standalone(ctx, actor, Action::ObjectShare, &audit::object(bucket.as_str(), key.as_str()), Outcome::Ok, detail).await?;
     Ok(SharedLink { url, until })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_addresses_are_recognized() {
+        for (url, host) in [
+            ("http://127.0.0.1:21680", "127.0.0.1:21680"),
+            ("http://127.8.0.1", "127.8.0.1"),
+            ("http://[::1]:9000", "[::1]:9000"),
+            ("https://localhost", "localhost"),
+            ("http://store.localhost:9000", "store.localhost:9000"),
+            ("http://0.0.0.0:9000", "0.0.0.0:9000"),
+        ] {
+            assert_eq!(local_host(url).as_deref(), Some(host));
+        }
+        for url in ["https://files.example.com", "http://10.0.0.1:9000", "http://[2001:db8::1]"] {
+            assert_eq!(local_host(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_state_of_a_restoration_is_shown_in_words() {
+        assert_eq!(restore_state("ongoing-request=\"true\""), "in progress");
+        let done = "ongoing-request=\"false\", expiry-date=\"Fri, 27 Nov 2026 00:00:00 GMT\"";
+        assert_eq!(restore_state(done), "readable until Fri, 27 Nov 2026 00:00:00 GMT");
+    }
 }

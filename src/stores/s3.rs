@@ -10,6 +10,7 @@ mod multipart;
 mod objects;
 mod open;
 mod probe;
+mod retention;
 mod tls;
 
 use std::time::Duration;
@@ -54,6 +55,7 @@ pub struct Store {
     endpoint: Option<String>,
     probed: abilities::Remembered,
     availability: Availability,
+    retaining: retention::Retaining,
 }
 
 impl Store {
@@ -83,6 +85,7 @@ impl Store {
             endpoint: config.endpoint.clone(),
             probed: abilities::Remembered::default(),
             availability: Availability::default(),
+            retaining: retention::Retaining::default(),
         }
     }
 

@@ -130,6 +130,10 @@ async fn a_link_downloads_without_a_session_and_is_audited() {
     let links = format!("/buckets/{}/links", app.bucket);
     let page = editor.post(&links, &[("k", &k), ("expires", "300")]).await.expect_status(200);
     let url = page.texts("pre").into_iter().find(|text| text.contains("X-Amz-Signature")).expect("a presigned address");
+    let local = "only programs on the same machine as the store can reach";
+    assert!(page.text_of("main").contains(local) && !page.text_of("main").contains("Anyone with the link"));
+    let object = editor.get(&path(&app, "object", "a/plan.html")).await.expect_status(200);
+    assert!(object.text_of("#expires-hint").contains("Set S3_PUBLIC_URL"));
     let answer = reqwest::get(&url).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert!(answer.headers()["content-disposition"].to_str().unwrap().starts_with("attachment"));
@@ -141,6 +145,16 @@ async fn a_link_downloads_without_a_session_and_is_audited() {
     let events = app.sql().await.query("SELECT action, detail::text FROM audit.events WHERE action = 'object.share'", &[]).await.unwrap();
     assert_eq!(events.len(), 1);
     assert!(!events[0].get::<_, String>(1).contains("Signature"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_a_public_address_works_for_anyone() {
+    let app = TestApp::start_with(|config| config.s3.public_url = Some("https://files.example.com".into())).await;
+    let editor = app.sign_in(Role::Editor).await;
+    put(&app, "a.txt", b"1", "text/plain").await;
+    let k = larder::console::view::paths::field("a.txt");
+    let page = editor.post(&format!("/buckets/{}/links", app.bucket), &[("k", &k), ("expires", "300")]).await.expect_status(200);
+    assert!(page.text_of("main").contains("Anyone with the link") && !page.text_of("main").contains("S3_PUBLIC_URL"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

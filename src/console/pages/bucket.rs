@@ -1,5 +1,6 @@
 //! `/buckets/{bucket}`: the object browser, with folders and objects in the order of the store.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
@@ -16,7 +17,7 @@ use crate::console::pages::refused_page;
 use crate::console::view::breadcrumbs;
 use crate::console::view::cursor_history::{self, CursorHistory, PageCursor};
 use crate::console::view::layout::{Layout, Section};
-use crate::console::view::{filters, paths};
+use crate::console::view::{filters, paths, shell};
 use crate::domain::names::BucketName;
 use crate::domain::objects::{self, ListQuery, Listing, ResolvedPath};
 use crate::domain::{self, Context};
@@ -33,6 +34,10 @@ pub struct ShowPage {
     pub place: Location,
     pub folders: Vec<FolderRow>,
     pub objects: Vec<ObjectRow>,
+    /// Folders on later pages.
+    pub later: Vec<FolderRow>,
+    /// Whether there may be more later folders than these.
+    pub may_have_more_folders: bool,
     /// Key and ETag of the folder marker, for the button that deletes an empty folder.
     pub marker: Option<String>,
     pub next_url: Option<String>,
@@ -70,6 +75,17 @@ impl ShowPage {
 
     pub fn is_empty(&self) -> bool {
         self.count() == 0 && self.is_whole() && self.place.starts.is_empty()
+    }
+
+    /// Whether no object is in this folder, not even its marker.
+    pub fn is_missing(&self) -> bool {
+        self.is_empty() && self.marker.is_none() && !self.place.prefix.is_empty()
+    }
+
+    /// Where a missing folder would be created.
+    pub fn parent_folders_url(&self) -> String {
+        let inner = self.place.prefix.trim_end_matches('/');
+        paths::folders(&self.bucket, &inner[..inner.rfind('/').map_or(0, |at| at + 1)])
     }
 
     pub fn bytes(&self) -> u64 {
@@ -127,9 +143,13 @@ impl ShowPage {
         (!self.place.cursor.is_empty()).then(|| self.first_url())
     }
 
-    /// The prefix for the example command.
-    pub fn slash_prefix(&self) -> String {
-        format!("/{}", self.place.prefix)
+    /// The example command, for POSIX shells.
+    pub fn command(&self) -> String {
+        let copy = format!("aws s3 cp scan-0001.pdf {}", shell::quoted(&format!("s3://{}", self.address())));
+        match &self.endpoint {
+            Some(url) => format!("{copy} \\\n  --endpoint-url {}", shell::quoted(url)),
+            None => copy,
+        }
     }
 
     pub fn limits(&self) -> [i32; 3] {
@@ -193,7 +213,8 @@ pub async fn show(viewer: Viewer, ctx: web::Data<Context>, bucket: Bucket, query
             page.refusal = Refusal { field: "to", why };
             super::unprocessable(&page)
         }
-        None => with_status(actix_web::http::StatusCode::OK, &page),
+        None if page.is_missing() => with_status(StatusCode::NOT_FOUND, &page),
+        None => with_status(StatusCode::OK, &page),
     }
 }
 
@@ -242,10 +263,15 @@ pub fn assemble(layout: Layout, bucket: BucketName, place: Location, listing: Li
     let next_url =
         listing.next.map(|cursor| page_url(&PageCursor { offset: place.offset.saturating_add(shown), cursor }, &place.history.with(here)));
     let back_url = place.history.previous().map(|(cursor, history)| page_url(&cursor, &history));
+    let mut folders: Vec<FolderRow> = listing.folders.into_iter().map(|folder| FolderRow::of(&bucket, folder)).collect();
+    let mut objects: Vec<ObjectRow> = listing.objects.into_iter().map(|entry| ObjectRow::of(&bucket, entry)).collect();
+    rows::mark_similar(&mut folders, &mut objects);
     ShowPage {
         layout,
-        folders: listing.folders.into_iter().map(|folder| FolderRow::of(&bucket, folder)).collect(),
-        objects: listing.objects.into_iter().map(|entry| ObjectRow::of(&bucket, entry)).collect(),
+        folders,
+        objects,
+        later: listing.later.folders.into_iter().map(|folder| FolderRow::of(&bucket, folder)).collect(),
+        may_have_more_folders: next_url.is_some() && !listing.later.is_complete,
         marker: listing.marker.map(|(key, etag)| format!("{}:{etag}", paths::field(key.as_str()))),
         next_url,
         back_url,

@@ -19,6 +19,7 @@ use crate::console::view::flash::Flash;
 use crate::console::view::layout::{Layout, Section};
 use crate::console::view::{filters, name_markup, paths, units};
 use crate::domain::Context;
+use crate::domain::buckets::{self, Versioning};
 use crate::domain::names::BucketName;
 use crate::domain::objects::{self, DeleteOutcome, ObjectToDelete};
 use form::DeletionForm;
@@ -35,6 +36,8 @@ pub struct ConfirmPage {
     pub bucket: BucketName,
     pub chosen: Vec<Chosen>,
     pub typed: String,
+    /// `None` if the store does not report it.
+    pub versioning: Option<Versioning>,
     pub refusal: Refusal,
 }
 
@@ -51,6 +54,21 @@ impl ConfirmPage {
 
     pub fn bytes(&self) -> Option<u64> {
         bytes(&self.chosen)
+    }
+
+    /// What remains after the deletion.
+    pub fn consequence(&self) -> &'static str {
+        match (self.versioning, self.chosen.len()) {
+            (Some(Versioning::On), _) => {
+                "The bucket is versioned: its versions remain in the store, where they use space and can be restored by deleting the delete marker."
+            }
+            (Some(Versioning::Suspended), _) => {
+                "Versioning of the bucket is suspended: only versions from before the suspension remain in the store and can be restored there."
+            }
+            (Some(Versioning::Off), _) => "This cannot be undone.",
+            (None, 1) => "Larder cannot restore it.",
+            (None, _) => "Larder cannot restore them.",
+        }
     }
 
     fn listed(&self) -> &[Chosen] {
@@ -141,13 +159,15 @@ pub async fn create(
     if form.chosen.is_empty() {
         return Ok(editor.redirect(&paths::bucket(&bucket.0), Flash::warn("No objects were selected. Nothing was deleted.")));
     }
-    let mut page = confirm_page(&editor, bucket.0, form.chosen);
+    let versioning = if form.confirmed { None } else { buckets::versioning(&ctx, &bucket.0).await };
+    let mut page = confirm_page(&editor, bucket.0, form.chosen, versioning);
     if !form.confirmed {
         return with_status(StatusCode::OK, &page);
     }
     if page.needs_name() && form.typed != page.bucket.as_str() {
         page.refusal = Refusal { field: "name", why: format!("Type {} exactly as shown.", page.bucket) };
         page.typed = form.typed;
+        page.versioning = buckets::versioning(&ctx, &page.bucket).await;
         return super::unprocessable(&page);
     }
     let targets: Vec<ObjectToDelete> = page.chosen.iter().map(|chosen| chosen.target.clone()).collect();
@@ -178,7 +198,7 @@ fn one(editor: &SignedIn, page: &ConfirmPage, object: &ObjectToDelete, outcome: 
     }
 }
 
-fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>) -> ConfirmPage {
+fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>, versioning: Option<Versioning>) -> ConfirmPage {
     let title = match chosen.as_slice() {
         [one] => format!("Delete {}?", name_markup::plain(one.target.key.name())),
         many => format!("Delete {} from {bucket}?", object_count(many.len())),
@@ -190,6 +210,7 @@ fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>) -> C
         bucket,
         chosen,
         typed: String::new(),
+        versioning,
         refusal: Refusal::default(),
     }
 }

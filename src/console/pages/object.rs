@@ -37,6 +37,8 @@ pub struct ShowPage {
     pub preview: Preview,
     /// `None` while Postgres is unavailable.
     pub events: Option<Vec<EventSummary>>,
+    /// The host of links, if only programs on that machine can reach it.
+    pub local_link_host: Option<String>,
     pub refusal: Refusal,
 }
 
@@ -164,7 +166,9 @@ async fn page_and_slot(
         }
         Err(error) => return Err(error),
     };
-    let page = ShowPage { layout: layout(person, key.name(), bucket, key), object, preview, events, refusal: Refusal::default() };
+    let local_link_host = objects::local_link_host(ctx);
+    let layout = layout(person, key.name(), bucket, key);
+    let page = ShowPage { layout, object, preview, events, local_link_host, refusal: Refusal::default() };
     Ok((page, slot))
 }
 

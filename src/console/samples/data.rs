@@ -12,7 +12,7 @@ use crate::domain::actor::Role;
 use crate::domain::audit::{Action, Event};
 use crate::domain::health::Service;
 use crate::domain::names::{BucketName, ObjectKey};
-use crate::domain::objects::{Entry, Folder, Listing, Origin};
+use crate::domain::objects::{Entry, Folder, LaterFolders, Listing, Origin};
 use crate::domain::sessions::Session;
 use crate::domain::uploads::Activity;
 use crate::domain::uploads::multipart_list::{MultipartUpload, Owner, Progress};
@@ -198,6 +198,7 @@ pub fn listing() -> Listing {
             entry("..", Origin::Outside, Some("The store would confuse this name with another.".into())),
         ],
         marker: None,
+        later: LaterFolders { folders: vec![Folder { prefix: format!("a/{HOSTILE}2/"), name: HOSTILE.into() }], is_complete: false },
         next: Some("a token".into()),
     }
 }

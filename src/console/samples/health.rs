@@ -38,7 +38,12 @@ fn detail(of: Service) -> Detail {
         Service::Redis => {
             Detail::Redis(RedisDetail { memory: Some(85), limit: Some(100), clients: Some(3), evicts: true, ..RedisDetail::default() })
         }
-        Service::S3 => Detail::S3 { round_trip: Some(Duration::from_millis(12)), bucket_is_missing: false, bucket: HOSTILE.to_owned() },
+        Service::S3 => Detail::S3 {
+            round_trip: Some(Duration::from_millis(12)),
+            keeps_objects: false,
+            bucket_is_missing: false,
+            bucket: HOSTILE.to_owned(),
+        },
         Service::Qdrant => Detail::Qdrant { collections: 4, inspected: 4, points: 1_204_118, red: hostile() },
         Service::LiteLlm => Detail::LiteLlm { models: hostile(), missing: hostile() },
     }

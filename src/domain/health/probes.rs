@@ -215,8 +215,8 @@ async fn inspect_service(ctx: &Context, service: Service, probe: &mut Probe, non
             let bucket = bucket(ctx);
             let bucket_is_missing = ctx.s3.check(bucket).await?.bucket_is_missing;
             let writes = ctx.config.s3.health_writes && !ctx.config.read_only && !bucket_is_missing;
-            let round_trip = if writes { Some(ctx.s3.round_trip(bucket, nonce).await?) } else { None };
-            Detail::S3 { round_trip, bucket_is_missing, bucket: bucket.to_owned() }
+            let round_trip = if writes { ctx.s3.round_trip(bucket, nonce).await? } else { None };
+            Detail::S3 { round_trip, keeps_objects: writes && round_trip.is_none(), bucket_is_missing, bucket: bucket.to_owned() }
         }
         Service::Qdrant => {
             let (qdrant, _) = probe.qdrant(&ctx.config)?;

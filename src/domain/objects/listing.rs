@@ -1,5 +1,7 @@
 //! One page of a bucket, joined with Larder's records of its objects.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use super::Origin;
@@ -50,7 +52,23 @@ pub struct Listing {
     pub next: Option<String>,
     /// The marker object of the folder itself, with its ETag, if it is on this page.
     pub marker: Option<(ObjectKey, String)>,
+    /// Of the first page only.
+    pub later: LaterFolders,
 }
+
+/// Folders on the pages after the first: stores list folders among the files, in the order of names.
+#[derive(Default)]
+pub struct LaterFolders {
+    pub folders: Vec<Folder>,
+    /// Whether all names were searched.
+    pub is_complete: bool,
+}
+
+/// Names searched for later folders: requests with up to 1,000 names each, within this time.
+const LATER_REQUESTS: usize = 3;
+const LATER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Later folders returned.
+const MAX_LATER: usize = 20;
 
 pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Result<Listing> {
     let prefix = format!("{}{}", query.prefix, query.starts_with);
@@ -80,18 +98,43 @@ pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Resu
             })
         })
         .collect();
-    let folders = page
-        .prefixes
-        .into_iter()
-        .map(|prefix_of_folder| {
-            let inner = prefix_of_folder.strip_prefix(&query.prefix).unwrap_or(&prefix_of_folder);
-            let name = inner.strip_suffix('/').unwrap_or(inner).to_owned();
-            Folder { name, prefix: prefix_of_folder }
-        })
-        .collect();
+    let folders = page.prefixes.into_iter().map(|prefix| Folder::of(&query.prefix, prefix)).collect();
+    let later = match &page.next {
+        Some(next) if query.cursor.is_none() => later_folders(ctx, bucket, (&query.prefix, &prefix), next).await,
+        _ => LaterFolders { folders: Vec::new(), is_complete: true },
+    };
     let marker = page.objects.iter().find(|object| object.key == query.prefix);
     let marker = marker.and_then(|object| Some((ObjectKey::parse(object.key.as_str())?, object.etag.clone())));
-    Ok(Listing { folders, objects, next: page.next, marker })
+    Ok(Listing { folders, objects, next: page.next, marker, later })
+}
+
+impl Folder {
+    fn of(listed: &str, prefix: String) -> Self {
+        let inner = prefix.strip_prefix(listed).unwrap_or(&prefix);
+        Self { name: inner.strip_suffix('/').unwrap_or(inner).to_owned(), prefix }
+    }
+}
+
+/// The folders after the first page. What the store does not return in time is omitted.
+async fn later_folders(ctx: &Context, bucket: &BucketName, (folder, prefix): (&str, &str), next: &str) -> LaterFolders {
+    let mut later = LaterFolders::default();
+    let search = async {
+        let mut cursor = next.to_owned();
+        for _ in 0..LATER_REQUESTS {
+            let Ok(page) = ctx.s3.list(bucket.as_str(), prefix, true, Some(&cursor), 1000).await else { return };
+            later.folders.extend(page.prefixes.into_iter().map(|prefix| Folder::of(folder, prefix)));
+            match page.next {
+                Some(next) if later.folders.len() < MAX_LATER => cursor = next,
+                next => {
+                    later.is_complete = next.is_none() && later.folders.len() <= MAX_LATER;
+                    return;
+                }
+            }
+        }
+    };
+    drop(tokio::time::timeout(LATER_TIMEOUT, search).await);
+    later.folders.truncate(MAX_LATER);
+    later
 }
 
 /// The target of the "Go to" field.
@@ -99,6 +142,16 @@ pub async fn list(ctx: &Context, bucket: &BucketName, query: &ListQuery) -> Resu
 pub enum ResolvedPath {
     Folder { bucket: BucketName, prefix: String },
     Object { bucket: BucketName, key: ObjectKey },
+}
+
+/// A pasted path often starts with a slash that no key has. Kept if there are keys that start with it.
+async fn without_leading_slashes<'a>(ctx: &Context, bucket: &BucketName, path: &'a str) -> &'a str {
+    if !path.starts_with('/') {
+        return path;
+    }
+    let found = ctx.s3.list(bucket.as_str(), path, false, None, 1).await;
+    let is_key = found.is_ok_and(|found| found.objects.iter().any(|object| object.key.starts_with(path)));
+    if is_key { path } else { path.trim_start_matches('/') }
 }
 
 /// `typed` is a prefix or key in `bucket`, or `s3://bucket/key`. Refused{"to"} if it is invalid. A name without a
@@ -115,6 +168,7 @@ pub async fn resolve_path(ctx: &Context, bucket: &BucketName, typed: &str) -> Re
     if path.len() > ObjectKey::MAX_BYTES {
         return Err(Error::refused("to", "A key can have at most 1,024 bytes."));
     }
+    let path = without_leading_slashes(ctx, &bucket, path).await;
     if path.is_empty() || path.ends_with('/') {
         return Ok(ResolvedPath::Folder { bucket, prefix: path.to_owned() });
     }

@@ -100,8 +100,12 @@ impl Store {
     }
 
     /// Tries everything in `.larder-probe-<nonce>/` of `bucket`, then removes what it wrote, whatever the outcome.
-    /// Fails with `AccessDenied` if Larder's key may not write there.
+    /// Fails with `AccessDenied` if Larder's key may not write there,
+    /// and with `KeepsObjects` if the bucket would keep what it writes.
     pub async fn probe(&self, bucket: &str, nonce: Uuid) -> Result<Abilities, Error> {
+        if self.keeps_new_objects(bucket).boxed().await? {
+            return Err(Error::KeepsObjects);
+        }
         let earlier = self.probed.unswept.lock().map(|unswept| unswept.clone()).unwrap_or_default();
         let scratch = Scratch::new(self, bucket, nonce, &earlier);
         let trials = tokio::time::timeout(TRIALS_TIMEOUT, scratch.try_all().boxed()).await;

@@ -35,6 +35,9 @@ pub enum Error {
     InvalidKey(String),
     #[error("The requested range is outside the object")]
     InvalidRange,
+    /// Nothing was tried, because the bucket would keep it by its default retention.
+    #[error("The bucket keeps every new object by its default retention")]
+    KeepsObjects,
     /// 304: not an error for the caller.
     #[error("The object has not changed")]
     NotModified,

@@ -2,6 +2,7 @@
 
 use aws_sdk_s3::types::StorageClass;
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 
 use super::headers::decoded_words;
 use super::objects::{special_class, stored_encoding, to_chrono, unquoted};
@@ -31,7 +32,7 @@ impl Store {
     /// reports.
     pub async fn head(&self, bucket: &str, key: &str, version: Option<&str>) -> Result<Head, Error> {
         match self.head_only(bucket, key, version).await {
-            Err(error @ (Error::AccessDenied | Error::InvalidKey(_))) if version.is_none() => self.listed(bucket, key, error).await,
+            Err(error @ (Error::AccessDenied | Error::InvalidKey(_))) if version.is_none() => self.listed(bucket, key, error).boxed().await,
             found => found,
         }
     }

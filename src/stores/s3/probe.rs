@@ -9,6 +9,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
+use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::abilities::scratch_key;
@@ -66,9 +67,13 @@ impl Store {
         }
     }
 
-    /// Writes 16 bytes, reads them back and deletes them; returns the duration. `nonce` separates concurrent checks.
+    /// Writes 16 bytes, reads them back and deletes them; returns the duration, or `None` if the bucket keeps new objects
+    /// by its default retention. `nonce` separates concurrent checks.
     /// Objects left by a crashed process are removed by the sweep of the abilities probe.
-    pub async fn round_trip(&self, bucket: &str, nonce: Uuid) -> Result<Duration, ConnectError> {
+    pub async fn round_trip(&self, bucket: &str, nonce: Uuid) -> Result<Option<Duration>, ConnectError> {
+        if self.keeps_new_objects(bucket).boxed().await.unwrap_or_default() {
+            return Ok(None);
+        }
         let key = scratch_key(nonce, "health");
         let sent = *Uuid::now_v7().as_bytes();
         let began = Instant::now();
@@ -77,6 +82,11 @@ impl Store {
         let version = put.version_id().filter(|version| *version != "null");
         let got = self.client.get_object().bucket(bucket).key(&key).set_version_id(version.map(str::to_owned));
         let got = match got.range("bytes=0-16").customize().config_override(once()).send().await {
+            Ok(response) if response.object_lock_mode().is_some() => {
+                // The version that was just written cannot be deleted; it is the only one.
+                self.remember_retention(bucket);
+                return Ok(None);
+            }
             Ok(response) => read_up_to(response.body, sent.len() + 1).await,
             Err(error) => Err(failed(error)),
         };
@@ -92,7 +102,7 @@ impl Store {
         if got? != sent {
             return Err(ConnectError::new(ErrorClass::Protocol, "The store returned different bytes than were written."));
         }
-        Ok(took)
+        Ok(Some(took))
     }
 }
 

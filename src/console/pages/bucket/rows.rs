@@ -1,5 +1,9 @@
 //! The rows of the object browser.
 
+use std::collections::HashMap;
+
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
 use crate::console::view::{name_markup, paths};
 use crate::domain::names::BucketName;
 use crate::domain::objects::{Entry, Folder, Origin};
@@ -7,6 +11,8 @@ use crate::domain::objects::{Entry, Folder, Origin};
 pub struct FolderRow {
     pub name: String,
     pub url: String,
+    /// What tells this name from one that looks the same.
+    pub note: Option<&'static str>,
 }
 
 pub struct ObjectRow {
@@ -16,11 +22,37 @@ pub struct ObjectRow {
     /// Key, ETag and size, the value of the checkbox.
     pub pair: String,
     pub entry: Entry,
+    /// What tells this name from one that looks the same.
+    pub note: Option<&'static str>,
+}
+
+/// Marks names that equal another name of the page after normalization, and names that are not in the usual form NFC.
+pub(super) fn mark_similar(folders: &mut [FolderRow], objects: &mut [ObjectRow]) {
+    let names = folders.iter().map(|row| row.name.as_str()).chain(objects.iter().map(|row| row.name.as_str()));
+    let mut count: HashMap<String, usize> = HashMap::new();
+    for name in names.filter(|name| !name.is_ascii()) {
+        *count.entry(name.nfc().collect()).or_default() += 1;
+    }
+    let note = |name: &str| {
+        let is_similar = !name.is_ascii() && count.get(&name.nfc().collect::<String>()).is_some_and(|count| *count > 1);
+        match (is_similar, is_nfc(name)) {
+            (true, false) => Some("Looks like another name here, but has decomposed characters (not Unicode NFC)"),
+            (true, true) => Some("Looks like another name here, but has composed characters (Unicode NFC)"),
+            (false, false) => Some("The name has decomposed characters (not Unicode NFC)"),
+            (false, true) => None,
+        }
+    };
+    for row in folders {
+        row.note = note(&row.name);
+    }
+    for row in objects {
+        row.note = note(&row.name);
+    }
 }
 
 impl FolderRow {
     pub fn of(bucket: &BucketName, folder: Folder) -> Self {
-        Self { url: paths::folder(bucket, &folder.prefix), name: folder.name }
+        Self { url: paths::folder(bucket, &folder.prefix), name: folder.name, note: None }
     }
 }
 
@@ -32,6 +64,7 @@ impl ObjectRow {
             download_url: paths::download(bucket, &entry.key),
             pair: format!("{}:{}:{}", paths::field(entry.key.as_str()), entry.etag, entry.size),
             entry,
+            note: None,
         }
     }
 

@@ -212,6 +212,9 @@ impl Card {
                 let ms = took.as_secs_f64() * 1000.0;
                 facts.push(fact("Write and read", format!("16 bytes in {bucket}, round trip {ms:.0}{}ms", units::THIN_SPACE)));
             }
+            Some(Detail::S3 { keeps_objects: true, bucket, .. }) => {
+                facts.push(fact("Write and read", format!("not checked: {bucket} keeps new objects by its default retention")));
+            }
             Some(Detail::Qdrant { collections, inspected, points, red }) => {
                 let (count, points) = (units::count_text(*collections as u64), units::count_text(*points));
                 let value = match collections {

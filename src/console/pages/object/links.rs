@@ -22,6 +22,8 @@ pub struct ShowPage {
     pub bucket: BucketName,
     pub key: ObjectKey,
     pub link: SharedLink,
+    /// The host of the link, if only programs on that machine can reach it.
+    pub local_host: Option<String>,
 }
 
 impl ShowPage {
@@ -46,7 +48,8 @@ pub async fn create(editor: Editor, ctx: web::Data<Context>, bucket: Bucket, for
     match objects::share(&ctx, &editor.actor, &bucket.0, &key, expires).await {
         Ok(link) => {
             let layout = super::layout(&editor, "Link", &bucket.0, &key);
-            with_status(StatusCode::OK, &ShowPage { layout, bucket: bucket.0, key, link })
+            let local_host = objects::local_link_host(&ctx);
+            with_status(StatusCode::OK, &ShowPage { layout, bucket: bucket.0, key, link, local_host })
         }
         Err(domain::Error::Refused { why, .. }) => {
             let page = super::page(&editor, &ctx, (&bucket.0, &key), None).await?;

@@ -1,6 +1,7 @@
 //! The destination of one form's files: key, name and overwriting are decided before the first byte of a file is
 //! read.
 
+use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
 use super::target::Target;
@@ -52,7 +53,11 @@ impl Receiver {
         length: Option<u64>,
     ) -> std::result::Result<Upload, RejectedFile> {
         let target = self.target(file_name, content_type);
-        if let Err(error) = check(&self.ctx, &target) {
+        let checked = match check(&self.ctx, &target) {
+            Ok(()) => check_similar(&self.ctx, &target).await,
+            refused => refused,
+        };
+        if let Err(error) = checked {
             let file = reject(&self.ctx, &self.actor, target, Failure::of(&error)).await;
             return Err(RejectedFile { file: Box::new(file), error });
         }
@@ -97,6 +102,31 @@ pub(in crate::domain::uploads) fn check(ctx: &Context, target: &Target) -> Resul
         Some(why) => Err(Error::refused("file", why)),
         None => Ok(()),
     }
+}
+
+/// Conflict if the folder has an object whose name looks the same, in another normalization form of Unicode, unless the
+/// sender has confirmed the upload.
+pub(in crate::domain::uploads) async fn check_similar(ctx: &Context, target: &Target) -> Result<()> {
+    if target.overwrite || target.name.is_ascii() {
+        return Ok(());
+    }
+    let folder = target.key.strip_suffix(&target.name).unwrap_or_default();
+    let forms: [String; 2] = [target.name.nfc().collect(), target.name.nfd().collect()];
+    for form in forms.iter().filter(|form| **form != target.name) {
+        match ctx.s3.head(&target.bucket, &format!("{folder}{form}"), None).await {
+            Ok(_) => return Err(similar_exists(&target.name)),
+            Err(s3::Error::NoSuchKey | s3::Error::AccessDenied | s3::Error::InvalidKey(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn similar_exists(name: &str) -> Error {
+    Error::Conflict(format!(
+        "An object that looks like {name} exists, with the same characters in another Unicode form. Upload with \u{201c}Replace\u{201d} to \
+         store this file as a second object."
+    ))
 }
 
 /// Conflict if the object exists and may not be replaced.

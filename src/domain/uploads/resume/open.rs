@@ -10,7 +10,7 @@ use crate::clock;
 use crate::domain::actor::Actor;
 use crate::domain::faults::crash_point;
 use crate::domain::uploads::attempt::Attempt;
-use crate::domain::uploads::receiving::receiver::{Receiver, check, check_absent};
+use crate::domain::uploads::receiving::receiver::{Receiver, check, check_absent, check_similar};
 use crate::domain::uploads::row::Lease;
 use crate::domain::uploads::streaming::parts::{MAX_PARTS, create_multipart, part_size};
 use crate::domain::{Context, Error, Result};
@@ -71,6 +71,7 @@ pub async fn open(receiver: &Receiver, request: &ResumeRequest<'_>) -> Result<Re
             complete::cancel(ctx, actor, found, "Replaced by an upload of a different file.").await?;
         }
         check_absent(ctx, &target).await?;
+        check_similar(ctx, &target).await?;
         is_new = row::insert(ctx, actor, &target, request, part_size).await?;
         if is_new {
             crash_point("resume::row_written")?;
