@@ -75,17 +75,19 @@ export function files(count) {
   return `${count.toLocaleString("en")} ${count === 1 ? "file" : "files"}`;
 }
 
-const browser = document.querySelector("[data-browser]");
-if (browser) {
-  const boxes = [...browser.querySelectorAll(".pick .check")];
+/** The selection in a list of objects. Its rows may be replaced; a `change` event on the list updates the selection. */
+export function selectRows(browser) {
+  const boxesNow = () => [...browser.querySelectorAll(".pick .check")];
   const all = browser.querySelector("[data-all]");
   const words = browser.querySelector("[data-selected]");
   const bytes = browser.querySelector("[data-selected-size]");
   const button = browser.querySelector("[data-delete] span");
   let last = null;
   const show = () => {
+    const boxes = boxesNow();
     const chosen = boxes.filter((box) => box.checked);
     if (all) {
+      all.hidden = boxes.length === 0;
       all.checked = chosen.length > 0 && chosen.length === boxes.length;
       all.indeterminate = chosen.length > 0 && chosen.length < boxes.length;
     }
@@ -93,23 +95,24 @@ if (browser) {
     if (bytes) bytes.textContent = size(chosen.reduce((sum, box) => sum + Number(box.dataset.size), 0));
     if (button) button.textContent = `Delete ${files(chosen.length)}`;
   };
-  if (all && boxes.length > 0) {
-    all.hidden = false;
-    all.addEventListener("change", () => {
-      for (const box of boxes) box.checked = all.checked;
-      show();
-    });
-  }
-  boxes.forEach((box, at) => {
-    box.addEventListener("click", (event) => {
-      if (event.shiftKey && last !== null) {
-        for (let i = Math.min(last, at); i <= Math.max(last, at); i += 1) boxes[i].checked = box.checked;
-      }
-      last = at;
-      show();
-    });
-    box.addEventListener("change", show);
+  browser.addEventListener("change", (event) => {
+    if (event.target === all) for (const box of boxesNow()) box.checked = all.checked;
+    show();
+  });
+  browser.addEventListener("click", (event) => {
+    if (!event.target.matches?.(".pick .check")) return;
+    const boxes = boxesNow();
+    const at = boxes.indexOf(event.target);
+    const from = boxes.indexOf(last);
+    if (event.shiftKey && from >= 0) {
+      for (let i = Math.min(from, at); i <= Math.max(from, at); i += 1) boxes[i].checked = event.target.checked;
+    }
+    last = event.target;
+    show();
   });
   document.getElementById("bulk")?.addEventListener("reset", () => setTimeout(show));
   show();
 }
+
+const browser = document.querySelector("[data-browser]");
+if (browser) selectRows(browser);

@@ -2,6 +2,7 @@
 
 import { files, size } from "./app.js";
 import { listFiles } from "./folders.js";
+import { refresh } from "./listing.js";
 import { Rows } from "./rows.js";
 import { discard, retryNow, send } from "./transfer.js";
 
@@ -99,6 +100,7 @@ function start(root) {
     item.ended = performance.now();
     // A stored file stays stored, even if it was paused or cancelled at the last moment.
     if (ended === "stored" || (ended === "failed" && item.state === "sending")) setState(item, ended);
+    if (ended === "stored") refresh();
     rows.changed(item);
     startNext();
   }

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod folder;
 mod forms;
 mod health;
 mod hostile;

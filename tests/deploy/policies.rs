@@ -33,7 +33,7 @@ fn actions(policy: &Value) -> BTreeSet<String> {
 }
 
 /// The requests of the S3 client, and the actions that AWS requires for each.
-const ASKS: [(&str, &str); 24] = [
+const ASKS: [(&str, &str); 25] = [
     ("abort_multipart_upload", "s3:AbortMultipartUpload"),
     ("complete_multipart_upload", "s3:PutObject"),
     ("create_bucket", "s3:CreateBucket"),
@@ -45,6 +45,7 @@ const ASKS: [(&str, &str); 24] = [
     ("get_bucket_policy", "s3:GetBucketPolicy"),
     ("get_bucket_versioning", "s3:GetBucketVersioning"),
     ("get_object", "s3:GetObject"),
+    ("get_object_lock_configuration", "s3:GetBucketObjectLockConfiguration"),
     ("get_object_tagging", "s3:GetObjectTagging"),
     ("head_bucket", "s3:ListBucket"),
     ("head_object", "s3:GetObject"),

@@ -30,6 +30,7 @@ pub const FILES: &[(&str, &[u8])] = &[
     ("icon.svg", include_bytes!("../../../static/icon.svg")),
     ("open.svg", include_bytes!("../../../static/open.svg")),
     ("folders.js", include_bytes!("../../../static/folders.js")),
+    ("listing.js", include_bytes!("../../../static/listing.js")),
     ("live.js", include_bytes!("../../../static/live.js")),
     ("rows.js", include_bytes!("../../../static/rows.js")),
     ("style.css", STYLE.as_bytes()),

@@ -1,4 +1,4 @@
-//! Object lock: a bucket with a default retention keeps every new version for a time, whoever deletes it.
+//! Object lock: a bucket with a default retention keeps every new version for a time, even if its object is deleted.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
