@@ -1,11 +1,11 @@
-//! A store that is down or frozen: pages that need it return 503 in time, all others work.
+//! A store that is down, frozen or misconfigured: pages that need it say why in time, all others work.
 
 use std::time::{Duration, Instant};
 
 use larder::domain::actor::Role;
 use larder::embedded::Server;
 
-use crate::support::{Client, Page, TestApp, eventually_within};
+use crate::support::{Client, HttpStub, Page, Reply, Set, TestApp, eventually, eventually_within, s3_error, s3_front};
 
 async fn timed(client: &Client, path: &str) -> (Page, Duration) {
     let started = Instant::now();
@@ -129,4 +129,44 @@ async fn with_all_stores_down_the_health_page_shows_it() {
         up == 3
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_up_quota_is_no_space_with_the_words_of_the_store() {
+    let real = Set::shared().await.servers().urls().s3_endpoint.clone();
+    let front = s3_front(&real, |request, forward| match (request.method.as_str(), request.path.contains("/full/")) {
+        ("PUT" | "POST", true) => s3_error(request, 400, "", "XMinioAdminBucketQuotaExceeded", "Bucket quota exceeded"),
+        _ => Reply::Raw(forward()),
+    });
+    let endpoint = front.base.clone();
+    let app = TestApp::start_with(|config| config.s3.endpoint = Some(endpoint)).await;
+    app.rules_known().await;
+    let editor = app.sign_in(Role::Editor).await;
+    for length in [1, 9 << 20] {
+        let file = reqwest::multipart::Part::bytes(vec![b'x'; length]).file_name("a.bin");
+        let path = format!("/buckets/{}/uploads?prefix=full%2F", app.bucket);
+        let request = editor.request(reqwest::Method::POST, &path).header("accept", "application/json");
+        let refused = editor.send(request.multipart(reqwest::multipart::Form::new().part("file", file))).await;
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        let outcome = &refused.json()["files"][0];
+        assert_eq!(outcome["code"], "no_space", "{outcome}");
+        assert!(outcome["error"].as_str().unwrap_or_default().contains("Bucket quota exceeded"), "{outcome}");
+    }
+    let folder = editor.post(&format!("/buckets/{}/folders?prefix=full%2F", app.bucket), &[("name", "new")]).await.expect_status(503);
+    assert!(folder.text_of("main").contains("Bucket quota exceeded"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_region_names_the_setting_and_the_region_of_the_store() {
+    let header = "x-amz-bucket-region: eu-central-1\r\n";
+    let stub = HttpStub::new(move |request| s3_error(request, 301, header, "PermanentRedirect", "wrong region"));
+    let endpoint = stub.base.clone();
+    let app = TestApp::start_with(|config| config.s3.endpoint = Some(endpoint)).await;
+    let editor = app.sign_in(Role::Editor).await;
+    let bucket = format!("/buckets/{}", app.bucket);
+    for path in [bucket.clone(), format!("{bucket}/object?key=a"), format!("{bucket}/download?key=a"), format!("{bucket}/settings")] {
+        let page = editor.get(&path).await.expect_status(503);
+        assert!(page.text_of("main").contains("Set AWS_REGION=eu-central-1"), "{path}: {}", page.text_of("main"));
+    }
+    eventually("the health page names the region", async || editor.get("/health").await.text().contains("AWS_REGION=eu-central-1")).await;
 }
