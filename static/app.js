@@ -41,7 +41,8 @@ for (const menu of menus) {
   });
 }
 
-// A second click on a submit button does not send the form again. After a while it may: the browser may have given up.
+// A second click on a submit button does not send the form again. After 10 seconds it can be sent again, in case the first
+// request was lost.
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (event.defaultPrevented || form.getAttribute("method")?.toLowerCase() !== "post") return;

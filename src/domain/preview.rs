@@ -8,6 +8,7 @@ use super::objects::{Object, check_key, not_found};
 use super::{Context, Error, Result, s3_sentences};
 use crate::stores::s3::Conditions;
 
+pub(super) use encoding::decompressed;
 pub use text::json;
 use text::{looks_binary, text_preview};
 
@@ -208,7 +209,7 @@ async fn read(ctx: &Context, bucket: &BucketName, key: &ObjectKey, enough: impl 
 /// The start of an object that is stored compressed. Rejected if its encoding is unknown.
 async fn decoded(encoding: &str, bytes: Vec<u8>, is_cut: bool, enough: impl Fn(&[u8]) -> bool, etag: Option<String>) -> Result<Beginning> {
     let name = encoding.to_owned();
-    let worked = tokio::task::spawn_blocking(move || encoding::decoded(&name, &bytes, TEXT_LIMIT)).await;
+    let worked = tokio::task::spawn_blocking(move || decompressed(&name, &bytes, TEXT_LIMIT)).await;
     let decoded = worked.map_err(|error| Error::Internal(format!("the decompression was aborted: {error}")))?;
     let (bytes, ended) = decoded.ok_or_else(|| {
         let why = format!(

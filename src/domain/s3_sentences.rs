@@ -20,6 +20,9 @@ pub(super) fn of_upload(error: &s3::Error) -> String {
         s3::Error::AccessDenied => "The store denied access: Larder's key may not write here.",
         s3::Error::NoSuchBucket | s3::Error::NoSuchKey => "The bucket no longer exists.",
         s3::Error::ChecksumMismatch => "The data received by the store did not match its checksum. Try again.",
+        s3::Error::NotDecrypted(_) => {
+            "The store could not encrypt this file: its encryption key is disabled, or Larder's access key may not use it."
+        }
         s3::Error::NoSuchUpload => "The upload no longer exists at the store.",
         s3::Error::InvalidKey(_) => "The store does not accept this name.",
         s3::Error::Other(_) => "The store returned an internal error. Try again, or contact its operator.",

@@ -114,7 +114,7 @@ async fn attempt_once(
 
 /// The user with this password. `None`: wrong e-mail or password, or the user is disabled.
 async fn compare(ctx: &Context, attempt: &Attempt, given: &str, is_known: bool) -> Result<Option<UserRow>> {
-    let (user, hash) = match find_user(ctx, &attempt.forms).await? {
+    let (user, hash) = match find_user(ctx, attempt).await? {
         Some((user, hash)) => (Some(user), hash),
         None => (None, None),
     };
@@ -169,14 +169,14 @@ struct UserRow {
     active: bool,
 }
 
-/// `forms`: of the e-mail address.
-async fn find_user(ctx: &Context, forms: &[String]) -> Result<Option<(UserRow, Option<String>)>> {
+/// Accounts of earlier versions may share an address in different forms: the form that was typed comes first.
+async fn find_user(ctx: &Context, attempt: &Attempt) -> Result<Option<(UserRow, Option<String>)>> {
     ctx.db
         .run(async |conn| {
             type Row = (Uuid, Uuid, String, String, i32, UserStatus, Option<String>);
             let row: Option<Row> = users::table
-                .filter(fold_email(users::email).eq_any(forms))
-                .order(users::id)
+                .filter(fold_email(users::email).eq_any(&attempt.forms))
+                .order((fold_email(users::email).ne(&attempt.typed), users::id))
                 .select((users::id, users::tenant_id, users::name, users::role, users::session_epoch, users::status, users::password_hash))
                 .first(conn)
                 .await

@@ -98,6 +98,7 @@ pub async fn find_by_email(ctx: &Context, actor: &Actor, email: &str) -> Result<
             let row: Option<Row> = users::table
                 .filter(users::tenant_id.eq(actor.tenant))
                 .filter(fold_email(users::email).eq_any(email::forms(&storable(email))))
+                .order((fold_email(users::email).ne(email::fold(&storable(email.trim()))), users::id))
                 .select(Row::as_select())
                 .first(conn)
                 .await

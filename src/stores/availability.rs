@@ -1,4 +1,4 @@
-//! Whether a server is known to be down, so that requests to it fail at once instead of each waiting for its own deadline.
+//! Whether a server is known to be down, so that requests to it fail immediately instead of each waiting for its own deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ pub struct Availability(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     is_down: watch::Sender<bool>,
-    /// A request came while the server was down.
+    /// A request arrived while the server was down.
     wanted: Notify,
 }
 
 impl Availability {
     /// For errors of requests that were not sent.
-    pub const REASON: &'static str = "not tried, because the health checks find it down";
+    pub const REASON: &'static str = "not sent, because the health checks cannot reach the server";
 
     pub fn set_down(&self, is_down: bool) {
         self.0.is_down.send_replace(is_down);
@@ -31,7 +31,7 @@ impl Availability {
         *self.0.is_down.borrow()
     }
 
-    /// Whether a request may be sent. While the server is down, asks for a trial and waits for its success, up to [`GRACE`].
+    /// Whether a request may be sent. While the server is down, requests a trial and waits for its success, up to [`GRACE`].
     pub(super) async fn admits(&self) -> bool {
         if !self.is_down() {
             return true;
@@ -41,7 +41,7 @@ impl Availability {
         tokio::time::timeout(GRACE, is_down.wait_for(|is_down| !is_down)).await.is_ok()
     }
 
-    /// Waits for a request that came while the server was down.
+    /// Waits for a request that arrived while the server was down.
     pub async fn wanted(&self) {
         self.0.wanted.notified().await;
     }

@@ -1,5 +1,5 @@
-//! While a server is unreachable, requests to it fail at once. Trials notice its return: every half second, or when a request
-//! comes.
+//! While a server is unreachable, requests to it fail immediately. Larder tries the server again every half second, or sooner
+//! when a request arrives.
 
 use std::time::Duration;
 
@@ -11,9 +11,11 @@ use super::probes::{Probe, check};
 use crate::domain::Context;
 use crate::stores::availability::Availability;
 
-/// The interval between two trials without and with requests, and the timeout of each.
+/// Interval between trials while no requests arrive.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// Shortest interval between trials.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
+/// Timeout of a trial.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// `None`: no page waits for this service.
@@ -26,7 +28,7 @@ fn availability(ctx: &Context, service: Service) -> Option<&Availability> {
     }
 }
 
-/// Whether requests would wait in vain. A server that responds, even with an error, gives the reason itself.
+/// Whether requests could not reach the server. If it responds with an error, requests are sent and return that error.
 fn is_unreachable(error: &CheckError) -> bool {
     matches!(error.class, ErrorClass::Connect | ErrorClass::Timeout | ErrorClass::Dns)
 }

@@ -1,15 +1,17 @@
 //! Recognizes how an application has encoded a value, and decodes it for reading. Formats whose decoding would execute code, or
 //! that have no small decoder, are only named.
 
-use std::io::Read;
-
-use flate2::read::{GzDecoder, ZlibDecoder};
 use rmpv::Value;
 
 use crate::domain::preview;
+use crate::domain::secrets::hex;
 
 /// Longer decompressed data is truncated.
 const MAX_DECOMPRESSED: u64 = 256 << 10;
+/// The same for single elements, of which a page shows many.
+const MAX_DECOMPRESSED_ELEMENT: u64 = 32 << 10;
+/// Longer elements are not decoded: a page decodes many, and MessagePack takes many times its size in memory.
+const MAX_ELEMENT_INPUT: usize = 64 << 10;
 /// Longer texts of single elements are truncated.
 const MAX_ELEMENT_TEXT: usize = 8 << 10;
 /// Nesting of a MessagePack value. Each level may allocate two megabytes before its elements are read.
@@ -33,29 +35,38 @@ impl Decoded {
 
 /// `None` for plain text and for unknown data. `bytes` may be the start of a longer value.
 pub fn decode(bytes: &[u8]) -> Option<Decoded> {
-    decompressed(bytes).or_else(|| serialized(bytes)).or_else(|| with_magic(bytes))
+    decode_up_to(bytes, MAX_DECOMPRESSED)
 }
 
-/// Like [`decode`]; also indents JSON. The text is truncated to what a table can show.
+/// `limit`: of decompressed bytes.
+fn decode_up_to(bytes: &[u8], limit: u64) -> Option<Decoded> {
+    decompressed(bytes, limit).or_else(|| serialized(bytes)).or_else(|| with_magic(bytes))
+}
+
+/// Like [`decode`], with lower limits; also indents JSON. The text is truncated to what a table can show.
 pub fn decode_element(bytes: &[u8]) -> Option<Decoded> {
+    if bytes.len() > MAX_ELEMENT_INPUT {
+        return None;
+    }
     let json = std::str::from_utf8(bytes).ok().and_then(preview::json);
     let json = json.map(|text| Decoded { format: "JSON".into(), text: Some(text), note: None });
-    let mut decoded = json.or_else(|| decode(bytes))?;
+    let mut decoded = json.or_else(|| decode_up_to(bytes, MAX_DECOMPRESSED_ELEMENT))?;
     if let Some(text) = decoded.text.as_mut().filter(|text| text.len() > MAX_ELEMENT_TEXT) {
         let end = (0..=MAX_ELEMENT_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);
         text.push('…');
+        text.shrink_to_fit();
     }
     Some(decoded)
 }
 
 /// Formats that contain others.
-fn decompressed(bytes: &[u8]) -> Option<Decoded> {
+fn decompressed(bytes: &[u8], limit: u64) -> Option<Decoded> {
     let (format, content, is_complete) = if bytes.starts_with(b"\x1f\x8b\x08") {
-        let (content, is_complete) = read(GzDecoder::new(bytes));
+        let (content, is_complete) = preview::decompressed("gzip", bytes, limit)?;
         ("gzip", content, is_complete)
     } else if is_zlib(bytes) {
-        let (content, is_complete) = read(ZlibDecoder::new(bytes));
+        let (content, is_complete) = preview::decompressed("deflate", bytes, limit)?;
         // Two bytes are weak evidence.
         if !is_complete {
             return None;
@@ -73,15 +84,6 @@ fn decompressed(bytes: &[u8]) -> Option<Decoded> {
     };
     let format = inner_format.map_or_else(|| format.to_owned(), |inner| format!("{format}, {inner}"));
     Some(Decoded { format, text, note: Some(note) })
-}
-
-/// At most [`MAX_DECOMPRESSED`], and whether that is everything.
-fn read(decoder: impl Read) -> (Vec<u8>, bool) {
-    let mut content = Vec::new();
-    let outcome = decoder.take(MAX_DECOMPRESSED + 1).read_to_end(&mut content);
-    let is_complete = outcome.is_ok() && content.len() as u64 <= MAX_DECOMPRESSED;
-    content.truncate(usize::try_from(MAX_DECOMPRESSED).unwrap_or(usize::MAX));
-    (content, is_complete)
 }
 
 /// RFC 1950, section 2.2: deflate with a window of 32 KiB and without a dictionary.
@@ -139,10 +141,6 @@ fn json_of(value: Value) -> serde_json::Value {
         }
         Value::Ext(kind, bytes) => format!("extension {kind}: 0x{}", hex(&bytes)).into(),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Java Object Serialization Specification, section 6.4.2: magic number, version, and the class of the first object.

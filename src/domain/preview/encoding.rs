@@ -1,4 +1,4 @@
-//! Decompression of the start of an object that is stored with `Content-Encoding`.
+//! Bounded decompression, for previews of objects with `Content-Encoding` and of Redis values.
 
 use std::io::Read;
 
@@ -6,7 +6,7 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 /// At most `limit` decompressed bytes, and whether they end where the compressed bytes do. `None` if the encoding is
 /// unknown or the bytes are invalid from the start.
-pub(super) fn decoded(encoding: &str, bytes: &[u8], limit: u64) -> Option<(Vec<u8>, bool)> {
+pub(in crate::domain) fn decompressed(encoding: &str, bytes: &[u8], limit: u64) -> Option<(Vec<u8>, bool)> {
     match encoding {
         "gzip" | "x-gzip" => read(MultiGzDecoder::new(bytes), limit),
         "deflate" => read(ZlibDecoder::new(bytes), limit),
@@ -40,17 +40,17 @@ mod tests {
     fn the_length_of_the_result_is_limited() {
         let bomb = gzip(&vec![b'a'; 64 << 20]);
         assert!(bomb.len() < 100_000);
-        assert_eq!(decoded("gzip", &bomb, 1000), Some((vec![b'a'; 1000], false)));
-        assert_eq!(decoded("gzip", &gzip(b"text"), 1000), Some((b"text".to_vec(), true)));
+        assert_eq!(decompressed("gzip", &bomb, 1000), Some((vec![b'a'; 1000], false)));
+        assert_eq!(decompressed("gzip", &gzip(b"text"), 1000), Some((b"text".to_vec(), true)));
     }
 
     #[test]
     fn incomplete_and_invalid_bytes_are_recognized() {
         let text: Vec<u8> = (0..50_000_u32).flat_map(|number| format!("{number} ").into_bytes()).collect();
         let packed = gzip(&text);
-        let (begin, ended) = decoded("gzip", &packed[..packed.len() / 2], 1 << 20).unwrap();
+        let (begin, ended) = decompressed("gzip", &packed[..packed.len() / 2], 1 << 20).unwrap();
         assert!(!ended && !begin.is_empty() && text.starts_with(&begin));
-        assert_eq!(decoded("gzip", b"plain text", 1000), None);
-        assert_eq!(decoded("br", b"x", 1000), None);
+        assert_eq!(decompressed("gzip", b"plain text", 1000), None);
+        assert_eq!(decompressed("br", b"x", 1000), None);
     }
 }

@@ -19,7 +19,8 @@ const MAX_RUNNING: usize = 8;
 const MAX_QUEUED: usize = 96;
 /// The maximum from one network.
 const MAX_QUEUED_PER_NETWORK: usize = 32;
-/// The maximum for one account, so that the attempts beyond its limit of wrong passwords do not wait in the queue first.
+/// The maximum for one account, so that guesses at one account cannot fill the queue. A program may open 25 sessions at a time;
+/// each waiting attempt takes about 30 ms.
 const MAX_QUEUED_PER_ACCOUNT: usize = 26;
 /// The maximum time to wait in a queue.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::QueryResult;
 use diesel::prelude::{ExpressionMethods, Insertable, QueryDsl};
-use diesel::sql_types::{BigInt, Bool, Bytea, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Bytea, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
@@ -70,6 +70,8 @@ struct KnownAddress {
 pub(super) struct Attempt {
     pub id: Uuid,
     pub email: String,
+    /// As it was typed, folded.
+    pub typed: String,
     /// Under which the account may be stored.
     pub forms: Vec<String>,
     pub email_hash: Vec<u8>,
@@ -101,12 +103,12 @@ impl Attempt {
     pub fn new(email: &str, address: Option<IpAddr>) -> Self {
         // Truncated, because no e-mail address is longer.
         let email: String = email.trim().chars().filter(|c| *c != '\0').take(254).collect();
-        let forms = email::forms(&email);
+        let (typed, forms) = (email::fold(&email), email::forms(&email));
         let email = forms[0].clone();
         let email_hash = sha256(email.as_bytes());
         let unknown = || "unknown".to_owned();
         let (address, network) = (address.map_or_else(unknown, subject), address.map_or_else(unknown, network));
-        Self { id: Uuid::now_v7(), email, forms, email_hash, address, network }
+        Self { id: Uuid::now_v7(), email, typed, forms, email_hash, address, network }
     }
 
     /// The Redis keys of the markers that make this attempt wait, widest scope last.
@@ -177,7 +179,7 @@ impl Attempt {
                     min(created_at) FILTER (WHERE network = $2) AS oldest_of_network,
                     min(created_at) FILTER (WHERE email_hash = $3) AS oldest_of_account,
                     EXISTS (SELECT FROM sessions s JOIN users u ON u.id = s.user_id
-                            WHERE fold_email(u.email) = $4 AND s.address = $1) AS is_known_address
+                            WHERE fold_email(u.email) = ANY($4) AND s.address = $1) AS is_known_address
              FROM sign_in_failures
              WHERE (address = $1 OR network = $2 OR email_hash = $3)
                AND created_at > CASE state WHEN 'pending' THEN $6 ELSE $5 END",
@@ -185,7 +187,7 @@ impl Attempt {
         .bind::<Text, _>(&self.address)
         .bind::<Text, _>(&self.network)
         .bind::<Bytea, _>(&self.email_hash)
-        .bind::<Text, _>(&self.email)
+        .bind::<Array<Text>, _>(&self.forms)
         .bind::<Timestamptz, _>(clock::now() - window())
         .bind::<Timestamptz, _>(clock::now() - PENDING)
         .get_result(conn)
@@ -198,9 +200,9 @@ impl Attempt {
             .run(async |conn| {
                 let found: KnownAddress = diesel::sql_query(
                     "SELECT EXISTS (SELECT FROM sessions s JOIN users u ON u.id = s.user_id
-                            WHERE fold_email(u.email) = $1 AND s.address = $2) AS is_known_address",
+                            WHERE fold_email(u.email) = ANY($1) AND s.address = $2) AS is_known_address",
                 )
-                .bind::<Text, _>(&self.email)
+                .bind::<Array<Text>, _>(&self.forms)
                 .bind::<Text, _>(&self.address)
                 .get_result(conn)
                 .await?;

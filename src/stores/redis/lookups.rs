@@ -81,9 +81,12 @@ const COUNTED: &[&[u8]] = &[
     b"VINFO",
 ];
 
-/// Whether the response is that for a missing key.
+/// Whether the response is that for a missing key. Larder reads a part of a value only after it has found its type, and such a
+/// part may be empty.
 fn is_missing(command: &Cmd, answer: &Value) -> bool {
+    const PARTS: [&[u8]; 9] = [b"XINFO", b"XPENDING", b"HSCAN", b"SSCAN", b"XRANGE", b"ZRANGE", b"ZRANGEBYSCORE", b"LRANGE", b"GETRANGE"];
     match answer {
+        _ if PARTS.contains(&name(command)) => false,
         Value::Nil => true,
         Value::Int(number) => *number == if name(command) == b"PTTL" { -2 } else { 0 },
         Value::SimpleString(text) => text == "none",

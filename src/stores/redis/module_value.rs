@@ -12,16 +12,16 @@ const MAX_DOCUMENT: u64 = 4 << 20;
 const MAX_FACTS: usize = 100;
 
 /// The type as the server names it, its name in words, and the command that describes a value.
-const MODULE_TYPES: [(&str, &str, &[&str]); 9] = [
-    ("ReJSON-RL", "JSON document", &["JSON.GET"]),
-    ("TSDB-TYPE", "time series", &["TS.INFO"]),
-    ("MBbloom--", "Bloom filter", &["BF.INFO"]),
-    ("MBbloomCF", "cuckoo filter", &["CF.INFO"]),
-    ("CMSk-TYPE", "count-min sketch", &["CMS.INFO"]),
-    ("TopK-TYPE", "top-k", &["TOPK.INFO"]),
-    ("TDIS-TYPE", "t-digest", &["TDIGEST.INFO"]),
-    ("vectorset", "vector set", &["VINFO"]),
-    ("bloomfltr", "Bloom filter", &["BF.INFO"]),
+const MODULE_TYPES: [(&str, &str, &str); 9] = [
+    ("ReJSON-RL", "JSON document", "JSON.GET"),
+    ("TSDB-TYPE", "time series", "TS.INFO"),
+    ("MBbloom--", "Bloom filter", "BF.INFO"),
+    ("MBbloomCF", "cuckoo filter", "CF.INFO"),
+    ("CMSk-TYPE", "count-min sketch", "CMS.INFO"),
+    ("TopK-TYPE", "top-k", "TOPK.INFO"),
+    ("TDIS-TYPE", "t-digest", "TDIGEST.INFO"),
+    ("vectorset", "vector set", "VINFO"),
+    ("bloomfltr", "Bloom filter", "BF.INFO"),
 ];
 
 impl BrowseCommands<'_> {
@@ -30,12 +30,15 @@ impl BrowseCommands<'_> {
         let Some((_, name, command)) = MODULE_TYPES.iter().find(|(known, ..)| *known == kind) else {
             return Ok(Elements::Unknown);
         };
-        let is_document = *command == ["JSON.GET"];
-        if let Some(bytes) = bytes.filter(|bytes| is_document && *bytes > MAX_DOCUMENT) {
-            return Ok(Elements::TooLarge(bytes));
+        let is_document = *command == "JSON.GET";
+        match bytes {
+            Some(bytes) if is_document && bytes > MAX_DOCUMENT => return Ok(Elements::TooLarge(bytes)),
+            // The size is not permitted for this user.
+            None if is_document => return Ok(Elements::Unknown),
+            _ => {}
         }
-        let mut request = redis::cmd(command[0]);
-        request.arg(&command[1..]).arg(key);
+        let mut request = redis::cmd(command);
+        request.arg(key);
         match self.run::<Value>(request).await {
             Ok(value) if is_document => Ok(answer(value).map_or(Elements::Unknown, Elements::Document)),
             Ok(value) => Ok(Elements::Facts(name, facts(value))),

@@ -104,9 +104,8 @@ pub(super) fn from_sdk<E: ProvideErrorMetadata + std::error::Error + 'static>(er
             return Error::Archived(service.raw().body().bytes().and_then(|body| element(body, "StorageClass")));
         }
         // The response to HEAD has no code. The header is removed from responses if it has the configured region.
-        SdkError::ServiceError(service) if is_wrong_region(service.raw(), service.err().code()) => {
-            let region = service.raw().headers().get("x-amz-bucket-region").map(str::to_owned);
-            return Error::WrongRegion(region.or_else(|| service.raw().body().bytes().and_then(|body| element(body, "Region"))));
+        SdkError::ServiceError(service) if is_wrong_region(service.raw(), service.err().code(), region_of(service.raw()).is_some()) => {
+            return Error::WrongRegion(region_of(service.raw()));
         }
         SdkError::ServiceError(service) => {
             (service.raw().status().as_u16(), service.err().code().unwrap_or_default(), service.err().message().unwrap_or_default())
@@ -125,10 +124,19 @@ fn cause_of(error: &aws_sdk_s3::error::ConnectorError) -> String {
     cause.to_string()
 }
 
-fn is_wrong_region(response: &HttpResponse, code: Option<&str>) -> bool {
+/// The region of the bucket, as far as the response contains it.
+fn region_of(response: &HttpResponse) -> Option<String> {
+    let header = response.headers().get("x-amz-bucket-region").map(str::to_owned);
+    header.or_else(|| response.body().bytes().and_then(|body| element(body, "Region")))
+}
+
+fn is_wrong_region(response: &HttpResponse, code: Option<&str>, is_region_reported: bool) -> bool {
     match code {
-        Some("AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException") => true,
-        _ if matches!(response.status().as_u16(), 301 | 307) => true,
+        Some("PermanentRedirect" | "IllegalLocationConstraintException") => true,
+        // Also the responses to a malformed credential and for a bucket that was just created.
+        Some("AuthorizationHeaderMalformed" | "TemporaryRedirect") => is_region_reported,
+        _ if response.status().as_u16() == 301 => true,
+        _ if response.status().as_u16() == 307 => is_region_reported,
         None | Some("" | "BadRequest") => response.status().as_u16() == 400 && response.headers().contains_key("x-amz-bucket-region"),
         Some(_) => false,
     }
@@ -137,7 +145,9 @@ fn is_wrong_region(response: &HttpResponse, code: Option<&str>) -> bool {
 fn wrong_region(reported: Option<&str>) -> String {
     match reported {
         Some(region) => {
-            format!("The bucket is in the region {region}, which AWS_REGION does not name. Set AWS_REGION={region} and restart Larder.")
+            format!(
+                "The bucket is in region {region}, but AWS_REGION is set to a different region. Set AWS_REGION={region} and restart Larder."
+            )
         }
         None => "The bucket is in a different region than AWS_REGION names. Set AWS_REGION to the region of the bucket and restart Larder."
             .to_owned(),
@@ -158,7 +168,7 @@ fn classify(status: u16, code: &str, message: &str) -> Error {
     match code {
         // AWS, MinIO and SeaweedFS use the codes of invalid requests.
         _ if status == 400 && message.contains("Server Side Encryption") => Error::CustomerKey,
-        _ if code.contains("KMS") || message.contains("kms:") => Error::NotDecrypted(format!("{status} {code}")),
+        _ if code.contains("KMS") || message.contains("kms:Decrypt") => Error::NotDecrypted(format!("{status} {code}")),
         // MinIO, and Ceph's gateway.
         _ if code.contains("QuotaExceeded") => {
             let words: String = message.chars().filter(|c| !c.is_control()).take(200).collect();

@@ -71,7 +71,8 @@ impl Store {
     /// by its default retention. `nonce` separates concurrent checks.
     /// Objects left by a crashed process are removed by the sweep of the abilities probe.
     pub async fn round_trip(&self, bucket: &str, nonce: Uuid) -> Result<Option<Duration>, ConnectError> {
-        if self.keeps_new_objects(bucket).boxed().await.unwrap_or_default() {
+        // If this is unknown, an object that is written might not be deletable.
+        if self.keeps_new_objects(bucket).boxed().await.map_err(|error| of_error(&error))? {
             return Ok(None);
         }
         let key = scratch_key(nonce, "health");
@@ -83,8 +84,10 @@ impl Store {
         let got = self.client.get_object().bucket(bucket).key(&key).set_version_id(version.map(str::to_owned));
         let got = match got.range("bytes=0-16").customize().config_override(once()).send().await {
             Ok(response) if response.object_lock_mode().is_some() => {
-                // The version that was just written cannot be deleted; it is the only one.
+                // This version cannot be deleted. Each process leaves at most one per bucket, hidden by a delete marker.
                 self.remember_retention(bucket);
+                let marker = self.client.delete_object().bucket(bucket).key(&key);
+                drop(marker.customize().config_override(once()).send().await);
                 return Ok(None);
             }
             Ok(response) => read_up_to(response.body, sent.len() + 1).await,
@@ -138,8 +141,11 @@ fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError
         }
         _ => {}
     }
-    let error = error::from_sdk(error);
-    let (class, message) = match &error {
+    of_error(&error::from_sdk(error))
+}
+
+fn of_error(error: &Error) -> ConnectError {
+    let (class, message) = match error {
         Error::AccessDenied => (ErrorClass::Auth, Some("The store rejected Larder's access key or its permissions.".into())),
         Error::WrongRegion(_) => (ErrorClass::Protocol, Some(error.to_string().into())),
         Error::SlowDown | Error::NoSpace => (ErrorClass::Degraded, error.sentence().map(Into::into)),

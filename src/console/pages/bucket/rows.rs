@@ -1,6 +1,6 @@
 //! The rows of the object browser.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
@@ -11,7 +11,7 @@ use crate::domain::objects::{Entry, Folder, Origin};
 pub struct FolderRow {
     pub name: String,
     pub url: String,
-    /// What tells this name from one that looks the same.
+    /// How this name differs from one that looks the same.
     pub note: Option<&'static str>,
 }
 
@@ -22,19 +22,19 @@ pub struct ObjectRow {
     /// Key, ETag and size, the value of the checkbox.
     pub pair: String,
     pub entry: Entry,
-    /// What tells this name from one that looks the same.
+    /// How this name differs from one that looks the same.
     pub note: Option<&'static str>,
 }
 
 /// Marks names that equal another name of the page after normalization, and names that are not in the usual form NFC.
 pub(super) fn mark_similar(folders: &mut [FolderRow], objects: &mut [ObjectRow]) {
     let names = folders.iter().map(|row| row.name.as_str()).chain(objects.iter().map(|row| row.name.as_str()));
-    let mut count: HashMap<String, usize> = HashMap::new();
+    let mut spellings: HashMap<String, HashSet<String>> = HashMap::new();
     for name in names.filter(|name| !name.is_ascii()) {
-        *count.entry(name.nfc().collect()).or_default() += 1;
+        spellings.entry(name.nfc().collect()).or_default().insert(name.to_owned());
     }
     let note = |name: &str| {
-        let is_similar = !name.is_ascii() && count.get(&name.nfc().collect::<String>()).is_some_and(|count| *count > 1);
+        let is_similar = !name.is_ascii() && spellings.get(&name.nfc().collect::<String>()).is_some_and(|names| names.len() > 1);
         match (is_similar, is_nfc(name)) {
             (true, false) => Some("Looks like another name here, but has decomposed characters (not Unicode NFC)"),
             (true, true) => Some("Looks like another name here, but has composed characters (Unicode NFC)"),

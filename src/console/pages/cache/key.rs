@@ -131,6 +131,10 @@ impl ShowPage {
     /// The reason why the value is not shown.
     fn not_shown_reason(&self) -> Option<String> {
         match self.viewed.page.elements {
+            Elements::TooLarge(bytes) if self.viewed.kind() == "ReJSON-RL" => Some(format!(
+                "This document uses about {}. Larder does not read JSON documents larger than 4 MiB, because Redis returns them whole.",
+                crate::console::view::units::memory_text(bytes)
+            )),
             Elements::TooLarge(bytes) => Some(format!(
                 "Its elements are about {} each. Larder does not read elements larger than 16 MiB, because they would block Redis and \
                  this page.",

@@ -74,8 +74,12 @@ impl ShowPage {
         }
     }
 
+    fn is_done(&self) -> bool {
+        self.scan.state == ScanState::Done
+    }
+
     fn may_be_deleted(&self) -> bool {
-        self.scan.kind == ScanKind::Count && self.scan.state == ScanState::Done && self.scan.matched > 0
+        self.scan.kind == ScanKind::Count && self.is_done() && self.scan.matched > 0
     }
 
     fn is(&self, kind: &str) -> bool {
