@@ -57,7 +57,7 @@ pub async fn probe(ctx: &Context, actor: &Actor, bucket: &BucketName) -> Result<
             }
             Err(s3::Error::KeepsObjects) => {
                 return Err(Error::Conflict(format!(
-                    "{bucket} keeps every new object by its default retention, so nothing was written to it. Try another bucket."
+                    "New objects in {bucket} cannot be deleted during its default retention (object lock), so nothing was written. Try another bucket."
                 )));
             }
             Err(s3::Error::NoSuchBucket | s3::Error::NoSuchKey) => {
@@ -78,7 +78,7 @@ pub(super) async fn ensure_in_any(ctx: &Context) -> Result<()> {
     for bucket in &ctx.config.s3.buckets {
         match ensure(ctx, bucket).await {
             Err(Error::S3(s3::Error::KeepsObjects)) => {
-                log::info!("the store's abilities were not probed in {bucket}, which keeps every new object by its default retention");
+                log::info!("the store's abilities were not probed in {bucket}: new objects cannot be deleted during its default retention");
             }
             done => return done,
         }

@@ -88,7 +88,7 @@ async fn lookups_by_pages_are_not_part_of_the_hit_ratio() {
     let page = admin.get("/cache").await.expect_status(200);
     let tile = page.texts(".tile-note").remove(0);
     let lookups: u64 = tile.split_whitespace().nth(1).unwrap().replace(',', "").parse().unwrap();
-    assert!(lookups < 2_000 && tile.contains("without those by these pages"), "{tile}");
+    assert!(lookups < 2_000 && tile.contains("excluding lookups by these pages"), "{tile}");
     let value = page.texts(".figure").remove(0).replace(' ', "");
     assert_eq!(page.texts(".chart-head b")[0].replace(|c: char| c.is_whitespace() || c == '\u{2009}', ""), format!("{value}in5minutes"));
 }

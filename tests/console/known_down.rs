@@ -1,4 +1,4 @@
-//! A server that is known to be down: pages that need it say so at once, and work again as soon as it is back.
+//! A server that is known to be down: pages that need it report this immediately, and work again as soon as it is back.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use larder::domain::health::{Service, State};
 use crate::support::{Client, TestApp, eventually, eventually_within};
 
 /// Far below the shortest deadline of a request to a server, and above what a page takes on a busy machine.
-const AT_ONCE: Duration = Duration::from_millis(500);
+const IMMEDIATELY: Duration = Duration::from_millis(500);
 /// The deadline of one server and the time for the rest.
 const ONE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -26,7 +26,7 @@ async fn timed(client: &Client, path: &str) -> (u16, Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_answer_at_once_and_recover_within_a_second() {
+async fn pages_respond_immediately_and_recover_within_a_second() {
     let app = TestApp::with_own_servers().await;
     let admin = app.sign_in(Role::Admin).await;
     admin.upload(&app.bucket, "a.txt", "a").await.expect_status(303);
@@ -44,7 +44,7 @@ async fn pages_answer_at_once_and_recover_within_a_second() {
         eventually_within(Duration::from_secs(20), "the service is down", async || state(State::Down).await).await;
         for path in pages(&app.bucket) {
             let (status, took) = timed(&admin, &path).await;
-            assert!(matches!(status, 200 | 503) && took < AT_ONCE, "{} down, {path}: {status} after {took:?}", service.name());
+            assert!(matches!(status, 200 | 503) && took < IMMEDIATELY, "{} down, {path}: {status} after {took:?}", service.name());
         }
         assert_eq!(admin.get(&page).await.status, 503, "{} down, {page}", service.name());
         server(service).thaw();
@@ -54,7 +54,7 @@ async fn pages_answer_at_once_and_recover_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_restarts_is_used_again_at_once() {
+async fn a_server_that_restarts_is_used_again_immediately() {
     let app = TestApp::with_own_servers().await;
     let admin = app.sign_in(Role::Admin).await;
     eventually("Postgres is healthy", async || app.ctx.health.state(Service::Postgres) == State::Up).await;

@@ -60,7 +60,7 @@ impl ConfirmPage {
     pub fn consequence(&self) -> &'static str {
         match (self.versioning, self.chosen.len()) {
             (Some(Versioning::On), _) => {
-                "The bucket is versioned: its versions remain in the store, where they use space and can be restored by deleting the delete marker."
+                "The bucket is versioned: earlier versions remain in the store and use space. To restore an object, delete its delete marker there."
             }
             (Some(Versioning::Suspended), _) => {
                 "Versioning of the bucket is suspended: only versions from before the suspension remain in the store and can be restored there."

@@ -18,7 +18,7 @@ pub enum Detail {
     S3 {
         /// To write, read, compare and delete 16 bytes; `None` if Larder must not write.
         round_trip: Option<Duration>,
-        /// Nothing is written, because the bucket keeps new objects by its default retention.
+        /// Nothing is written, because new objects of the bucket cannot be deleted during its default retention.
         keeps_objects: bool,
         bucket_is_missing: bool,
         bucket: String,

@@ -39,7 +39,7 @@ impl Store {
         match self.client().await?.head_bucket().bucket(bucket).send().await.map_err(error::from_sdk) {
             Ok(_) => Ok(()),
             Err(Error::NoSuchKey) => Err(Error::NoSuchBucket),
-            // The response to HEAD has no body; that to a listing says what is wrong.
+            // A HEAD response has no body. The response to a listing contains the reason.
             Err(error @ Error::InvalidKey(_)) => Err(self.list(bucket, "", false, None, 1).await.err().unwrap_or(error)),
             Err(error) => Err(error),
         }

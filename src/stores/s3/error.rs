@@ -35,8 +35,8 @@ pub enum Error {
     InvalidKey(String),
     #[error("The requested range is outside the object")]
     InvalidRange,
-    /// Nothing was tried, because the bucket would keep it by its default retention.
-    #[error("The bucket keeps every new object by its default retention")]
+    /// Nothing was tried, because new objects could not be deleted during the default retention of the bucket.
+    #[error("New objects of the bucket cannot be deleted during its default retention")]
     KeepsObjects,
     /// 304: not an error for the caller.
     #[error("The object has not changed")]

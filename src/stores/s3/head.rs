@@ -28,7 +28,7 @@ pub struct Head {
 }
 
 impl Store {
-    /// A refused HEAD has no body that says why. If the object is listed, its entry is returned with the reason that GET
+    /// The response to a refused HEAD contains no reason. If the object is listed, its entry is returned with the reason that GET
     /// reports.
     pub async fn head(&self, bucket: &str, key: &str, version: Option<&str>) -> Result<Head, Error> {
         match self.head_only(bucket, key, version).await {

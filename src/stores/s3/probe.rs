@@ -67,8 +67,8 @@ impl Store {
         }
     }
 
-    /// Writes 16 bytes, reads them back and deletes them; returns the duration, or `None` if the bucket keeps new objects
-    /// by its default retention. `nonce` separates concurrent checks.
+    /// Writes 16 bytes, reads them back and deletes them; returns the duration, or `None` if new objects
+    /// cannot be deleted during the default retention of the bucket. `nonce` separates concurrent checks.
     /// Objects left by a crashed process are removed by the sweep of the abilities probe.
     pub async fn round_trip(&self, bucket: &str, nonce: Uuid) -> Result<Option<Duration>, ConnectError> {
         // If this is unknown, an object that is written might not be deletable.

@@ -10,7 +10,7 @@ use super::{Error, Store, error};
 pub(super) struct Retaining(Arc<Mutex<HashSet<String>>>);
 
 impl Store {
-    /// Whether the bucket keeps new objects by its default retention, so that Larder must not write trial objects there.
+    /// Whether new objects of the bucket cannot be deleted during its default retention, so that Larder must not write trial objects there.
     /// `false` if the store does not support this or does not permit this request.
     pub async fn keeps_new_objects(&self, bucket: &str) -> Result<bool, Error> {
         match self.client.get_object_lock_configuration().bucket(bucket).send().await.map_err(error::from_sdk) {

@@ -131,7 +131,7 @@ fn hit_ratio(metrics: &RedisMetrics) -> Tile {
         _ => Tone::Ok,
     };
     let tile = Tile::new("Hit ratio", value, unit)
-        .line(format!("of {} lookups in 5 minutes, without those by these pages", count_text(now.lookups())));
+        .line(format!("of {} lookups in 5 minutes, excluding lookups by these pages", count_text(now.lookups())));
     let tile = tile.line(of_lookups(&metrics.hour, "hour"));
     let tile = match &metrics.day {
         Some(day) => tile.line(of_lookups(day, "24 hours")),
@@ -143,7 +143,7 @@ fn hit_ratio(metrics: &RedisMetrics) -> Tile {
         "keyspace_hits, keyspace_misses",
         "Many misses mean that the requested keys were never stored, have expired or were evicted. Check the namespaces, evictions and \
          TTLs. The thresholds of 75 and 50 % are Larder's own. All clients and databases are \
-         included, also Larder's cache and sessions; the lookups by these pages are counted separately and subtracted.",
+         included, as are Larder's cache and sessions; the lookups by these pages are counted separately and subtracted.",
     )
 }
 

@@ -213,7 +213,10 @@ impl Card {
                 facts.push(fact("Write and read", format!("16 bytes in {bucket}, round trip {ms:.0}{}ms", units::THIN_SPACE)));
             }
             Some(Detail::S3 { keeps_objects: true, bucket, .. }) => {
-                facts.push(fact("Write and read", format!("not checked: {bucket} keeps new objects by its default retention")));
+                facts.push(fact(
+                    "Write and read",
+                    format!("skipped: objects in {bucket} cannot be deleted during its default retention (object lock)"),
+                ));
             }
             Some(Detail::Qdrant { collections, inspected, points, red }) => {
                 let (count, points) = (units::count_text(*collections as u64), units::count_text(*points));
