@@ -193,8 +193,8 @@ impl Store {
             .region(Region::new(self.region.clone()))
             .timeout_config(super::super::timeouts())
             .allow_no_auth();
-        if let Some(http_client) = &self.http_client {
-            builder = builder.http_client(http_client.clone());
+        if let Some(http) = &self.http_client {
+            builder = builder.http_client(http.clone());
         }
         if let Some(endpoint) = &self.endpoint {
             builder = builder.endpoint_url(endpoint).force_path_style(true);
