@@ -2,6 +2,7 @@
 
 pub mod bucket_rules;
 pub mod env_file;
+mod local_host;
 mod network;
 pub mod postgres_url;
 mod read;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use local_host::local_host;
 pub use network::Network;
 use read::Reader;
 

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use aws_lc_rs::constant_time;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::config::Config;
+use crate::config::{Config, local_host};
 use crate::console::http::error::{self, Error};
 use crate::domain::health::State;
 use crate::domain::transfer_counters::UploadOutcome;
@@ -61,10 +61,7 @@ fn is_local_host(req: &HttpRequest) -> bool {
 
 /// Whether browsers reach Larder from other hosts: then there is a proxy, which may not add forwarding headers.
 fn is_public(config: &Config) -> bool {
-    let Some(url) = config.public_url.as_deref() else { return false };
-    let host = url.split_once("://").map_or(url, |(_, host)| host);
-    let host = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
-    host != "localhost" && !host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    config.public_url.as_deref().is_some_and(|url| local_host(url).is_none())
 }
 
 /// The current state, in a separate registry.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 /// How long a request waits for a trial that is running, because the server may just have returned.
-const GRACE: Duration = Duration::from_millis(25);
+const GRACE: Duration = Duration::from_millis(40);
 
 /// Shared by all clones of a store. Set by the health checks, which use connections of their own.
 #[derive(Clone, Debug, Default)]

@@ -62,7 +62,7 @@ const ASKS: [(&str, &str); 25] = [
     ("get_object", "s3:GetObjectVersion"),
 ];
 
-/// Every request in the code: `client.<request>()`, also if it is split over lines.
+/// Every request in the code: `client.<request>()` or `client().await?.<request>()`, also if it is split over lines.
 fn requests(directory: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -71,7 +71,7 @@ fn requests(directory: &Path, found: &mut BTreeSet<String>) {
             continue;
         }
         let code: String = std::fs::read_to_string(&path).unwrap().split_whitespace().collect();
-        for client in ["client.", "public.", "anonymous()."] {
+        for client in ["client.", "client().await?.", "public.", "anonymous()."] {
             for (at, _) in code.match_indices(client) {
                 let rest = &code[at + client.len()..];
                 let name: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_' || c.is_ascii_digit()).collect();
