@@ -20,9 +20,6 @@ struct Shared {
 }
 
 impl Availability {
-    /// For errors of requests that were not sent.
-    pub const REASON: &'static str = "not sent, because the health checks cannot reach the server";
-
     pub fn set_down(&self, is_down: bool) {
         self.0.is_down.send_replace(is_down);
     }
@@ -31,14 +28,20 @@ impl Availability {
         *self.0.is_down.borrow()
     }
 
-    /// Whether a request may be sent. While the server is down, requests a trial and waits for its success, up to [`GRACE`].
-    pub(super) async fn admits(&self) -> bool {
+    /// Fails with the reason if the server is down.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        if self.is_down() { Err("not sent, because the health checks cannot reach the server") } else { Ok(()) }
+    }
+
+    /// Like [`Self::check`]; before it fails, requests a trial and waits for its success, up to [`GRACE`].
+    pub(super) async fn check_again(&self) -> Result<(), &'static str> {
         if !self.is_down() {
-            return true;
+            return Ok(());
         }
         self.0.wanted.notify_one();
         let mut is_down = self.0.is_down.subscribe();
-        tokio::time::timeout(GRACE, is_down.wait_for(|is_down| !is_down)).await.is_ok()
+        let _ = tokio::time::timeout(GRACE, is_down.wait_for(|is_down| !is_down)).await;
+        self.check()
     }
 
     /// Waits for a request that arrived while the server was down.
@@ -54,14 +57,14 @@ mod tests {
     #[tokio::test]
     async fn a_request_at_the_moment_of_the_return_is_not_refused() {
         let availability = Availability::default();
-        assert!(availability.admits().await);
+        assert!(availability.check_again().await.is_ok());
         availability.set_down(true);
-        assert!(!availability.admits().await);
+        assert!(availability.check_again().await.is_err());
         let returns = async {
             availability.wanted().await;
             availability.set_down(false);
         };
-        let (is_admitted, ()) = tokio::join!(availability.admits(), returns);
-        assert!(is_admitted);
+        let (checked, ()) = tokio::join!(availability.check_again(), returns);
+        assert!(checked.is_ok());
     }
 }

@@ -98,9 +98,7 @@ impl Pool {
     }
 
     async fn connection(&self) -> Result<managed::Object<Manager>, Error> {
-        if !self.availability.admits().await {
-            return Err(Error::Unreachable(Availability::REASON.into()));
-        }
+        self.availability.check_again().await.map_err(|why| Error::Unreachable(why.into()))?;
         Ok(self.pool.get().await?)
     }
 

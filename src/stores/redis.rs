@@ -29,7 +29,7 @@ use crate::stores::availability::Availability;
 use crate::stores::pool_usage::PoolUsage;
 use greeting::ConnectionOptions;
 use lookups::LookupCounter;
-use pool::Pool;
+use pool::{OutagePolicy, Pool};
 use replaced::ReplacedConnections;
 
 pub use browse::{BrowseCommands, Cost};
@@ -80,12 +80,12 @@ impl Redis {
     /// For callers that work without Redis: each waits at most `limit`. After a timeout, calls fail immediately for
     /// two seconds.
     pub fn best_effort(&self, limit: Duration) -> Commands<'_> {
-        Commands { pool: &self.work, prefix: &self.prefix, limit, breaks: true }
+        Commands { pool: &self.work, prefix: &self.prefix, limit, policy: OutagePolicy::Skip }
     }
 
     /// For callers that need the response: waits up to the configured timeout.
     pub fn required(&self) -> Commands<'_> {
-        Commands { pool: &self.work, prefix: &self.prefix, limit: self.timeout, breaks: false }
+        Commands { pool: &self.work, prefix: &self.prefix, limit: self.timeout, policy: OutagePolicy::Wait }
     }
 
     /// For pages that show the server and its keys.

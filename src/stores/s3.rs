@@ -92,7 +92,8 @@ impl Store {
     /// For requests that a page waits for. The parts of an upload in progress, its completion and the health checks use the
     /// client directly: they have their own timeouts.
     async fn client(&self) -> Result<&Client, Error> {
-        if self.availability.admits().await { Ok(&self.client) } else { Err(Error::Unreachable(Availability::REASON.into())) }
+        self.availability.check_again().await.map_err(|why| Error::Unreachable(why.into()))?;
+        Ok(&self.client)
     }
 
     pub fn availability(&self) -> &Availability {

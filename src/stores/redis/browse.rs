@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, FromRedisValue, Pipeline, Value};
 
 use super::lookups::LookupCounter;
-use super::pool::{CommandRequest, Pool};
+use super::pool::{CommandRequest, OutagePolicy, Pool};
 use super::{Error, Info};
 
 /// Longest wait of a page for one response.
@@ -38,7 +38,8 @@ impl<'a> BrowseCommands<'a> {
 
     pub(super) async fn run<T: FromRedisValue + Send + 'static>(&self, command: Cmd) -> Result<T, Error> {
         let began = Instant::now();
-        let result: Result<Value, Error> = self.pool.execute(&CommandRequest::retryable(command.clone()), TIMEOUT, true).await;
+        let result: Result<Value, Error> =
+            self.pool.execute(&CommandRequest::retryable(command.clone()), TIMEOUT, OutagePolicy::Browse).await;
         self.count(1, began);
         self.lookups.record(&command, result.as_ref());
         answer(result?)
@@ -47,7 +48,7 @@ impl<'a> BrowseCommands<'a> {
     /// Not retried after a broken connection: the second response would differ from the first.
     pub(super) async fn run_once<T: FromRedisValue + Send + 'static>(&self, command: Cmd) -> Result<T, Error> {
         let began = Instant::now();
-        let answer = self.pool.execute(&CommandRequest::once(command), TIMEOUT, true).await;
+        let answer = self.pool.execute(&CommandRequest::once(command), TIMEOUT, OutagePolicy::Browse).await;
         self.count(1, began);
         answer
     }
@@ -59,7 +60,7 @@ impl<'a> BrowseCommands<'a> {
         }
         commands.ignore_errors();
         let (count, began) = (commands.len(), Instant::now());
-        let answers = self.pool.execute(&CommandRequest::retryable(commands.clone()), TIMEOUT, true).await;
+        let answers = self.pool.execute(&CommandRequest::retryable(commands.clone()), TIMEOUT, OutagePolicy::Browse).await;
         self.count(count, began);
         let answers: Vec<Value> = answers?;
         for (command, answer) in commands.cmd_iter().zip(&answers) {

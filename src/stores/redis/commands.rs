@@ -8,7 +8,7 @@ use redis::{FromRedisValue, Script};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::pool::{CommandRequest, Pool};
+use super::pool::{CommandRequest, OutagePolicy, Pool};
 use super::script::Invocation;
 use super::{Error, milliseconds};
 
@@ -16,12 +16,12 @@ pub struct Commands<'a> {
     pub(super) pool: &'a Pool,
     pub(super) prefix: &'a str,
     pub(super) limit: Duration,
-    pub(super) breaks: bool,
+    pub(super) policy: OutagePolicy,
 }
 
 impl Commands<'_> {
     async fn run<T: FromRedisValue + Send + 'static>(&self, command: redis::Cmd) -> Result<T, Error> {
-        self.pool.execute(&CommandRequest::retryable(command), self.limit, self.breaks).await
+        self.pool.execute(&CommandRequest::retryable(command), self.limit, self.policy).await
     }
 
     fn key(&self, key: &str) -> String {
@@ -55,7 +55,7 @@ impl Commands<'_> {
         let mut command = redis::Cmd::set(self.key(key), value);
         command.arg("NX").arg("PX").arg(milliseconds(ttl));
         // On a retry, the second command would find the key set by the first.
-        let answer: Option<String> = self.pool.execute(&CommandRequest::once(command), self.limit, self.breaks).await?;
+        let answer: Option<String> = self.pool.execute(&CommandRequest::once(command), self.limit, self.policy).await?;
         Ok(answer.is_some())
     }
 
@@ -81,7 +81,7 @@ impl Commands<'_> {
 
     /// Adds `by`; a missing key counts as 0.
     pub async fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
-        self.pool.execute(&CommandRequest::once(redis::Cmd::incr(self.key(key), by)), self.limit, self.breaks).await
+        self.pool.execute(&CommandRequest::once(redis::Cmd::incr(self.key(key), by)), self.limit, self.policy).await
     }
 
     pub async fn get_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
@@ -141,7 +141,7 @@ impl Commands<'_> {
         let key = self.key(key);
         let mut pipeline = redis::pipe();
         pipeline.zadd(&key, member, score).zrembyscore(&key, "-inf", format!("({oldest}")).pexpire(&key, milliseconds(ttl));
-        self.pool.execute::<CommandRequest<_, ()>>(&CommandRequest::retryable(pipeline), self.limit, self.breaks).await
+        self.pool.execute::<CommandRequest<_, ()>>(&CommandRequest::retryable(pipeline), self.limit, self.policy).await
     }
 
     /// Adds to numbers in a hash and sets its TTL. A missing field counts as 0.
@@ -152,7 +152,7 @@ impl Commands<'_> {
             pipeline.hincr(&key, field, *by).ignore();
         }
         pipeline.pexpire(&key, milliseconds(ttl)).ignore();
-        self.pool.execute::<CommandRequest<_, ()>>(&CommandRequest::once(pipeline), self.limit, self.breaks).await
+        self.pool.execute::<CommandRequest<_, ()>>(&CommandRequest::once(pipeline), self.limit, self.policy).await
     }
 
     /// Adds to numbers in a hash, and returns the sums in the order of `numbers`. Unlike a read command, it is not counted
@@ -163,7 +163,7 @@ impl Commands<'_> {
         for (field, by) in numbers {
             pipeline.hincr(&key, field, *by);
         }
-        self.pool.execute(&CommandRequest::once(pipeline), self.limit, self.breaks).await
+        self.pool.execute(&CommandRequest::once(pipeline), self.limit, self.policy).await
     }
 
     /// Fields and numbers of each hash, in the order of `keys`; empty for a missing hash.
@@ -172,7 +172,7 @@ impl Commands<'_> {
         for key in keys {
             pipeline.hgetall(self.key(key));
         }
-        self.pool.execute(&CommandRequest::retryable(pipeline), self.limit, self.breaks).await
+        self.pool.execute(&CommandRequest::retryable(pipeline), self.limit, self.policy).await
     }
 
     /// Runs a script; the prefix is prepended to its keys.
@@ -183,6 +183,6 @@ impl Commands<'_> {
         arguments: &[String],
     ) -> Result<T, Error> {
         let keys = keys.iter().map(|key| self.key(key)).collect();
-        self.pool.execute(&Invocation::new(script, keys, arguments.to_vec()), self.limit, self.breaks).await
+        self.pool.execute(&Invocation::new(script, keys, arguments.to_vec()), self.limit, self.policy).await
     }
 }

@@ -90,8 +90,7 @@ fn is_missing(command: &Cmd, answer: &Value) -> bool {
         Value::Nil => true,
         Value::Int(number) => *number == if name(command) == b"PTTL" { -2 } else { 0 },
         Value::SimpleString(text) => text == "none",
-        Value::BulkString(bytes) => bytes.is_empty(),
-        Value::Array(items) => items.is_empty() || matches!(items.last(), Some(Value::Array(found)) if found.is_empty()),
+        Value::Array(items) => items.is_empty(),
         _ => false,
     }
 }

@@ -20,9 +20,19 @@ use crate::stores::availability::Availability;
 use crate::stores::pool_usage::PoolUsage;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const SHORT_LIMIT: Duration = Duration::from_secs(1);
 /// How long best-effort calls fail immediately after a timeout or a lost connection.
 const BREAKER_OPEN: Duration = Duration::from_secs(2);
+
+/// What a caller does while Redis does not respond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutagePolicy {
+    /// Fails immediately after a timeout, and while the server is known to be down: the caller works without Redis.
+    Skip,
+    /// Fails immediately after a timeout, but waits briefly for a server that may just have returned: for pages.
+    Browse,
+    /// Waits up to its limit.
+    Wait,
+}
 
 #[derive(Clone)]
 pub(super) struct Pool {
@@ -101,14 +111,14 @@ impl Pool {
         Ok(Self { pool, breaker, replaced: replaced.clone(), availability: availability.clone() })
     }
 
-    /// Waits at most `limit`. With `breaks`, fails immediately while the circuit breaker is open.
-    pub async fn execute<Q: Request + Sync>(&self, request: &Q, limit: Duration, breaks: bool) -> Result<Q::Response, Error> {
-        // Callers with a short limit work without Redis and do not wait.
-        let is_admitted = if limit < SHORT_LIMIT { !self.availability.is_down() } else { self.availability.admits().await };
-        if !is_admitted {
-            return Err(Error::Unreachable(Availability::REASON.into()));
-        }
-        if breaks && self.breaker.refuses() {
+    /// Waits at most `limit`.
+    pub async fn execute<Q: Request + Sync>(&self, request: &Q, limit: Duration, policy: OutagePolicy) -> Result<Q::Response, Error> {
+        let checked = match policy {
+            OutagePolicy::Skip => self.availability.check(),
+            OutagePolicy::Browse | OutagePolicy::Wait => self.availability.check_again().await,
+        };
+        checked.map_err(|why| Error::Unreachable(why.into()))?;
+        if policy != OutagePolicy::Wait && self.breaker.refuses() {
             return Err(Error::Unreachable("the last request timed out or lost its connection".into()));
         }
         let mut used = None;
