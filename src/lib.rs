@@ -26,3 +26,5 @@ pub mod ready;
 pub mod schema;
 /// Layer 1: Postgres, Redis and the object store.
 pub mod stores;
+/// Text that was cut at a byte limit.
+pub mod utf8;

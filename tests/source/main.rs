@@ -58,18 +58,19 @@ fn is_part(place: &Path, layer: &str) -> bool {
 }
 
 /// Layer, and what it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("main", &["cli", "config"]),
     ("cli", &["app", "domain", "stores", "embedded", "config", "clock"]),
     ("app", &["console", "api", "domain", "stores", "embedded", "config", "clock", "meter", "ready"]),
-    ("console", &["domain", "config", "clock", "meter", "percentile", "ready"]),
+    ("console", &["domain", "config", "clock", "meter", "percentile", "ready", "utf8"]),
     ("api", &["console::http", "console::routes", "console::Route", "console::Access", "domain", "config", "clock", "meter", "ready"]),
     ("embedded", &["config", "clock"]),
-    ("domain", &["stores", "schema", "config", "clock", "percentile"]),
-    ("stores", &["config", "clock"]),
+    ("domain", &["stores", "schema", "config", "clock", "percentile", "utf8"]),
+    ("stores", &["config", "clock", "utf8"]),
     ("config", &["clock"]),
     ("meter", &["percentile"]),
     ("percentile", &[]),
+    ("utf8", &[]),
     ("ready", &[]),
     ("clock", &[]),
     ("schema", &[]),

@@ -5,6 +5,7 @@ use rmpv::Value;
 
 use crate::domain::preview;
 use crate::domain::secrets::hex;
+use crate::utf8::without_split_character;
 
 /// Longer decompressed data is truncated.
 const MAX_DECOMPRESSED: u64 = 256 << 10;
@@ -52,8 +53,7 @@ pub fn decode_element(bytes: &[u8]) -> Option<Decoded> {
     let json = json.map(|text| Decoded { format: "JSON".into(), text: Some(text), note: None });
     let mut decoded = json.or_else(|| decode_up_to(bytes, MAX_DECOMPRESSED_ELEMENT))?;
     if let Some(text) = decoded.text.as_mut().filter(|text| text.len() > MAX_ELEMENT_TEXT) {
-        let end = (0..=MAX_ELEMENT_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
+        text.truncate(without_split_character(&text.as_bytes()[..MAX_ELEMENT_TEXT]).len());
         text.push('…');
         text.shrink_to_fit();
     }
@@ -93,11 +93,7 @@ fn is_zlib(bytes: &[u8]) -> bool {
 
 /// The text, without a character that the end of incomplete data has split.
 fn text_start(bytes: &[u8], is_complete: bool) -> Option<&str> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Some(text),
-        Err(error) if !is_complete && error.error_len().is_none() => std::str::from_utf8(&bytes[..error.valid_up_to()]).ok(),
-        Err(_) => None,
-    }
+    std::str::from_utf8(if is_complete { bytes } else { without_split_character(bytes) }).ok()
 }
 
 fn serialized(bytes: &[u8]) -> Option<Decoded> {

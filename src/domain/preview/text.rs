@@ -1,6 +1,7 @@
 //! Previews of text: JSON indented, CSV as a table, anything else as it is.
 
 use super::{CSV_ROWS, Preview};
+use crate::utf8::without_split_character;
 
 /// Maximum number of columns, and of characters per cell.
 pub(super) const CSV_COLUMNS: usize = 100;
@@ -16,11 +17,7 @@ pub(super) fn as_text(bytes: &[u8]) -> Option<&str> {
     if looks_binary(bytes) {
         return None;
     }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Some(text),
-        Err(error) if error.error_len().is_none() => std::str::from_utf8(&bytes[..error.valid_up_to()]).ok(),
-        Err(_) => None,
-    }
+    std::str::from_utf8(without_split_character(bytes)).ok()
 }
 
 pub(super) fn text_preview(bytes: &[u8], cut: bool) -> Preview {

@@ -5,6 +5,7 @@ use redis::{FromRedisValue, Value};
 use super::Error;
 use super::browse::BrowseCommands;
 use super::keyspace::{Ttl, length_command};
+use crate::utf8::without_split_character;
 
 /// Elements per page.
 pub const ELEMENTS: u64 = 100;
@@ -154,7 +155,11 @@ impl PageReader<'_, '_> {
         let offset = self.offset()?;
         let mut bytes = self.browse.bytes(self.key, offset, BYTES).await?;
         if self.next_offset(offset, bytes.len()).is_some() {
-            bytes.truncate(complete_characters(&bytes));
+            let whole = without_split_character(&bytes).len();
+            // An empty page would have itself as the next one.
+            if whole > 0 {
+                bytes.truncate(whole);
+            }
         }
         let next = self.next_offset(offset, bytes.len());
         Ok(self.page(Elements::Bytes(bytes), next))
@@ -234,14 +239,6 @@ impl ScanPosition {
     }
 }
 
-/// The number of bytes before an incomplete UTF-8 character at the end; all bytes if they are not text.
-fn complete_characters(bytes: &[u8]) -> usize {
-    match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
-        _ => bytes.len(),
-    }
-}
-
 fn pairs_of(flat: Vec<Vec<u8>>) -> Pairs {
     let mut flat = flat.into_iter();
     std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
@@ -272,13 +269,5 @@ mod tests {
         for bad in ["x", "1.", ".1", "1.x", "-1"] {
             assert!(ScanPosition::parse(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_page_of_text_ends_with_a_complete_character() {
-        assert_eq!(complete_characters("aü".as_bytes()), 3);
-        assert_eq!(complete_characters(&"aü".as_bytes()[..2]), 1);
-        assert_eq!(complete_characters(&"a😀".as_bytes()[..4]), 1);
-        assert_eq!(complete_characters(b"a\xff\xc3"), 3, "not text");
     }
 }

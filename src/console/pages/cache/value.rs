@@ -2,6 +2,7 @@
 
 use crate::domain::keyspace::{Decoded, decode_element};
 use crate::domain::preview;
+use crate::utf8::without_split_character;
 
 /// Bytes shown of one element in a table.
 const MAX_ELEMENT_BYTES: usize = 2 << 10;
@@ -19,14 +20,7 @@ pub struct Cell {
 
 impl Cell {
     pub fn of(bytes: &[u8]) -> Self {
-        let mut shown = &bytes[..bytes.len().min(MAX_ELEMENT_BYTES)];
-        if shown.len() < bytes.len()
-            && let Err(error) = std::str::from_utf8(shown)
-            && error.error_len().is_none()
-        {
-            // Not within a character.
-            shown = &shown[..error.valid_up_to()];
-        }
+        let shown = if bytes.len() > MAX_ELEMENT_BYTES { without_split_character(&bytes[..MAX_ELEMENT_BYTES]) } else { bytes };
         Self { shown: shown.to_vec(), full_length: (shown.len() < bytes.len()).then_some(bytes.len()), decoded: decode_element(bytes) }
     }
 }
