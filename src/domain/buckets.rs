@@ -130,12 +130,8 @@ pub async fn versioning(ctx: &Context, name: &BucketName) -> Option<Versioning> 
 
 /// Omits what the store does not report now; the abilities are the last known ones.
 pub async fn settings(ctx: &Context, name: &BucketName) -> Result<Settings> {
-    let (found, probed) = futures_util::join!(find(ctx, name), abilities::known(ctx));
-    // Not for a store that is known to be down, for which this would wait.
-    let keeps_objects = match found {
-        Ok(_) => ctx.s3.keeps_new_objects(name.as_str()).await.unwrap_or_default(),
-        Err(_) => false,
-    };
+    let (found, probed, keeps_objects) =
+        futures_util::join!(find(ctx, name), abilities::known(ctx), ctx.s3.keeps_new_objects(name.as_str()));
     let bucket = match found {
         Ok(bucket) => Some(bucket),
         Err(Error::S3(s3::Error::Unreachable(_) | s3::Error::SlowDown)) => None,
@@ -148,7 +144,7 @@ pub async fn settings(ctx: &Context, name: &BucketName) -> Result<Settings> {
         endpoint: ctx.s3.endpoint().map(str::to_owned),
         key_rules: key_rules(ctx),
         probed,
-        keeps_objects,
+        keeps_objects: keeps_objects.unwrap_or_default(),
     })
 }
 

@@ -72,7 +72,7 @@ impl Store {
     /// Objects left by a crashed process are removed by the sweep of the abilities probe.
     pub async fn round_trip(&self, bucket: &str, nonce: Uuid) -> Result<Option<Duration>, ConnectError> {
         // If this is unknown, an object that is written might not be deletable.
-        if self.keeps_new_objects(bucket).boxed().await.map_err(|error| of_error(&error))? {
+        if self.check_retention(bucket).boxed().await.map_err(|error| of_error(&error))? {
             return Ok(None);
         }
         let key = scratch_key(nonce, "health");

@@ -10,9 +10,16 @@ use super::{Error, Store, error};
 pub(super) struct Retaining(Arc<Mutex<HashSet<String>>>);
 
 impl Store {
-    /// Whether new objects of the bucket cannot be deleted during its default retention, so that Larder must not write trial objects there.
+    /// Whether new objects of the bucket cannot be deleted during its default retention, so that Larder must not write trial
+    /// objects there.
     /// `false` if the store does not support this or does not permit this request.
     pub async fn keeps_new_objects(&self, bucket: &str) -> Result<bool, Error> {
+        self.client().await?;
+        self.check_retention(bucket).await
+    }
+
+    /// Like [`Self::keeps_new_objects`], also while the store is known to be down: for the health checks.
+    pub(super) async fn check_retention(&self, bucket: &str) -> Result<bool, Error> {
         match self.client.get_object_lock_configuration().bucket(bucket).send().await.map_err(error::from_sdk) {
             Ok(found) => {
                 let rule = found.object_lock_configuration().and_then(|lock| lock.rule());
