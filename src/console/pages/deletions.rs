@@ -159,15 +159,17 @@ pub async fn create(
     if form.chosen.is_empty() {
         return Ok(editor.redirect(&paths::bucket(&bucket.0), Flash::warn("No objects were selected. Nothing was deleted.")));
     }
-    let versioning = if form.confirmed { None } else { buckets::versioning(&ctx, &bucket.0).await };
-    let mut page = confirm_page(&editor, bucket.0, form.chosen, versioning);
+    let mut page = confirm_page(&editor, bucket.0, form.chosen);
+    let is_mistyped = form.confirmed && page.needs_name() && form.typed != page.bucket.as_str();
+    if !form.confirmed || is_mistyped {
+        page.versioning = buckets::versioning(&ctx, &page.bucket).await;
+    }
     if !form.confirmed {
         return with_status(StatusCode::OK, &page);
     }
-    if page.needs_name() && form.typed != page.bucket.as_str() {
+    if is_mistyped {
         page.refusal = Refusal { field: "name", why: format!("Type {} exactly as shown.", page.bucket) };
         page.typed = form.typed;
-        page.versioning = buckets::versioning(&ctx, &page.bucket).await;
         return super::unprocessable(&page);
     }
     let targets: Vec<ObjectToDelete> = page.chosen.iter().map(|chosen| chosen.target.clone()).collect();
@@ -198,7 +200,7 @@ fn one(editor: &SignedIn, page: &ConfirmPage, object: &ObjectToDelete, outcome: 
     }
 }
 
-fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>, versioning: Option<Versioning>) -> ConfirmPage {
+fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>) -> ConfirmPage {
     let title = match chosen.as_slice() {
         [one] => format!("Delete {}?", name_markup::plain(one.target.key.name())),
         many => format!("Delete {} from {bucket}?", object_count(many.len())),
@@ -210,7 +212,7 @@ fn confirm_page(editor: &SignedIn, bucket: BucketName, chosen: Vec<Chosen>, vers
         bucket,
         chosen,
         typed: String::new(),
-        versioning,
+        versioning: None,
         refusal: Refusal::default(),
     }
 }
