@@ -89,10 +89,8 @@ impl PostgresUrl {
     }
 }
 
-/// Adds the password unless the URL contains one. An invalid URL is returned with the password added; the caller reports its error.
-pub(super) fn with_password(url: &str, password: Option<&str>) -> String {
-    let has_password = |url| PostgresUrl::parse(url).is_ok_and(|parsed| parsed.config.get_password().is_some());
-    let Some(password) = password.filter(|_| !has_password(url)) else { return url.to_owned() };
+/// Adds a password to a URL without one.
+pub(super) fn with_password(url: &str, password: &str) -> String {
     let encoded = percent_encoding::utf8_percent_encode(password, percent_encoding::NON_ALPHANUMERIC);
     format!("{url}{}password={encoded}", if url.contains('?') { '&' } else { '?' })
 }

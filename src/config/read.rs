@@ -151,16 +151,8 @@ impl<'a> Reader<'a> {
     /// The URL of an object store, without a path.
     pub fn store_url(&mut self, names: &[&str], example: &str) -> Option<String> {
         let value = self.text(names)?;
-        origin(value.trim_end_matches('/'))
-            .map_err(|what| {
-                let what = if what == HAS_PATH {
-                    "has a path, but S3 requests are signed for the root of a host: use a host name of its own"
-                } else {
-                    what
-                };
-                self.error(names[0], what, example);
-            })
-            .ok()
+        let path_error = "has a path, but S3 requests are signed for the root of a host: use a host name of its own";
+        origin(value.trim_end_matches('/'), path_error).map_err(|what| self.error(names[0], what, example)).ok()
     }
 
     pub fn public_url(&mut self, environment: Environment) -> Option<String> {
@@ -171,7 +163,7 @@ impl<'a> Reader<'a> {
             }
             return None;
         };
-        origin(&value).map_err(|what| self.error("PUBLIC_URL", what, example)).ok()
+        origin(&value, "has a path; Larder is served at the root of its host").map_err(|what| self.error("PUBLIC_URL", what, example)).ok()
     }
 
     pub fn first_admin(&mut self) -> Option<FirstAdmin> {
@@ -214,13 +206,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-const HAS_PATH: &str = "has a path; Larder is served at the root of its host";
-
 /// The origin of a URL as browsers send it in `Origin`: lower case, without the default port, and the host in ASCII (punycode).
+/// `path_error`: for a URL with a path.
 ///
 /// # Errors
 /// The predicate of a sentence about the variable.
-fn origin(value: &str) -> Result<String, &'static str> {
+fn origin(value: &str, path_error: &'static str) -> Result<String, &'static str> {
     const NOT_A_URL: &str = "is not an http:// or https:// URL";
     let (_, rest) = value.split_once("://").ok_or(NOT_A_URL)?;
     // The parser would repair these.
@@ -229,7 +220,7 @@ fn origin(value: &str) -> Result<String, &'static str> {
     }
     let url = url::Url::parse(value).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or(NOT_A_URL)?;
     if url.path() != "/" {
-        return Err(HAS_PATH);
+        return Err(path_error);
     }
     if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
         return Err("contains more than a scheme, a host and a port");

@@ -29,14 +29,16 @@ impl Reader<'_> {
         }
         let example = "DATABASE_URL=postgres://larder:password@127.0.0.1:5432/larder";
         let url = self.required(&["DATABASE_URL"], example);
-        if !url.is_empty()
-            && let Err(why) = PostgresUrl::parse(&url)
-        {
-            self.error("DATABASE_URL", &why, example);
-        }
         // As for programs that use libpq.
         let password = self.text(&["PGPASSWORD"]);
-        Secret::new(postgres_url::with_password(&url, password.as_deref()))
+        match (PostgresUrl::parse(&url), password) {
+            (Ok(parsed), Some(password)) if parsed.config.get_password().is_none() => {
+                return Secret::new(postgres_url::with_password(&url, &password));
+            }
+            (Err(why), _) if !url.is_empty() => self.error("DATABASE_URL", &why, example),
+            _ => {}
+        }
+        Secret::new(url)
     }
 
     pub fn database_migration_url(&mut self, embedded: Option<&EmbeddedUrls>) -> Option<Secret> {
