@@ -52,15 +52,7 @@ fn newest_migration() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_reports_what_works_and_what_does_not() {
     let app = TestApp::start().await;
-    let urls = app.servers().urls();
-    let mut environment = vec![
-        ("DATABASE_URL", app.ctx.config.database_url.reveal()),
-        ("REDIS_URL", urls.redis_url.as_str()),
-        ("S3_ENDPOINT_URL", urls.s3_endpoint.as_str()),
-        ("AWS_ACCESS_KEY_ID", urls.s3_access_key_id.as_str()),
-        ("AWS_SECRET_ACCESS_KEY", urls.s3_secret_access_key.as_str()),
-        ("S3_BUCKETS", app.bucket.as_str()),
-    ];
+    let mut environment = app.variables(app.ctx.config.database_url.reveal());
     let output = larder(&["doctor"], &environment, "");
     assert!(output.status.success() && text(&output).contains("No problems found"), "{}", text(&output));
 

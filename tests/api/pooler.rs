@@ -35,17 +35,9 @@ async fn larder_works_through_a_pooler() {
     assert_eq!(admin.get("/uploads").await.status, 303, "signed out");
 
     let empty = set.empty_database().await;
-    let urls = app.servers().urls();
     let url = pooler.url(&empty, "");
     let direct = set.database_url(&empty);
-    let mut environment = vec![
-        ("DATABASE_URL", url.as_str()),
-        ("REDIS_URL", urls.redis_url.as_str()),
-        ("S3_ENDPOINT_URL", urls.s3_endpoint.as_str()),
-        ("AWS_ACCESS_KEY_ID", urls.s3_access_key_id.as_str()),
-        ("AWS_SECRET_ACCESS_KEY", urls.s3_secret_access_key.as_str()),
-        ("S3_BUCKETS", app.bucket.as_str()),
-    ];
+    let mut environment = app.variables(&url);
     let migrated = larder(&["migrate"], &environment, "");
     assert!(migrated.status.success() && text(&migrated).contains("Ran "), "{}", text(&migrated));
     let doctor = larder(&["doctor"], &environment, "");

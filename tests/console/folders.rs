@@ -47,7 +47,7 @@ async fn a_typed_path_with_a_leading_slash_opens_what_is_meant() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_begin_with_a_slash_stay_reachable() {
-    let endpoint = crate::support::Moto::shared().await.endpoint.clone();
+    let endpoint = crate::support::moto().await.base.clone();
     let app = TestApp::start_with(|config| config.s3.endpoint = Some(endpoint)).await;
     app.rules_known().await;
     let viewer = app.sign_in(Role::Viewer).await;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use larder::console::view::paths;
 use larder::domain::actor::Role;
 
-use crate::support::{Client, Moto, Page, Reply, Set, TestApp, eventually, s3_client, s3_error, s3_front};
+use crate::support::{Client, Page, Reply, Set, TestApp, eventually, moto, s3_client, s3_error, s3_front};
 
 async fn on_endpoint(endpoint: &str) -> TestApp {
     let endpoint = endpoint.to_owned();
@@ -39,7 +39,7 @@ async fn delete(app: &TestApp, client: &Client, page: &Page) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_of_an_archived_object_opens_and_says_that_it_must_be_restored() {
-    let app = on_endpoint(&Moto::shared().await.endpoint).await;
+    let app = on_endpoint(&moto().await.base).await;
     let client = s3_client(&app.ctx.config.s3);
     eventually("the bucket exists", async || app.ctx.s3.head_bucket(&app.bucket).await.is_ok()).await;
     let put = client.put_object().bucket(&app.bucket).key("old.txt").storage_class(StorageClass::Glacier);

@@ -7,7 +7,8 @@ use larder::config::{Config, Secret, Stores};
 use larder::domain::health::{self, Detail, ErrorClass, Service, State};
 
 use crate::support::{
-    HttpStub, LinkState, LiteLlmServer, QdrantServer, Reply, Set, SlowLink, TestApp, certificates, eventually, eventually_within, tls_front,
+    HttpStub, LinkState, LiteLlmServer, QDRANT_KEY, Reply, Set, SlowLink, TestApp, certificates, eventually, eventually_within, qdrant,
+    tls_front,
 };
 
 fn config(set: &Set) -> Config {
@@ -100,12 +101,12 @@ async fn each_store_failure_has_its_class() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_qdrant_failure_has_its_class() {
     let set = Set::shared().await;
-    let server = QdrantServer::shared().await;
+    let server = qdrant().await;
     let class = async |url: &str, key: &str| {
         let (url, key) = (url.to_owned(), Secret::new(key));
         class_of(Service::Qdrant, &set, move |config| (config.qdrant_url, config.qdrant_api_key) = (Some(url), Some(key))).await
     };
-    assert!(class(&server.base, QdrantServer::KEY).await.is_ok_and(|version| version.starts_with("1.")));
+    assert!(class(&server.base, QDRANT_KEY).await.is_ok_and(|version| version.starts_with("1.")));
     assert_eq!(class("http://no-such-host.invalid", "wrong").await, Err(ErrorClass::Dns));
     assert_eq!(class("http://127.0.0.1:1", "wrong").await, Err(ErrorClass::Connect));
     let is_json = |status| HttpStub::always(Reply::Json(status, serde_json::json!({"status": {"error": "no"}, "version": "1.12.4"})));
@@ -146,10 +147,10 @@ async fn each_litellm_failure_has_its_class_and_missing_models_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_five_services_are_checked_if_configured() {
-    let (qdrant, litellm) = (QdrantServer::shared().await, LiteLlmServer::shared().await);
+    let (qdrant, litellm) = (qdrant().await, LiteLlmServer::shared().await);
     let app = TestApp::start_with(|config| {
         config.qdrant_url = Some(qdrant.base.clone());
-        config.qdrant_api_key = Some(Secret::new(QdrantServer::KEY));
+        config.qdrant_api_key = Some(Secret::new(QDRANT_KEY));
         config.litellm_url = Some(litellm.base.clone());
         config.litellm_master_key = Some(Secret::new(LiteLlmServer::KEY));
         config.litellm_models = vec!["chat".into()];

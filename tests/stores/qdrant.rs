@@ -10,10 +10,10 @@ use larder::stores::qdrant::{Distance, Error, Hit, Point, PointId, Qdrant, Statu
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::support::{HttpStub, QdrantServer, Reply};
+use crate::support::{HttpStub, QDRANT_KEY, Reply, qdrant};
 
 async fn stub() -> Qdrant {
-    Qdrant::new(&QdrantServer::shared().await.base, Some(&Secret::new(QdrantServer::KEY))).unwrap()
+    Qdrant::new(&qdrant().await.base, Some(&Secret::new(QDRANT_KEY))).unwrap()
 }
 
 fn new_name() -> String {
@@ -99,11 +99,11 @@ async fn a_real_qdrant_passes_the_same_scenario_if_one_is_given() {
 /// Otherwise the test above would accept any request.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stub_rejects_requests_that_do_not_match_the_models() {
-    let base = &QdrantServer::shared().await.base;
+    let base = &qdrant().await.base;
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let ask = async |method: &str, path: &str, body: Option<Value>| {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        let request = http.request(method, format!("{base}{path}")).header("api-key", QdrantServer::KEY);
+        let request = http.request(method, format!("{base}{path}")).header("api-key", QDRANT_KEY);
         let request =
             body.map_or(request.try_clone().unwrap(), |body| request.header("content-type", "application/json").body(body.to_string()));
         request.send().await.unwrap().status().as_u16()
@@ -128,7 +128,7 @@ async fn the_stub_rejects_requests_that_do_not_match_the_models() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_key_only_the_probes_are_answered() {
-    let base = &QdrantServer::shared().await.base;
+    let base = &qdrant().await.base;
     for key in [None, Some(Secret::new("another"))] {
         let qdrant = Qdrant::new(base, key.as_ref()).unwrap();
         qdrant.ready().await.unwrap();

@@ -119,6 +119,19 @@ impl TestApp {
     }
 
     /// A client that is not signed in.
+    /// The variables of the stores, for a process of its own.
+    pub fn variables<'a>(&'a self, database_url: &'a str) -> Vec<(&'a str, &'a str)> {
+        let urls = self.servers().urls();
+        vec![
+            ("DATABASE_URL", database_url),
+            ("REDIS_URL", &urls.redis_url),
+            ("S3_ENDPOINT_URL", &urls.s3_endpoint),
+            ("AWS_ACCESS_KEY_ID", &urls.s3_access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", &urls.s3_secret_access_key),
+            ("S3_BUCKETS", &self.bucket),
+        ]
+    }
+
     pub fn visitor(&self) -> Client {
         Client::new(&self.base)
     }
